@@ -1,0 +1,89 @@
+# `make run`: label the sample data in MONAI Label.   `make test`: lint, types and the whole test suite.
+# Nothing depends on make: the plain pip and monailabel lines stand in README.md.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# monailabel's own command starts `python` from the path, and looks there for dcmqi's tools.
+IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+READY := $(VENV)/ready
+SAMPLES := sample-data/truth/labels.json
+
+# The Python to build the environment with: 3.10, 3.11 or 3.12.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+STUDIES ?= sample-data/ct
+# More for the server, e.g. make run CONF="--conf labels liver,spleen --conf auto_train every:3"
+CONF ?=
+# More for pytest, e.g. make test PYTEST_ARGS="-x -k volume"
+PYTEST_ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DELETE_ON_ERROR:
+.PHONY: help env run test lint sample-data benchmark evidence clean
+
+help:
+	@echo "make run          set up, generate the sample data, start the server on http://$(HOST):$(PORT)"
+	@echo "make test         set up, then lint, types and the whole test suite"
+	@echo "make lint         lint and types"
+	@echo "make sample-data  generate sample-data/ where it is missing"
+	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
+	@echo "make evidence     few-shot results on the sample data, beside the baselines"
+	@echo "make clean        remove the environment and caches; labels and checkpoints stay"
+	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
+
+# -- environment: made once, and again when what it is made from changes ----------------------------------------------
+
+env: $(READY)
+
+$(READY): requirements.txt constraints.txt pyproject.toml packaging/sam2/pyproject.toml
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo \
+	  "fewsam needs Python 3.10, 3.11 or 3.12 ($(or $(PYTHON),none found) does not do): make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-deps -r requirements.txt
+	@# A CUDA build of torch needs libraries of its own; a CPU build is complete.
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install torch
+	@touch $@
+
+# -- run ---------------------------------------------------------------------------------------------------------------
+
+sample-data: $(SAMPLES)
+
+$(SAMPLES): | $(READY)
+	$(BIN)/fewsam phantom sample-data
+
+run: $(READY) $(SAMPLES)
+	@echo
+	@echo "Server:    http://$(HOST):$(PORT)   (Ctrl-C stops it; the first seconds load the libraries)"
+	@echo "3D Slicer: MONAI Label module, server address http://$(HOST):$(PORT)"
+	@echo "curl:      curl -s http://$(HOST):$(PORT)/info/"
+	@echo "           curl -s -X POST http://$(HOST):$(PORT)/activelearning/random"
+	@echo "           curl -s -X POST 'http://$(HOST):$(PORT)/infer/segmentation?image=patient01&output=image' -o mask.nii.gz"
+	@echo "No server: $(BIN)/fewsam segment --help"
+	@echo
+	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false \
+	  monailabel start_server --app apps/fewsam --studies $(STUDIES) --host $(HOST) --port $(PORT) $(CONF)
+
+# -- check and measure -------------------------------------------------------------------------------------------------
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(IN_VENV) python -m pytest $(PYTEST_ARGS)
+
+benchmark: $(READY) $(SAMPLES)
+	$(BIN)/fewsam benchmark
+
+evidence: $(READY) $(SAMPLES)
+	$(BIN)/fewsam evaluate
+
+# Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build packaging/*/build
+	find lib apps tests packaging -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
