@@ -1,0 +1,172 @@
+"""Typed settings: a YAML preset from ``configs/`` with ``--conf key value`` strings on top."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fewsam.errors import ConfigError
+
+PRESET_DIR = Path(__file__).resolve().parents[2] / "configs"
+
+# Display windows (low, high) in Hounsfield units, as radiology work stations name them.
+WINDOWS: dict[str, tuple[float, float]] = {
+    "soft_tissue": (-160.0, 240.0),
+    "wide": (-500.0, 500.0),
+    "mediastinum": (-125.0, 275.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-450.0, 1050.0),
+    "brain": (0.0, 80.0),
+}
+
+
+class Settings(BaseModel):
+    """Everything a run depends on. Unknown keys are errors; the values here are the defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # -- the task
+    labels: tuple[str, ...] = ()
+    new_labels: bool = False  # accept a class first met in a submitted label
+    labelled_slices: Literal["auto", "complete", "partial"] = "auto"  # what an absent class means
+
+    # -- preprocessing: part of every cache key through the pixels it produces
+    axis: Literal["auto", "0", "1", "2"] = "auto"  # native axis cut into slices; auto = coarsest spacing
+    intensity: Literal["auto", "window", "percentile", "full"] = "auto"
+    window: tuple[float, float] = WINDOWS["soft_tissue"]
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    channels: Literal["grey", "neighbours"] = "grey"
+
+    # -- the frozen encoder and its cache
+    encoder: Literal["compact", "vit_b", "vit_l", "vit_h"] = "compact"
+    checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
+    download: bool = True
+    input_size: int | None = Field(default=None, ge=64, le=1024, multiple_of=16)  # None: the encoder's own
+    cache_gb: float = Field(default=8.0, gt=0)
+    device: str = "auto"
+    precompute: bool = True
+
+    # -- prompts and decoder: each line a switch that `fewsam evaluate` can ablate
+    prompt_tokens: bool = True
+    prototypes: int = Field(default=3, ge=1, le=8)  # per class, k-means
+    dense_prompt: bool = True
+    detail: bool = True
+    detail_size: int | None = Field(default=None, ge=64, le=512, multiple_of=32)  # None: by the image
+    retrieve: int = Field(default=8, ge=1, le=64)  # nearest supports shown to the decoder
+    ensemble: int = Field(default=3, ge=1, le=8)  # support subsets at prediction; their spread is the uncertainty
+
+    # -- training
+    steps: int = Field(default=150, ge=1)
+    batch: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    views: int = Field(default=8, ge=0)  # cached augmented views of each labelled slice
+    fresh_views: bool = True  # encode new views while training, where the encoder is cheap
+    train_seconds: float = Field(default=45.0, gt=0)  # wall-clock budget of the training loop
+    seed: int = 0
+    auto_train: str = "off"  # off | every:N | idle:SECONDS
+
+    # -- prediction
+    smooth_z: bool = True
+    presence_gate: bool = True
+    largest_component: Literal["auto", "on", "off"] = "auto"
+    time_limit: float | None = Field(default=None, gt=0)  # seconds; a time-boxed request says what remains
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _split_labels(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        names = [str(name).strip() for name in value]
+        folded = [name.casefold() for name in names]
+        if len(set(folded)) != len(folded):
+            raise ValueError(f"label names must differ in more than case: {names}")
+        return tuple(names)
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _named_window(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in WINDOWS:
+            return WINDOWS[value]
+        return cls._pair(value, f"low,high or one of {', '.join(WINDOWS)}")
+
+    @field_validator("percentiles", mode="before")
+    @classmethod
+    def _percentile_pair(cls, value: Any) -> Any:
+        pair = cls._pair(value, "low,high in 0..100")
+        if not 0 <= pair[0] < pair[1] <= 100:
+            raise ValueError("needs 0 <= low < high <= 100")
+        return pair
+
+    @staticmethod
+    def _pair(value: Any, expected: str) -> tuple[float, float]:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        try:
+            low, high = (float(part) for part in parts)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected {expected}, got {value!r}") from None
+        if not low < high:
+            raise ValueError(f"low must be below high, got {value!r}")
+        return low, high
+
+    @field_validator("auto_train")
+    @classmethod
+    def _auto_train_rule(cls, value: str) -> str:
+        kind, _, amount = value.partition(":")
+        if value == "off" or (kind in ("every", "idle") and amount.isdigit() and int(amount) > 0):
+            return value
+        raise ValueError(f"expected off, every:N or idle:SECONDS, got {value!r}")
+
+
+def presets() -> list[str]:
+    """Names of the presets shipped in ``configs/``."""
+    return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
+
+
+def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a preset (a name from ``configs/`` or a YAML file), then ``overrides`` on top.
+
+    ``overrides`` may hold strings, as ``monailabel start_server --conf`` passes them.
+
+    Raises:
+        ConfigError: naming the unknown key or the value that does not fit, and what would.
+    """
+    values: dict[str, Any] = {}
+    if preset is not None:
+        values.update(_read_preset(preset))
+    values.update(overrides or {})
+    for key in values:
+        if key not in Settings.model_fields:
+            near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Settings.model_fields)}"
+            raise ConfigError(f"unknown setting {key!r}; {hint}")
+    for key, value in values.items():
+        if isinstance(value, str) and value.strip().casefold() in ("none", "null", ""):
+            values[key] = None if type(None) in getattr(Settings.model_fields[key].annotation, "__args__", ()) else value
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"setting {key!r} = {first['input']!r}: {message}") from None
+
+
+def _read_preset(preset: str | os.PathLike[str]) -> dict[str, Any]:
+    path = Path(preset)
+    if path.suffix not in (".yaml", ".yml"):
+        path = PRESET_DIR / f"{preset}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no preset {str(preset)!r}; shipped: {', '.join(presets())}, or give a .yaml file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"preset {path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"preset {path} must be a mapping of settings, not {type(values).__name__}")
+    return values
