@@ -1,0 +1,79 @@
+"""One collection folder as reads and whole-or-nothing writes, from several threads and processes."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from fewsam.collection.repair import COPY, MAIN, prepare, refresh_copy
+from fewsam.collection.schema import connect, rollback, storage_errors
+from fewsam.errors import StorageError
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Database:
+    """Opens a connection for each piece of work (a third of a millisecond): none is shared by threads or carried
+    over a fork, and between submissions the collection is one file at rest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MAIN
+        self.copy = folder / COPY
+        self.notices = prepare(folder)
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.exists():  # SQLite would make an empty one
+            raise StorageError(f"the collection {self.path} is gone; restart: it is rebuilt from its copy")
+        return connect(self.path)
+
+    def _inode(self) -> int:
+        return self.path.stat().st_ino if self.path.exists() else -1
+
+    def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run ``work`` on one snapshot."""
+        with storage_errors(self.path), closing(self._connect()) as db:
+            db.execute("BEGIN")
+            try:
+                return work(db)
+            finally:
+                rollback(db)
+
+    def write(self, work: Callable[[sqlite3.Connection], Result], *, precious: bool = True) -> Result:
+        """Run ``work`` in one transaction: when this returns it is on the disk, when it raises nothing is.
+
+        Args:
+            work: may run again when another process has set the file aside meanwhile.
+            precious: it wrote what a person drew, which goes to the second copy as well.
+
+        Raises:
+            StorageError: the disk is full, or the file is damaged or held by another process.
+        """
+        for _ in range(3):
+            with storage_errors(self.path):
+                before = self._inode()
+                with closing(self._connect()) as db:
+                    db.execute("BEGIN IMMEDIATE")
+                    try:
+                        result = work(db)
+                        db.execute("COMMIT")
+                    except BaseException:
+                        rollback(db)
+                        raise
+            if precious:
+                self._second_copy()
+            if self._inode() == before:
+                return result
+        raise StorageError(f"the collection {self.path} is being replaced again and again; submit again")
+
+    def _second_copy(self) -> None:
+        # The label is on the disk already: a failure here must not refuse it. The next one, or the next start,
+        # catches up.
+        try:
+            refresh_copy(self.path, self.copy)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the second copy %s is behind: %s", self.copy, error)

@@ -1,0 +1,236 @@
+"""Taking in one label: check it, compare it, write it in one transaction."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewsam.collection.codec import BlobWriter, class_key, digest, masks_to_marks
+from fewsam.collection.database import Database
+from fewsam.collection.decide import Label, NewShot, Plan, ShotState, decide
+from fewsam.collection.loop import served_labelmap, served_marks
+from fewsam.collection.records import Submission
+from fewsam.collection.writing import (
+    ImageKey,
+    add_blobs,
+    add_classes,
+    add_image,
+    add_shot,
+    add_submission,
+    image_row,
+)
+from fewsam.errors import ConfigError, LabelError, UnknownClassError
+from fewsam.preprocess import image_stats
+
+if TYPE_CHECKING:
+    from fewsam.volume import Volume
+
+POLICIES = ("auto", "complete", "partial")
+MAX_CLASSES = 255  # labelmaps are uint8
+MAX_NAME = 100
+GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
+
+Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
+
+
+class Ingest:
+    """One submission. :meth:`run` is called once."""
+
+    def __init__(
+        self,
+        database: Database,
+        class_names: Callable[[sqlite3.Connection], dict[str, str]],
+        accept_new: bool,
+        volume: Volume,
+        image_id: str,
+        *,
+        annotator: str,
+        source: str,
+    ) -> None:
+        self._database = database
+        self._class_names = class_names  # class key -> display name
+        self._accept_new = accept_new
+        self._volume = volume
+        self._image_id = image_id
+        self._annotator = annotator
+        self._source = source
+        self._shape: tuple[int, int, int] = tuple(int(n) for n in volume.slices.shape[:3])  # type: ignore[assignment]
+        self._image: ImageKey = (image_id, volume.content_hash, *self._shape)
+        self._masks: Masks = {}
+        self._names: dict[str, str] = {}
+        self._blobs = BlobWriter()
+        self._stats_text = ""
+
+    def run(
+        self, masks: Mapping[str, npt.NDArray[np.bool_]], policy: str, restate: bool, complete: frozenset[int]
+    ) -> Submission:
+        if policy not in POLICIES:
+            raise ConfigError(f"labelled slices cannot be {policy!r}; choose one of {', '.join(POLICIES)}")
+        self._check(masks, complete)
+        marks = masks_to_marks(self._masks, self._shape[0])
+        if not any(marks) and not complete:
+            raise LabelError(
+                f"label of {self._image_id!r} is empty: no class is drawn on any slice; draw one,"
+                " or mark the slices complete if there is nothing to draw"
+            )
+        label = Label(marks, frozenset(self._masks), self._annotator, policy, complete, restate)
+        # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
+        _, plan, _ = self._database.read(lambda db: self._plan(db, label))
+        for shot in plan.shots:
+            self._encode(shot)
+        if plan.shots:
+            self._stats()
+        return self._database.write(lambda db: self._store(db, label))
+
+    def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
+        image = repr(self._image_id)
+        if not self._image_id:
+            raise LabelError("a label needs the id of its image")
+        for name, mask in masks.items():
+            key = class_key(name)
+            if not key or len(key) > MAX_NAME or not key.isprintable():
+                raise LabelError(
+                    f"label of {image} has a class named {name!r}; use 1 to {MAX_NAME} printable characters"
+                )
+            if mask.shape != self._shape:
+                raise LabelError(
+                    f"label of {image}: class {name!r} has shape {mask.shape}, the image's slices {self._shape};"
+                    " draw on this image, or resample the label onto it"
+                )
+            mask = np.asarray(mask).astype(np.bool_, copy=False)
+            # Two segments of one name are one class: what is drawn in either counts.
+            self._masks[key] = self._masks[key] | mask if key in self._masks else mask
+            self._names.setdefault(key, name.strip())
+        outside = sorted(z for z in complete if not 0 <= z < self._shape[0])
+        if outside:
+            raise LabelError(f"label of {image}: slices {outside} marked complete, but it has {self._shape[0]} slices")
+
+    def _resolve(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[str], list[str]]:
+        """All classes (key -> name), the keys that this label brings, and its names to ignore."""
+        names = self._class_names(db)
+        unknown = [key for key in self._masks if key not in names]
+        drawn = [key for key in unknown if self._masks[key].any()]
+        if drawn and not self._accept_new:
+            asked = ", ".join(repr(self._names[key]) for key in drawn)
+            near = difflib.get_close_matches(drawn[0], names, n=1)
+            hint = f" (did you mean {names[near[0]]!r}?)" if near else ""
+            raise UnknownClassError(
+                f"label of {self._image_id!r} draws {asked}, which this task does not have{hint};"
+                f" it has {', '.join(names.values()) or 'none'}: rename the segment,"
+                " or start with --conf new_labels true"
+            )
+        if len(names) + len(drawn) > MAX_CLASSES:
+            raise LabelError(f"label of {self._image_id!r} would make more than {MAX_CLASSES} classes; remove some")
+        names.update((key, self._names[key]) for key in drawn)
+        return names, drawn, [self._names[key] for key in unknown if key not in drawn]
+
+    def _plan(self, db: sqlite3.Connection, label: Label) -> tuple[dict[str, str], Plan, list[int]]:
+        names, _, _ = self._resolve(db)
+        states: dict[int, list[ShotState]] = {}
+        for z, drawn, known, annotator in db.execute(
+            "SELECT slice, drawn, known, annotator FROM shots JOIN submissions ON submissions.id = shots.submission"
+            " WHERE image = ? ORDER BY shots.id",
+            (image_row(db, self._image),),
+        ):
+            marks = {key: bytes.fromhex(value) for key, value in json.loads(drawn).items()}
+            states.setdefault(z, []).append(ShotState(marks, frozenset(json.loads(known)), annotator))
+        served = served_marks(db, self._image_id, self._shape)
+        current = {z: history[-1] for z, history in states.items()}
+        former = {z: history[:-1] for z, history in states.items()}
+        plan = decide(label, names.keys(), current, former, [marks for _, marks in served])
+        return names, plan, [number for number, _ in served]
+
+    def _encode(self, shot: NewShot) -> list[bytes]:
+        """Digests of the slice's planes; they and the new masks wait in ``_blobs``."""
+        for key in shot.drawn.keys() & self._masks.keys():
+            self._blobs.mask(self._masks[key][shot.slice])
+        return self._blobs.planes(self._volume.raw_slice(shot.slice))
+
+    def _stats(self) -> str:
+        if not self._stats_text:
+            self._stats_text = json.dumps(image_stats(self._volume))
+        return self._stats_text
+
+    def _store(self, db: sqlite3.Connection, label: Label) -> Submission:
+        said = json.dumps([label.policy, label.restate, sorted(label.complete), sorted(label.spoken), self._shape])
+        for drawn in label.marks:
+            said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
+        key = digest(f"{self._volume.content_hash} {said}".encode())
+        last = db.execute(
+            "SELECT id, digest, outcome FROM submissions WHERE image_id = ? ORDER BY id DESC LIMIT 1", (self._image_id,)
+        ).fetchone()
+        names, new, ignored = self._resolve(db)
+        if last and last[1] == key:
+            earlier = {name: tuple(slices) for name, slices in json.loads(last[2]).items()}
+            shots = sorted(z for name in ("added", "superseded", "cleared", "unchanged") for z in earlier[name])
+            return Submission(
+                last[0],
+                self._image_id,
+                unchanged=tuple(shots),
+                kept=earlier["kept"],
+                untouched=earlier["untouched"],
+                unknown_names=tuple(ignored),
+                duplicate=True,
+            )
+        _, plan, served = self._plan(db, label)
+        outcome: dict[str, Any] = {name: tuple(getattr(plan, name)) for name in GROUPS}
+        base = served[plan.base] if plan.base is not None else None
+        curve = self._curve(db, plan, base, served)
+        number = add_submission(
+            db,
+            self._image,
+            key,
+            annotator=self._annotator,
+            source=self._source,
+            policy=label.policy,
+            outcome=outcome,
+            curve=curve,
+        )
+        add_classes(db, {class_: names[class_] for class_ in new})
+        if plan.shots:
+            self._store_shots(db, number, plan, names)
+        if base is not None:
+            db.execute("UPDATE served SET used = 1 WHERE id = ?", (base,))
+        return Submission(
+            number,
+            self._image_id,
+            unknown_names=tuple(ignored),
+            new_classes=tuple(names[class_] for class_ in new),
+            **outcome,
+        )
+
+    def _store_shots(self, db: sqlite3.Connection, submission: int, plan: Plan, names: dict[str, str]) -> None:
+        image = image_row(db, self._image)
+        if image is None:
+            spacing, source = self._volume.geometry.spacing, str(self._volume.source)
+            image = add_image(db, self._image, spacing=spacing, stats=self._stats(), source=source)
+        for shot in plan.shots:
+            add_classes(db, {key: name for key, name in names.items() if key in shot.drawn})
+            add_shot(db, submission, image, shot.slice, self._encode(shot), shot.drawn, shot.known)
+            db.execute("DELETE FROM reservations WHERE image_id = ? AND slice = ?", (self._image_id, shot.slice))
+        add_blobs(db, self._blobs.blobs)
+
+    def _curve(self, db: sqlite3.Connection, plan: Plan, base: int | None, served: list[int]) -> dict[str, Any] | None:
+        """Dice of what was served against this label, on slices whose shot was not pasted into what was served."""
+        number = base if base is not None else next(iter(served), None)
+        found = served_labelmap(db, number) if number is not None else None
+        if found is None:
+            return None
+        labelmap, classes, version = found
+        pasted = {*plan.superseded, *plan.cleared, *plan.unchanged, *plan.kept}
+        slices = [z for z in range(self._shape[0]) if z not in pasted] if base is not None else plan.added
+        dice: dict[str, float] = {}
+        for key, mask in self._masks.items():
+            value = next((i + 1 for i, name in enumerate(classes) if class_key(name) == key), None)
+            drawn = mask[slices]
+            shown = labelmap[slices] == value if value else np.zeros_like(drawn)
+            total = int(shown.sum()) + int(drawn.sum())
+            if total:
+                dice[self._names[key]] = 2 * int((shown & drawn).sum()) / total
+        return {"model_version": version, "slices": slices, "dice": dice} if dice else None

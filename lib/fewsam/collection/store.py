@@ -1,0 +1,255 @@
+"""The few-shot collection: labels come in, shots go out, nothing a person drew goes away."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewsam.collection.adopt import adopt
+from fewsam.collection.codec import class_key
+from fewsam.collection.database import Database
+from fewsam.collection.ingest import Ingest
+from fewsam.collection.loop import LoopState
+from fewsam.collection.reading import CURRENT, read_image, read_shot
+from fewsam.collection.records import ImageRecord, Shot, Submission
+from fewsam.errors import StorageError
+
+if TYPE_CHECKING:
+    from fewsam.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+class Collection(LoopState):
+    """Labelled slices in ``folder``, for several threads and processes at once.
+
+    Args:
+        folder: made if missing.
+        labels: display names of the task's classes, in the order of their labelmap values.
+        accept_new: whether a submitted label may bring a class that is not among them.
+        labelled_slices: what a class that is not drawn on a labelled slice means, unless a submission says:
+            "complete" background, "partial" nothing, "auto" background if that class is drawn anywhere in the
+            submission or on an earlier shot of the image.
+
+    Attributes:
+        notices: what had to be repaired at opening, for people; usually empty.
+
+    Raises:
+        StorageError: the folder cannot be used. A damaged file is no error: it is set aside and rebuilt.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: Sequence[str] = (),
+        accept_new: bool = False,
+        labelled_slices: str = "auto",
+    ) -> None:
+        super().__init__(Database(Path(folder)))
+        self._labels = tuple(name.strip() for name in labels)
+        self._accept_new = accept_new
+        self._policy = labelled_slices
+        self.notices: tuple[str, ...] = tuple(self._database.notices)
+
+    @property
+    def folder(self) -> Path:
+        return self._database.path.parent
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Display names; a class's value in labelmaps is its position + 1. The settings' labels come first, then
+        what was drawn beyond them, in the order of first drawing."""
+        return tuple(self._database.read(self._class_names).values())
+
+    def _class_names(self, db: sqlite3.Connection) -> dict[str, str]:
+        names = {class_key(name): name for name in self._labels}
+        for key, name in db.execute("SELECT key, name FROM classes ORDER BY id"):
+            names.setdefault(key, name)
+        return names
+
+    @property
+    def version(self) -> int:
+        """Grows with each stored submission."""
+        return int(self._value("SELECT COALESCE(MAX(id), 0) FROM submissions"))
+
+    def submit(
+        self,
+        volume: Volume,
+        image_id: str,
+        masks: Mapping[str, npt.NDArray[np.bool_]],
+        *,
+        annotator: str = "",
+        source: str = "",
+        policy: str | None = None,
+        complete_slices: set[int] | None = None,
+    ) -> Submission:
+        """Take in a label; when this returns, it is on the disk.
+
+        Slices become shots where a person drew: not where the label repeats what was served, and not where it is
+        equal to the current shot. Beyond that:
+
+        - **A class that is no key of** ``masks`` **is not spoken of**: on a slice drawn anew its earlier mask is
+          carried over. A key with an empty mask says that the class is nowhere.
+        - **An empty slice says nothing** and its shot is *kept*, unless ``complete_slices`` names it, or the label
+          was edited from a served labelmap that showed this very shot or prediction: then it was erased, which
+          gives a shot without masks on which the erased classes are background.
+        - **An old copy does not win**: a slice equal to an earlier served labelmap, or to a drawing that another
+          annotator has replaced since, leaves the current shot *kept*.
+        - What was once said of a slice (``known``) is not taken back by a later drawing of it.
+        - The very label that was submitted last for this image is a duplicate: nothing is stored.
+
+        Args:
+            volume: the image; its pixels are stored with each shot.
+            image_id: its id in the datastore.
+            masks: class name -> bool (Z, H, W); may overlap. Names match whatever their case.
+            annotator: who drew.
+            source: where the label came from, e.g. "rest:final".
+            policy: "auto" | "complete" | "partial" for this label; None: as set for the collection.
+            complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
+
+        Raises:
+            UnknownClassError: a drawn class is not of the task and new ones are not accepted; nothing is stored.
+            LabelError: nothing drawn, or a shape or slice number that does not fit the image.
+            StorageError: it could not be written; nothing is stored.
+        """
+        ingest = Ingest(
+            self._database, self._class_names, self._accept_new, volume, image_id, annotator=annotator, source=source
+        )
+        return ingest.run(masks, policy or self._policy, policy is not None, frozenset(complete_slices or ()))
+
+    def adopt(self, shots: Iterable[Shot], source: str = "import") -> list[tuple[str, int]]:
+        """Take over shots of another collection, with their pixels, masks and split, and the classes drawn on them.
+
+        A slice that has a shot here keeps it. All are stored or, on an error, none.
+
+        Returns:
+            (image id, slice) of those added.
+
+        Raises:
+            StorageError: they could not be written.
+        """
+        return adopt(self._database, self._class_names, shots, source)
+
+    def shots(
+        self, image_id: str | None = None, split: str | None = None, content_hash: str | None = None
+    ) -> list[Shot]:
+        """The shots in force, oldest first.
+
+        Args:
+            image_id: of this image only. An image whose pixels were replaced has the shots of both; give
+                ``content_hash`` as well for what fits the pixels at hand (pasting back).
+            split: "train" or "val" only.
+            content_hash: drawn on these pixels only, under whichever image id.
+        """
+        return list(self.iter_shots(image_id, split, content_hash))
+
+    def iter_shots(
+        self, image_id: str | None = None, split: str | None = None, content_hash: str | None = None
+    ) -> Iterator[Shot]:
+        """The same one by one, with one shot's pixels in memory at a time."""
+        asked = {"images.image_id": image_id, "images.split": split, "images.content_hash": content_hash}
+        given = {column: value for column, value in asked.items() if value is not None}
+        where = " AND ".join([CURRENT, *(f"{column} = ?" for column in given)])
+        numbers = self._rows(
+            f"SELECT shots.id FROM shots JOIN images ON images.id = shots.image WHERE {where} ORDER BY shots.id",
+            *given.values(),
+        )
+        for (number,) in numbers:
+            try:
+                yield self.shot(number)
+            except StorageError as error:  # one damaged drawing must not stop the work on all others
+                log.error("shot %d is left out: %s", number, error)
+
+    def shot(self, shot_id: int) -> Shot:
+        """Any shot, also a superseded one of the history.
+
+        Raises:
+            KeyError: there is none of this id.
+            StorageError: its stored bytes are damaged.
+        """
+
+        return self._database.read(lambda db: read_shot(db, shot_id, self._class_names(db)))
+
+    def labelled_slices(self, image_id: str, content_hash: str | None = None) -> list[int]:
+        """Slices with a shot; without ``content_hash`` those of the pixels labelled last under this id."""
+        if content_hash is None:
+            content_hash = self._value(
+                "SELECT content_hash FROM images JOIN shots ON shots.image = images.id"
+                " WHERE image_id = ? ORDER BY shots.id DESC LIMIT 1",
+                image_id,
+            )
+        rows = self._rows(
+            "SELECT DISTINCT slice FROM shots JOIN images ON images.id = shots.image"
+            " WHERE image_id = ? AND content_hash = ? ORDER BY slice",
+            image_id,
+            content_hash,
+        )
+        return [z for (z,) in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many shots in force each class is drawn on."""
+
+        def work(db: sqlite3.Connection) -> dict[str, int]:
+            names = self._class_names(db)
+            counts = dict.fromkeys(names.values(), 0)
+            for (drawn,) in db.execute(f"SELECT drawn FROM shots WHERE {CURRENT}"):
+                for key in json.loads(drawn):
+                    counts[names[key]] += 1
+            return counts
+
+        return self._database.read(work)
+
+    def history(self, image_id: str, slice: int) -> list[dict[str, Any]]:
+        """Every shot a slice ever had, oldest first; ``shot(entry["shot_id"])`` gives its masks."""
+        rows = self._rows(
+            "SELECT shots.id, shots.submission, submissions.time, submissions.annotator, submissions.source,"
+            " images.content_hash, shots.drawn, shots.known FROM shots JOIN images ON images.id = shots.image"
+            " JOIN submissions ON submissions.id = shots.submission"
+            " WHERE images.image_id = ? AND shots.slice = ? ORDER BY shots.id",
+            image_id,
+            int(slice),
+        )
+        names = self._database.read(self._class_names)
+        fields = ("shot_id", "submission", "time", "annotator", "source", "content_hash")
+        return [
+            dict(zip(fields, row, strict=False))
+            | {
+                "drawn": [names[key] for key in json.loads(row[6])],
+                "known": sorted(names.get(key, key) for key in json.loads(row[7])),
+            }
+            for row in rows
+        ]
+
+    def images(self) -> list[ImageRecord]:
+        """Images with shots, in the order of their first one."""
+        return self._database.read(
+            lambda db: [
+                read_image(db, number) for (number,) in db.execute("SELECT id FROM images ORDER BY id").fetchall()
+            ]
+        )
+
+    def learning_curve(self) -> list[dict[str, Any]]:
+        """What was served against what was then submitted, by submission, where something had been served.
+
+        Each entry: ``submission``, ``image``, ``time``, ``model_version``, ``slices`` (those compared: all without a
+        shot where the label was edited from the served labelmap, else the newly drawn ones) and ``dice`` by class.
+        """
+        rows = self._rows("SELECT id, image_id, time, curve FROM submissions WHERE curve IS NOT NULL ORDER BY id")
+        return [{"submission": row[0], "image": row[1], "time": row[2], **json.loads(row[3])} for row in rows]
+
+    def close(self) -> None:
+        """Nothing is held open between calls; here for callers that treat it like other stores."""
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._database.read(lambda db: db.execute(sql, values).fetchall())
+
+    def _value(self, sql: str, *values: Any) -> Any:
+        rows = self._rows(sql, *values)
+        return rows[0][0] if rows else None
