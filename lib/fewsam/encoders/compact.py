@@ -1,0 +1,126 @@
+"""The compact encoder: a few million parameters, for a CPU, with the output of SAM's encoders.
+
+A convolutional pyramid (strides 2 to 32) whose levels are fused top-down at stride 4, which at the default input of
+256 px is SAM's 64 x 64 grid. Position across the slice is an input, since place tells apart what looks alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fewsam.encoders.untrained import initialise
+from fewsam.errors import CheckpointError
+
+ARCHITECTURE = 1  # raise with every change of what it computes, `untrained.py` included: it is part of cache keys
+INPUT_SIZE = 256
+SEED = 0  # of the untrained weights
+PARAMETERS = 4_136_832
+WIDTHS = (32, 64, 128, 192, 192)  # strides 2, 4, 8, 16, 32
+DEPTHS = (1, 1, 2, 2, 2)
+GRID = 64
+_COORDINATE_GAIN = 3.0
+_PACKAGED = Path(__file__).parent / "weights" / "compact.safetensors"
+
+
+class LayerNorm2d(nn.Module):
+    """Normalises the channels of each position, so that no slice of a batch can change another's result."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside an identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(channels)
+        self.spread = nn.Conv2d(channels, channels, 3, padding=1)
+        self.merge = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        return x + self.merge(F.gelu(self.spread(self.norm(x))))
+
+
+class CompactEncoder(nn.Module):
+    """The network. Any input side that is a multiple of 16 will do; the output grid is always 64 x 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sides = itertools.pairwise((5, *WIDTHS))
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in sides)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
+            for width, depth in zip(WIDTHS, DEPTHS, strict=True)
+        )
+        self.laterals = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in WIDTHS[1:])
+        self.norm = LayerNorm2d(256)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64)."""
+        levels = self.pyramid(slices)
+        fused = self.laterals[-1](levels[-1])
+        for lateral, level in zip(reversed(self.laterals[:-1]), reversed(levels[:-1]), strict=True):
+            fused = lateral(level) + F.interpolate(fused, level.shape[-2:], mode="bilinear", align_corners=False)
+        if fused.shape[-1] != GRID:
+            # antialias where the grid is finer than ours: an area mean, not every other value
+            fused = F.interpolate(fused, (GRID, GRID), mode="bilinear", antialias=fused.shape[-1] > GRID)
+        return self.norm(fused)
+
+    def pyramid(self, slices: Tensor) -> list[Tensor]:
+        """(N, 3, S, S) float in 0..255 -> features of strides 4, 8, 16, 32, with `WIDTHS` channels."""
+        n, _, h, w = slices.shape
+        rows = torch.linspace(-1, 1, h, device=slices.device).view(1, 1, h, 1).expand(n, 1, h, w)
+        cols = torch.linspace(-1, 1, w, device=slices.device).view(1, 1, 1, w).expand(n, 1, h, w)
+        x = torch.cat([slices / 64 - 2, _COORDINATE_GAIN * rows, _COORDINATE_GAIN * cols], 1)
+        levels = []
+        for down, stage in zip(self.downs, self.stages, strict=True):
+            x = stage(down(x))
+            levels.append(x)
+        return levels[1:]
+
+
+def weights_file(checkpoint: Path | None) -> Path | None:
+    """The file of trained weights: the one chosen, else the one in the package; None where there is none.
+
+    A chosen file is returned even if it is missing, so that reading it says so.
+    """
+    if checkpoint is not None:
+        return checkpoint.expanduser()
+    return _PACKAGED if _PACKAGED.is_file() else None
+
+
+def build_compact(path: Path | None) -> CompactEncoder:
+    """The encoder with the weights of a ``.safetensors`` file; with None, untrained ones, always the same.
+
+    Raises:
+        CheckpointError: ``path`` is missing, damaged, or of another architecture.
+    """
+    with torch.device("meta"):  # torch's own random weights are not wanted, nor that they move its global seed
+        network = CompactEncoder()
+    network.to_empty(device="cpu")
+    if path is None:
+        initialise(network, SEED)
+        return network
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; correct the setting 'checkpoint', or leave it out")
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} does not hold weights of the compact encoder: {reason}") from error
+    return network

@@ -1,0 +1,157 @@
+"""Which encoder a setting means: what it is called, where its weights are, and how it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewsam.config import Settings
+from fewsam.encoders import compact, sam
+from fewsam.encoders.download import download, file_sha256, home_folder
+from fewsam.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_SAM_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What a result must say of the encoder that it was made with.
+
+    Attributes:
+        name: as in the settings.
+        input_size: side of the square slices it takes.
+        fingerprint: hex; equal exactly where embeddings are interchangeable. Part of every cache key.
+        checkpoint_sha256: of its weights file; None where there is none.
+        licence: of the weights.
+        trained: False for random weights.
+        parameters: how many; None where only building it would tell.
+    """
+
+    name: str
+    input_size: int
+    fingerprint: str
+    checkpoint_sha256: str | None
+    licence: str
+    trained: bool
+    parameters: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+
+class Encoder:
+    """A frozen network with what is known of it."""
+
+    def __init__(self, network: nn.Module, info: EncoderInfo, device: str | torch.device = "cpu") -> None:
+        self.info = info
+        self.device = torch.device(device)
+        self._network = network.to(self.device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def embed(self, slices: Tensor) -> Tensor:
+        """Slices (N, 3, S, S) uint8 -> embeddings (N, 256, 64, 64) float32 on the encoder's device."""
+        size = self.info.input_size
+        if slices.dtype != torch.uint8 or slices.shape[1:] != (3, size, size):
+            raise ValueError(f"expected uint8 (N, 3, {size}, {size}), got {slices.dtype} {tuple(slices.shape)}")
+        return self._network(slices.to(self.device).float()).float()
+
+
+def encoder_info(settings: Settings) -> EncoderInfo:
+    """What `build_encoder` would build. Cheap: builds no network and downloads nothing.
+
+    A SAM checkpoint that is not on this machine yet is described by its published hash.
+
+    Raises:
+        CheckpointError: the setting ``checkpoint`` names a file that is missing or unreadable.
+    """
+    name = settings.encoder
+    if name == "compact":
+        size = settings.input_size or compact.INPUT_SIZE
+        path = compact.weights_file(settings.checkpoint)
+        sha256 = file_sha256(path) if path else None
+        weights = sha256 or f"seed {compact.SEED}"
+        fingerprint = _fingerprint(name, compact.ARCHITECTURE, size, weights)
+        licence = "Apache-2.0" if settings.checkpoint is None else "unknown (own checkpoint)"
+        return EncoderInfo(name, size, fingerprint, sha256, licence, path is not None, compact.PARAMETERS)
+    official = sam.OFFICIAL[name]
+    size = settings.input_size or _SAM_SIZE
+    path = _sam_file(settings)
+    sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
+    licence = "Apache-2.0" if sha256 == official.sha256 else "unknown (own checkpoint)"
+    return EncoderInfo(name, size, _fingerprint(name, 1, size, sha256), sha256, licence, True, official.parameters)
+
+
+def build_encoder(
+    settings: Settings, device: str | torch.device = "cpu", progress: Callable[[int, int], None] | None = None
+) -> Encoder:
+    """The encoder that the settings name, frozen, on ``device``; a missing SAM checkpoint is downloaded.
+
+    Args:
+        progress: called with bytes done and in all during a download.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged, of another architecture, or out of reach.
+    """
+    network: nn.Module
+    if settings.encoder == "compact":
+        path = compact.weights_file(settings.checkpoint)
+        network = compact.build_compact(path)
+        if path is None:
+            logger.warning(
+                "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
+                "alone; set encoder to vit_b, or checkpoint to trained weights, for better ones"
+            )
+    else:
+        path = _sam_file(settings)
+        official = sam.OFFICIAL[settings.encoder]
+        if settings.checkpoint is None and not path.is_file():
+            if not settings.download:
+                raise CheckpointError(
+                    f"no checkpoint at {path} and downloads are off: fetch {official.url} to that place, "
+                    "name a local file in the setting 'checkpoint', or set download to true"
+                )
+            logger.info("downloading %s", official.url)
+            download(official.url, path, official.sha256, progress)
+        size = settings.input_size or _SAM_SIZE
+        network = sam.build_sam_encoder(settings.encoder, sam.read_sam_checkpoint(path), size, str(path))
+    return Encoder(network, encoder_info(settings), device)
+
+
+def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
+    """The ``mask_decoder.*`` and ``prompt_encoder.*`` tensors of the SAM checkpoint in use, float32.
+
+    Builds no network. None for the compact encoder, where the checkpoint is not on this machine, and where it holds
+    an encoder only.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    if settings.encoder == "compact":
+        return None
+    path = _sam_file(settings)
+    if settings.checkpoint is None and not path.is_file():
+        return None
+    state = sam.read_sam_checkpoint(path)
+    decoder = {key: value.float().clone() for key, value in state.items() if not key.startswith("image_encoder.")}
+    return decoder or None
+
+
+def _sam_file(settings: Settings) -> Path:
+    """Where the checkpoint is, or would be downloaded to."""
+    if settings.checkpoint is not None:
+        return settings.checkpoint.expanduser()
+    return home_folder() / sam.OFFICIAL[settings.encoder].file
+
+
+def _fingerprint(name: str, architecture: int, size: int, weights: str) -> str:
+    return hashlib.sha256(f"{name}|{architecture}|{size}|{weights}".encode()).hexdigest()
