@@ -62,11 +62,11 @@ class Settings(BaseModel):
     ensemble: int = Field(default=3, ge=1, le=8)  # support subsets at prediction; their spread is the uncertainty
 
     # -- training
-    steps: int = Field(default=150, ge=1)
-    batch: int = Field(default=4, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    views: int = Field(default=8, ge=0)  # cached augmented views of each labelled slice
-    fresh_views: bool = True  # encode new views while training, where the encoder is cheap
+    steps: int = Field(default=300, ge=1)
+    batch: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    views: int = Field(default=12, ge=0)  # cached augmented views of each labelled slice
+    fresh_views: bool = False  # new views while training, an encoding each; cached ones get a fresh tone anyway
     train_seconds: float = Field(default=45.0, gt=0)  # wall-clock budget of the training loop
     seed: int = 0
     auto_train: str = "off"  # off | every:N | idle:SECONDS

@@ -130,9 +130,12 @@ def _spoken(drawn: Mapping[str, bytes], label: Label) -> dict[str, bytes]:
 def _started_from(label: Label, current: Mapping[int, ShotState], served: Sequence[Marks]) -> int | None:
     """Which served labelmap the label was edited from: the one it shares most masks with, bit for bit.
 
-    Slices that are shots prove nothing: a label of the earlier shots alone has them as well.
+    Slices that are shots prove nothing: a label of the earlier shots alone has them as well. Nor does a single
+    mask that the model got right to the pixel: two, and half of all that are drawn, must be the served ones.
     """
-    best, most = None, 0
+    drawn_elsewhere = sum(len(drawn) for z, drawn in enumerate(label.marks) if z not in current)
+    needed = min(2, len(label.marks))  # a 2D image has one slice to tell by
+    best, most = None, max(needed, (drawn_elsewhere + 1) // 2) - 1
     for index, marks in enumerate(served):
         shared = sum(
             marks[z].get(key) == mark

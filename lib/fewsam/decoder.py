@@ -1,0 +1,213 @@
+"""The reformulated SAM mask decoder: few-shot tokens as prompts, every class in one pass a slice.
+
+What is SAM's (Kirillov et al. 2023): the two-way transformer, the mask token, the random Fourier
+``image_pe``, the upscaling and the hypernetwork, with SAM's names and shapes, so that a SAM
+checkpoint's weights fit. What is reformulated (Xie et al., WACV 2024, and `README.md`): no IoU head
+and no choice of masks by score; the sparse prompts are embeddings of annotated regions; classes
+compete in one softmax; the dense prompt is the slice's similarity to the labelled regions; and a
+light branch reads the slice itself, because a small organ is a few cells of the 64 x 64 embedding.
+
+Shapes: N slices, C classes with background as class 0, T tokens a class, D the detail size in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from monai.networks.nets import UNet
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.mask_decoder import MLP
+from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
+from segment_anything.modeling.transformer import TwoWayTransformer
+from torch import Tensor, nn
+
+EMBED_DIM = 256
+GRID = 64  # side of image_embeddings
+FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
+EXTRA = 8  # channels of embedding and of prior that the detail branch takes in
+DETAIL = 16  # channels it gives
+SLOTS = 256  # classes a task may have, background included
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the labelled slices say about N query slices.
+
+    Attributes:
+        tokens: (N, C, T, 256) embeddings of annotated regions, background first.
+        present: (N, C, T) bool, False where a class has no such token.
+        prior: (N, C, 64, 64) training-free class logits (similarity and probe).
+        slots: (C,) long, a number for each class that stays its own: its value in labelmaps.
+    """
+
+    tokens: Tensor
+    present: Tensor
+    prior: Tensor
+    slots: Tensor
+
+
+class DetailBranch(nn.Module):
+    """MONAI's residual U-Net on the slice itself, which also takes in the frozen embedding and the prior.
+
+    Args:
+        channels: Channels of the detail input (slice, its neighbours, position).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(EMBED_DIM, EXTRA, 1)
+        self.net = UNet(
+            spatial_dims=2,
+            in_channels=channels + 2 * EXTRA,
+            out_channels=DETAIL,
+            channels=(16, 32, 64, 128, 256),
+            strides=(2, 2, 2, 2),
+            num_res_units=2,
+            norm="INSTANCE",
+        )
+
+    def forward(self, detail: Tensor, image_embeddings: Tensor, prior: Tensor) -> Tensor:
+        """Detail (N, channels, D, D), embedding (N, 256, h, w), prior (N, EXTRA, h, w) -> (N, DETAIL, D, D)."""
+        size = detail.shape[-1]
+        inputs = [detail, _resize(self.embed(image_embeddings), size), _resize(prior, size)]
+        return self.net(torch.cat(inputs, dim=1))
+
+
+class FewShotMaskDecoder(nn.Module):
+    """image_embeddings + prompts (+ the slice itself) -> one logit map a class, all classes at once.
+
+    Example:
+        >>> decoder = FewShotMaskDecoder()
+        >>> logits = decoder(image_embeddings, prompts, detail)   # (N, C, D, D)
+
+    Args:
+        use_tokens: Few-shot tokens in the sparse-prompt slot.
+        use_dense: The prior as dense prompt and as starting point of the logits.
+        use_detail: The full-resolution branch.
+        detail_channels: Channels of its input.
+        stride: Cells of the embedding to one transformer cell and axis: 1 as SAM, more for CPUs.
+        mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
+    """
+
+    def __init__(
+        self,
+        *,
+        use_tokens: bool = True,
+        use_dense: bool = True,
+        use_detail: bool = True,
+        detail_channels: int = 6,
+        stride: int = 1,
+        mlp_dim: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.use_tokens, self.use_dense, self.use_detail, self.stride = use_tokens, use_dense, use_detail, stride
+        self.mask_tokens = nn.Embedding(1, EMBED_DIM)
+        self.pe_layer = PositionEmbeddingRandom(EMBED_DIM // 2)
+        self.transformer = TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, num_heads=8, mlp_dim=mlp_dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(EMBED_DIM, 64, kernel_size=2, stride=2),
+            LayerNorm2d(64),
+            nn.GELU(),
+            nn.ConvTranspose2d(64, FEATURES, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlp = MLP(EMBED_DIM, EMBED_DIM, FEATURES, 3)
+        self.token_norm = nn.LayerNorm(EMBED_DIM)
+        self.token_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
+        self.absent_token = nn.Parameter(torch.zeros(EMBED_DIM))
+        self.dense_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
+        self.prior_gain = nn.Parameter(torch.ones(()))
+        self.detail = DetailBranch(detail_channels) if use_detail else None
+        # What a task learns of its own classes, beside what their tokens say.
+        self.detail_query = nn.Linear(EMBED_DIM, DETAIL)
+        self.class_query = nn.Embedding(SLOTS, DETAIL)
+        self.class_prior = nn.Embedding(SLOTS, EXTRA)
+        self.prior_proj = nn.Linear(EMBED_DIM, EXTRA)
+        nn.init.normal_(self.class_prior.weight, std=1.0)
+        # An untrained decoder must answer with the prior alone: the learned part starts at nought.
+        for zero in (self.class_query, self.detail_query):
+            nn.init.zeros_(zero.weight)
+        nn.init.zeros_(self.detail_query.bias)
+        nn.init.zeros_(self.output_hypernetworks_mlp.layers[-1].weight)
+        nn.init.zeros_(self.output_hypernetworks_mlp.layers[-1].bias)
+
+    def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor) -> Tensor:
+        """Class logits of N slices.
+
+        Args:
+            image_embeddings: (N, 256, 64, 64) float, from the frozen encoder.
+            prompts: Tokens and prior for the same N slices.
+            detail: (N, detail_channels, D, D) float in [-1, 1], D a multiple of 16.
+
+        Returns:
+            (N, C, D, D) logits; a softmax over C gives probabilities, background first.
+        """
+        size = detail.shape[-1]
+        tokens, class_tokens = self._tokens(prompts)
+        share = prompts.prior.softmax(dim=1)
+        hidden, features = self._attend(image_embeddings, share, class_tokens, tokens)
+        hidden = hidden[:, : class_tokens.shape[1]]
+        full = _resize(self.output_upscaling(features), size)
+        logits = torch.einsum("ncd,ndhw->nchw", self.output_hypernetworks_mlp(hidden), full)
+        if self.detail is not None:
+            classes = self.class_prior(prompts.slots) + self.prior_proj(class_tokens)
+            prior = torch.einsum("nchw,ncd->ndhw", share, classes if self.use_dense else torch.zeros_like(classes))
+            query = self.detail_query(hidden) + self.class_query(prompts.slots)
+            logits = logits + torch.einsum("ncd,ndhw->nchw", query, self.detail(detail, image_embeddings, prior))
+        if self.use_dense:
+            logits = logits + self.prior_gain * _resize(prompts.prior, size)
+        return logits
+
+    def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Sparse prompts (N, C + C*T, 256), mask tokens first as in SAM, and class tokens (N, C, 256)."""
+        embedded = self.token_proj(self.token_norm(prompts.tokens))
+        embedded = torch.where(prompts.present[..., None], embedded, self.absent_token)
+        weight = prompts.present[..., None].to(embedded.dtype)
+        class_tokens = (embedded * weight).sum(2) / weight.sum(2).clamp_min(1)
+        output_tokens = repeat(self.mask_tokens.weight, "1 d -> n c d", n=len(embedded), c=embedded.shape[1])
+        output_tokens = output_tokens + class_tokens
+        if not self.use_tokens:
+            return output_tokens, class_tokens
+        return torch.cat([output_tokens, rearrange(embedded, "n c t d -> n (c t) d")], dim=1), class_tokens
+
+    def _attend(self, src: Tensor, share: Tensor, class_tokens: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Two-way attention: hidden tokens, and the slice's features (N, 256, s, s) at s = 64 / stride."""
+        side = src.shape[-1] // self.stride
+        src = _resize(src, side)
+        if self.use_dense:
+            dense = self.dense_proj(class_tokens)
+            src = src + torch.einsum("nchw,ncd->ndhw", _resize(share, side), dense)
+        image_pe = repeat(self.pe_layer((side, side)), "d h w -> n d h w", n=len(src))
+        hidden, keys = self.transformer(src, image_pe, tokens)
+        return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
+
+
+def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:
+    """Copy what fits of a SAM checkpoint's ``mask_decoder.*`` and ``prompt_encoder.*`` into ``decoder``.
+
+    SAM's single-mask output token and its hypernetwork (number 0 of four) are the ones kept.
+
+    Returns:
+        The names of the decoder's parameters and buffers that were set.
+    """
+    renamed = {}
+    for name, value in state.items():
+        name = name.replace("prompt_encoder.pe_layer.", "pe_layer.").removeprefix("mask_decoder.")
+        name = name.replace("output_hypernetworks_mlps.0.", "output_hypernetworks_mlp.")
+        renamed[name] = value[:1] if name == "mask_tokens.weight" else value
+    own = decoder.state_dict()
+    fitting = {name: value.float() for name, value in renamed.items() if name in own and own[name].shape == value.shape}
+    decoder.load_state_dict({**own, **fitting})
+    return sorted(fitting)
+
+
+def _resize(x: Tensor, side: int) -> Tensor:
+    """Bilinear enlargement, or area averaging where the target is smaller."""
+    if x.shape[-1] == side:
+        return x
+    if x.shape[-1] > side:
+        return F.adaptive_avg_pool2d(x, side)
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)

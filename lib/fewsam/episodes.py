@@ -1,0 +1,213 @@
+"""Episodes from the few-shot collection: queries, and the supports that may prompt them.
+
+A query is never among its own supports: a token of the query gives the answer away. With a single
+labelled slice its augmented views support one another, which is all there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewsam.collection import Shot
+from fewsam.config import Settings
+from fewsam.decoder import Prompts
+from fewsam.embedder import Embedder
+from fewsam.prompts import LabelledView, SupportBank
+from fewsam.views import LabelledSlice, View, detail_tensor
+
+EXTRA_SUPPORT_VIEWS = 2  # of a lone labelled slice
+FOLDS = 8
+MEMORY = 1024  # views and prompts remembered, some 300 kB each
+TONE = 0.1  # spread of fresh gain and shift on the detail input
+
+
+def drawn_classes(shots: Sequence[Shot], order: Sequence[str]) -> tuple[str, ...]:
+    """Classes of ``order`` drawn on at least one of ``shots``."""
+    present = {name for shot in shots for name in shot.masks}
+    return tuple(name for name in order if name in present)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 6, D, D), mask (N, C, D, D), known (N, C)."""
+
+    embeddings: Tensor
+    prompts: Prompts
+    detail: Tensor
+    mask: Tensor
+    known: Tensor
+
+
+class Episodes:
+    """Draws queries and supports from labelled slices whose embeddings come from the cache.
+
+    Args:
+        shots: Current shots of the collection.
+        classes: Classes in the order of the logits, background left out.
+        detail_size: Side D of detail and masks.
+        slots: Number of each class that stays its own, without background; 1, 2, ... by default.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shots: Sequence[Shot],
+        classes: Sequence[str],
+        embedder: Embedder,
+        detail_size: int,
+        slots: Sequence[int] | None = None,
+    ) -> None:
+        self.settings, self.embedder, self.classes = settings, embedder, tuple(classes)
+        self.detail_size = detail_size
+        self._known_views: dict[tuple[int, int], View] = {}
+        self._known_prompts: dict[tuple[int, ...], Prompts] = {}
+        size = embedder.info.input_size
+        self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
+        supports = [(index, 0) for index in range(len(shots))]
+        if len(shots) == 1:
+            supports += [(0, view) for view in range(1, 1 + EXTRA_SUPPORT_VIEWS) if self._encoded(0, view)]
+        numbers = [0, *(slots if slots is not None else range(1, 1 + len(classes)))]
+        self.bank = SupportBank([self._labelled_view(*support) for support in supports], settings.prototypes, numbers)
+        self._views = [
+            [number for number in range(settings.views + 1) if self._encoded(index, number)]
+            for index in range(len(shots))
+        ]
+
+    def cached_views(self) -> int:
+        """How many views there are to train on without the encoder."""
+        return sum(len(numbers) for numbers in self._views)
+
+    def draw_view(self, index: int, rng: np.random.Generator, fresh: bool) -> int:
+        """A view number for slice ``index``: a cached one, or one never seen where ``fresh``."""
+        if fresh:
+            return int(rng.integers(1_000, 2**31))
+        return int(rng.choice(self._views[index]))
+
+    def supports_for(self, query: int, allowed: Sequence[int], rng: np.random.Generator | None = None) -> Tensor:
+        """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query's own.
+
+        With ``rng``, half of the time only every other one of them, as smaller collections would be.
+        Slices are left out by fold, so that there are few different subsets to fit.
+        """
+        folds = min(FOLDS, len(self.slices))
+        candidates = [(i, shot) for i, shot in enumerate(self.bank.shots.tolist()) if shot in set(allowed)]
+        entries = [i for i, shot in candidates if shot % folds != query % folds]
+        if not entries:  # a lone slice: its other views
+            entries = [i for i, shot in candidates if shot == query][-EXTRA_SUPPORT_VIEWS:]
+        if rng is not None and len(entries) > 3 and rng.random() < 0.5:
+            entries = entries[int(rng.integers(2)) :: 2]
+        return torch.tensor(entries)
+
+    def batch(
+        self,
+        queries: Sequence[tuple[int, int]],
+        supports: Sequence[Tensor],
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Tensors for (slice index, view number) pairs and the bank entries that prompt each.
+
+        With ``rng``, the detail input gets a fresh change of tone: it costs nothing, unlike a fresh embedding.
+        """
+        views = [self._view(*query) for query in queries]
+        embeddings = self._embed(views, queries)
+        place = torch.tensor([self.slices[index].z for index, _ in queries])
+        parts = [
+            self._prompts(query, subset, embeddings[i : i + 1], place[i : i + 1])
+            for i, (query, subset) in enumerate(zip(queries, supports, strict=True))
+        ]
+        detail = detail_tensor(np.stack([view.detail for view in views]), place)
+        if rng is not None:
+            gain, shift = (torch.from_numpy(rng.normal(0, TONE, (len(views), 1, 1, 1))).float() for _ in range(2))
+            detail[:, :3] = detail[:, :3] * (1 + gain) + shift
+        return Batch(
+            embeddings,
+            stack_prompts(parts),
+            detail,
+            torch.stack([view.mask for view in views]),
+            torch.stack([self.slices[index].known for index, _ in queries]),
+        )
+
+    def _view(self, index: int, number: int) -> View:
+        """A view, remembered if it will come again."""
+        if number > self.settings.views:
+            return self.slices[index].view(number)
+        if (index, number) not in self._known_views:
+            if len(self._known_views) >= MEMORY:
+                self._known_views.clear()
+            self._known_views[index, number] = self.slices[index].view(number)
+        return self._known_views[index, number]
+
+    def _prompts(self, query: tuple[int, int], subset: Tensor, embedding: Tensor, place: Tensor) -> Prompts:
+        """Prompts of one query, remembered if it will come again with the same supports."""
+        key = (*query, *subset.tolist())
+        if key not in self._known_prompts or query[1] > self.settings.views:
+            if len(self._known_prompts) >= MEMORY:
+                self._known_prompts.clear()
+            self._known_prompts[key] = self.bank.prompts(embedding, place, subset=subset, retrieve=self.settings.retrieve)
+        return self._known_prompts[key]
+
+    def embeddings(self, queries: Sequence[tuple[int, int]]) -> Tensor:
+        """image_embeddings (N, 256, 64, 64) of (slice index, view number) pairs."""
+        return self._embed([self._view(*query) for query in queries], queries)
+
+    def _embed(self, views: Sequence[View], queries: Sequence[tuple[int, int]]) -> Tensor:
+        store = all(number <= self.settings.views for _, number in queries)  # fresh views do not come again
+        return torch.from_numpy(self.embedder.embed(np.stack([view.image for view in views]), store=store)).float()
+
+    def _encoded(self, index: int, number: int) -> bool:
+        if not self.embedder.cached_only:
+            return True
+        return self.embedder.missing(self.slices[index].view(number).image[None]) == 0
+
+    def _labelled_view(self, index: int, number: int) -> LabelledView:
+        labelled = self.slices[index]
+        view = self._view(index, number)
+        mask = torch.nn.functional.adaptive_avg_pool2d(view.mask, 64)
+        return LabelledView(index, self.embeddings([(index, number)])[0], mask, labelled.known, labelled.z)
+
+
+def prepare_views(
+    settings: Settings,
+    shots: Sequence[Shot],
+    embedder: Embedder,
+    progress: Callable[[int, int], None] | None = None,
+    priority: bool = False,
+) -> int:
+    """Encode and keep what training will read: every labelled slice and its augmented views.
+
+    Returns:
+        How many views there are. They are pinned in the cache, so that no other slice displaces them.
+    """
+    size = embedder.info.input_size
+    total, done = len(shots) * (settings.views + 1), 0
+    for shot in shots:
+        labelled = LabelledSlice(shot, tuple(shot.masks), settings, size, 64)
+        for number in range(settings.views + 1):
+            image = labelled.view(number).image[None]
+            embedder.ensure(image, priority=priority)
+            embedder.cache.pin(embedder.keys(image))
+            done += 1
+            if progress:
+                progress(done, total)
+    return total
+
+
+def stack_prompts(parts: Sequence[Prompts]) -> Prompts:
+    """Prompts of several queries, padded to the longest: (N, C, T, 256) and so on."""
+    longest = max(part.tokens.shape[2] for part in parts)
+
+    def pad(x: Tensor) -> Tensor:
+        missing = longest - x.shape[2]
+        return x if not missing else torch.cat([x, x.new_zeros(*x.shape[:2], missing, *x.shape[3:])], dim=2)
+
+    return Prompts(
+        torch.cat([pad(part.tokens) for part in parts]),
+        torch.cat([pad(part.present) for part in parts]),
+        torch.cat([part.prior for part in parts]),
+        parts[0].slots,
+    )

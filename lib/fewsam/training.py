@@ -1,0 +1,352 @@
+"""Few-shot training of the decoder: one loop over episodes drawn from the cache.
+
+The run has two parts. First some labelled slices are held back, and the weights that do best on them
+are kept: slices of validation images where the collection has any, else one labelled slice (the
+newest that the served decoder has not seen). Then, where the slice held back was a training slice, a
+shorter second part learns from all of them. The served decoder is replaced unless it did better on
+the slices held back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from fewsam.collection import Collection, Shot
+from fewsam.config import Settings
+from fewsam.decoder import FewShotMaskDecoder, load_sam_weights
+from fewsam.embedder import Embedder
+from fewsam.encoders import sam_decoder_state
+from fewsam.episodes import Episodes, drawn_classes
+from fewsam.errors import FewSAMError, LabelError
+from fewsam.losses import segmentation_loss
+from fewsam.metrics import dice
+from fewsam.model import ModelCard, ModelStore, TaskModel, build_decoder, class_slots, write_atomically
+from fewsam.postprocess import keep_largest
+from fewsam.views import detail_size_for
+
+logger = logging.getLogger(__name__)
+
+SELECT_SHARE = 0.7  # of the steps, with slices held back; the rest learns from all
+EVALUATIONS = 6  # on the slices held back
+CHECKPOINT_SECONDS = 10.0
+CAREFUL = 0.15  # of the learning rate
+TOLERANCE = 0.01  # Dice by which the served decoder must do better to stay
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where a run is: ``epoch`` of ``total_epochs`` evaluations' worth of steps, loss and metric so far."""
+
+    epoch: int
+    total_epochs: int
+    step: int
+    loss: float
+    metric: float | None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended. ``version`` is the one served afterwards; ``metric`` is Dice on slices held back."""
+
+    version: int
+    published: bool
+    metric: float | None
+    previous_metric: float | None
+    steps: int
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of slices to learn from first, to measure on, and to learn from in the end."""
+
+    learn: list[int]
+    measure: list[int]
+    finish: list[int]
+
+
+def train(
+    settings: Settings,
+    collection: Collection,
+    embedder: Embedder,
+    store: ModelStore,
+    *,
+    folder: Path,
+    progress: Callable[[TrainProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train on the collection as it is now and publish the result.
+
+    Args:
+        folder: For the run's own checkpoint and TensorBoard events; a run that was killed goes on from there.
+        progress: Called about every second.
+        should_stop: Polled every step; when true, the run ends without publishing and can be resumed.
+
+    Raises:
+        LabelError: there is no labelled slice yet.
+        NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
+    """
+    started = time.monotonic()
+    torch.manual_seed(settings.seed)
+    shots = collection.shots()
+    classes = drawn_classes(shots, collection.classes)
+    if not classes:
+        raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
+    served, notes = _served(store)
+    detail_size = detail_size_for(shots, settings)
+    switches = decoder_switches(settings, embedder)
+    wanted = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, tuple(s.shot_id for s in shots))
+    warm = served is not None and _fits(served.card, wanted)
+    slots = class_slots(served.card if warm and served else None, classes)
+    card = replace(wanted, slots=slots)
+    numbers = [slots.index(name) + 1 for name in classes]
+    episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers)
+    split = _split(shots, served)
+    decoder = build_decoder(switches)
+    if warm and served is not None:
+        decoder.load_state_dict(served.decoder.state_dict())
+    else:
+        initialise_from_sam(decoder, settings)
+
+    run = _Run(settings, episodes, decoder, folder, card)
+    best, metric = run.fit(split, progress, should_stop, started)
+    if best is None:
+        return TrainResult(store.version(), False, None, None, run.step, time.monotonic() - started, ["stopped"])
+    previous = None
+    if warm and served is not None and split.measure and not set(_ids(shots, split.measure)) & set(served.card.shots):
+        previous = measure(served.decoder, episodes, split.measure, split.learn).metric
+    seconds = time.monotonic() - started
+    if previous is not None and metric is not None and previous > metric + TOLERANCE:
+        notes.append(f"the served decoder did better on the slices held back ({previous:.3f} > {metric:.3f}): kept")
+        run.forget()
+        return TrainResult(store.version(), False, metric, previous, run.step, seconds, notes)
+    card = replace(
+        card,
+        metric=metric,
+        measured_on=tuple(_ids(shots, split.measure)),
+        largest_component=run.largest_component,
+        steps=run.step + (served.card.steps if warm and served else 0),
+        seconds=seconds,
+        trained_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    version = store.publish(best, card)
+    run.forget()
+    return TrainResult(version, True, metric, previous, run.step, seconds, notes)
+
+
+def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
+    """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the compact encoder."""
+    small = embedder.info.name == "compact"
+    return {
+        "use_tokens": settings.prompt_tokens,
+        "use_dense": settings.dense_prompt,
+        "use_detail": settings.detail,
+        "stride": 4 if small else 1,
+        "mlp_dim": 256 if small else 2048,
+    }
+
+
+def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
+    """Convolutions learn at ``rate``; attention and hypernetwork, which it would unsettle, at a fraction."""
+    careful = ("transformer.", "output_hypernetworks_mlp.", "token_", "dense_proj.", "mask_tokens.", "output_upscaling.")
+    named = list(decoder.named_parameters())
+    return [
+        {"params": [value for name, value in named if not name.startswith(careful)], "lr": rate},
+        {"params": [value for name, value in named if name.startswith(careful)], "lr": CAREFUL * rate},
+    ]
+
+
+def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None:
+    """Start from the SAM checkpoint's decoder where there is one."""
+    state = sam_decoder_state(settings)
+    if state:
+        logger.info("decoder starts from %d tensors of the SAM checkpoint", len(load_sam_weights(decoder, state)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean hard Dice on some slices, and the classes for which the largest component alone does better."""
+
+    metric: float
+    largest_component: tuple[str, ...]
+
+
+@torch.inference_mode()
+def measure(decoder: FewShotMaskDecoder, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]) -> Measured:
+    """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there."""
+    decoder.eval()
+    scores: dict[int, list[tuple[float, float]]] = {}
+    for query in queries:
+        batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
+        predicted = decoder(batch.embeddings, batch.prompts, batch.detail).argmax(1)[0].numpy()
+        truth = batch.mask.argmax(1)[0].numpy()
+        for c in range(1, batch.mask.shape[1]):
+            if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
+                whole, largest = predicted == c, keep_largest(predicted == c)
+                scores.setdefault(c, []).append((dice(whole, truth == c), dice(largest, truth == c)))
+    means = {c: np.mean(pairs, axis=0) for c, pairs in scores.items()}
+    better = tuple(episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + 0.005)
+    return Measured(float(np.mean([whole for whole, _ in means.values()])) if means else 0.0, better)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX), where it pays by a third and more."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+class _Run:
+    """One training run's state: decoder, optimiser, step, and what must survive a kill."""
+
+    def __init__(
+        self, settings: Settings, episodes: Episodes, decoder: FewShotMaskDecoder, folder: Path, card: ModelCard
+    ) -> None:
+        self.settings, self.episodes, self.decoder = settings, episodes, decoder
+        self.weights_file, self.state_file = folder / "run.safetensors", folder / "run.json"
+        self.signature = {"shots": list(card.shots), "encoder": card.encoder, "switches": card.switches}
+        self.rng = np.random.default_rng(settings.seed)
+        self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.step, self.spent = 0, 0.0
+        self.largest_component: tuple[str, ...] = ()
+        self._resume()
+
+    def fit(
+        self,
+        split: Split,
+        progress: Callable[[TrainProgress], None] | None,
+        should_stop: Callable[[], bool] | None,
+        started: float,
+    ) -> tuple[dict[str, Tensor] | None, float | None]:
+        """The best weights and their metric on ``split.measure``; (None, None) when told to stop."""
+        settings, total = self.settings, self.settings.steps
+        select_until = SELECT_SHARE if split.finish else 1.0
+        best: dict[str, Tensor] | None = None
+        best_metric: float | None = None
+        loss, saved, evaluations = math.nan, time.monotonic(), 0
+        fresh = settings.fresh_views and not self.episodes.embedder.cached_only
+        while True:
+            elapsed = time.monotonic() - started + self.spent
+            done = min(1.0, max(self.step / total, elapsed / settings.train_seconds))
+            selecting = done < select_until
+            evaluate_at = (evaluations + 1) / EVALUATIONS * select_until
+            if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
+                evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
+                measured = measure(self.decoder, self.episodes, split.measure, split.learn)
+                if best_metric is None or measured.metric >= best_metric:
+                    best, best_metric = _copy(self.decoder), measured.metric
+                    self.largest_component = measured.largest_component
+                if not selecting and best is not None:
+                    self.decoder.load_state_dict(best)
+            if progress:
+                epoch = min(EVALUATIONS, int(done * EVALUATIONS))
+                progress(TrainProgress(epoch, EVALUATIONS, self.step, loss, best_metric))
+            if done >= 1.0:
+                break
+            if should_stop and should_stop():
+                self._save(elapsed)
+                return None, None
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save(elapsed)
+                saved = time.monotonic()
+            loss = self._step(split.learn if selecting else split.finish, done, fresh)
+        return (_copy(self.decoder) if split.finish or best is None else best), best_metric
+
+    def _step(self, slices: Sequence[int], done: float, fresh: bool) -> float:
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+        chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
+        queries = [(int(i), self.episodes.draw_view(int(i), self.rng, fresh)) for i in chosen]
+        supports = [self.episodes.supports_for(i, slices, self.rng) for i, _ in queries]
+        batch = self.episodes.batch(queries, supports, self.rng)
+        self.decoder.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
+            logits = self.decoder(batch.embeddings, batch.prompts, batch.detail)
+        loss = segmentation_loss(logits.float(), batch.mask, batch.known)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def forget(self) -> None:
+        """The run ended well: nothing to go on from."""
+        self.state_file.unlink(missing_ok=True)
+        self.weights_file.unlink(missing_ok=True)
+
+    def _save(self, elapsed: float) -> None:
+        write_atomically(self.weights_file, save(_copy(self.decoder)))
+        state = {"signature": self.signature, "step": self.step, "elapsed": elapsed}
+        write_atomically(self.state_file, json.dumps(state).encode())
+
+    def _resume(self) -> None:
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            if state["signature"] != self.signature:
+                return
+            self.decoder.load_state_dict(load_file(self.weights_file))
+            self.step, self.spent = int(state["step"]), float(state["elapsed"])
+            logger.info("going on from step %d of a run that did not end", self.step)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # whatever a half-written file gives: start afresh
+            logger.warning("the unfinished run in %s cannot be read (%s); starting afresh", self.state_file.parent, error)
+
+
+def _served(store: ModelStore) -> tuple[TaskModel | None, list[str]]:
+    try:
+        return store.load(), []
+    except FewSAMError as error:
+        return None, [f"training from scratch: {error}"]
+
+
+def _split(shots: Sequence[Shot], served: TaskModel | None) -> Split:
+    everyone = list(range(len(shots)))
+    validation = [i for i in everyone if shots[i].split == "val"]
+    learn = [i for i in everyone if shots[i].split != "val"]
+    if validation and learn:
+        return Split(learn, validation, [])
+    if len(everyone) < 3:
+        return Split(everyone, [], [])
+    seen = set(served.card.shots) if served else set()
+    unseen = [i for i in everyone if shots[i].shot_id not in seen] or everyone
+    # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
+    held = max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots)
+    return Split([i for i in everyone if i != held], [held], everyone)
+
+
+def _middle(shots: Sequence[Shot]) -> int:
+    by_place = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
+    return by_place[len(by_place) // 2]
+
+
+def _fits(served: ModelCard, wanted: ModelCard) -> bool:
+    same = ("encoder", "detail_size", "switches")
+    return all(getattr(served, name) == getattr(wanted, name) for name in same)
+
+
+def _ids(shots: Sequence[Shot], indices: Sequence[int]) -> list[int]:
+    return [shots[i].shot_id for i in indices]
+
+
+def _copy(decoder: FewShotMaskDecoder) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in decoder.state_dict().items()}
+
+
+def stats_of(result: TrainResult) -> dict[str, object]:
+    """The result as plain types, for ``train_stats.json``."""
+    return asdict(result)

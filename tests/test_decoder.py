@@ -1,0 +1,100 @@
+"""The reformulated mask decoder: shapes, start from the prior, class order, SAM's weights."""
+
+import pytest
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+from fewsam.decoder import FewShotMaskDecoder, Prompts, load_sam_weights
+
+
+def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
+    generator = torch.Generator().manual_seed(1)
+    return Prompts(
+        torch.randn(n, classes, tokens, 256, generator=generator),
+        torch.ones(n, classes, tokens, dtype=torch.bool),
+        torch.randn(n, classes, 64, 64, generator=generator),
+    )
+
+
+def inputs(n: int = 2, size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(n, 256, 64, 64, generator=generator), torch.randn(n, 6, size, size, generator=generator)
+
+
+def trained(**switches: bool | int) -> FewShotMaskDecoder:
+    """A decoder whose zero-initialised parts are moved off zero, as training would."""
+    torch.manual_seed(0)
+    decoder = FewShotMaskDecoder(stride=4, **switches)  # type: ignore[arg-type]
+    torch.nn.init.normal_(decoder.output_hypernetworks_mlp.layers[-1].weight, std=0.1)
+    torch.nn.init.normal_(decoder.dense_proj.weight, std=0.02)
+    return decoder.eval()
+
+
+def test_untrained_it_answers_with_the_prior():
+    decoder, given = FewShotMaskDecoder(stride=4).eval(), prompts()
+    image_embeddings, detail = inputs(size=64)
+    with torch.no_grad():
+        logits = decoder(image_embeddings, given, detail)
+    difference = logits - given.prior
+    assert torch.allclose(difference, difference[:, :1].expand_as(difference), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("switches", [{}, {"use_tokens": False}, {"use_dense": False}, {"use_detail": False}])
+def test_every_switch_gives_one_map_a_class(size, switches):
+    image_embeddings, detail = inputs(size=size)
+    with torch.no_grad():
+        logits = trained(**switches)(image_embeddings, prompts(), detail)
+    assert logits.shape == (2, 3, size, size)
+    assert torch.isfinite(logits).all()
+
+
+def test_permuting_the_classes_permutes_the_maps():
+    decoder, given = trained(), prompts()
+    order = torch.tensor([0, 2, 1])
+    swapped = Prompts(given.tokens[:, order], given.present[:, order], given.prior[:, order])
+    image_embeddings, detail = inputs()
+    with torch.no_grad():
+        straight = decoder(image_embeddings, given, detail)
+        crossed = decoder(image_embeddings, swapped, detail)
+    assert torch.allclose(straight[:, order], crossed, atol=1e-3)
+
+
+def test_a_slice_does_not_depend_on_its_batch():
+    decoder, given = trained(), prompts()
+    image_embeddings, detail = inputs()
+    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1])
+    with torch.no_grad():
+        together = decoder(image_embeddings, given, detail)
+        alone = decoder(image_embeddings[:1], one, detail[:1])
+    assert torch.allclose(together[:1], alone, atol=1e-3)
+
+
+def test_a_token_marked_absent_has_no_say():
+    decoder, given = trained(), prompts()
+    present = given.present.clone()
+    present[:, 1, 2:] = False
+    changed = given.tokens.clone()
+    changed[:, 1, 2:] = 100.0
+    image_embeddings, detail = inputs()
+    with torch.no_grad():
+        a = decoder(image_embeddings, Prompts(given.tokens, present, given.prior), detail)
+        b = decoder(image_embeddings, Prompts(changed, present, given.prior), detail)
+    assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_sams_decoder_weights_fit():
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
+    sam = MaskDecoder(transformer_dim=256, transformer=transformer)
+    encoder = PromptEncoder(
+        embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
+    )
+    state = {f"mask_decoder.{name}": value for name, value in sam.state_dict().items()}
+    state |= {f"prompt_encoder.{name}": value for name, value in encoder.state_dict().items()}
+    decoder = FewShotMaskDecoder()
+    loaded = load_sam_weights(decoder, state)
+    own = decoder.state_dict()
+    assert all(torch.equal(own[f"transformer.{name}"], value) for name, value in transformer.state_dict().items())
+    assert torch.equal(own["mask_tokens.weight"], sam.mask_tokens.weight[:1])
+    assert torch.equal(own["output_hypernetworks_mlp.layers.2.weight"], sam.output_hypernetworks_mlps[0].layers[2].weight)
+    assert {"pe_layer.positional_encoding_gaussian_matrix", "output_upscaling.0.weight"} <= set(loaded)

@@ -1,0 +1,123 @@
+"""Publishing and loading decoders: whole or not at all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fewsam.errors import CheckpointError, StorageError
+from fewsam.model import KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
+
+SWITCHES = {"stride": 4, "use_detail": False}
+CARD = ModelCard(("liver",), "abc", 64, SWITCHES, shots=(1, 2), metric=0.5)
+
+
+def state(value: float = 0.0) -> dict[str, torch.Tensor]:
+    decoder = build_decoder(SWITCHES)
+    torch.nn.init.constant_(decoder.prior_gain, value)
+    return decoder.state_dict()
+
+
+def test_nothing_trained_yet(tmp_path):
+    store = ModelStore(tmp_path)
+    assert store.version() == 0
+    assert store.load() is None
+    assert store.info() == {"version": 0, "trained": False}
+
+
+def test_published_versions_are_served_and_old_ones_go(tmp_path):
+    store = ModelStore(tmp_path)
+    for number in range(1, KEPT_VERSIONS + 3):
+        assert store.publish(state(number), CARD) == number
+    model = ModelStore(tmp_path).load()
+    assert model is not None and model.version == KEPT_VERSIONS + 2
+    assert model.decoder.prior_gain.item() == KEPT_VERSIONS + 2
+    assert model.card == CARD
+    assert len(list((tmp_path / "versions").iterdir())) == KEPT_VERSIONS
+
+
+def test_a_damaged_version_falls_back_to_the_one_before_and_says_so(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    store.publish(state(2), CARD)
+    newest = sorted((tmp_path / "versions").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    model = store.load()
+    assert model is not None and model.version == 1 and "version 2" in model.notes[0]
+
+
+def test_when_nothing_can_be_read_the_way_out_is_named(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(), CARD)
+    next((tmp_path / "versions").iterdir()).write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="train again"):
+        store.load()
+    (tmp_path / "current.json").write_text("{")
+    with pytest.raises(CheckpointError, match="current.json"):
+        store.version()
+
+
+def test_a_foreign_file_is_refused(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(), CARD)
+    save_file({"x": torch.zeros(1)}, next((tmp_path / "versions").iterdir()))
+    with pytest.raises(CheckpointError):
+        store.load()
+
+
+def test_an_unwritable_place_is_a_storage_error(tmp_path):
+    (tmp_path / "versions").write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="versions"):
+        ModelStore(tmp_path).publish(state(), CARD)
+
+
+def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
+    target = tmp_path / "file"
+    write_atomically(target, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+PUBLISHER = """
+import sys, torch
+sys.path.insert(0, {lib!r})
+from pathlib import Path
+from fewsam.model import ModelCard, ModelStore, build_decoder
+switches = {{"stride": 4, "use_detail": False}}
+state = build_decoder(switches).state_dict()
+store = ModelStore(Path({folder!r}))
+print("ready", flush=True)
+while True:
+    print(store.publish(state, ModelCard(("liver",), "abc", 64, switches)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.11, 0.23])
+def test_killed_while_publishing_the_served_model_is_whole(tmp_path, delay):
+    import fewsam
+
+    lib = os.path.dirname(os.path.dirname(fewsam.__file__))
+    code = PUBLISHER.format(lib=lib, folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        acknowledged = int(process.stdout.readline())
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged = max([acknowledged, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
+    model = ModelStore(tmp_path).load()
+    assert model is not None and not model.notes
+    assert model.version >= acknowledged
+    assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version

@@ -1,0 +1,114 @@
+"""Prediction: empty, cold, trained; drawn slices stay; what is told is true."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from fewsam.collection import Collection
+from fewsam.metrics import class_iou
+from fewsam.model import ModelStore
+from fewsam.predictor import Predictor, expected_disagreement
+from fewsam.training import train
+
+
+def predictor(folder, collection, **overrides) -> Predictor:
+    given = tiny.settings(**overrides)
+    return Predictor(given, tiny.embedder(folder, given), collection, ModelStore(folder))
+
+
+def labelmap_of(masks: dict[str, np.ndarray]) -> np.ndarray:
+    return sum(value * mask.astype(np.uint8) for value, mask in enumerate(masks.values(), 1))
+
+
+def test_with_no_label_it_is_empty_and_says_why(tmp_path):
+    volume, _ = tiny.scan(tmp_path)
+    found = predictor(tmp_path, Collection(tmp_path, tiny.CLASSES)).predict(volume, "scan")
+    assert not found.labelmap.any() and found.labelmap.shape == volume.slices.shape
+    assert not found.trained and found.model_version == 0 and found.shots == 0
+    assert "no labelled slice" in found.notes[0]
+
+
+def test_with_one_slice_it_segments_and_says_untrained(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert not found.trained and "untrained" in " ".join(found.notes)
+    rest = [z for z in range(volume.depth) if z != 6]
+    overlap = class_iou(found.labelmap[rest], labelmap_of(masks)[rest], tiny.CLASSES)
+    assert np.mean(list(overlap.values())) > 0.4
+    assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6]) and found.pasted == [6]
+    assert (found.uncertainty[6] == 0).all()
+
+
+def test_another_patient_gets_a_mask_and_nothing_pasted(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6, 8])
+    other, masks = tiny.scan(tmp_path, "other", seed=5)
+    found = predictor(tmp_path, collection).predict(other, "other")
+    assert found.pasted == []
+    assert np.mean(list(class_iou(found.labelmap, labelmap_of(masks), tiny.CLASSES).values())) > 0.3
+
+
+def test_trained_it_serves_the_new_version_without_a_restart(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    made = predictor(tmp_path, collection)
+    assert made.predict(volume, "scan").model_version == 0
+    train(tiny.settings(), collection, tiny.embedder(tmp_path, tiny.settings()), ModelStore(tmp_path), folder=tmp_path / "r")
+    found = made.predict(volume, "scan")
+    assert found.trained and found.model_version == 1 and found.shots == 4
+    assert "untrained" not in " ".join(found.notes)
+
+
+def test_a_damaged_decoder_answers_untrained_and_says_so(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
+    train(tiny.settings(), collection, tiny.embedder(tmp_path, tiny.settings()), ModelStore(tmp_path), folder=tmp_path / "r")
+    next((tmp_path / "versions").iterdir()).write_bytes(b"junk")
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert not found.trained and found.labelmap.any()
+    assert "answering untrained" in found.notes[0]
+
+
+def test_a_time_limit_returns_what_is_done_and_names_the_rest(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan", time_limit=1e-9)
+    assert found.remaining and found.remaining[-1] == volume.depth - 1
+    assert not found.labelmap[[z for z in found.remaining if z != 6]].any()
+
+
+def test_only_the_slices_asked_for(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan", slices=[5])
+    assert found.labelmap[5].any()
+    assert not found.labelmap[[z for z in range(volume.depth) if z not in (5, 6)]].any()
+
+
+def test_progress_and_json(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    seen: list[tuple[int, int]] = []
+    found = predictor(tmp_path, collection).predict(volume, "scan", progress=lambda *at: seen.append(at))
+    assert seen[-1] == (volume.depth, volume.depth)
+    told = json.loads(json.dumps(found.as_json()))
+    assert told["voxels"]["left"] == int((found.labelmap == 1).sum())
+    assert len(told["uncertainty"]) == volume.depth
+    assert told["encoder"]["trained"] is False
+    assert set(told["latencies"]) >= {"encode", "decode", "total"}
+
+
+def test_a_class_without_a_slice_is_named(tmp_path):
+    volume, masks = tiny.scan(tmp_path)
+    collection = Collection(tmp_path, tiny.CLASSES)
+    collection.submit(volume, "scan", {"left": tiny.on_slices(masks, [6])["left"]})
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert any("right, small" in note for note in found.notes)
+    assert found.labelmap.max() == 1
+
+
+@pytest.mark.parametrize(("spread", "low", "high"), [(0.0, 0.0, 0.05), (3.0, 0.3, 1.0)])
+def test_uncertainty_grows_with_disagreement(spread, low, high):
+    base = torch.full((1, 2, 16, 16), -8.0)
+    base[:, 0] = 8.0
+    base[:, :, 4:12, 4:12] *= -1
+    generator = torch.Generator().manual_seed(0)
+    members = torch.stack([(base * (1 if spread == 0 else 0.1) + spread * torch.randn(base.shape, generator=generator)).softmax(1) for _ in range(3)])
+    assert low <= expected_disagreement(members).item() <= high

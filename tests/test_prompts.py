@@ -1,0 +1,96 @@
+"""Prompts from labelled slices, on embeddings made by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from fewsam import prompts
+from fewsam.prompts import LabelledView, SupportBank, probe_features, soft_masked_pooling, weighted_kmeans
+
+
+def view(shot: int, signal: float = 1.0, z: float = 0.5, side: slice = slice(0, 32)) -> LabelledView:
+    """Class 1 fills the columns ``side`` and differs in channel 0; class 2 is nowhere."""
+    generator = torch.Generator().manual_seed(shot)
+    mask = torch.zeros(3, 64, 64)
+    mask[1, :, side] = 1
+    mask[0] = 1 - mask[1]
+    embedding = torch.randn(256, 64, 64, generator=generator) * 0.1
+    embedding[0] += signal * (2 * mask[1] - 1) * 3
+    return LabelledView(shot, embedding, mask, torch.ones(3, dtype=torch.bool), z)
+
+
+def test_soft_pooling_weighs_by_area():
+    embeddings = torch.zeros(1, 2, 1, 2)
+    embeddings[0, 0] = torch.tensor([1.0, 5.0])
+    masks = torch.tensor([[[[1.0, 0.25]], [[0.0, 0.0]]]])
+    pooled, present = soft_masked_pooling(embeddings, masks)
+    assert pooled[0, 0, 0].item() == pytest.approx((1 * 1 + 5 * 0.25) / 1.25)
+    assert present.tolist() == [[True, False]]
+
+
+def test_prior_finds_the_class_and_not_the_absent_one():
+    bank = SupportBank([view(0), view(1)])
+    query = view(7)
+    winners = bank.prior(query.embedding[None], torch.tensor([0.5]), torch.arange(2)).argmax(1)[0]
+    assert (winners == query.mask.argmax(0)).float().mean() > 0.98
+    assert not (winners == 2).any()
+
+
+def test_leaving_a_slice_out_is_as_if_it_had_never_been_there():
+    both, alone = SupportBank([view(0), view(1, signal=-1.0)]), SupportBank([view(0)])
+    query = view(7).embedding[None]
+    place = torch.tensor([0.5])
+    part = torch.tensor([0])
+    assert torch.equal(both.similarity(query, part), alone.similarity(query, part))
+    # The class weights are those of the whole bank; winners are the same, scores nearly.
+    assert torch.equal(both.prior(query, place, part).argmax(1), alone.prior(query, place, part).argmax(1))
+
+
+def test_probe_solves_the_weighted_ridge_regression(monkeypatch):
+    monkeypatch.setattr(prompts, "RIDGE", 1.0)
+    support, query = view(0), view(7)
+    bank = SupportBank([support])
+    rows = probe_features(support.embedding[None], torch.tensor([0.5])).double().numpy()
+    answer = support.mask.reshape(3, -1).T.numpy()
+    weight = (support.mask / support.mask.sum((1, 2), keepdim=True).clamp_min(1).sqrt()).sum(0).flatten().numpy()
+    level = float(bank._normal[0].diagonal().mean())
+    expected = Ridge(alpha=level, fit_intercept=False).fit(rows, answer, sample_weight=weight)
+    given_rows = probe_features(query.embedding[None], torch.tensor([0.5])).numpy()
+    score = bank.probe(query.embedding[None], torch.tensor([0.5]), torch.tensor([0]))
+    assert np.allclose(score[0].reshape(3, -1).T.numpy(), expected.predict(given_rows), atol=1e-3)
+
+
+def test_retrieval_prefers_the_like():
+    near, far = view(0), view(1, signal=-1.0)
+    bank = SupportBank([far, near])
+    assert bank.nearest(view(7).embedding[None], torch.arange(2), 1).tolist() == [[1]]
+
+
+def test_tokens_of_absent_classes_are_marked():
+    given_prompts = SupportBank([view(0), view(1)]).prompts(view(7).embedding[None], torch.tensor([0.5]), retrieve=2)
+    assert given_prompts.tokens.shape == (1, 3, 2 + 3, 256)
+    assert given_prompts.present[0, 1].all()
+    assert not given_prompts.present[0, 2].any()
+
+
+def test_a_structure_smaller_than_a_cell_still_gives_a_token():
+    small = view(0)
+    mask = small.mask.clone()
+    mask[2, 10, 10], mask[1:2, 10, 10], mask[0, 10, 10] = 0.2, 0.0, 0.8
+    bank = SupportBank([LabelledView(0, small.embedding, mask, small.known, 0.5)])
+    assert bank.present[0, 2]
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**31))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_kmeans_keeps_weight_and_range(count, clusters, seed):
+    generator = torch.Generator().manual_seed(seed)
+    points, weights = torch.rand(count, 3, generator=generator), torch.rand(count, generator=generator)
+    centres, sizes = weighted_kmeans(points, weights, clusters)
+    assert centres.shape == (clusters, 3)
+    assert sizes.sum().item() == pytest.approx(weights.sum().item(), rel=1e-4)
+    assert centres.min() >= points.min() - 1e-5 and centres.max() <= points.max() + 1e-5

@@ -1,0 +1,159 @@
+"""Training on a tiny scan: it learns, it is fair to what is served, it survives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import fewsam.encoders
+from fewsam.collection import Collection
+from fewsam.episodes import Episodes, prepare_views
+from fewsam.errors import LabelError
+from fewsam.model import ModelStore, build_decoder
+from fewsam.training import TrainProgress, _split, decoder_switches, measure, train
+
+
+def run(folder, collection, given, **options):
+    embedder = options.pop("embedder", None) or tiny.embedder(folder, given)
+    return train(given, collection, embedder, ModelStore(folder), folder=folder / "run", **options)
+
+
+def test_without_a_label_it_says_what_to_do(tmp_path):
+    with pytest.raises(LabelError, match="submit a label"):
+        run(tmp_path, Collection(tmp_path, tiny.CLASSES), tiny.settings())
+
+
+def test_it_publishes_reports_and_learns(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5, 6, 7, 8])
+    given = tiny.settings(steps=40, batch=3, detail_size=64, learning_rate=2e-3)
+    seen: list[TrainProgress] = []
+    result = run(tmp_path, collection, given, progress=seen.append)
+    assert result.published and result.version == 1
+    assert seen[0].epoch == 0 and seen[-1].epoch == seen[-1].total_epochs
+    model = ModelStore(tmp_path).load()
+    assert model is not None
+    assert model.card.classes == tiny.CLASSES
+    assert model.card.metric == result.metric and len(model.card.measured_on) == 1
+
+    embedder = tiny.embedder(tmp_path, given)
+    made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
+    untrained = build_decoder(decoder_switches(given, embedder))
+    everyone = range(6)
+    assert measure(model.decoder, made, everyone, everyone).metric > measure(untrained, made, everyone, everyone).metric
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
+    run(tmp_path, collection, tiny.settings())
+    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    scores = iter([0.4] * 6 + [0.9])  # new decoder at its evaluations, then the served one
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.training.measure", scripted)
+    result = run(tmp_path, collection, tiny.settings())
+    assert not result.published and result.version == 1
+    assert result.previous_metric == 0.9 and "kept" in result.notes[0]
+    assert ModelStore(tmp_path).version() == 1
+
+
+def test_validation_images_are_only_measured_on(tmp_path):
+    collection = Collection(tmp_path, tiny.CLASSES)
+    for number in range(8):
+        volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
+        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+    shots = collection.shots()
+    validation = {i for i, shot in enumerate(shots) if shot.split == "val"}
+    assert validation
+    split = _split(shots, None)
+    assert set(split.measure) == validation
+    assert not validation & set(split.learn)
+    assert not split.finish
+
+
+def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
+    run(tmp_path, collection, tiny.settings())
+    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    shots = collection.shots()
+    split = _split(shots, ModelStore(tmp_path).load())
+    assert [shots[i].slice for i in split.measure] == [6]
+    assert not set(split.measure) & set(split.learn)
+    assert split.finish == [0, 1, 2, 3]
+
+
+def test_told_to_stop_it_goes_on_later(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings(steps=8)
+    steps: list[int] = []
+    stopped = run(tmp_path, collection, given, should_stop=lambda: len(steps) > 3, progress=lambda p: steps.append(p.step))
+    assert not stopped.published and ModelStore(tmp_path).version() == 0
+    went_on: list[int] = []
+    result = run(tmp_path, collection, given, progress=lambda p: went_on.append(p.step))
+    assert went_on[0] == steps[-1] > 0
+    assert result.published and result.steps == 8
+
+
+def test_a_damaged_unfinished_run_is_no_obstacle(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    assert run(tmp_path, collection, tiny.settings(steps=2)).published
+
+
+def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):
+    """What the training process does with a SAM checkpoint: the cache alone."""
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6, 7])
+    given = tiny.settings(steps=4)
+    prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given))
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("the training process built an encoder")
+
+    monkeypatch.setattr(fewsam.encoders, "build_encoder", forbidden)
+    monkeypatch.setattr("fewsam.embedder.build_encoder", forbidden)
+    result = run(tmp_path, collection, given, embedder=tiny.embedder(tmp_path, given, cached_only=True))
+    assert result.published
+
+
+TRAINER = """
+import sys
+sys.path[:0] = [{lib!r}, {tests!r}]
+from pathlib import Path
+import tiny
+from fewsam.model import ModelStore
+from fewsam.training import train
+folder = Path({folder!r})
+collection, _, _ = tiny.labelled(folder, [4, 5, 6, 7])
+given = tiny.settings(steps=100000, detail_size=64)
+train(given, collection, tiny.embedder(folder, given), ModelStore(folder), folder=folder / "run",
+      progress=lambda p: print(p.step, flush=True))
+"""
+
+
+def test_killed_while_training_the_served_decoder_is_whole(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))
+    before = ModelStore(tmp_path).load()
+    lib = os.path.dirname(os.path.dirname(fewsam.__file__))
+    code = TRAINER.format(lib=lib, tests=os.path.dirname(__file__), folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 2:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    after = ModelStore(tmp_path).load()
+    assert before is not None and after is not None and after.version == 1
+    assert all(torch.equal(a, b) for a, b in zip(before.decoder.parameters(), after.decoder.parameters(), strict=True))
+    assert len(Collection(tmp_path, tiny.CLASSES).shots()) == 4
+    assert run(tmp_path, collection, tiny.settings(steps=3, detail_size=64)).version >= 1
+    assert np.isfinite(ModelStore(tmp_path).info()["metric"])
