@@ -1,0 +1,1 @@
+"""The MONAI Label app around the library: the only place that imports ``monailabel``."""

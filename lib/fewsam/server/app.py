@@ -1,0 +1,259 @@
+"""The app that ``monailabel start_server --app apps/fewsam`` runs."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.config import settings as monai_settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from fewsam.errors import ConfigError, FewSAMError
+from fewsam.server.background import Background
+from fewsam.server.context import Context, shared_context
+from fewsam.server.datastore import FolderDatastore
+from fewsam.server.errors import BusyError, NotFoundError, RequestError
+from fewsam.server.index import ImageIndex
+from fewsam.server.infer import SegmentationTask
+from fewsam.server.labels import LabelParams, as_answer, check_tag
+from fewsam.server.startup import stop_with_one_line
+from fewsam.server.strategy import strategies
+from fewsam.server.train import DecoderTraining, runs_on
+
+logger = logging.getLogger(__name__)
+
+MODEL = "segmentation"  # the name under which both viewers look
+
+
+class FewSAMApp(MONAILabelApp):
+    """Few-shot SAM in MONAI Label.
+
+    MONAI Label constructs the app anew in every training process, so that constructing opens no cache, builds no
+    encoder and starts no thread. Only the server calls :meth:`on_init_complete`, which starts the background work.
+
+    Args:
+        app_dir: The app folder; the task's own files go to ``<app_dir>/model``.
+        studies: Folder of images or address of a DICOMweb server.
+        conf: ``--conf`` strings: ``preset`` and any setting of :class:`fewsam.config.Settings`.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
+        try:
+            self.context: Context = shared_context(app_dir, studies, conf or {})
+        except ConfigError as error:
+            stop_with_one_line(error)
+            raise
+        self.trainer = DecoderTraining(self.context)
+        self.index = ImageIndex(self.context.folder / "index")
+        self.background: Background | None = None
+        self.opened: dict[str, str] = {}  # images that somebody asked for: id -> path
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf or {},
+            name="fewsam",
+            description="Few-shot SAM: label a few slices, get the volume",
+            labels=list(self.context.settings.labels),  # a dict would crash OHIF's panel
+        )
+
+    # -- what MONAI Label builds the app from
+
+    def init_datastore(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        serving = "monailabel.app" in sys.modules  # not so in a training process, which must not write the index
+        return FolderDatastore(
+            self.studies,
+            watch=serving and monai_settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=not serving or monai_settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        return {MODEL: SegmentationTask(self.context)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        return {MODEL: self.trainer}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return strategies(self.context, self.index, self.image_path)
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        return {}  # each would start a process after every step; slices are scored where they are segmented
+
+    def init_batch_infer(self) -> BatchInferTask:
+        return _BatchInfer()
+
+    # -- background work: in the server only
+
+    def on_init_complete(self) -> None:
+        # MONAI Label reads it without a default when it starts a training process.
+        os.environ.setdefault("PYTHONPATH", "")
+        from monailabel.app import app as web
+
+        from fewsam.server import routes
+
+        routes.install(web)
+        super().on_init_complete()
+        self.start_background()
+
+    def start_background(self) -> None:
+        self.background = Background(self)
+        self.background.start()
+
+    def stop_background(self) -> None:
+        """Stop the threads of this instance; the task's collection, cache and model stay open."""
+        if self.background is not None:
+            self.background.stop()
+        if isinstance(self._datastore, FolderDatastore):
+            self._datastore.close()
+
+    # -- requests
+
+    def info(self) -> dict[str, Any]:
+        meta: dict[str, Any] = super().info()
+        meta["labels"] = list(self.context.collection.classes)
+        if self.background is not None:
+            meta.update(self.background.status())
+        return meta
+
+    def image_path(self, image_id: Any) -> str:
+        """File or folder of an image of the studies.
+
+        Raises:
+            NotFoundError: there is no such image.
+        """
+        datastore = self.datastore()
+        if not isinstance(image_id, str) or not image_id:
+            raise RequestError(f"an image is named by its id, got {image_id!r}")
+        if image_id not in datastore.list_images():
+            datastore.refresh()  # it may have been copied there a moment ago
+        if image_id not in datastore.list_images():
+            raise NotFoundError(f"no image is called {image_id!r}; GET /datastore/?output=all lists those there are")
+        path = str(datastore.get_image_uri(image_id))
+        self.opened[image_id] = path
+        return path
+
+    def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Segment ``request["image"]``, an image id, or ``request["image_file"]``, an uploaded file.
+
+        Raises:
+            NotFoundError: unknown model or image.
+            FewSAMError: the image or the request is at fault.
+        """
+        model = request.get("model")
+        task = self._infers.get(model)
+        if task is None:
+            raise NotFoundError(f"no model is called {model!r}; there is: {', '.join(self._infers)}")
+        request = {**copy.deepcopy(dict(request)), "description": task.description}
+        image_id = None if request.get("image_file") else request.get("image")
+        request["image"] = request.get("image_file") or self.image_path(image_id)
+        request["image_id"] = image_id
+        tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
+        file, answer = task(request)
+        label = file
+        if image_id is not None and file and request.get("save_label") in (True, "true", "True", 1):
+            label = self._store_prediction(image_id, file, tag, {"model": model, "params": answer})
+        return {"label": label, "tag": tag, "file": file, "params": answer}
+
+    def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        raise NotFoundError("whole-slide images are not supported; use POST /infer/segmentation")
+
+    def submit_label(
+        self, image_id: str, file: Path, tag: str, raw: dict[str, Any], params: LabelParams
+    ) -> dict[str, Any]:
+        """Take a label that a client sent: the collection first, then the datastore's own copy.
+
+        Raises:
+            FewSAMError: the label is refused; nothing of it is kept.
+        """
+        path = self.image_path(image_id)
+        answer: dict[str, Any] = {}
+        if tag == DefaultLabelTag.FINAL.value:
+            submission = self._running().intake.submit(image_id, path, file, params, source=f"rest:{tag}")
+            answer = as_answer(submission)
+        with self._running().own_write(image_id, tag, "taken"):
+            label_id = self.datastore().save_label(image_id, str(file), tag, raw)
+        answer.update(self.on_save_label(image_id, label_id) or {})
+        return {**answer, "image": image_id, "label": label_id}
+
+    def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        strategy = self._strategies.get(request.get("strategy") or "random")
+        if strategy is None:
+            known = ", ".join(self._strategies)
+            raise NotFoundError(f"no strategy is called {request.get('strategy')!r}; there are: {known}")
+        result = strategy(request, self.datastore())
+        return {**result, "path": self.image_path(result["id"])} if result else {}
+
+    def offer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The next sample with what the datastore knows of the image; empty when everything is labelled."""
+        result = self.next_sample(request)
+        if not result:
+            return {}
+        image_id = result["id"]
+        info = self.datastore().get_image_info(image_id)
+        offered = {
+            **info.get("strategy", {}),
+            request["strategy"]: {"ts": int(time.time()), "client_id": request["client_id"]},
+        }
+        try:  # the slice stands in the image info too, which is where viewers look
+            self.datastore().update_image_info(image_id, {"strategy": offered, "slice": result["slice"]})
+        except MONAILabelException as error:
+            logger.warning("image info of %s was not updated: %s", image_id, error.msg)
+        return {**info, **result}
+
+    def before_training(self, model: str | None, enqueue: bool) -> None:
+        """Check a training request, and have the server encode what the training process will read.
+
+        Raises:
+            NotFoundError: unknown trainer.
+            BusyError: a run is on, and this one may not wait for it.
+        """
+        if model is not None and model not in self._trainers:
+            raise NotFoundError(f"no trainer is called {model!r}; there is: {', '.join(self._trainers)}")
+        if runs_on() > enqueue:  # one may wait: it learns from whatever comes until it starts
+            raise BusyError("training is on already; wait for it to end, or stop it with DELETE /train/")
+        self._running().training_requested()
+
+    def _running(self) -> Background:
+        if self.background is None:
+            raise RequestError("the server is still starting; try again in a few seconds")
+        return self.background
+
+    def _store_prediction(self, image_id: str, file: str, tag: str, info: dict[str, Any]) -> str:
+        """``save_label`` of an inference: a file for others to read, never shots."""
+        if self.background is None:  # batch inference, in a process of its own
+            self.datastore().save_label(image_id, file, tag, info)
+        else:
+            with self.background.own_write(image_id, tag, "model"):
+                self.datastore().save_label(image_id, file, tag, info)
+        return file
+
+
+class _BatchInfer(BatchInferTask):
+    """The stock one divides by the number of GPUs and ends at the first image that cannot be read."""
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> Any:
+        def one(image_request: Mapping[str, Any], store: Datastore) -> dict[str, Any]:
+            try:
+                return dict(infer(image_request, store))
+            except FewSAMError as error:
+                logger.warning("image %s was left out: %s", image_request.get("image"), error)
+                return {"error": str(error)}
+
+        if not torch.cuda.is_available():
+            request = {**request, "multi_gpu": False, "device": "cpu"}
+        return super().__call__(request, datastore, one)

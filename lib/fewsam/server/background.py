@@ -1,0 +1,131 @@
+"""What runs in the server beside its requests: label intake, folder watch, encoding ahead, automatic training."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewsam.collection import Submission
+from fewsam.errors import FewSAMError
+from fewsam.server.autotrain import AutoTrain
+from fewsam.server.datastore import FolderDatastore
+from fewsam.server.labels import LabelIntake
+from fewsam.server.precompute import Precompute
+from fewsam.server.train import is_training
+from fewsam.server.watch import FolderWatch, SeenFiles
+
+if TYPE_CHECKING:
+    from fewsam.server.app import FewSAMApp
+
+logger = logging.getLogger(__name__)
+
+CURVE_POINTS = 200  # of the learning curve in info(), which viewers ask for all the time
+
+
+class Background:
+    """Starts and stops the server's threads, and keeps what ``info()`` shows of them at hand."""
+
+    def __init__(self, app: FewSAMApp) -> None:
+        self.app = app
+        context = self.context = app.context
+        self.intake = LabelIntake(context, self._label_stored)
+        self.seen = SeenFiles(context.folder / "labels_seen.sqlite")
+        datastore = app.datastore()
+        self.watch = FolderWatch(datastore, self.intake, self.seen) if isinstance(datastore, FolderDatastore) else None
+        self.precompute = Precompute(context, app.index, self._images)
+        self.auto_train = AutoTrain(context.settings.auto_train, context.folder, is_training, self._train)
+        self._writing = threading.RLock()
+        self._known: tuple[tuple[int, int], dict[str, Any]] | None = None
+
+    def start(self) -> None:
+        context = self.context
+        shutil.rmtree(context.folder / "results", ignore_errors=True)  # answers that a crash left unsent
+        for notice in context.collection.notices:
+            logger.warning("collection: %s", notice)
+        encoder = context.encoder  # here, since hashing a large checkpoint must not happen in a request
+        if "error" in encoder:
+            logger.error("the encoder cannot be used: %s", encoder["error"])
+        elif not encoder["trained"]:
+            logger.warning("the %s encoder is untrained: results rest on the submitted labels alone", encoder["name"])
+        logger.info("few-shot collection in %s: %d submissions", context.folder, context.collection.version)
+        for part in (self.watch, self.precompute, self.auto_train):
+            if part is not None:
+                part.start()
+
+    def stop(self) -> None:
+        for part in (self.auto_train, self.watch, self.precompute):
+            if part is not None:
+                part.stop()
+
+    @contextmanager
+    def own_write(self, image_id: str, tag: str, outcome: str) -> Iterator[None]:
+        """While the server writes ``labels/<tag>`` itself, the folder watch waits, and does not take the file after."""
+        lock = self.watch.lock if self.watch is not None else self._writing
+        with lock:
+            yield
+            if self.watch is not None and tag == "final":
+                file = Path(self.watch.datastore.get_label_uri(image_id, tag))
+                if file.is_file():
+                    self.seen.record(file, outcome)
+
+    def training_requested(self) -> None:
+        """Somebody starts a training run: encode what it will read, and count labels from here."""
+        if not is_training():
+            self.app.trainer.announce()
+        self.auto_train.training_started()
+        self.precompute.want_views()
+
+    def status(self) -> dict[str, Any]:
+        """What ``info()`` adds. Nearly every request calls it: counts are kept until something changes."""
+        settings = self.context.settings
+        return {
+            **self._counts(),
+            "encoder": self.context.encoder,
+            "encoding": self.precompute.progress,
+            "training": {
+                "running": is_training(),
+                "auto_train": settings.auto_train,
+                "labels_since_training": self.auto_train.waiting,
+            },
+            "label_problems": list(self.watch.problems) if self.watch is not None else [],
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        collection, store = self.context.collection, self.context.store
+        try:
+            now = (collection.version, store.version())
+            if self._known is None or self._known[0] != now:
+                known: dict[str, Any] = {
+                    "model_version": now[1],
+                    "trained": now[1] > 0,
+                    "shots": collection.counts(),
+                    "labelled_slices": {
+                        record.image_id: len(collection.labelled_slices(record.image_id))
+                        for record in collection.images()
+                    },
+                    "learning_curve": collection.learning_curve()[-CURVE_POINTS:],
+                }
+                self._known = (now, known)
+            return self._known[1]
+        except FewSAMError as error:
+            return {"problem": str(error)}
+
+    def _images(self) -> dict[str, str]:
+        """Images to encode ahead: all of a folder; of a PACS those that somebody opened."""
+        datastore = self.app.datastore()
+        if isinstance(datastore, FolderDatastore):
+            return {image_id: datastore.get_image_uri(image_id) for image_id in sorted(datastore.list_images())}
+        return dict(self.app.opened)
+
+    def _label_stored(self, submission: Submission, image_id: str) -> None:
+        self.precompute.want_views()
+        self.auto_train.label_stored()
+
+    def _train(self) -> None:
+        self.training_requested()
+        self.app.async_training(None)

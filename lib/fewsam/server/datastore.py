@@ -1,0 +1,167 @@
+"""MONAI Label's local datastore, made safe for several threads and for a kill in the middle of a write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
+
+from fewsam.server.paths import IMAGE_ENDINGS
+
+INDEX_FILE = "datastore_v2.json"
+
+logger = logging.getLogger(__name__)
+
+
+class FolderDatastore(LocalDatastore):
+    """A folder of images with ``labels/final`` beside them.
+
+    The stock class keeps its index in memory and in a JSON file that it writes in place, from request threads and from
+    a file watcher. Here one lock guards both, and every file is replaced at once: a kill leaves the old or the new one.
+    """
+
+    _config_ts: float  # modification time of the index that is in memory
+
+    def __init__(self, folder: str, *, watch: bool, read_only: bool) -> None:
+        self._guard = threading.RLock()
+        _set_aside_if_broken(Path(folder) / INDEX_FILE)
+        patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
+        super().__init__(folder, extensions=patterns, auto_reload=watch, read_only=read_only)
+        if watch:  # what other processes write arrives by renaming
+            self._handler.on_moved = self._on_any_event
+
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self._datastore.objects
+
+    def final_labels(self) -> Path:
+        """Folder of the submitted labels."""
+        return Path(self._datastore.label_path("final"))
+
+    def close(self) -> None:
+        """Stop watching the folder."""
+        observer = getattr(self, "_observer", None)
+        if observer is not None:
+            observer.stop()
+            observer.join(timeout=5)
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Store a label file as ``labels/<tag>/<image_id><ending>``.
+
+        Raises:
+            ImageNotFoundException: no image has this id.
+        """
+        _, ending = self._to_id(os.path.basename(label_filename))
+        folder = self._datastore.label_path(label_tag)
+        name = self._filename(image_id, ending)
+        with self._changing():
+            entry = self._entry(image_id)
+            os.makedirs(folder, exist_ok=True)
+            _copy_at_once(label_filename, os.path.join(folder, name))
+            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
+            entry.labels[label_tag] = DataModel(info=info, ext=ending)
+        return image_id
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        with self._guard:
+            self._reload()
+            return str(super().add_image(image_id, image_filename, image_info))
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        with self._changing():
+            self._entry(image_id).image.info.update(info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        with self._changing():
+            label = self._entry(label_id).labels.get(label_tag)
+            if label is None:
+                raise LabelNotFoundException(f"Label {label_id} with tag {label_tag} not found")
+            label.info.update(info)
+
+    def list_images(self) -> list[str]:
+        with self._guard:
+            return list(super().list_images())
+
+    def status(self) -> dict[str, Any]:
+        with self._guard:
+            return dict(super().status())
+
+    def json(self) -> Any:
+        with self._guard:
+            return super().json()
+
+    def _reconcile_datastore(self) -> None:
+        with self._guard:
+            super()._reconcile_datastore()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        with self._guard:
+            super()._init_from_datastore_file(throw_exception)
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with self._guard:
+            if lock:
+                with FileLock(self._lock_file):
+                    self._write_index()
+            else:
+                self._write_index()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change entries: on what other processes have written, and written when the block ends well."""
+        with self._guard, FileLock(self._lock_file):
+            self._reload()
+            yield
+            self._write_index()
+
+    def _entry(self, image_id: str) -> Any:
+        entry = self._datastore.objects.get(image_id)
+        if entry is None:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        return entry
+
+    def _reload(self) -> None:
+        path = Path(self._datastore_config_path)
+        if path.exists() and path.stat().st_mtime != self._config_ts:
+            self._datastore = LocalDatastoreModel.model_validate_json(path.read_text(encoding="utf-8"))
+            self._datastore.base_path = self._datastore_path
+            self._config_ts = path.stat().st_mtime
+
+    def _write_index(self) -> None:
+        temporary = f"{self._datastore_config_path}.new"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(self._datastore.model_dump(exclude={"base_path"}), file, indent=2, default=str)
+        os.replace(temporary, self._datastore_config_path)
+        self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+def _copy_at_once(source: str, target: str) -> None:
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
+    try:
+        shutil.copy(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _set_aside_if_broken(index: Path) -> None:
+    """A half-written index of an earlier crash would stop the start; the folder's files can rebuild it."""
+    try:
+        json.loads(index.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        kept = index.with_name(f"{index.name}.broken-{int(time.time())}")
+        os.replace(index, kept)
+        logger.warning("%s was not readable and is kept as %s; the index is rebuilt from the folder", index, kept.name)

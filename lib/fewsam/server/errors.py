@@ -1,0 +1,86 @@
+"""Refusals as HTTP answers: ``{"detail": "..."}`` with a status that says whose fault it was."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+
+from fewsam.errors import (
+    CheckpointError,
+    ConfigError,
+    FewSAMError,
+    ImageError,
+    LabelError,
+    NotEncodedError,
+    StorageError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class NotFoundError(FewSAMError):
+    """The request names an image, a model or a strategy that does not exist."""
+
+
+class RequestError(FewSAMError):
+    """A request's own parameters cannot be understood."""
+
+
+class BusyError(FewSAMError):
+    """What was asked for is going on already."""
+
+
+# The first class that fits decides; the last entry catches every refusal of ours.
+_STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
+    (NotFoundError, 404),
+    (RequestError, 400),
+    (BusyError, 429),
+    (ConfigError, 400),
+    (LabelError, 422),
+    (ImageError, 422),
+    (StorageError, 507),
+    (CheckpointError, 503),
+    (NotEncodedError, 503),
+    (FewSAMError, 422),
+)
+
+
+def status_of(error: Exception) -> int:
+    """HTTP status for ``error``; 500 for what is not a refusal of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 507
+    if isinstance(error, MONAILabelException):
+        return 400 if error.error == MONAILabelError.INVALID_INPUT else 404 if "not found" in error.msg else 500
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def message_of(error: Exception) -> str:
+    """One line for a person."""
+    if isinstance(error, MONAILabelException):
+        return error.msg
+    if status_of(error) == 507 and isinstance(error, OSError):
+        return f"the server's disk is full ({error.filename or 'no file named'}); free some space and try again"
+    if isinstance(error, FewSAMError):
+        return str(error)
+    return f"unexpected {type(error).__name__} in the server; its log says more"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every refusal, from our routes and from MONAI Label's own, as JSON."""
+    for kind in (FewSAMError, MONAILabelException, OSError, Exception):
+        app.add_exception_handler(kind, _answer)
+    # Starlette builds its handlers into the stack before the app's start-up hook runs: have it built anew.
+    app.middleware_stack = None
+
+
+async def _answer(request: Request, error: Any) -> JSONResponse:
+    status = status_of(error)
+    # Only what is not the input's fault deserves a traceback.
+    log = logger.error if status == 500 else logger.warning
+    log("%s %s -> %d: %s", request.method, request.url.path, status, message_of(error), exc_info=status == 500)
+    return JSONResponse({"detail": message_of(error)}, status_code=status)

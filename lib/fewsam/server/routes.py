@@ -1,0 +1,169 @@
+"""The endpoints that MONAI Label runs on its event loop, moved to worker threads, with errors a client can read.
+
+Paths, parameters and answers are MONAI Label's own, so that Slicer, OHIF and its Python client see no difference
+beyond more keys. They stand before MONAI Label's routes, with the same role checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
+from fastapi.background import BackgroundTasks
+from monailabel.config import settings
+from monailabel.endpoints import infer as monai_infer
+from monailabel.endpoints import train as monai_train
+from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils import app as monai_apps
+
+from fewsam.server import errors
+from fewsam.server.errors import NotFoundError, RequestError
+from fewsam.server.labels import check_tag, is_plain, parse_params
+
+if TYPE_CHECKING:
+    from fewsam.server.app import FewSAMApp
+
+T = TypeVar("T")
+
+# Two at once: a click is answered while a volume is segmented; more would only share the same cores.
+_INFER_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="infer")
+
+router = APIRouter()
+_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+_admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
+
+
+def install(app: FastAPI) -> None:
+    """Put our endpoints before MONAI Label's and have errors answered as JSON; calling it again changes nothing."""
+    if getattr(app.state, "fewsam", False):
+        return
+    app.state.fewsam = True
+    app.include_router(router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    app.router.routes.insert(0, app.router.routes.pop())
+    errors.install(app)
+
+
+def _instance() -> FewSAMApp:
+    instance: FewSAMApp = monai_apps.app_instance()
+    return instance
+
+
+async def _in_infer_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_INFER_THREADS, work)
+
+
+@router.post("/infer/{model}")
+async def infer(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,  # scribbles: accepted as MONAI Label does, of no use here
+    output: monai_infer.ResultType | None = None,
+    user: User = _user,
+) -> Any:
+    """Segment an image of the studies, an uploaded file, or the image of a session."""
+    work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
+    return await _in_infer_thread(work)
+
+
+def _infer(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str,
+    session_id: str,
+    params: str,
+    file: UploadFile | None,
+    output: monai_infer.ResultType | None,
+) -> Any:
+    instance = _instance()
+    if not (file or image or session_id):
+        raise RequestError("name an image: ?image=ID, ?session_id=ID or an uploaded file")
+    raw, _ = parse_params(params)
+    if output == monai_infer.ResultType.dicom_seg:
+        raise RequestError("output=dicom_seg is not available for this studies folder; use output=image or output=all")
+    # What the client sends as params must not stand in for what the server decides.
+    request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
+    with tempfile.TemporaryDirectory(prefix="fewsam-image-") as folder:
+        if session_id:
+            sessions = instance.sessions()
+            session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
+            if session is None:
+                raise NotFoundError(f"no session is called {session_id!r}; it may have expired: create it again")
+            request["image_file"] = session.image
+        elif file:
+            request["image_file"] = str(_received(file, Path(folder), "image.nii.gz"))
+        result = instance.infer(request)
+    return monai_infer.send_response(instance.datastore(), result, output, background_tasks)
+
+
+@router.put("/datastore/label")
+def save_label(
+    image: str,
+    label: Annotated[UploadFile, File()],
+    params: Annotated[str, Form()] = "{}",
+    tag: str = "final",
+    user: User = _annotator,
+) -> dict[str, Any]:
+    """Store a label. The answer comes when the collection has it; a refused label leaves nothing behind."""
+    tag = check_tag(tag or "final")
+    raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
+    with tempfile.TemporaryDirectory(prefix="fewsam-label-") as folder:
+        return _instance().submit_label(image, _received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
+
+
+@router.post("/activelearning/{strategy}")
+def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User = _user) -> dict[str, Any]:
+    """The image and slice to label next, reserved for this client for a while."""
+    request = {"client_id": user.username, **{k: v for k, v in (params or {}).items() if v is not None}}
+    return _instance().offer({**request, "strategy": strategy})
+
+
+@router.post("/train/")
+def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = _admin) -> Any:
+    """Start every trainer."""
+    instance = _instance()
+    instance.before_training(None, enqueue=True)
+    return monai_train.run(params, run_sync)
+
+
+@router.post("/train/{model}")
+def train(
+    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = _admin
+) -> Any:
+    """Start one trainer; 429 while one runs, unless it may wait in the queue."""
+    instance = _instance()
+    instance.before_training(model, enqueue)
+    return monai_train.run_model(model, params, run_sync, enqueue)
+
+
+@router.post("/reload")
+def reload(user: User = _admin) -> dict[str, Any]:
+    """Read the studies folder anew. The collection, the cache and the served model stay open."""
+    old = _instance()
+    new = type(old)(app_dir=old.app_dir, studies=old.studies, conf=old.conf)
+    new.server_mode(True)
+    key = next(key for key, value in monai_apps.apps.items() if value is old)
+    monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
+    old.stop_background()
+    new.start_background()
+    return {}
+
+
+def _received(upload: UploadFile, folder: Path, default: str) -> Path:
+    """Store an upload under the last part of its own name, so that messages name what the client sent."""
+    name = Path((upload.filename or default).replace("\\", "/")).name or default
+    path = folder / name
+    with path.open("wb") as file:
+        shutil.copyfileobj(upload.file, file)
+    return path

@@ -1,0 +1,109 @@
+"""The annotation loop against the real server, as 3D Slicer drives it: label, segment, train, get better.
+
+Both tests print the mean IoU over the slices nobody labelled, by step; `pytest -s tests/test_loop.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from server_harness import REPOSITORY, Server, put_label
+
+from fewsam.metrics import iou
+from fewsam.phantom import write_dataset
+
+SHARED = Path(os.environ.get("FEWSAM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+def mean_iou(found: np.ndarray, truth: np.ndarray, values: list[int], labelled: list[int]) -> float:
+    """Mean 3D IoU of the structures over the axial slices that nobody labelled."""
+    rest = [k for k in range(truth.shape[2]) if k not in labelled]
+    return float(np.mean([iou(found[:, :, rest] == v, truth[:, :, rest] == v) for v in values]))
+
+
+def submit(server: Server, image_id: str, scan: Path, truth: np.ndarray, slices: list[int], names: dict[int, str]) -> None:
+    """Send the truth of ``slices`` as a person would who drew just these."""
+    drawn = np.zeros_like(truth)
+    drawn[:, :, slices] = truth[:, :, slices]
+    label = server.folder / f"{image_id}-label.nii.gz"
+    nib.save(nib.Nifti1Image(drawn.astype(np.uint8), nib.load(scan).affine), label)
+    info = [{"name": name, "idx": value} for value, name in names.items()]
+    answer = put_label(server, image_id, label, {"label_info": info})
+    assert answer.status_code == 200, answer.text
+
+
+def loop(server: Server, image_id: str, scan: Path, truth: np.ndarray, names: dict[int, str], slices: list[int]) -> dict[str, float]:
+    """The loop on one volume; mean IoU after each step."""
+    order = list(names)
+    as_served = np.zeros_like(truth)
+    for position, value in enumerate(order, 1):
+        as_served[truth == value] = position
+    names = dict(enumerate(names.values(), 1))
+    values = list(names)
+    scores: dict[str, float] = {}
+
+    info = server.client.info()
+    assert info["models"]["segmentation"]["type"] == "segmentation"
+    assert set(info["labels"]) >= set(names.values())
+    sample = server.client.next_sample("informative", {})
+    assert sample["id"] and isinstance(sample["slice"], int)
+
+    found, answer = server.infer(image_id)
+    assert not found.any() and "no labelled slice" in " ".join(answer["notes"])
+    scores["no label"] = mean_iou(found, as_served, values, slices)
+
+    submit(server, image_id, scan, as_served, slices, names)
+    found, answer = server.infer(image_id)
+    assert found.shape == truth.shape
+    assert not answer["trained"] and answer["shots"] == len(slices) and answer["model_version"] == 0
+    assert np.array_equal(found[:, :, slices], as_served[:, :, slices]), "drawn slices must come back as drawn"
+    scores["labelled, untrained"] = mean_iou(found, as_served, values, slices)
+
+    stats = server.train()
+    assert stats["best_metric"] > 0
+    found, answer = server.infer(image_id)
+    assert answer["trained"] and answer["model_version"] == 1
+    assert np.array_equal(found[:, :, slices], as_served[:, :, slices])
+    scores["trained"] = mean_iou(found, as_served, values, slices)
+    print("\n" + image_id + ": " + json.dumps({step: round(value, 3) for step, value in scores.items()}))
+    return scores
+
+
+def assert_rises(scores: dict[str, float]) -> None:
+    values = list(scores.values())
+    assert all(later > earlier for earlier, later in zip(values, values[1:], strict=False)), scores
+
+
+@pytest.mark.timeout(600)
+def test_the_loop_on_a_generated_patient(tmp_path):
+    data = tmp_path / "data"
+    write_dataset(data, patients=1, seed=0)
+    scan = data / "ct" / "patient01.nii.gz"
+    truth = np.asarray(nib.load(data / "truth" / "ct" / "patient01.nii.gz").dataobj).astype(np.uint8)
+    labels = {int(value): name for value, name in json.loads((data / "truth" / "labels.json").read_text()).items()}
+    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "train_seconds": 120}) as server:
+        scores = loop(server, "patient01", scan, truth, labels, [10, 20, 32])
+    assert_rises(scores)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not (SHARED / "ts_ct_abdomen").is_dir(), reason="real scans are not beside the repository")
+def test_the_loop_on_a_real_ct(tmp_path):
+    names = {
+        5: "liver", 1: "spleen", 2: "kidney_right", 3: "kidney_left",
+        52: "aorta", 31: "vertebra_L1", 6: "stomach", 20: "colon",
+    }  # fmt: skip
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    scan = Path(shutil.copy(SHARED / "ts_ct_abdomen" / "example_ct_sm.nii.gz", studies / "ct.nii.gz"))
+    truth = np.asarray(nib.load(SHARED / "ts_ct_abdomen" / "example_seg.nii.gz").dataobj).astype(np.uint8)
+    conf = {"labels": ",".join(names.values()), "train_seconds": 120}
+    with Server(tmp_path, studies, conf=conf) as server:
+        scores = loop(server, "ct", scan, truth, names, [4, 9, 14, 20, 26])
+    assert_rises(scores)
