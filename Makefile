@@ -16,7 +16,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 STUDIES ?= sample-data/ct
 # More for the server, e.g. make run CONF="--conf labels liver,spleen --conf auto_train every:3"
-CONF ?=
+CONF ?= $(if $(filter sample-data/ct,$(STUDIES)),--conf preset ct-abdomen)
 # More for pytest, e.g. make test PYTEST_ARGS="-x -k volume"
 PYTEST_ARGS ?=
 
@@ -63,9 +63,10 @@ run: $(READY) $(SAMPLES)
 	@echo "curl:      curl -s http://$(HOST):$(PORT)/info/"
 	@echo "           curl -s -X POST http://$(HOST):$(PORT)/activelearning/random"
 	@echo "           curl -s -X POST 'http://$(HOST):$(PORT)/infer/segmentation?image=patient01&output=image' -o mask.nii.gz"
-	@echo "No server: $(BIN)/fewsam segment --help"
+	@echo "No server: $(BIN)/fewsam train sample-data/ct/patient01.nii.gz --labels sample-data/truth/ct --slices 10,20,30 --task demo"
+	@echo "           $(BIN)/fewsam segment sample-data/ct/patient02.nii.gz --task demo -o patient02.seg.nrrd"
 	@echo
-	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false \
+	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false exec \
 	  monailabel start_server --app apps/fewsam --studies $(STUDIES) --host $(HOST) --port $(PORT) $(CONF)
 
 # -- check and measure -------------------------------------------------------------------------------------------------
@@ -78,10 +79,10 @@ test: lint
 	$(IN_VENV) python -m pytest $(PYTEST_ARGS)
 
 benchmark: $(READY) $(SAMPLES)
-	$(BIN)/fewsam benchmark
+	$(BIN)/fewsam benchmark --samples sample-data
 
 evidence: $(READY) $(SAMPLES)
-	$(BIN)/fewsam evaluate
+	$(BIN)/fewsam evaluate --k 3,5 --seeds 3
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:

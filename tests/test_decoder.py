@@ -13,6 +13,7 @@ def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
         torch.randn(n, classes, tokens, 256, generator=generator),
         torch.ones(n, classes, tokens, dtype=torch.bool),
         torch.randn(n, classes, 64, 64, generator=generator),
+        torch.arange(classes),
     )
 
 
@@ -26,7 +27,7 @@ def trained(**switches: bool | int) -> FewShotMaskDecoder:
     torch.manual_seed(0)
     decoder = FewShotMaskDecoder(stride=4, **switches)  # type: ignore[arg-type]
     torch.nn.init.normal_(decoder.output_hypernetworks_mlp.layers[-1].weight, std=0.1)
-    torch.nn.init.normal_(decoder.dense_proj.weight, std=0.02)
+    torch.nn.init.normal_(decoder.class_query.weight, std=0.1)
     return decoder.eval()
 
 
@@ -52,7 +53,7 @@ def test_every_switch_gives_one_map_a_class(size, switches):
 def test_permuting_the_classes_permutes_the_maps():
     decoder, given = trained(), prompts()
     order = torch.tensor([0, 2, 1])
-    swapped = Prompts(given.tokens[:, order], given.present[:, order], given.prior[:, order])
+    swapped = Prompts(given.tokens[:, order], given.present[:, order], given.prior[:, order], order)
     image_embeddings, detail = inputs()
     with torch.no_grad():
         straight = decoder(image_embeddings, given, detail)
@@ -63,7 +64,7 @@ def test_permuting_the_classes_permutes_the_maps():
 def test_a_slice_does_not_depend_on_its_batch():
     decoder, given = trained(), prompts()
     image_embeddings, detail = inputs()
-    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1])
+    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1], given.slots)
     with torch.no_grad():
         together = decoder(image_embeddings, given, detail)
         alone = decoder(image_embeddings[:1], one, detail[:1])
@@ -78,8 +79,8 @@ def test_a_token_marked_absent_has_no_say():
     changed[:, 1, 2:] = 100.0
     image_embeddings, detail = inputs()
     with torch.no_grad():
-        a = decoder(image_embeddings, Prompts(given.tokens, present, given.prior), detail)
-        b = decoder(image_embeddings, Prompts(changed, present, given.prior), detail)
+        a = decoder(image_embeddings, Prompts(given.tokens, present, given.prior, given.slots), detail)
+        b = decoder(image_embeddings, Prompts(changed, present, given.prior, given.slots), detail)
     assert torch.allclose(a, b, atol=1e-4)
 
 
@@ -96,5 +97,7 @@ def test_sams_decoder_weights_fit():
     own = decoder.state_dict()
     assert all(torch.equal(own[f"transformer.{name}"], value) for name, value in transformer.state_dict().items())
     assert torch.equal(own["mask_tokens.weight"], sam.mask_tokens.weight[:1])
-    assert torch.equal(own["output_hypernetworks_mlp.layers.2.weight"], sam.output_hypernetworks_mlps[0].layers[2].weight)
+    assert torch.equal(
+        own["output_hypernetworks_mlp.layers.2.weight"], sam.output_hypernetworks_mlps[0].layers[2].weight
+    )
     assert {"pe_layer.positional_encoding_gaussian_matrix", "output_upscaling.0.weight"} <= set(loaded)

@@ -5,6 +5,7 @@ Both tests print the mean IoU over the slices nobody labelled, by step; `pytest 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,10 +14,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from server_harness import REPOSITORY, Server, put_label
 
 from fewsam.metrics import iou
 from fewsam.phantom import write_dataset
+from server_harness import REPOSITORY, Server, put_label
 
 SHARED = Path(os.environ.get("FEWSAM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
@@ -27,7 +28,9 @@ def mean_iou(found: np.ndarray, truth: np.ndarray, values: list[int], labelled: 
     return float(np.mean([iou(found[:, :, rest] == v, truth[:, :, rest] == v) for v in values]))
 
 
-def submit(server: Server, image_id: str, scan: Path, truth: np.ndarray, slices: list[int], names: dict[int, str]) -> None:
+def submit(
+    server: Server, image_id: str, scan: Path, truth: np.ndarray, slices: list[int], names: dict[int, str]
+) -> None:
     """Send the truth of ``slices`` as a person would who drew just these."""
     drawn = np.zeros_like(truth)
     drawn[:, :, slices] = truth[:, :, slices]
@@ -38,7 +41,9 @@ def submit(server: Server, image_id: str, scan: Path, truth: np.ndarray, slices:
     assert answer.status_code == 200, answer.text
 
 
-def loop(server: Server, image_id: str, scan: Path, truth: np.ndarray, names: dict[int, str], slices: list[int]) -> dict[str, float]:
+def loop(
+    server: Server, image_id: str, scan: Path, truth: np.ndarray, names: dict[int, str], slices: list[int]
+) -> dict[str, float]:
     """The loop on one volume; mean IoU after each step."""
     order = list(names)
     as_served = np.zeros_like(truth)
@@ -77,7 +82,7 @@ def loop(server: Server, image_id: str, scan: Path, truth: np.ndarray, names: di
 
 def assert_rises(scores: dict[str, float]) -> None:
     values = list(scores.values())
-    assert all(later > earlier for earlier, later in zip(values, values[1:], strict=False)), scores
+    assert all(later > earlier for earlier, later in itertools.pairwise(values)), scores
 
 
 @pytest.mark.timeout(600)

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from fewsam.collection import Collection
 from fewsam.metrics import class_iou
 from fewsam.model import ModelStore
@@ -54,7 +54,13 @@ def test_trained_it_serves_the_new_version_without_a_restart(tmp_path):
     collection, volume, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
     made = predictor(tmp_path, collection)
     assert made.predict(volume, "scan").model_version == 0
-    train(tiny.settings(), collection, tiny.embedder(tmp_path, tiny.settings()), ModelStore(tmp_path), folder=tmp_path / "r")
+    train(
+        tiny.settings(),
+        collection,
+        tiny.embedder(tmp_path, tiny.settings()),
+        ModelStore(tmp_path),
+        folder=tmp_path / "r",
+    )
     found = made.predict(volume, "scan")
     assert found.trained and found.model_version == 1 and found.shots == 4
     assert "untrained" not in " ".join(found.notes)
@@ -62,7 +68,13 @@ def test_trained_it_serves_the_new_version_without_a_restart(tmp_path):
 
 def test_a_damaged_decoder_answers_untrained_and_says_so(tmp_path):
     collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
-    train(tiny.settings(), collection, tiny.embedder(tmp_path, tiny.settings()), ModelStore(tmp_path), folder=tmp_path / "r")
+    train(
+        tiny.settings(),
+        collection,
+        tiny.embedder(tmp_path, tiny.settings()),
+        ModelStore(tmp_path),
+        folder=tmp_path / "r",
+    )
     next((tmp_path / "versions").iterdir()).write_bytes(b"junk")
     found = predictor(tmp_path, collection).predict(volume, "scan")
     assert not found.trained and found.labelmap.any()
@@ -110,5 +122,10 @@ def test_uncertainty_grows_with_disagreement(spread, low, high):
     base[:, 0] = 8.0
     base[:, :, 4:12, 4:12] *= -1
     generator = torch.Generator().manual_seed(0)
-    members = torch.stack([(base * (1 if spread == 0 else 0.1) + spread * torch.randn(base.shape, generator=generator)).softmax(1) for _ in range(3)])
+    members = torch.stack(
+        [
+            (base * (1 if spread == 0 else 0.1) + spread * torch.randn(base.shape, generator=generator)).softmax(1)
+            for _ in range(3)
+        ]
+    )
     assert low <= expected_disagreement(members).item() <= high

@@ -1,9 +1,9 @@
 """Views are pure functions of pixels and number, and image, detail and mask move together."""
 
 import numpy as np
-import tiny
 import torch
 
+import tiny
 from fewsam.views import DETAIL_CHANNELS, LabelledSlice, detail_size_for, detail_tensor
 
 

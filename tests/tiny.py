@@ -16,7 +16,14 @@ from fewsam.volume import Volume, load_volume
 
 CLASSES = ("left", "right", "small")
 SHAPE = (48, 40, 12)  # native (i, j, k)
-QUICK: dict[str, Any] = {"steps": 6, "train_seconds": 1000, "views": 1, "batch": 2, "fresh_views": False, "labels": CLASSES}
+QUICK: dict[str, Any] = {
+    "steps": 6,
+    "train_seconds": 1000,
+    "views": 1,
+    "batch": 2,
+    "fresh_views": False,
+    "labels": CLASSES,
+}
 
 
 def settings(**overrides: Any) -> Settings:

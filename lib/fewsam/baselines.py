@@ -42,7 +42,7 @@ def prototypes(episodes: Episodes) -> SliceModel:
 
 
 def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
-    """Multinomial logistic regression from embedding and place to class (scikit-learn's), by pixel of the 64 x 64 grid."""
+    """scikit-learn's multinomial logistic regression from embedding and place to class, on the 64 x 64 grid."""
     rng = np.random.default_rng(seed)
     rows, answers = [], []
     for index, labelled in enumerate(episodes.slices):
@@ -66,12 +66,14 @@ def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
     return predict
 
 
-def unet(episodes: Episodes, seed: int = 0, steps: int = UNET_STEPS, progress: Callable[[int, int], None] | None = None) -> SliceModel:
+def unet(episodes: Episodes, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> SliceModel:
     """MONAI's 2D U-Net with residual units, from scratch on the labelled slices, a fresh augmented view each time."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    rng, steps = np.random.default_rng(seed), UNET_STEPS
     classes = 1 + len(episodes.classes)
-    network = UNet(2, 1, classes, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2, norm="INSTANCE")
+    network = UNet(
+        2, 1, classes, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2, norm="INSTANCE"
+    )
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):

@@ -81,7 +81,8 @@ def decode_stage(classes: int, side: int = 128, batch: int = 4) -> Measurement:
     )  # fmt: skip
     embeddings, detail = torch.randn(batch, 256, 64, 64), torch.randn(batch, DETAIL_CHANNELS, side, side)
     with torch.inference_mode():
-        return _by_slice(f"decode {classes} classes at {side} px", lambda: decoder(embeddings, prompts, detail), batch, 7)
+        stage = f"decode {classes} classes at {side} px"
+        return _by_slice(stage, lambda: decoder(embeddings, prompts, detail), batch, 7)
 
 
 def loop_stage(settings: Settings, volume: Volume, masks: dict[str, np.ndarray]) -> list[Measurement]:
@@ -106,7 +107,9 @@ def loop_stage(settings: Settings, volume: Volume, masks: dict[str, np.ndarray])
         segmented = time.perf_counter() - started
     peak = _peak_gb()
     return [
-        Measurement(f"retrain on {len(drawn)} slices, {len(masks)} classes ({result.steps} steps)", trained, None, peak),
+        Measurement(
+            f"retrain on {len(drawn)} slices, {len(masks)} classes ({result.steps} steps)", trained, None, peak
+        ),
         Measurement(f"segment {depth} slices, {len(masks)} classes, warm cache", segmented, None, peak),
     ]
 

@@ -147,7 +147,9 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
             raise ConfigError(f"unknown setting {key!r}; {hint}")
     for key, value in values.items():
         if isinstance(value, str) and value.strip().casefold() in ("none", "null", ""):
-            values[key] = None if type(None) in getattr(Settings.model_fields[key].annotation, "__args__", ()) else value
+            values[key] = (
+                None if type(None) in getattr(Settings.model_fields[key].annotation, "__args__", ()) else value
+            )
     try:
         return Settings(**values)
     except ValidationError as error:

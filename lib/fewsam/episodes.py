@@ -21,7 +21,7 @@ from fewsam.prompts import LabelledView, SupportBank
 from fewsam.views import LabelledSlice, View, detail_tensor
 
 EXTRA_SUPPORT_VIEWS = 2  # of a lone labelled slice
-FOLDS = 8
+FOLDS = 6  # the probe is fitted anew for each
 MEMORY = 1024  # views and prompts remembered, some 300 kB each
 TONE = 0.1  # spread of fresh gain and shift on the detail input
 
@@ -34,7 +34,7 @@ def drawn_classes(shots: Sequence[Shot], order: Sequence[str]) -> tuple[str, ...
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 6, D, D), mask (N, C, D, D), known (N, C)."""
+    """N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 6, D, D), mask (N, C, D, D), known (N, C)."""
 
     embeddings: Tensor
     prompts: Prompts
@@ -51,6 +51,7 @@ class Episodes:
         classes: Classes in the order of the logits, background left out.
         detail_size: Side D of detail and masks.
         slots: Number of each class that stays its own, without background; 1, 2, ... by default.
+        imported: Further supports, such as come with a task file; then there may be no shots.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Episodes:
         embedder: Embedder,
         detail_size: int,
         slots: Sequence[int] | None = None,
+        imported: Sequence[LabelledView] = (),
     ) -> None:
         self.settings, self.embedder, self.classes = settings, embedder, tuple(classes)
         self.detail_size = detail_size
@@ -69,10 +71,11 @@ class Episodes:
         size = embedder.info.input_size
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
         supports = [(index, 0) for index in range(len(shots))]
-        if len(shots) == 1:
+        if len(shots) == 1 and not imported:
             supports += [(0, view) for view in range(1, 1 + EXTRA_SUPPORT_VIEWS) if self._encoded(0, view)]
         numbers = [0, *(slots if slots is not None else range(1, 1 + len(classes)))]
-        self.bank = SupportBank([self._labelled_view(*support) for support in supports], settings.prototypes, numbers)
+        own = [self._labelled_view(*support) for support in supports]
+        self.bank = SupportBank([*own, *imported], settings.prototypes, numbers)
         self._views = [
             [number for number in range(settings.views + 1) if self._encoded(index, number)]
             for index in range(len(shots))
@@ -88,10 +91,9 @@ class Episodes:
             return int(rng.integers(1_000, 2**31))
         return int(rng.choice(self._views[index]))
 
-    def supports_for(self, query: int, allowed: Sequence[int], rng: np.random.Generator | None = None) -> Tensor:
+    def supports_for(self, query: int, allowed: Sequence[int]) -> Tensor:
         """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query's own.
 
-        With ``rng``, half of the time only every other one of them, as smaller collections would be.
         Slices are left out by fold, so that there are few different subsets to fit.
         """
         folds = min(FOLDS, len(self.slices))
@@ -99,8 +101,6 @@ class Episodes:
         entries = [i for i, shot in candidates if shot % folds != query % folds]
         if not entries:  # a lone slice: its other views
             entries = [i for i, shot in candidates if shot == query][-EXTRA_SUPPORT_VIEWS:]
-        if rng is not None and len(entries) > 3 and rng.random() < 0.5:
-            entries = entries[int(rng.integers(2)) :: 2]
         return torch.tensor(entries)
 
     def batch(
@@ -148,7 +148,9 @@ class Episodes:
         if key not in self._known_prompts or query[1] > self.settings.views:
             if len(self._known_prompts) >= MEMORY:
                 self._known_prompts.clear()
-            self._known_prompts[key] = self.bank.prompts(embedding, place, subset=subset, retrieve=self.settings.retrieve)
+            self._known_prompts[key] = self.bank.prompts(
+                embedding, place, subset=subset, retrieve=self.settings.retrieve
+            )
         return self._known_prompts[key]
 
     def embeddings(self, queries: Sequence[tuple[int, int]]) -> Tensor:

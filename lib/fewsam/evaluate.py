@@ -27,7 +27,7 @@ from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
 from fewsam.episodes import Episodes, drawn_classes
-from fewsam.errors import ConfigError, LabelError
+from fewsam.errors import ConfigError, FewSAMError, LabelError
 from fewsam.labelfile import read_label
 from fewsam.metrics import iou
 from fewsam.model import ModelStore
@@ -131,15 +131,19 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
         names = {value: task.names.get(value, f"{UNNAMED}{value}") for value in range(1, 2**16)}
         truth = read_label(root / label, volume.geometry, names=names)
         empty = np.zeros(volume.slices.shape[:3], bool)
-        cases.append(Case(Path(image).name.split(".")[0], volume, {n: truth.get(n, empty) for n in task.names.values()}))
+        cases.append(
+            Case(Path(image).name.split(".")[0], volume, {n: truth.get(n, empty) for n in task.names.values()})
+        )
     return cases
 
 
 def draw(cases: Sequence[Case], task: Task, k: int, seed: int) -> Draw:
     """Foreground-aware random slices: each next one at random among those that show most classes not yet covered."""
     rng = np.random.default_rng([seed, k])
-    sources = [0] if task.protocol == "volume" else sorted(
-        rng.permutation(len(cases))[: min(task.patients, len(cases) - 1)].tolist()
+    sources = (
+        [0]
+        if task.protocol == "volume"
+        else sorted(rng.permutation(len(cases))[: min(task.patients, len(cases) - 1)].tolist())
     )
     labelled: dict[int, list[int]] = {source: [] for source in sources}
     covered: set[str] = set()
@@ -209,7 +213,12 @@ def _collect(cases: Sequence[Case], task: Task, picked: Draw, folder: Path) -> C
             masks[name] = np.zeros_like(mask)
             masks[name][slices] = mask[slices]
         collection.submit(
-            cases[source].volume, f"case{source}", masks, source="evaluate", policy="complete", complete_slices=set(slices)
+            cases[source].volume,
+            f"case{source}",
+            masks,
+            source="evaluate",
+            policy="complete",
+            complete_slices=set(slices),
         )
     return collection
 
@@ -285,7 +294,8 @@ def evaluate(
             try:
                 cell = run_cell(cases, task, method, k, seed, settings, embedder)
             except Exception as error:  # one bad cell must not take the night's others along
-                logger.error("%s %s K=%d seed %d failed:\n%s", task.name, method, k, seed, traceback.format_exc())
+                why = str(error) if isinstance(error, FewSAMError) else traceback.format_exc()
+                logger.error("%s %s K=%d seed %d failed: %s", task.name, method, k, seed, why)
                 cell = Cell(task.name, method, k, seed, error=f"{type(error).__name__}: {error}")
             cells.append(cell)
             with log.open("a") as file:
@@ -303,7 +313,9 @@ def write_csv(cells: Sequence[Cell], path: Path) -> None:
         writer.writerow(["task", "method", "k", "seed", "structure", "iou", "fit_seconds", "predict_seconds", "error"])
         for c in cells:
             for structure, value in (c.iou or {"": float("nan")}).items():
-                writer.writerow([c.task, c.method, c.k, c.seed, structure, value, c.fit_seconds, c.predict_seconds, c.error])
+                writer.writerow(
+                    [c.task, c.method, c.k, c.seed, structure, value, c.fit_seconds, c.predict_seconds, c.error]
+                )
 
 
 def summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:

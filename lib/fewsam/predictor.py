@@ -23,6 +23,7 @@ from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
 from fewsam.episodes import Episodes, drawn_classes
 from fewsam.errors import FewSAMError
+from fewsam.imported import labelled_views, support_classes, usable_imports
 from fewsam.model import ModelStore, TaskModel, class_slots
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
@@ -198,7 +199,7 @@ class Predictor:
             foreground,
             model_version=model.version if model else 0,
             trained=model is not None,
-            shots=len(scored[0].episodes.slices) if scored else 0,
+            shots=len(scored[0].episodes.bank.shots.unique()) if scored else 0,
             encoder=self.embedder.info.as_dict(),
             pasted=pasted,
             remaining=remaining,
@@ -238,11 +239,12 @@ class Predictor:
             return self._task[1]
 
     def _build(self) -> _Task | None:
-        shots = self.collection.shots()
-        classes = drawn_classes(shots, self.collection.classes)
+        shots, order = self.collection.shots(), self.collection.classes
+        imports, notes = usable_imports(self.collection, self.embedder.info.fingerprint)
+        shown = {*drawn_classes(shots, order), *support_classes(imports, order)}
+        classes = tuple(name for name in order if name in shown)
         if not classes:
             return None
-        notes: list[str] = []
         model = None
         try:
             model = self.store.load()
@@ -255,10 +257,14 @@ class Predictor:
                 model = None
             elif new := [name for name in classes if name not in model.card.classes]:
                 notes.append(f"drawn since the last training: {', '.join(new)}; train to learn them")
-        detail_size = model.card.detail_size if model else detail_size_for(shots, self.settings)
+        if model is not None:
+            detail_size = model.card.detail_size
+        else:
+            detail_size = detail_size_for(shots, self.settings) if shots else imports[0].meta.detail_size
         slots = class_slots(model.card if model else None, classes)
         numbers = [slots.index(name) + 1 for name in classes]
-        episodes = Episodes(self.settings, shots, classes, self.embedder, detail_size, numbers)
+        imported = labelled_views(imports, classes, len(shots))
+        episodes = Episodes(self.settings, shots, classes, self.embedder, detail_size, numbers, imported)
         return _Task(episodes, classes, detail_size, model, notes)
 
 
@@ -314,14 +320,16 @@ class _Runner:
         return logits.softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:
-        """All supports, and as many parts of them (each leaving another share out) as the ensemble has further members."""
+        """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""
         shots = self.task.episodes.bank.shots
         everything = torch.arange(len(shots))
         distinct = shots.unique()
         parts = self.settings.ensemble - 1
         if parts < 1 or len(distinct) < MIN_SHOTS_FOR_SUBSETS:
             return [everything]
-        return [everything] + [everything[shots % parts != part] if parts > 1 else everything[::2] for part in range(parts)]
+        return [everything] + [
+            everything[shots % parts != part] if parts > 1 else everything[::2] for part in range(parts)
+        ]
 
     def _spent(self, stage: str, since: float) -> float:
         now = time.monotonic()
@@ -356,5 +364,3 @@ def drawn_labelmap(shot: Shot, classes: Sequence[str], below: np.ndarray) -> np.
         if name in shot.masks:
             result[shot.masks[name]] = value
     return result
-
-

@@ -1,8 +1,8 @@
 """From labelled slices to prompts: tokens, prototypes, similarity, probe, and retrieval.
 
 Everything a slice contributes is computed once, when its embedding is at hand, in a form that adds
-up over slices (tokens, cluster centres, the ridge regression's normal equations). So an episode that
-leaves its query out costs a small solve, not another pass over the embeddings.
+up over slices (tokens, cluster centres, sampled rows for the probe). So an episode that leaves its
+query out costs a short fit, and that is remembered, not another pass over the embeddings.
 
 Classes are counted with background as class 0: C = 1 + number of drawn classes.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -20,14 +19,11 @@ from torch import Tensor
 
 from fewsam.decoder import EMBED_DIM, GRID, Prompts
 
-# Logits that one unit of cosine similarity, and of the probe's score, are worth; both from
-# `fewsam evaluate` on the sample data, where they made prior and truth agree best.
-SIMILARITY_SCALE = 4.0
-PROBE_SCALE = 10.0
-RIDGE = 0.01  # of the mean eigenvalue
-RANDOM_FEATURES = 768
-SPATIAL_SCALE = 4.0  # of the place against the normalised embedding
-BUMPS = 6  # a side
+SIMILARITY_SCALE = 1.0  # logits that one unit of cosine similarity adds to the probe's
+RIDGE = 3e-4  # weight of the probe's squared coefficients against its mean log-likelihood
+PROBE_ROUNDS = 40  # of L-BFGS
+PROBE_PIXELS = 12_000  # cells of the 64 x 64 grid that the probe learns from, over all slices
+BUMPS = 6  # radial bumps a side, for place
 MEMORY = 256  # fitted subsets remembered
 UNKNOWN_WEIGHT = 0.25  # of an undrawn pixel as background where some class was not looked for
 
@@ -52,7 +48,7 @@ class LabelledView:
 
 
 class Fitted(NamedTuple):
-    """What depends on the chosen supports alone: prototypes (C, P, 256), their presence, probe (F, C)."""
+    """What depends on the chosen supports alone: prototypes (C, P, 256), their presence, probe (F + 1, C)."""
 
     centres: Tensor
     has_centre: Tensor
@@ -68,9 +64,7 @@ class SupportBank:
         slots: A number for each of the C classes that stays its own (`Prompts.slots`); 0, 1, 2, ... by default.
     """
 
-    def __init__(
-        self, views: Sequence[LabelledView], prototypes: int = 3, slots: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, views: Sequence[LabelledView], prototypes: int = 3, slots: Sequence[int] | None = None) -> None:
         self.shots = torch.tensor([view.shot for view in views])
         self.classes = views[0].mask.shape[0]
         self.count = prototypes
@@ -85,14 +79,14 @@ class SupportBank:
         self.sizes = torch.stack([size for _, size in clustered])  # (S, C, P)
         place = torch.tensor([view.z for view in views], dtype=torch.float32)
         self._fitted: dict[tuple[int, ...], Fitted] = {}
-        self._normal, self._target = self._ridge_statistics(embeddings, masks, known, place)
+        self._rows, self._answers, self._weights = self._sample_rows(embeddings, masks, known, place)
+        every = torch.cat(self._rows)
+        self._mean, self._spread = every.mean(0), every.std(0).clamp_min(1e-2)
 
     def __len__(self) -> int:
         return len(self.shots)
 
-    def prompts(
-        self, embeddings: Tensor, place: Tensor, *, subset: Tensor | None = None, retrieve: int = 8
-    ) -> Prompts:
+    def prompts(self, embeddings: Tensor, place: Tensor, *, subset: Tensor | None = None, retrieve: int = 8) -> Prompts:
         """Prompts for N query slices from the bank's entries in ``subset`` (all of them by default).
 
         Args:
@@ -104,12 +98,8 @@ class SupportBank:
         subset = torch.arange(len(self)) if subset is None else subset
         centres, has_centre, _ = self.fit(subset)
         nearest = subset[self.nearest(embeddings, subset, retrieve)]  # (N, R)
-        tokens = torch.cat(
-            [self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2
-        )
-        present = torch.cat(
-            [self.present[nearest].transpose(1, 2), has_centre.expand(len(embeddings), -1, -1)], dim=2
-        )
+        tokens = torch.cat([self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2)
+        present = torch.cat([self.present[nearest].transpose(1, 2), has_centre.expand(len(embeddings), -1, -1)], dim=2)
         return Prompts(tokens, present, self.prior(embeddings, place, subset), self.slots)
 
     def nearest(self, embeddings: Tensor, subset: Tensor, count: int) -> Tensor:
@@ -118,7 +108,7 @@ class SupportBank:
         return likeness.topk(min(count, len(subset)), dim=1).indices
 
     def fit(self, subset: Tensor) -> Fitted:
-        """Prototypes and ridge regression of ``subset``; remembered, since episodes repeat subsets."""
+        """Prototypes and probe of ``subset``; remembered, since episodes repeat subsets."""
         key = tuple(subset.tolist())
         if key not in self._fitted:
             if len(self._fitted) >= MEMORY:
@@ -128,20 +118,16 @@ class SupportBank:
                 weighted_kmeans(centres[:, c].reshape(-1, EMBED_DIM), sizes[:, c].reshape(-1), self.count)
                 for c in range(self.classes)
             ]
-            normal, target = self._normal[subset].sum(0), self._target[subset].sum(0)
-            level = RIDGE * normal.diagonal().mean()
-            probe = torch.linalg.solve(normal + level * torch.eye(len(normal), dtype=normal.dtype), target)
             self._fitted[key] = Fitted(
                 torch.stack([centre for centre, _ in merged]),
                 torch.stack([size > 0 for _, size in merged]),
-                probe.float(),
+                self._fit_probe(subset.tolist()),
             )
         return self._fitted[key]
 
     def prior(self, embeddings: Tensor, place: Tensor, subset: Tensor) -> Tensor:
-        """Training-free class logits (N, C, 64, 64): similarity to prototypes plus the probe's score."""
-        similarity = self.similarity(embeddings, subset)
-        return SIMILARITY_SCALE * similarity + PROBE_SCALE * self.probe(embeddings, place, subset)
+        """Training-free class logits (N, C, 64, 64): the probe's, and similarity to prototypes."""
+        return self.probe(embeddings, place, subset) + SIMILARITY_SCALE * self.similarity(embeddings, subset)
 
     def similarity(self, embeddings: Tensor, subset: Tensor) -> Tensor:
         """Cosine to a class's nearest prototype less that to the nearest of any other: (N, C, 64, 64)."""
@@ -155,25 +141,58 @@ class SupportBank:
         return cosine - other
 
     def probe(self, embeddings: Tensor, place: Tensor, subset: Tensor) -> Tensor:
-        """Scores (N, C, 64, 64) of a class-balanced ridge regression from embedding and place to class."""
-        scores = probe_features(embeddings, place) @ self.fit(subset).probe
+        """Log-probabilities (N, C, 64, 64) of a logistic regression from embedding and place to class."""
+        coefficients = self.fit(subset).probe
+        rows = self._standard(probe_features(embeddings, place))
+        scores = torch.addmm(coefficients[-1], rows, coefficients[:-1]).log_softmax(dim=1)
         return scores.reshape(len(embeddings), GRID, GRID, self.classes).permute(0, 3, 1, 2)
 
-    def _ridge_statistics(
+    def _standard(self, rows: Tensor) -> Tensor:
+        return (rows - self._mean) / self._spread
+
+    def _sample_rows(
         self, embeddings: Tensor, masks: Tensor, known: Tensor, place: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        # Rare classes would drown in background: a pixel weighs 1/sqrt(pixels of its class).
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Rows, soft answers and weights of some cells of each view, small classes first."""
+        # Rare classes would drown in background: a cell weighs 1/sqrt(cells of its class).
         weights = masks / masks.sum(dim=(0, 2, 3), keepdim=True).clamp_min(1).sqrt()
         weights[:, 0] *= torch.where(known.all(dim=1), 1.0, UNKNOWN_WEIGHT)[:, None, None]
-        normal, target = [], []
+        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(embeddings)))
+        generator = torch.Generator().manual_seed(0)
+        rows, answers, chosen_weights = [], [], []
         for index in range(len(embeddings)):
-            rows = probe_features(embeddings[index : index + 1], place[index : index + 1])
-            answer = masks[index].reshape(self.classes, -1).T
-            weight = weights[index].sum(0).reshape(-1, 1)
-            weighted = rows * weight
-            normal.append((weighted.T @ rows).double())
-            target.append((weighted.T @ answer).double())
-        return torch.stack(normal), torch.stack(target)
+            mask = masks[index].reshape(self.classes, -1)
+            chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
+            chosen = torch.multinomial(chance + 1e-9, count, generator=generator)
+            rows.append(probe_features(embeddings[index : index + 1], place[index : index + 1])[chosen])
+            answers.append(mask.T[chosen])
+            chosen_weights.append(weights[index].sum(0).flatten()[chosen])
+        return rows, answers, chosen_weights
+
+    def _fit_probe(self, subset: list[int]) -> Tensor:
+        """Multinomial logistic regression on standardised rows: (F + 1, C), the constant last."""
+        rows = self._standard(torch.cat([self._rows[i] for i in subset]))
+        answers = torch.cat([self._answers[i] for i in subset])
+        weights = torch.cat([self._weights[i] for i in subset])
+        weights = weights / weights.sum()
+        with torch.inference_mode(False), torch.enable_grad():
+            # Tensors made in inference mode cannot take part in a gradient: copies can.
+            rows, answers, weights = rows.clone(), answers.clone(), weights.clone()
+            coefficients = torch.zeros(rows.shape[1] + 1, self.classes, requires_grad=True)
+            optimiser = torch.optim.LBFGS(
+                [coefficients], lr=1, max_iter=PROBE_ROUNDS, history_size=10, line_search_fn="strong_wolfe"
+            )
+
+            def closure() -> Tensor:
+                optimiser.zero_grad()
+                scores = torch.addmm(coefficients[-1], rows, coefficients[:-1])
+                misfit = -(weights * (answers * scores.log_softmax(1)).sum(1)).sum()
+                loss = misfit + RIDGE * coefficients.square().sum()
+                loss.backward()
+                return loss
+
+            optimiser.step(closure)
+        return coefficients.detach()
 
 
 def soft_masked_pooling(embeddings: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,33 +211,20 @@ def slice_descriptors(embeddings: Tensor) -> Tensor:
 
 
 def probe_features(embeddings: Tensor, place: Tensor) -> Tensor:
-    """Rows for the ridge regression: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and place (N,).
+    """Rows for the probe: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and place (N,).
 
-    The normalised embedding, the place on the slice as polynomials and radial bumps, and random
-    rectified combinations of all of these (Rahimi and Recht 2008; Huang et al. 2006), with which a
-    regression that is linear, and so solved at once, bends to appearance *at* a place.
+    The normalised embedding, and the place as low polynomials and radial bumps.
     """
     n, _, h, w = embeddings.shape
     pixels = F.layer_norm(embeddings.permute(0, 2, 3, 1), (EMBED_DIM,))
     line = torch.linspace(-1, 1, GRID)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    centres = torch.linspace(-0.8, 0.8, BUMPS)
-    bumps_x, bumps_y = (torch.exp(-((line[:, None] - centres) ** 2) / (2 * 0.2**2)) for _ in range(2))
-    bumps = torch.einsum("hi,wj->hwij", bumps_y, bumps_x).flatten(2)
-    flat = torch.cat([torch.stack([x, y, x * x, y * y, x * y, torch.ones_like(x)], dim=-1), bumps], dim=-1)
+    bump = torch.exp(-((line[:, None] - torch.linspace(-0.8, 0.8, BUMPS)) ** 2) / (2 * 0.2**2))
+    bumps = torch.einsum("hi,wj->hwij", bump, bump).flatten(2)
+    flat = torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1)
     z = (2 * place.float() - 1)[:, None, None, None]
     along = torch.cat([z.expand(n, h, w, 1), z * x[None, ..., None], z * y[None, ..., None]], dim=-1)
-    rows = torch.cat([pixels, SPATIAL_SCALE * flat.expand(n, -1, -1, -1), SPATIAL_SCALE * along], dim=-1)
-    rows = rows.reshape(n * h * w, -1)
-    mix, shift = _random_mix(rows.shape[1])
-    return torch.cat([rows, F.relu(torch.addmm(shift, rows, mix))], dim=-1)
-
-
-@lru_cache(maxsize=2)
-def _random_mix(width: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    mix = torch.randn(width, RANDOM_FEATURES, generator=generator) / EMBED_DIM**0.5
-    return mix, 0.3 * torch.randn(RANDOM_FEATURES, generator=generator)
+    return torch.cat([pixels, flat.expand(n, -1, -1, -1), along], dim=-1).reshape(n * h * w, -1)
 
 
 def weighted_kmeans(points: Tensor, weights: Tensor, count: int, rounds: int = 8) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,8 @@
 The run has two parts. First some labelled slices are held back, and the weights that do best on them
 are kept: slices of validation images where the collection has any, else one labelled slice (the
 newest that the served decoder has not seen). Then, where the slice held back was a training slice, a
-shorter second part learns from all of them. The served decoder is replaced unless it did better on
-the slices held back.
+shorter second part learns from all of them. The served decoder (before the first training: the prior)
+stays where it did better on the slices held back.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ def train(
     best, metric = run.fit(split, progress, should_stop, started)
     if best is None:
         return TrainResult(store.version(), False, None, None, run.step, time.monotonic() - started, ["stopped"])
-    previous = None
-    if warm and served is not None and split.measure and not set(_ids(shots, split.measure)) & set(served.card.shots):
-        previous = measure(served.decoder, episodes, split.measure, split.learn).metric
+    seen = set(served.card.shots) if warm and served else set()
+    previous = None if set(_ids(shots, split.measure)) & seen else run.start_metric
     seconds = time.monotonic() - started
     if previous is not None and metric is not None and previous > metric + TOLERANCE:
-        notes.append(f"the served decoder did better on the slices held back ({previous:.3f} > {metric:.3f}): kept")
+        what = "served decoder" if warm else "untrained answer"
+        notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")
         run.forget()
         return TrainResult(store.version(), False, metric, previous, run.step, seconds, notes)
     card = replace(
@@ -162,7 +162,14 @@ def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
 
 def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
     """Convolutions learn at ``rate``; attention and hypernetwork, which it would unsettle, at a fraction."""
-    careful = ("transformer.", "output_hypernetworks_mlp.", "token_", "dense_proj.", "mask_tokens.", "output_upscaling.")
+    careful = (
+        "transformer.",
+        "output_hypernetworks_mlp.",
+        "token_",
+        "dense_proj.",
+        "mask_tokens.",
+        "output_upscaling.",
+    )
     named = list(decoder.named_parameters())
     return [
         {"params": [value for name, value in named if not name.startswith(careful)], "lr": rate},
@@ -186,7 +193,9 @@ class Measured:
 
 
 @torch.inference_mode()
-def measure(decoder: FewShotMaskDecoder, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]) -> Measured:
+def measure(
+    decoder: FewShotMaskDecoder, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
+) -> Measured:
     """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there."""
     decoder.eval()
     scores: dict[int, list[tuple[float, float]]] = {}
@@ -221,6 +230,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.step, self.spent = 0, 0.0
+        self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
         self._resume()
 
@@ -237,6 +247,8 @@ class _Run:
         best: dict[str, Tensor] | None = None
         best_metric: float | None = None
         loss, saved, evaluations = math.nan, time.monotonic(), 0
+        if split.measure and self.step == 0:  # the served decoder's, or the prior's where none is served
+            self.start_metric = measure(self.decoder, self.episodes, split.measure, split.learn).metric
         fresh = settings.fresh_views and not self.episodes.embedder.cached_only
         while True:
             elapsed = time.monotonic() - started + self.spent
@@ -270,7 +282,7 @@ class _Run:
             group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
         queries = [(int(i), self.episodes.draw_view(int(i), self.rng, fresh)) for i in chosen]
-        supports = [self.episodes.supports_for(i, slices, self.rng) for i, _ in queries]
+        supports = [self.episodes.supports_for(i, slices) for i, _ in queries]
         batch = self.episodes.batch(queries, supports, self.rng)
         self.decoder.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
@@ -304,7 +316,9 @@ class _Run:
         except FileNotFoundError:
             return
         except Exception as error:  # whatever a half-written file gives: start afresh
-            logger.warning("the unfinished run in %s cannot be read (%s); starting afresh", self.state_file.parent, error)
+            logger.warning(
+                "the unfinished run in %s cannot be read (%s); starting afresh", self.state_file.parent, error
+            )
 
 
 def _served(store: ModelStore) -> tuple[TaskModel | None, list[str]]:

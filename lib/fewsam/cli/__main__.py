@@ -1,0 +1,7 @@
+"""``python -m fewsam.cli``."""
+
+import sys
+
+from fewsam.cli import main
+
+sys.exit(main())

@@ -1,0 +1,58 @@
+"""``fewsam benchmark``: seconds and memory of each stage on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fewsam.cli.common import err, out, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: fewsam benchmark --samples sample-data")(benchmark)
+
+
+def benchmark(
+    samples: Annotated[Path, typer.Option("--samples", help="Folder made by fewsam phantom.")] = Path("sample-data"),
+    sam: Annotated[bool, typer.Option("--sam/--no-sam", help="SAM ViT-B too (7 s and more a slice on a CPU).")] = True,
+) -> None:
+    """Time encoding, decoding and retraining, beside the floor that this machine's matrix product sets."""
+    import torch
+
+    from fewsam import benchmark as stages
+    from fewsam.config import load_settings
+    from fewsam.labelfile import read_label
+    from fewsam.volume import load_volume
+
+    settings = load_settings("ct-abdomen")
+    volume = load_volume(samples / "ct" / "patient01.nii.gz")
+    names = dict(enumerate(settings.labels, 1))
+    masks = read_label(samples / "truth" / "ct" / "patient01.nii.gz", volume.geometry, names=names)
+    rate = stages.run_alone(stages.matrix_rate)
+    say(f"{torch.get_num_threads()} threads, float32 matrix product {rate:.0f} GFLOP/s")
+    table = Table()
+    for column in ("stage", "seconds", "GFLOP", "floor, s", "times the floor", "peak memory, GB"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    measured = []
+    for name in ("compact", *(["vit_b"] if sam else [])):
+        err().print(f"encode {name} ...")
+        measured.append(stages.run_alone(stages.encoder_stage, name))
+    for classes in (1, 4, 16):
+        err().print(f"decode {classes} classes ...")
+        measured.append(stages.run_alone(stages.decode_stage, classes))
+    err().print("retrain and segment ...")
+    measured += stages.run_alone(stages.loop_stage, settings, volume, masks)
+    for one in measured:
+        floor = one.floor(rate)
+        table.add_row(
+            one.stage,
+            f"{one.seconds:.3f}",
+            "" if one.gflop is None else f"{one.gflop:.1f}",
+            "" if floor is None else f"{floor:.3f}",
+            "" if floor is None else f"{one.seconds / floor:.1f}",
+            "" if one.peak_gb is None else f"{one.peak_gb:.1f}",
+        )
+    out().print(table)

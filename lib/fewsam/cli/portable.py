@@ -1,0 +1,87 @@
+"""``fewsam export`` and ``fewsam import``: a task as one file, or its labels as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewsam.cli.common import DEFAULT_TASK, Conf, Preset, Task, bars, counter, note, parse_conf, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "export",
+        epilog="Examples: fewsam export liver.fewsam --task my-task, or "
+        "fewsam export --nnunet Dataset501_Liver --images sample-data/ct --task my-task",
+    )(export)
+    app.command("import", epilog="Example: fewsam import liver.fewsam --task other-task")(import_)
+
+
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Task file to write, by custom NAME.fewsam.")] = None,
+    nnunet: Annotated[
+        Path | None, typer.Option("--nnunet", help="Folder for the labels in nnU-Net v2's layout, DatasetXXX_Name.")
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option("--images", "-i", help="With --nnunet: the labelled images, or their folders.")
+    ] = None,
+    with_pixels: Annotated[
+        bool, typer.Option("--with-pixels", help="Put the labelled slices' images into the file: others can train on.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a task file of this name.")] = False,
+    task: Task = DEFAULT_TASK,
+    conf: Conf = None,
+) -> None:
+    """Write a portable task file (decoder, labelled slices as embeddings and masks), or the labels as a data set."""
+    from fewsam.errors import ConfigError
+    from fewsam.workspace import open_task
+
+    if (file is None) == (nnunet is None):
+        raise ConfigError("say what to export: a task FILE, or --nnunet FOLDER with --images")
+    if nnunet is not None and not images:
+        raise ConfigError("--nnunet needs --images: the collection holds the labelled slices, not the volumes")
+    if file is not None and file.exists() and not overwrite:
+        raise ConfigError(f"{file} is there already; pass --overwrite, or choose another name")
+    with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
+        if file is not None:
+            from fewsam.taskexport import export_task
+
+            meta = export_task(workspace, file, with_pixels=with_pixels, progress=counter(progress, "labelled slices"))
+            say(f"{file}: {len(meta.shots)} labelled slices of {', '.join(meta.classes)}, "
+                f"{file.stat().st_size / 1e6:.0f} MB")  # fmt: skip
+            if meta.card is None:
+                note("the task is not trained: the file holds no decoder and segments by its labelled slices alone")
+            return
+        from fewsam.casefiles import find_images
+        from fewsam.dataset_export import export_nnunet
+
+        assert nnunet is not None
+        assert images is not None
+        cases = export_nnunet(
+            workspace.collection,
+            find_images(images),
+            nnunet,
+            axis=workspace.settings.axis,
+            progress=counter(progress, "images"),
+        )
+    slices = sum(len(case.slices) for case in cases)
+    say(f"{nnunet}: {len(cases)} cases with {slices} labelled slices; every other slice has the ignore label")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="Task file written by `fewsam export`.")],
+    task: Task = DEFAULT_TASK,
+    preset: Preset = None,
+    conf: Conf = None,
+) -> None:
+    """Take a task file into a task, new or there already: it segments at once. The file's encoder must be at hand."""
+    from fewsam.taskimport import import_task
+
+    done = import_task(file, task, preset, parse_conf(conf))
+    decoder = f"its decoder is served as model {done.version}" if done.version else "it has no decoder: untrained"
+    known = " (known already)" if done.again else ""
+    say(f"{task}: {done.shots} labelled slices of {', '.join(done.classes)}{known}; {decoder}")
+    if done.with_pixels:
+        say(f"{done.with_pixels} of them come with their images: `fewsam train --task {task}` learns from them")

@@ -1,0 +1,108 @@
+"""``fewsam segment``: labelmaps on the images' own grids."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, parse_conf, say
+
+if TYPE_CHECKING:
+    from fewsam.volume import Volume
+    from fewsam.workspace import Workspace
+
+ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".png")
+FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: fewsam segment sample-data/ct/patient02.nii.gz --task my-task -o patient02.seg.nrrd")(
+        segment
+    )
+
+
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, or folders of images.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file (.nii.gz, .nrrd, .seg.nrrd, .png), or a folder.")
+    ],
+    task: Task = DEFAULT_TASK,
+    json_beside: Annotated[bool, typer.Option("--json", help="Write what is known of the result beside it.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labelmaps that are there already.")] = False,
+    conf: Conf = None,
+) -> None:
+    """Segment images with what the task knows: untrained from its labelled slices, trained better."""
+    from fewsam.casefiles import find_images
+    from fewsam.volume import load_volume
+    from fewsam.workspace import open_task
+
+    paths = find_images(images)
+    targets = _targets(paths, output, overwrite)
+    with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
+        for path, target in zip(paths, targets, strict=True):
+            volume = load_volume(path, workspace.settings.axis)
+            _segment(workspace, volume, path, target, json_beside, counter(progress, path.name, volume.depth))
+
+
+def _segment(
+    workspace: Workspace, volume: Volume, path: Path, target: Path, json_beside: bool, progress: object
+) -> None:
+    from fewsam.casefiles import case_id
+    from fewsam.model import write_atomically
+    from fewsam.volume import save_labelmap
+
+    started = time.monotonic()
+    collection = workspace.collection
+    # The same pixels may have been labelled under another name: by them, not by the name, drawn slices come back.
+    known = [record.image_id for record in collection.images() if record.content_hash == volume.content_hash]
+    prediction = workspace.predictor.predict(volume, known[0] if known else None, progress=progress)  # type: ignore[arg-type]
+    names = dict(enumerate(prediction.classes, 1))
+    save_labelmap(target, prediction.labelmap, volume.geometry, names)
+    # What was served is remembered: labels made from it by correcting it teach by their corrections alone.
+    if prediction.classes and prediction.shots:
+        image_id = known[0] if known else case_id(path)
+        collection.remember_served(image_id, prediction.labelmap, prediction.classes, prediction.model_version)
+    if json_beside:
+        answer = {**prediction.as_json(), "image": path.name, "label_names": {name: v for v, name in names.items()}}
+        write_atomically(_json_path(target), (json.dumps(answer, indent=1) + "\n").encode())
+    model = f"model {prediction.model_version}" if prediction.trained else "untrained"
+    say(f"{path.name} -> {target} ({model}, {prediction.shots} labelled slices, {time.monotonic() - started:.1f} s)")
+    for line in prediction.notes:
+        note(f"{path.name}: {line}")
+    if prediction.remaining and prediction.shots:
+        note(f"{path.name}: time ran out, {len(prediction.remaining)} slices are not segmented")
+
+
+def _targets(paths: list[Path], output: Path, overwrite: bool) -> list[Path]:
+    """Where each labelmap goes.
+
+    Raises:
+        ConfigError: several images for one file, two of one name, or something in the way.
+    """
+    from fewsam.casefiles import case_id
+    from fewsam.errors import ConfigError
+
+    if output.name.lower().endswith(ENDINGS) and not output.is_dir():
+        if len(paths) != 1:
+            raise ConfigError(f"{output} is one file for {len(paths)} images; give a folder")
+        targets = [output]
+    else:
+        endings = [".png" if path.name.lower().endswith(FLAT) else ".nii.gz" for path in paths]
+        targets = [output / f"{case_id(path)}{ending}" for path, ending in zip(paths, endings, strict=True)]
+    for n, target in enumerate(targets):
+        if target in targets[:n]:
+            raise ConfigError(f"two of the images would be written to {target}; segment them into folders of their own")
+        if any(target.exists() and path.exists() and target.samefile(path) for path in paths):
+            raise ConfigError(f"{target} is one of the images; choose another output")
+        if target.exists() and not overwrite:
+            raise ConfigError(f"{target} is there already; pass --overwrite, or choose another output")
+    return targets
+
+
+def _json_path(target: Path) -> Path:
+    ending = next(ending for ending in ENDINGS if target.name.lower().endswith(ending))
+    return target.with_name(target.name[: -len(ending)] + ".json")

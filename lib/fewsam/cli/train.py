@@ -1,0 +1,190 @@
+"""``fewsam train``: take labels in, then train the decoder."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from fewsam.cli.common import (
+    DEFAULT_TASK,
+    Conf,
+    Preset,
+    Task,
+    bars,
+    counter,
+    note,
+    parse_conf,
+    parse_numbers,
+    say,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fewsam.training import TrainProgress
+    from fewsam.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Example: fewsam train sample-data/ct/patient01.nii.gz --labels sample-data/truth/ct --slices 10,20,30 "
+        "--preset ct-abdomen --task my-task"
+    )(train)
+
+
+def train(
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Labelled images; none to train on what the task has already.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", "-l", help="Label file of one image, or a folder of labels named alike.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option("--slices", "-s", help="Take these slices of each label, e.g. 10,20,30-32 (from 0).")
+    ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="On the labelled slices, what is not drawn is not there: background.")
+    ] = False,
+    names: Annotated[
+        str | None,
+        typer.Option("--names", help="Names of label values, 1=liver,2=spleen. Else labels.json, or the class list."),
+    ] = None,
+    annotator: Annotated[str, typer.Option("--annotator", help="Who drew the labels.")] = "",
+    task: Task = DEFAULT_TASK,
+    preset: Preset = None,
+    conf: Conf = None,
+) -> None:
+    """Take labelled slices into the task, and train its decoder on all it has. Ctrl-C stops; the next run goes on."""
+    from fewsam.errors import ConfigError
+    from fewsam.workspace import open_task
+
+    if bool(images) != (labels is not None):
+        raise ConfigError("images and --labels belong together: give both, or neither to train on what is there")
+    with open_task(task, preset, parse_conf(conf), create=bool(images)) as workspace, bars() as progress:
+        if images and labels is not None:
+            wanted = None if slices is None else parse_numbers(slices, "--slices")
+            _ingest(workspace, images, labels, wanted, complete, names, annotator, progress)
+        _train(workspace, progress)
+
+
+def _ingest(
+    workspace: Workspace,
+    images: list[Path],
+    labels: Path,
+    slices: list[int] | None,
+    complete: bool,
+    names: str | None,
+    annotator: str,
+    progress: Progress,
+) -> None:
+    from fewsam.casefiles import case_id, find_images, match_labels, names_beside, parse_names
+    from fewsam.errors import LabelError
+    from fewsam.labelfile import read_label
+    from fewsam.volume import load_volume
+
+    paths = find_images(images)
+    matched = match_labels(paths, labels)
+    if skipped := [path.name for path in paths if path not in matched]:
+        note(f"without a label, left out: {', '.join(skipped)}")
+    given = parse_names(names) if names else names_beside(labels)
+    collection = workspace.collection
+    count = counter(progress, "labels", len(matched))
+    for done, (path, label) in enumerate(matched.items(), 1):
+        volume = load_volume(path, workspace.settings.axis)
+        masks = read_label(label, volume.geometry, given or dict(enumerate(collection.classes, 1)))
+        if slices is not None:
+            if outside := [z for z in slices if z >= volume.depth]:
+                raise LabelError(f"{path}: slices {outside} do not exist, it has slices 0 to {volume.depth - 1}")
+            chosen = np.isin(np.arange(volume.depth), slices)[:, None, None]
+            masks = {name: mask & chosen for name, mask in masks.items()}
+            drawn = {z for z in slices if any(mask[z].any() for mask in masks.values())}
+            if not complete and (empty := sorted(set(slices) - drawn)):
+                note(f"{path.name}: nothing is drawn on slices {empty}; left out (--complete makes them background)")
+            if not drawn and not complete:
+                raise LabelError(f"{label}: nothing is drawn on slices {slices}; name others")
+        receipt = collection.submit(
+            volume,
+            case_id(path),
+            masks,
+            annotator=annotator,
+            source="fewsam train",
+            policy="complete" if complete else None,
+            complete_slices=set(slices) if complete and slices is not None else None,
+        )
+        new = len(receipt.added) + len(receipt.superseded) + len(receipt.cleared)
+        rest = f"{len(receipt.unchanged) + len(receipt.kept)} known already"
+        if receipt.untouched:
+            rest += f", {len(receipt.untouched)} as the model made them: not taken"
+        say(f"{path.name}: {new} labelled slices taken in, {rest}")
+        count(done, len(matched))
+
+
+def _train(workspace: Workspace, progress: Progress) -> None:
+    from fewsam.episodes import prepare_views
+    from fewsam.training import train as run
+
+    shots = workspace.collection.shots()
+    if shots:
+        prepare_views(workspace.settings, shots, workspace.embedder, counter(progress, "views encoded"), priority=True)
+    embedder = workspace.for_training()
+    with _interrupted() as should_stop:
+        result = run(
+            workspace.settings,
+            workspace.collection,
+            embedder,
+            workspace.store,
+            folder=workspace.folder / "training",
+            progress=_bar(progress, workspace.settings.steps),
+            should_stop=should_stop,
+        )
+    for line in result.notes:
+        if line != "stopped":
+            note(line)
+    if "stopped" in result.notes:
+        say(f"stopped after {result.steps} steps; the same command goes on from there")
+        return
+    metric = "not measured: too few labelled slices" if result.metric is None else f"{result.metric:.3f}"
+    card = workspace.store.info()
+    on = f" on {len(card.get('measured_on', ()))} slices held back" if result.metric is not None else ""
+    outcome = f"model {result.version} is live" if result.published else f"model {result.version} stays"
+    say(f"{outcome}: Dice {metric}{on}, {len(shots)} labelled slices, {result.steps} steps, {result.seconds:.0f} s")
+
+
+def _bar(progress: Progress, steps: int) -> Callable[[TrainProgress], None]:
+    bar = progress.add_task("training", total=steps, note="")
+
+    def show(now: TrainProgress) -> None:
+        # a run ends by its steps or by its seconds: the further of the two is how far it is
+        done = max(now.step, int(steps * now.epoch / max(1, now.total_epochs)))
+        held = "" if now.metric is None else f", Dice {now.metric:.3f}"
+        progress.update(bar, completed=min(done, steps), note=f"loss {now.loss:.3f}{held}")
+
+    return show
+
+
+@contextmanager
+def _interrupted() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks the run to end after its step, with what it has kept; a second one ends it at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread, which alone gets signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
