@@ -16,7 +16,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 STUDIES ?= sample-data/ct
 # More for the server, e.g. make run CONF="--conf labels liver,spleen --conf auto_train every:3"
-CONF ?= $(if $(filter sample-data/ct,$(STUDIES)),--conf preset ct-abdomen)
+CONF ?=
 # More for pytest, e.g. make test PYTEST_ARGS="-x -k volume"
 PYTEST_ARGS ?=
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
-from fewsam.decoder import FewShotMaskDecoder, Prompts, load_sam_weights
+from fewsam.decoder import PRIOR_SHARE, FewShotMaskDecoder, Prompts, load_sam_weights
 
 
 def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
@@ -19,7 +19,7 @@ def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
 
 def inputs(n: int = 2, size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(2)
-    return torch.randn(n, 256, 64, 64, generator=generator), torch.randn(n, 6, size, size, generator=generator)
+    return torch.randn(n, 256, 64, 64, generator=generator), torch.randn(n, 1, size, size, generator=generator)
 
 
 def trained(**switches: bool | int) -> FewShotMaskDecoder:
@@ -31,13 +31,14 @@ def trained(**switches: bool | int) -> FewShotMaskDecoder:
     return decoder.eval()
 
 
-def test_untrained_it_answers_with_the_prior():
-    decoder, given = FewShotMaskDecoder(stride=4).eval(), prompts()
+def test_the_prior_has_its_share_in_the_answer():
+    decoder, given = trained(), prompts()
     image_embeddings, detail = inputs(size=64)
     with torch.no_grad():
-        logits = decoder(image_embeddings, given, detail)
-    difference = logits - given.prior
-    assert torch.allclose(difference, difference[:, :1].expand_as(difference), atol=1e-4)
+        alone = decoder(image_embeddings, given, detail).log_softmax(1)
+        answer = decoder.answer(image_embeddings, given, detail)
+    expected = (1 - PRIOR_SHARE) * alone + PRIOR_SHARE * given.prior.log_softmax(1)
+    assert torch.allclose(answer, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [64, 128])

@@ -40,7 +40,7 @@ def test_a_batch_has_the_shapes_it_promises(tmp_path):
     assert batch.embeddings.shape == (2, 256, 64, 64)
     assert batch.prompts.prior.shape == (2, 4, 64, 64)
     assert batch.prompts.tokens.shape == (2, 4, 2 + 3, 256)
-    assert batch.detail.shape == (2, 6, 64, 64)
+    assert batch.detail.shape == (2, 1, 64, 64)
     assert batch.mask.shape == (2, 4, 64, 64)
     assert batch.known.all()
 

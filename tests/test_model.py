@@ -15,12 +15,12 @@ from fewsam.errors import CheckpointError, StorageError
 from fewsam.model import KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
 
 SWITCHES = {"stride": 4, "use_detail": False}
-CARD = ModelCard(("liver",), "abc", 64, SWITCHES, shots=(1, 2), metric=0.5)
+CARD = ModelCard(("liver",), ("liver",), "abc", 64, SWITCHES, shots=(1, 2), metric=0.5)
 
 
 def state(value: float = 0.0) -> dict[str, torch.Tensor]:
     decoder = build_decoder(SWITCHES)
-    torch.nn.init.constant_(decoder.prior_gain, value)
+    torch.nn.init.constant_(decoder.token_proj.bias, value)
     return decoder.state_dict()
 
 
@@ -37,7 +37,7 @@ def test_published_versions_are_served_and_old_ones_go(tmp_path):
         assert store.publish(state(number), CARD) == number
     model = ModelStore(tmp_path).load()
     assert model is not None and model.version == KEPT_VERSIONS + 2
-    assert model.decoder.prior_gain.item() == KEPT_VERSIONS + 2
+    assert model.decoder.token_proj.bias[0].item() == KEPT_VERSIONS + 2
     assert model.card == CARD
     assert len(list((tmp_path / "versions").iterdir())) == KEPT_VERSIONS
 
@@ -101,7 +101,7 @@ state = build_decoder(switches).state_dict()
 store = ModelStore(Path({folder!r}))
 print("ready", flush=True)
 while True:
-    print(store.publish(state, ModelCard(("liver",), "abc", 64, switches)), flush=True)
+    print(store.publish(state, ModelCard(("liver",), ("liver",), "abc", 64, switches)), flush=True)
 """
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import tiny
-from fewsam.views import DETAIL_CHANNELS, LabelledSlice, detail_size_for, detail_tensor
+from fewsam.views import LabelledSlice, detail_size_for, detail_tensor
 
 
 def make(folder, threads: int | None = None) -> LabelledSlice:
@@ -16,11 +16,11 @@ def test_view_zero_is_the_slice(tmp_path):
     labelled = make(tmp_path)
     view = labelled.view(0)
     assert view.image.shape == (3, 256, 256) and view.image.dtype == np.uint8
-    assert view.detail.shape == (3, 128, 128)
+    assert view.detail.shape == (128, 128)
     assert view.mask.shape == (4, 128, 128)
     assert torch.allclose(view.mask.sum(0), torch.ones(128, 128), atol=1e-5)
-    bright = view.detail[1][(view.mask[3] > 0.99).numpy()].mean()
-    dark = view.detail[1][(view.mask[0] > 0.99).numpy()].mean()
+    bright = view.detail[(view.mask[3] > 0.99).numpy()].mean()
+    dark = view.detail[(view.mask[0] > 0.99).numpy()].mean()
     assert bright > dark + 100
 
 
@@ -44,15 +44,15 @@ def test_views_differ_and_their_mask_follows_the_image(tmp_path):
     assert len({view.image.tobytes() for view in moved}) == 3
     for view in moved:
         inside, outside = (view.mask[1:].sum(0) > 0.99).numpy(), (view.mask[0] > 0.99).numpy()
-        assert view.detail[1][inside].mean() > view.detail[1][outside].mean() + 50
+        assert view.detail[inside].mean() > view.detail[outside].mean() + 50
 
 
-def test_detail_tensor_tells_place(tmp_path):
-    detail = np.zeros((2, 3, 64, 64), np.uint8)
-    tensor = detail_tensor(detail, torch.tensor([0.0, 1.0]))
-    assert tensor.shape == (2, DETAIL_CHANNELS, 64, 64)
-    assert tensor[0, 5].unique().item() == -1 and tensor[1, 5].unique().item() == 1
-    assert tensor[0, 3, 0, 0] == -1 and tensor[0, 3, 0, -1] == 1 and tensor[0, 4, -1, 0] == 1
+def test_detail_tensor_is_the_slice_between_minus_one_and_one():
+    detail = np.zeros((2, 64, 64), np.uint8)
+    detail[1] = 255
+    tensor = detail_tensor(detail)
+    assert tensor.shape == (2, 1, 64, 64)
+    assert tensor[0].unique().item() == -1 and tensor[1].unique().item() == 1
 
 
 def test_detail_size_follows_the_slices_unless_set(tmp_path):

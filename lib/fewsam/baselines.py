@@ -23,7 +23,7 @@ from fewsam.losses import segmentation_loss
 from fewsam.prompts import probe_features
 
 # Probabilities (N, C, h, w), background first, of N slices given by embeddings (N, 256, 64, 64),
-# place (N,) and detail (N, 6, D, D).
+# place (N,) and detail (N, 1, D, D).
 SliceModel = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 PROBE_PIXELS = 20_000
@@ -79,7 +79,7 @@ def unet(episodes: Episodes, seed: int = 0, progress: Callable[[int, int], None]
     for step in range(steps):
         chosen = rng.choice(len(episodes.slices), size=UNET_BATCH)
         views = [episodes.slices[i].view(int(rng.integers(1, 2**31))) for i in chosen]
-        images = torch.from_numpy(np.stack([view.detail[1:2] for view in views])).float() / 127.5 - 1
+        images = torch.from_numpy(np.stack([view.detail[None] for view in views])).float() / 127.5 - 1
         mask = torch.stack([view.mask for view in views])
         known = torch.stack([episodes.slices[i].known for i in chosen])
         loss = segmentation_loss(network(images), mask, known)
@@ -98,7 +98,7 @@ class _UNetModel:
 
     @torch.inference_mode()
     def __call__(self, embeddings: Tensor, place: Tensor, detail: Tensor) -> Tensor:
-        return self.network(detail[:, 1:2]).softmax(1)
+        return self.network(detail).softmax(1)
 
 
 def _balanced(y: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

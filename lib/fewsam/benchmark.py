@@ -32,7 +32,6 @@ from fewsam.encoders.compact import build_compact
 from fewsam.model import ModelStore, build_decoder
 from fewsam.predictor import Predictor
 from fewsam.training import decoder_switches, train
-from fewsam.views import DETAIL_CHANNELS
 from fewsam.volume import Volume
 
 SHOTS = 5
@@ -79,7 +78,7 @@ def decode_stage(classes: int, side: int = 128, batch: int = 4) -> Measurement:
         torch.randn(batch, c, 8, 256), torch.ones(batch, c, 8, dtype=torch.bool), torch.randn(batch, c, 64, 64),
         torch.arange(c),
     )  # fmt: skip
-    embeddings, detail = torch.randn(batch, 256, 64, 64), torch.randn(batch, DETAIL_CHANNELS, side, side)
+    embeddings, detail = torch.randn(batch, 256, 64, 64), torch.randn(batch, 1, side, side)
     with torch.inference_mode():
         stage = f"decode {classes} classes at {side} px"
         return _by_slice(stage, lambda: decoder(embeddings, prompts, detail), batch, 7)

@@ -34,7 +34,7 @@ def drawn_classes(shots: Sequence[Shot], order: Sequence[str]) -> tuple[str, ...
 
 @dataclass(frozen=True)
 class Batch:
-    """N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 6, D, D), mask (N, C, D, D), known (N, C)."""
+    """N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 1, D, D), mask (N, C, D, D), known (N, C)."""
 
     embeddings: Tensor
     prompts: Prompts
@@ -120,10 +120,10 @@ class Episodes:
             self._prompts(query, subset, embeddings[i : i + 1], place[i : i + 1])
             for i, (query, subset) in enumerate(zip(queries, supports, strict=True))
         ]
-        detail = detail_tensor(np.stack([view.detail for view in views]), place)
+        detail = detail_tensor(np.stack([view.detail for view in views]))
         if rng is not None:
             gain, shift = (torch.from_numpy(rng.normal(0, TONE, (len(views), 1, 1, 1))).float() for _ in range(2))
-            detail[:, :3] = detail[:, :3] * (1 + gain) + shift
+            detail = detail * (1 + gain) + shift
         return Batch(
             embeddings,
             stack_prompts(parts),

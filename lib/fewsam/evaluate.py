@@ -35,7 +35,7 @@ from fewsam.postprocess import class_indices
 from fewsam.predictor import Predictor
 from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.training import train
-from fewsam.views import detail_size_for, detail_tensor
+from fewsam.views import detail_bytes, detail_size_for, detail_tensor
 from fewsam.volume import Volume, load_volume
 
 logger = logging.getLogger(__name__)
@@ -261,12 +261,12 @@ def _segment(
     for start in range(0, volume.depth, CHUNK):
         chunk = range(start, min(start + CHUNK, volume.depth))
         raw = np.stack([volume.raw_slice(z) for z in chunk])
-        detail = to_uint8(raw, intensity, detail_frame, "neighbours")
+        detail = detail_bytes(raw, intensity, detail_frame)
         embeddings = torch.zeros(len(chunk), 256, 64, 64)
         if embed:
             embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
-        parts.append(model(embeddings, place, detail_tensor(detail, place)).numpy())
+        parts.append(model(embeddings, place, detail_tensor(detail)).numpy())
     return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=settings.presence_gate)
 
 

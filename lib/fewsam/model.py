@@ -21,7 +21,6 @@ from torch import Tensor
 
 from fewsam.decoder import FewShotMaskDecoder
 from fewsam.errors import CheckpointError, StorageError
-from fewsam.views import DETAIL_CHANNELS
 
 KEPT_VERSIONS = 3
 FORMAT = 1
@@ -77,7 +76,7 @@ def class_slots(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ..
 
 def build_decoder(switches: dict[str, Any]) -> FewShotMaskDecoder:
     """A decoder from the switches of a card."""
-    return FewShotMaskDecoder(detail_channels=DETAIL_CHANNELS, **switches)
+    return FewShotMaskDecoder(**switches)
 
 
 class ModelStore:

@@ -27,7 +27,7 @@ from fewsam.imported import labelled_views, support_classes, usable_imports
 from fewsam.model import ModelStore, TaskModel, class_slots
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
-from fewsam.views import detail_size_for, detail_tensor
+from fewsam.views import detail_bytes, detail_size_for, detail_tensor
 from fewsam.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -297,12 +297,12 @@ class _Runner:
         tick = time.monotonic()
         raw = np.stack([self.volume.raw_slice(z) for z in chunk])
         images = to_uint8(raw, self.intensity, self.frame, self.settings.channels)
-        details = to_uint8(raw, self.intensity, self.detail_frame, "neighbours")
+        details = detail_bytes(raw, self.intensity, self.detail_frame)
         tick = self._spent("preprocess", tick)
         embeddings = torch.from_numpy(self.embedder.embed(images)).float()
         tick = self._spent("encode", tick)
         place = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
-        detail = detail_tensor(details, place)
+        detail = detail_tensor(details)
         members = torch.stack([self._decode(embeddings, place, detail, subset) for subset in self._subsets()])
         mean = members.mean(0)
         scores.uncertainty[list(chunk)] = expected_disagreement(members).numpy()
@@ -316,7 +316,7 @@ class _Runner:
             logits = torch.nn.functional.interpolate(prior, size=(side, side), mode="bilinear", align_corners=False)
         else:
             prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
-            logits = model.decoder(embeddings, prompts, detail)
+            logits = model.decoder.answer(embeddings, prompts, detail)
         return logits.softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:

@@ -23,7 +23,6 @@ from fewsam.preprocess import PREPROCESS_VERSION
 from fewsam.prompts import LabelledView, SupportBank
 from fewsam.taskfile import TaskFile, read_task
 from fewsam.taskmeta import CARRIED, PIXEL_SETTINGS, TaskMeta
-from fewsam.views import DETAIL_CHANNELS
 from fewsam.workspace import Workspace, is_task, keep_settings, task_settings
 
 MAX_SWITCH = 8192  # of the decoder's constructor arguments
@@ -107,7 +106,7 @@ def _decoder(path: Path, task: TaskFile) -> tuple[dict[str, torch.Tensor], Model
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
         raise CheckpointError(f"{path}: the card of its decoder: {where}: {first['msg']}; update fewsam") from None
-    known = set(inspect.signature(FewShotMaskDecoder.__init__).parameters) - {"self", "detail_channels"}
+    known = set(inspect.signature(FewShotMaskDecoder.__init__).parameters) - {"self"}
     odd = [
         name for name, value in card.switches.items()
         if name not in known or not isinstance(value, int) or not 0 <= value <= MAX_SWITCH
@@ -146,7 +145,7 @@ def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
     )
     prompts = SupportBank([view], slots=numbers).prompts(view.embedding[None], torch.tensor([view.z]))
     side = card.detail_size
-    logits = decoder(view.embedding[None], prompts, torch.zeros(1, DETAIL_CHANNELS, side, side))
+    logits = decoder(view.embedding[None], prompts, torch.zeros(1, 1, side, side))
     if logits.shape != (1, 1 + len(task.meta.classes), side, side) or not bool(torch.isfinite(logits).all()):
         raise ValueError(f"it answers with {tuple(logits.shape)}, or with values that are no numbers")
 

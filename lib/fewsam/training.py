@@ -1,10 +1,9 @@
 """Few-shot training of the decoder: one loop over episodes drawn from the cache.
 
-The run has two parts. First some labelled slices are held back, and the weights that do best on them
-are kept: slices of validation images where the collection has any, else one labelled slice (the
-newest that the served decoder has not seen). Then, where the slice held back was a training slice, a
-shorter second part learns from all of them. The served decoder (before the first training: the prior)
-stays where it did better on the slices held back.
+Some labelled slices are held back: those of validation images where the collection has any, and then
+the weights that do best on them are kept; else one labelled slice (the newest that the served decoder
+has not seen), and then a shorter second part of the run learns from all slices. The served decoder
+(before the first training: the prior) stays where it did clearly better on the slices held back.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -42,8 +42,9 @@ logger = logging.getLogger(__name__)
 SELECT_SHARE = 0.7  # of the steps, with slices held back; the rest learns from all
 EVALUATIONS = 6  # on the slices held back
 CHECKPOINT_SECONDS = 10.0
-CAREFUL = 0.15  # of the learning rate
-TOLERANCE = 0.01  # Dice by which the served decoder must do better to stay
+CAREFUL = 0.5  # of the learning rate
+TOLERANCE = 0.01  # Dice by which the served decoder must do better on validation images to stay
+TOLERANCE_ONE_SLICE = 0.05  # the same where it is measured on one slice
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,15 @@ def train(
     else:
         initialise_from_sam(decoder, settings)
 
-    run = _Run(settings, episodes, decoder, folder, card)
+    run = _Run(settings, episodes, decoder, folder, card, warm)
     best, metric = run.fit(split, progress, should_stop, started)
     if best is None:
         return TrainResult(store.version(), False, None, None, run.step, time.monotonic() - started, ["stopped"])
     seen = set(served.card.shots) if warm and served else set()
     previous = None if set(_ids(shots, split.measure)) & seen else run.start_metric
     seconds = time.monotonic() - started
-    if previous is not None and metric is not None and previous > metric + TOLERANCE:
+    tolerance = TOLERANCE_ONE_SLICE if split.finish else TOLERANCE
+    if previous is not None and metric is not None and previous > metric + tolerance:
         what = "served decoder" if warm else "untrained answer"
         notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")
         run.forget()
@@ -155,13 +157,13 @@ def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
         "use_tokens": settings.prompt_tokens,
         "use_dense": settings.dense_prompt,
         "use_detail": settings.detail,
-        "stride": 4 if small else 1,
+        "stride": 8 if small else 1,
         "mlp_dim": 256 if small else 2048,
     }
 
 
 def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
-    """Convolutions learn at ``rate``; attention and hypernetwork, which it would unsettle, at a fraction."""
+    """Convolutions learn at ``rate``; attention and hypernetwork, which it would unsettle, more slowly."""
     careful = (
         "transformer.",
         "output_hypernetworks_mlp.",
@@ -194,14 +196,22 @@ class Measured:
 
 @torch.inference_mode()
 def measure(
-    decoder: FewShotMaskDecoder, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
+    decoder: FewShotMaskDecoder | None, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
 ) -> Measured:
-    """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there."""
-    decoder.eval()
+    """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there.
+
+    Without a decoder it is the prior's.
+    """
+    if decoder is not None:
+        decoder.eval()
     scores: dict[int, list[tuple[float, float]]] = {}
     for query in queries:
         batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
-        predicted = decoder(batch.embeddings, batch.prompts, batch.detail).argmax(1)[0].numpy()
+        if decoder is not None:
+            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail)
+        else:
+            logits = F.interpolate(batch.prompts.prior, size=batch.mask.shape[-2:], mode="bilinear")
+        predicted = logits.argmax(1)[0].numpy()
         truth = batch.mask.argmax(1)[0].numpy()
         for c in range(1, batch.mask.shape[1]):
             if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
@@ -221,7 +231,13 @@ class _Run:
     """One training run's state: decoder, optimiser, step, and what must survive a kill."""
 
     def __init__(
-        self, settings: Settings, episodes: Episodes, decoder: FewShotMaskDecoder, folder: Path, card: ModelCard
+        self,
+        settings: Settings,
+        episodes: Episodes,
+        decoder: FewShotMaskDecoder,
+        folder: Path,
+        card: ModelCard,
+        warm: bool,
     ) -> None:
         self.settings, self.episodes, self.decoder = settings, episodes, decoder
         self.weights_file, self.state_file = folder / "run.safetensors", folder / "run.json"
@@ -230,6 +246,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.step, self.spent = 0, 0.0
+        self.warm = warm
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
         self._resume()
@@ -248,7 +265,8 @@ class _Run:
         best_metric: float | None = None
         loss, saved, evaluations = math.nan, time.monotonic(), 0
         if split.measure and self.step == 0:  # the served decoder's, or the prior's where none is served
-            self.start_metric = measure(self.decoder, self.episodes, split.measure, split.learn).metric
+            served = self.decoder if self.warm else None
+            self.start_metric = measure(served, self.episodes, split.measure, split.learn).metric
         fresh = settings.fresh_views and not self.episodes.embedder.cached_only
         while True:
             elapsed = time.monotonic() - started + self.spent
@@ -258,11 +276,10 @@ class _Run:
             if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
                 evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
                 measured = measure(self.decoder, self.episodes, split.measure, split.learn)
-                if best_metric is None or measured.metric >= best_metric:
+                # One slice held back is too noisy to choose a step by: there the latest weights go on.
+                if best_metric is None or measured.metric >= best_metric or split.finish:
                     best, best_metric = _copy(self.decoder), measured.metric
                     self.largest_component = measured.largest_component
-                if not selecting and best is not None:
-                    self.decoder.load_state_dict(best)
             if progress:
                 epoch = min(EVALUATIONS, int(done * EVALUATIONS))
                 progress(TrainProgress(epoch, EVALUATIONS, self.step, loss, best_metric))

@@ -19,13 +19,12 @@ from torch import Tensor
 
 from fewsam.collection import Shot
 from fewsam.config import Settings
-from fewsam.preprocess import choose_intensity, make_frame, to_uint8
+from fewsam.preprocess import Frame, Intensity, choose_intensity, make_frame, to_uint8
 
 ROTATION = 12.0  # degrees
 SCALE = 0.15
 SHIFT = 0.06  # of the side
 ELASTIC = 0.035  # of the side, on a 5 x 5 grid
-DETAIL_CHANNELS = 6  # previous, this and next slice, x, y, z
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class View:
 
     Attributes:
         image: (3, S, S) uint8, the encoder's input.
-        detail: (3, D, D) uint8, previous, this and next slice for the detail branch.
+        detail: (D, D) uint8, the slice as the detail branch reads it (colours averaged).
         mask: (C, D, D) float in [0, 1], background first.
     """
 
@@ -66,7 +65,7 @@ class LabelledSlice:
         frame, detail_frame = make_frame(shape, spacing, size), make_frame(shape, spacing, detail_size)
         pixels = shot.pixels[None]
         self._image = to_uint8(pixels, intensity, frame, settings.channels)[0]
-        self._detail = to_uint8(pixels, intensity, detail_frame, "neighbours")[0]
+        self._detail = detail_bytes(pixels, intensity, detail_frame)[0]
         drawn = torch.as_tensor(detail_frame.to_square(self.stencil.astype(np.float32), detail_size)).float()
         drawn = drawn / drawn.sum(0, keepdim=True).clamp_min(1)  # where drawn classes overlap they share the pixel
         self._mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn])
@@ -80,20 +79,21 @@ class LabelledSlice:
         warp = _Warp(generator)
         tone = _Tone(generator)
         image = tone(_sample(torch.from_numpy(self._image).float(), warp))
-        detail = tone(_sample(torch.from_numpy(self._detail).float(), warp))
+        detail = tone(_sample(torch.from_numpy(self._detail).float()[None], warp))[0]
         drawn = _sample(self._mask[1:], warp)
         mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
         return View(_to_bytes(image), _to_bytes(detail), mask)
 
 
-def detail_tensor(detail: np.ndarray, place: Tensor) -> Tensor:
-    """The decoder's detail input: uint8 (N, 3, D, D) and place (N,) -> float (N, 6, D, D) in [-1, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(detail)).float() / 127.5 - 1
-    n, _, d, _ = pixels.shape
-    line = torch.linspace(-1, 1, d)
-    x, y = line.expand(n, 1, d, d), line[:, None].expand(n, 1, d, d)
-    z = (2 * place - 1).float()[:, None, None, None].expand(n, 1, d, d)
-    return torch.cat([pixels, x, y, z], dim=1)
+def detail_bytes(raw: np.ndarray, intensity: Intensity, frame: Frame) -> np.ndarray:
+    """Raw slices (N, 3, H, W) as the detail branch reads them: uint8 (N, D, D), D the frame's side."""
+    pixels = to_uint8(raw, intensity, frame, "grey")
+    return pixels.mean(axis=1).round().astype(np.uint8) if intensity.colour else pixels[:, 0]
+
+
+def detail_tensor(detail: np.ndarray) -> Tensor:
+    """The decoder's detail input: uint8 (N, D, D) -> float (N, 1, D, D) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(detail[:, None])).float() / 127.5 - 1
 
 
 def detail_size_for(shots: Sequence[Shot], settings: Settings) -> int:

@@ -19,6 +19,8 @@ from fewsam.phantom.dicom import write_series
 from fewsam.phantom.mr import render_mr
 from fewsam.phantom.tissues import LABELS
 
+_SETTINGS = "# Settings for a server over this folder, where it is given no others.\nlabels: [{labels}]\n"
+
 
 def write_dataset(
     folder: str | os.PathLike[str],
@@ -30,7 +32,8 @@ def write_dataset(
 ) -> None:
     """Write the data set; the same seed gives the same voxels.
 
-    ``ct/patientNN.nii.gz`` and ``mr/patientNN.nii.gz`` are the studies folders; ``truth/ct`` and ``truth/mr`` hold
+    ``ct/patientNN.nii.gz`` and ``mr/patientNN.nii.gz`` are the studies folders, each with a
+    ``fewsam.yaml`` that names its classes to the server; ``truth/ct`` and ``truth/mr`` hold
     the labelmaps under the same names, where no datastore over a studies folder finds them; ``truth/labels.json``
     maps their values to names and is written last, so that its presence says that the set is whole; ``dicom/`` is
     the CT of patient 1 as a series. Files that are there already are replaced one by one.
@@ -56,6 +59,8 @@ def write_dataset(
         for patient in range(1, patients + 1):
             _write_patient(root, seed, patient, shape)
             report(patient, patients)
+        for modality in ("ct", "mr"):
+            _replace(root / modality / "fewsam.yaml", _SETTINGS.format(labels=", ".join(LABELS.values())).encode())
         names = {str(value): name for value, name in LABELS.items()}
         _replace(root / "truth" / "labels.json", (json.dumps(names, indent=2) + "\n").encode())
     except OSError as error:

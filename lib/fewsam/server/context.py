@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from fewsam.cache import EmbeddingCache
-from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
 from fewsam.encoders import encoder_info
 from fewsam.errors import FewSAMError, ImageError
+from fewsam.imported import TaskCollection
 from fewsam.model import ModelStore
 from fewsam.predictor import Predictor
 from fewsam.server.paths import PRESET_BESIDE_IMAGES, data_folder
 from fewsam.volume import Volume, load_volume
+from fewsam.workspace import keep_settings
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,11 @@ class Context:
         self._lock = threading.RLock()
 
     @cached_property
-    def collection(self) -> Collection:
+    def collection(self) -> TaskCollection:
         with self._lock:
             s = self.settings
             self.folder.mkdir(parents=True, exist_ok=True)
-            return Collection(self.folder, s.labels, accept_new=s.new_labels, labelled_slices=s.labelled_slices)
+            return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, labelled_slices=s.labelled_slices)
 
     @cached_property
     def cache(self) -> EmbeddingCache:
@@ -145,4 +146,5 @@ def shared_context(app_dir: str, studies: str, conf: Mapping[str, Any]) -> Conte
         context = _contexts.get(folder)
         if context is None or context.settings != settings:
             context = _contexts[folder] = Context(settings, folder)
+            keep_settings(folder, settings)  # the command line opens the same folder with the same settings
         return context
