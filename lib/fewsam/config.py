@@ -68,6 +68,7 @@ class Settings(BaseModel):
     views: int = Field(default=12, ge=0)  # cached augmented views of each labelled slice
     fresh_views: bool = False  # new views while training, an encoding each; cached ones get a fresh tone anyway
     train_seconds: float = Field(default=45.0, gt=0)  # wall-clock budget of the training loop
+    keep_better: bool = True  # the served decoder stays where it did better on slices held back
     seed: int = 0
     auto_train: str = "off"  # off | every:N | idle:SECONDS
 

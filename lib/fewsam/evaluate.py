@@ -267,7 +267,8 @@ def _segment(
             embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
         parts.append(model(embeddings, place, detail_tensor(detail)).numpy())
-    return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=settings.presence_gate)
+    # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
+    return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
 
 
 def evaluate(

@@ -131,7 +131,7 @@ def train(
     previous = None if set(_ids(shots, split.measure)) & seen else run.start_metric
     seconds = time.monotonic() - started
     tolerance = TOLERANCE_ONE_SLICE if split.finish else TOLERANCE
-    if previous is not None and metric is not None and previous > metric + tolerance:
+    if settings.keep_better and previous is not None and metric is not None and previous > metric + tolerance:
         what = "served decoder" if warm else "untrained answer"
         notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")
         run.forget()

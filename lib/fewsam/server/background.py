@@ -18,6 +18,7 @@ from fewsam.server.labels import LabelIntake
 from fewsam.server.precompute import Precompute
 from fewsam.server.train import is_training
 from fewsam.server.watch import FolderWatch, SeenFiles
+from fewsam.workspace import keep_settings
 
 if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
@@ -44,6 +45,7 @@ class Background:
 
     def start(self) -> None:
         context = self.context
+        keep_settings(context.folder, context.settings)  # so that the command line opens the folder as it is here
         shutil.rmtree(context.folder / "results", ignore_errors=True)  # answers that a crash left unsent
         for notice in context.collection.notices:
             logger.warning("collection: %s", notice)

@@ -25,7 +25,6 @@ from fewsam.model import ModelStore
 from fewsam.predictor import Predictor
 from fewsam.server.paths import PRESET_BESIDE_IMAGES, data_folder
 from fewsam.volume import Volume, load_volume
-from fewsam.workspace import keep_settings
 
 logger = logging.getLogger(__name__)
 
@@ -146,5 +145,4 @@ def shared_context(app_dir: str, studies: str, conf: Mapping[str, Any]) -> Conte
         context = _contexts.get(folder)
         if context is None or context.settings != settings:
             context = _contexts[folder] = Context(settings, folder)
-            keep_settings(folder, settings)  # the command line opens the same folder with the same settings
         return context
