@@ -3,14 +3,12 @@
 import json
 
 import numpy as np
-import pytest
-import torch
 
 import tiny
 from fewsam.collection import Collection
 from fewsam.metrics import class_iou
 from fewsam.model import ModelStore
-from fewsam.predictor import Predictor, expected_disagreement
+from fewsam.predictor import Predictor
 from fewsam.training import train
 
 
@@ -114,18 +112,3 @@ def test_a_class_without_a_slice_is_named(tmp_path):
     found = predictor(tmp_path, collection).predict(volume, "scan")
     assert any("right, small" in note for note in found.notes)
     assert found.labelmap.max() == 1
-
-
-@pytest.mark.parametrize(("spread", "low", "high"), [(0.0, 0.0, 0.05), (3.0, 0.3, 1.0)])
-def test_uncertainty_grows_with_disagreement(spread, low, high):
-    base = torch.full((1, 2, 16, 16), -8.0)
-    base[:, 0] = 8.0
-    base[:, :, 4:12, 4:12] *= -1
-    generator = torch.Generator().manual_seed(0)
-    members = torch.stack(
-        [
-            (base * (1 if spread == 0 else 0.1) + spread * torch.randn(base.shape, generator=generator)).softmax(1)
-            for _ in range(3)
-        ]
-    )
-    assert low <= expected_disagreement(members).item() <= high

@@ -19,7 +19,8 @@ from fewsam.episodes import Episodes, prepare_views
 from fewsam.errors import LabelError
 from fewsam.losses import segmentation_loss
 from fewsam.model import ModelStore, build_decoder
-from fewsam.training import TrainProgress, _split, decoder_switches, measure, train
+from fewsam.training import TrainProgress, decoder_switches, train
+from fewsam.validation import measure, split_shots
 
 
 def run(folder, collection, given, **options):
@@ -81,7 +82,7 @@ def test_validation_images_are_only_measured_on(tmp_path):
     shots = collection.shots()
     validation = {i for i, shot in enumerate(shots) if shot.split == "val"}
     assert validation
-    split = _split(shots, None)
+    split = split_shots(shots, None)
     assert set(split.measure) == validation
     assert not validation & set(split.learn)
     assert not split.finish
@@ -92,7 +93,7 @@ def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
     run(tmp_path, collection, tiny.settings())
     collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
     shots = collection.shots()
-    split = _split(shots, ModelStore(tmp_path).load())
+    split = split_shots(shots, ModelStore(tmp_path).load())
     assert [shots[i].slice for i in split.measure] == [6]
     assert not set(split.measure) & set(split.learn)
     assert split.finish == [0, 1, 2, 3]
@@ -139,7 +140,6 @@ import sys
 sys.path[:0] = [{lib!r}, {tests!r}]
 from pathlib import Path
 import tiny
-from fewsam.losses import segmentation_loss
 from fewsam.model import ModelStore
 from fewsam.training import train
 folder = Path({folder!r})

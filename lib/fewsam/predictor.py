@@ -27,6 +27,7 @@ from fewsam.imported import labelled_views, support_classes, usable_imports
 from fewsam.model import ModelStore, TaskModel, class_slots
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.uncertainty import expected_disagreement
 from fewsam.views import detail_bytes, detail_size_for, detail_tensor
 from fewsam.volume import Volume
 
@@ -335,25 +336,6 @@ class _Runner:
         now = time.monotonic()
         self.latencies[stage] = self.latencies.get(stage, 0.0) + now - since
         return now
-
-
-def expected_disagreement(members: Tensor) -> Tensor:
-    """Uncertainty (N, C - 1) of E members' probabilities (E, N, C, h, w), background first.
-
-    One minus the Dice expected between the mean's own hard mask and (a) its probabilities, (b) the
-    members' hard masks, averaged: doubt within an answer and doubt between answers.
-    """
-    mean = members.mean(0)
-    hard = torch.nn.functional.one_hot(mean.argmax(1), mean.shape[1]).permute(0, 3, 1, 2).to(mean.dtype)
-    soft = _soft_dice(mean, hard)
-    votes = torch.nn.functional.one_hot(members.argmax(2), mean.shape[1]).permute(0, 1, 4, 2, 3).to(mean.dtype)
-    between = torch.stack([_soft_dice(vote, hard) for vote in votes]).mean(0)
-    return (1 - (soft + between) / 2)[:, 1:]
-
-
-def _soft_dice(p: Tensor, q: Tensor) -> Tensor:
-    smooth = 4.0  # pixels: a class that is nowhere is certain to be absent
-    return (2 * (p * q).sum((2, 3)) + smooth) / (p.sum((2, 3)) + q.sum((2, 3)) + smooth)
 
 
 def drawn_labelmap(shot: Shot, classes: Sequence[str], below: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -32,9 +31,8 @@ from fewsam.encoders import sam_decoder_state
 from fewsam.episodes import Episodes, drawn_classes
 from fewsam.errors import FewSAMError, LabelError
 from fewsam.losses import segmentation_loss
-from fewsam.metrics import dice
 from fewsam.model import ModelCard, ModelStore, TaskModel, build_decoder, class_slots, write_atomically
-from fewsam.postprocess import keep_largest
+from fewsam.validation import Split, measure, split_shots
 from fewsam.views import detail_size_for
 
 logger = logging.getLogger(__name__)
@@ -69,15 +67,6 @@ class TrainResult:
     steps: int
     seconds: float
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Indices of slices to learn from first, to measure on, and to learn from in the end."""
-
-    learn: list[int]
-    measure: list[int]
-    finish: list[int]
 
 
 def train(
@@ -116,7 +105,7 @@ def train(
     card = replace(wanted, slots=slots)
     numbers = [slots.index(name) + 1 for name in classes]
     episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers)
-    split = _split(shots, served)
+    split = split_shots(shots, served)
     decoder = build_decoder(switches)
     if warm and served is not None:
         decoder.load_state_dict(served.decoder.state_dict())
@@ -184,42 +173,6 @@ def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None
     state = sam_decoder_state(settings)
     if state:
         logger.info("decoder starts from %d tensors of the SAM checkpoint", len(load_sam_weights(decoder, state)))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Mean hard Dice on some slices, and the classes for which the largest component alone does better."""
-
-    metric: float
-    largest_component: tuple[str, ...]
-
-
-@torch.inference_mode()
-def measure(
-    decoder: FewShotMaskDecoder | None, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
-) -> Measured:
-    """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there.
-
-    Without a decoder it is the prior's.
-    """
-    if decoder is not None:
-        decoder.eval()
-    scores: dict[int, list[tuple[float, float]]] = {}
-    for query in queries:
-        batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
-        if decoder is not None:
-            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail)
-        else:
-            logits = F.interpolate(batch.prompts.prior, size=batch.mask.shape[-2:], mode="bilinear")
-        predicted = logits.argmax(1)[0].numpy()
-        truth = batch.mask.argmax(1)[0].numpy()
-        for c in range(1, batch.mask.shape[1]):
-            if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
-                whole, largest = predicted == c, keep_largest(predicted == c)
-                scores.setdefault(c, []).append((dice(whole, truth == c), dice(largest, truth == c)))
-    means = {c: np.mean(pairs, axis=0) for c, pairs in scores.items()}
-    better = tuple(episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + 0.005)
-    return Measured(float(np.mean([whole for whole, _ in means.values()])) if means else 0.0, better)
 
 
 def fast_bfloat16() -> bool:
@@ -343,26 +296,6 @@ def _served(store: ModelStore) -> tuple[TaskModel | None, list[str]]:
         return store.load(), []
     except FewSAMError as error:
         return None, [f"training from scratch: {error}"]
-
-
-def _split(shots: Sequence[Shot], served: TaskModel | None) -> Split:
-    everyone = list(range(len(shots)))
-    validation = [i for i in everyone if shots[i].split == "val"]
-    learn = [i for i in everyone if shots[i].split != "val"]
-    if validation and learn:
-        return Split(learn, validation, [])
-    if len(everyone) < 3:
-        return Split(everyone, [], [])
-    seen = set(served.card.shots) if served else set()
-    unseen = [i for i in everyone if shots[i].shot_id not in seen] or everyone
-    # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
-    held = max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots)
-    return Split([i for i in everyone if i != held], [held], everyone)
-
-
-def _middle(shots: Sequence[Shot]) -> int:
-    by_place = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
-    return by_place[len(by_place) // 2]
 
 
 def _fits(served: ModelCard, wanted: ModelCard) -> bool:
