@@ -57,5 +57,5 @@ def test_detail_tensor_is_the_slice_between_minus_one_and_one():
 
 def test_detail_size_follows_the_slices_unless_set(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [6])
-    assert detail_size_for(collection.shots(), tiny.settings()) == 128
+    assert detail_size_for(collection.shots(), tiny.settings()) == 64
     assert detail_size_for(collection.shots(), tiny.settings(detail_size=96)) == 96

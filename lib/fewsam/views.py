@@ -97,11 +97,11 @@ def detail_tensor(detail: np.ndarray) -> Tensor:
 
 
 def detail_size_for(shots: Sequence[Shot], settings: Settings) -> int:
-    """Side D of a task: 128 where its slices are about that small, else 256 (SAM's own mask size)."""
+    """Side D of a task: that of its largest slice, between 64 and 256 (SAM's own mask size)."""
     if settings.detail_size is not None:
         return settings.detail_size
     longest = max(max(shot.pixels.shape[1:]) for shot in shots)
-    return 128 if longest <= 144 else 256
+    return min(256, max(64, 32 * math.ceil(longest / 32)))
 
 
 class _Warp:
