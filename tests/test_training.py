@@ -59,9 +59,9 @@ def test_it_publishes_reports_and_learns(tmp_path):
 
 
 def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
-    collection, volume, masks = tiny.labelled(tmp_path, [4, 7])  # too few to hold one back: published in any case
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one back: published in any case
     run(tmp_path, collection, tiny.settings())
-    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 6, 7]), policy="complete", complete_slices={6})
+    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
     scores = chain([0.9], repeat(0.4))  # the served decoder at the start, then the new one's evaluations
 
     def scripted(decoder, episodes, queries, supports):
@@ -133,6 +133,17 @@ def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):
     monkeypatch.setattr("fewsam.embedder.build_encoder", forbidden)
     result = run(tmp_path, collection, given, embedder=tiny.embedder(tmp_path, given, cached_only=True))
     assert result.published
+
+
+def test_a_slice_with_the_only_drawing_of_a_class_is_not_held_back(tmp_path):
+    volume, masks = tiny.scan(tmp_path)
+    collection = Collection(tmp_path, tiny.CLASSES)
+    drawn = tiny.on_slices(masks, [4, 5, 6, 7])
+    for z in (4, 5, 7):
+        drawn["small"][z] = False
+    collection.submit(volume, "scan", drawn)
+    assert "small" in collection.shots()[2].masks
+    assert split_shots(collection.shots(), None).measure in ([0], [1], [3])
 
 
 TRAINER = """

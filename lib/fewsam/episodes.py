@@ -20,7 +20,7 @@ from fewsam.embedder import Embedder
 from fewsam.prompts import LabelledView, SupportBank
 from fewsam.views import LabelledSlice, View, detail_tensor
 
-EXTRA_SUPPORT_VIEWS = 2  # of a lone labelled slice
+EXTRA_SUPPORT_VIEWS = 2  # of a slice that is the only one to show a class
 FOLDS = 6  # the probe is fitted anew for each
 MEMORY = 1024  # views and prompts remembered, some 300 kB each
 TONE = 0.1  # spread of fresh gain and shift on the detail input
@@ -70,9 +70,17 @@ class Episodes:
         self._known_prompts: dict[tuple[int, ...], Prompts] = {}
         size = embedder.info.input_size
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
+        self._drawn = [set(shot.masks) for shot in shots]
         supports = [(index, 0) for index in range(len(shots))]
-        if len(shots) == 1 and not imported:
-            supports += [(0, view) for view in range(1, 1 + EXTRA_SUPPORT_VIEWS) if self._encoded(0, view)]
+        # A class drawn on one slice alone has no other slice to learn from: further views of it stand in.
+        alone = [
+            i for i, drawn in enumerate(self._drawn) if drawn - set().union(*self._drawn[:i], *self._drawn[i + 1 :])
+        ]
+        supports += [(i, view) for i in alone for view in range(1, 1 + EXTRA_SUPPORT_VIEWS) if self._encoded(i, view)]
+        self._supports = supports
+        # What prompts a new slice: the labelled slices as they are, and what was imported.
+        self.primary = torch.tensor([e for e, (_, view) in enumerate(supports) if view == 0])
+        self.primary = torch.cat([self.primary, torch.arange(len(supports), len(supports) + len(imported))]).long()
         numbers = [0, *(slots if slots is not None else range(1, 1 + len(classes)))]
         own = [self._labelled_view(*support) for support in supports]
         self.bank = SupportBank([*own, *imported], settings.prototypes, numbers)
@@ -92,16 +100,20 @@ class Episodes:
         return int(rng.choice(self._views[index]))
 
     def supports_for(self, query: int, allowed: Sequence[int]) -> Tensor:
-        """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query's own.
+        """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query itself.
 
-        Slices are left out by fold, so that there are few different subsets to fit.
+        Slices are left out by fold, so that there are few different subsets to fit. Where the query has a class
+        that no other slice has, its own augmented views stand in.
         """
         folds = min(FOLDS, len(self.slices))
-        candidates = [(i, shot) for i, shot in enumerate(self.bank.shots.tolist()) if shot in set(allowed)]
-        entries = [i for i, shot in candidates if shot % folds != query % folds]
-        if not entries:  # a lone slice: its other views
-            entries = [i for i, shot in candidates if shot == query][-EXTRA_SUPPORT_VIEWS:]
-        return torch.tensor(entries)
+        others = [e for e, (i, view) in enumerate(self._supports) if i in set(allowed) and i != query and view == 0]
+        entries = [e for e in others if self._supports[e][0] % folds != query % folds]
+        missing = self._drawn[query] - set().union(*(self._drawn[self._supports[e][0]] for e in entries))
+        entries += [e for e in others if e not in entries and self._drawn[self._supports[e][0]] & missing]
+        missing -= set().union(*(self._drawn[self._supports[e][0]] for e in entries))
+        if missing or not entries:
+            entries += [e for e, (i, view) in enumerate(self._supports) if i == query and view > 0]
+        return torch.tensor(sorted(entries))
 
     def batch(
         self,

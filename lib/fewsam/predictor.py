@@ -322,15 +322,14 @@ class _Runner:
 
     def _subsets(self) -> list[Tensor]:
         """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""
-        shots = self.task.episodes.bank.shots
-        everything = torch.arange(len(shots))
-        distinct = shots.unique()
+        everything = self.task.episodes.primary
+        shots = self.task.episodes.bank.shots[everything]
         parts = self.settings.ensemble - 1
-        if parts < 1 or len(distinct) < MIN_SHOTS_FOR_SUBSETS:
+        if parts < 1 or len(shots.unique()) < MIN_SHOTS_FOR_SUBSETS:
             return [everything]
-        return [everything] + [
-            everything[shots % parts != part] if parts > 1 else everything[::2] for part in range(parts)
-        ]
+        if parts == 1:
+            return [everything, everything[::2]]
+        return [everything] + [everything[shots % parts != part] for part in range(parts)]
 
     def _spent(self, stage: str, since: float) -> float:
         now = time.monotonic()

@@ -16,6 +16,8 @@ from fewsam.metrics import dice
 from fewsam.model import TaskModel
 from fewsam.postprocess import keep_largest
 
+MIN_SHOTS_TO_HOLD_BACK = 4
+
 
 @dataclass(frozen=True)
 class Split:
@@ -33,17 +35,24 @@ def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
     learn = [i for i in everyone if shots[i].split != "val"]
     if validation and learn:
         return Split(learn, validation, [])
-    if len(everyone) < 3:
-        return Split(everyone, [], [])
     seen = set(served.card.shots) if served else set()
-    unseen = [i for i in everyone if shots[i].shot_id not in seen] or everyone
+    spare = [i for i in everyone if _is_spare(shots, i)]
+    unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
+    if len(everyone) < MIN_SHOTS_TO_HOLD_BACK or not unseen:
+        return Split(everyone, [], [])
     # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
-    held = max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots)
+    held = max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots, unseen)
     return Split([i for i in everyone if i != held], [held], everyone)
 
 
-def _middle(shots: Sequence[Shot]) -> int:
-    by_place = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
+def _is_spare(shots: Sequence[Shot], index: int) -> bool:
+    """Whether every class drawn on a slice is drawn on another too: without it, none goes unlearned."""
+    others = {name for i, shot in enumerate(shots) if i != index for name in shot.masks}
+    return others.issuperset(shots[index].masks)
+
+
+def _middle(shots: Sequence[Shot], among: Sequence[int]) -> int:
+    by_place = sorted(among, key=lambda i: (shots[i].image_id, shots[i].slice))
     return by_place[len(by_place) // 2]
 
 
