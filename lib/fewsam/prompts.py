@@ -80,7 +80,7 @@ class SupportBank:
         place = torch.tensor([view.z for view in views], dtype=torch.float32)
         self._fitted: dict[tuple[int, ...], Fitted] = {}
         self._rows, self._answers, self._weights = self._sample_rows(embeddings, masks, known, place)
-        every = torch.cat(self._rows)
+        every = torch.cat([self._rows[i] for i in self._first_views()])
         self._mean, self._spread = every.mean(0), every.std(0).clamp_min(1e-2)
 
     def __len__(self) -> int:
@@ -147,6 +147,11 @@ class SupportBank:
         scores = torch.addmm(coefficients[-1], rows, coefficients[:-1]).log_softmax(dim=1)
         return scores.reshape(len(embeddings), GRID, GRID, self.classes).permute(0, 3, 1, 2)
 
+    def _first_views(self) -> list[int]:
+        """The first entry of each labelled slice."""
+        shots = self.shots.tolist()
+        return [i for i, shot in enumerate(shots) if shot not in shots[:i]]
+
     def _standard(self, rows: Tensor) -> Tensor:
         return (rows - self._mean) / self._spread
 
@@ -155,9 +160,10 @@ class SupportBank:
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Rows, soft answers and weights of some cells of each view, small classes first."""
         # Rare classes would drown in background: a cell weighs 1/sqrt(cells of its class).
-        weights = masks / masks.sum(dim=(0, 2, 3), keepdim=True).clamp_min(1).sqrt()
+        first = self._first_views()  # further views of a slice must not make its classes look frequent
+        weights = masks / masks[first].sum(dim=(0, 2, 3), keepdim=True).clamp_min(1).sqrt()
         weights[:, 0] *= torch.where(known.all(dim=1), 1.0, UNKNOWN_WEIGHT)[:, None, None]
-        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(embeddings)))
+        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(first)))
         generator = torch.Generator().manual_seed(0)
         rows, answers, chosen_weights = [], [], []
         for index in range(len(embeddings)):
