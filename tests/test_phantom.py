@@ -196,7 +196,8 @@ def test_mr_is_shaded_by_its_coils() -> None:
 def test_layout_and_headers(dataset: Path) -> None:
     names = ["patient01.nii.gz", "patient02.nii.gz"]
     for folder in ("ct", "mr", "truth/ct", "truth/mr"):
-        assert sorted(p.name for p in (dataset / folder).iterdir()) == names  # nothing else lies in a studies folder
+        settings = [] if "truth" in folder else ["fewsam.yaml"]  # nothing else lies in a studies folder
+        assert sorted(p.name for p in (dataset / folder).iterdir()) == settings + names
     assert (dataset / "README.md").read_text() == "mine"
     stored = json.loads((dataset / "truth" / "labels.json").read_text())
     assert {int(value): name for value, name in stored.items()} == LABELS

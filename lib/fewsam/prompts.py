@@ -164,11 +164,12 @@ class SupportBank:
         weights = masks / masks[first].sum(dim=(0, 2, 3), keepdim=True).clamp_min(1).sqrt()
         weights[:, 0] *= torch.where(known.all(dim=1), 1.0, UNKNOWN_WEIGHT)[:, None, None]
         count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(first)))
-        generator = torch.Generator().manual_seed(0)
         rows, answers, chosen_weights = [], [], []
         for index in range(len(embeddings)):
             mask = masks[index].reshape(self.classes, -1)
             chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
+            # A generator for each: what a slice contributes must not depend on which came before it.
+            generator = torch.Generator().manual_seed(0)
             chosen = torch.multinomial(chance + 1e-9, count, generator=generator)
             rows.append(probe_features(embeddings[index : index + 1], place[index : index + 1])[chosen])
             answers.append(mask.T[chosen])
