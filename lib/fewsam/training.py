@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -309,8 +309,3 @@ def _ids(shots: Sequence[Shot], indices: Sequence[int]) -> list[int]:
 
 def _copy(decoder: FewShotMaskDecoder) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in decoder.state_dict().items()}
-
-
-def stats_of(result: TrainResult) -> dict[str, object]:
-    """The result as plain types, for ``train_stats.json``."""
-    return asdict(result)
