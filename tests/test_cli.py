@@ -22,10 +22,10 @@ import yaml
 import fewsam.phantom
 from fewsam.cli import main
 from fewsam.cli.common import parse_numbers
-from fewsam.cli.evaluate import split_methods
 from fewsam.cli.train import _interrupted
 from fewsam.config import load_settings
 from fewsam.errors import ConfigError
+from fewsam.evaluation.methods import split_methods
 from fewsam.workspace import Workspace, open_task
 from tiny_task import AFFINE, NAMES, conf_arguments, truth_of, voxels, write_case
 
@@ -352,8 +352,8 @@ def test_small_parsers() -> None:
     with pytest.raises(ConfigError, match="no range"):
         parse_numbers("7-5", "--k")
     assert split_methods("unet,fewsam[detail=false,ensemble=1]") == ["unet", "fewsam[detail=false,ensemble=1]"]
-    with pytest.raises(ConfigError, match="nnunet"):
-        split_methods("nnunet")
+    with pytest.raises(ConfigError, match="nosuch"):
+        split_methods("nosuch")
 
 
 def test_phantom_writes_what_the_sample_evaluation_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def export_nnunet(
         volume = load_volume(path, axis)
         shots = collection.shots(content_hash=volume.content_hash)
         if shots:
-            found.append((path, shots, volume.is_rgb, _modality(volume)))
+            found.append((path, shots, volume.is_rgb, modality(volume)))
             drawn |= {name for shot in shots for name in shot.masks}
     classes = [name for name in collection.classes if name in drawn]
     if not classes:
@@ -79,7 +79,7 @@ def export_nnunet(
     for done, (path, shots, _, _) in enumerate(found, 1):
         case = _case(shots[0].image_id, [other.case for other in exported])
         volume = load_volume(path, axis)
-        _write_image(folder / "imagesTr", case, volume)
+        write_image(folder / "imagesTr", case, volume)
         save_labelmap(
             folder / "labelsTr" / f"{case}{ENDING}",
             labelmap_with_ignore(shots, classes, volume.geometry.slices_shape),
@@ -116,7 +116,7 @@ def labelmap_with_ignore(shots: Sequence[Shot], classes: Sequence[str], shape: t
     return labelmap
 
 
-def _write_image(folder: Path, case: str, volume: Volume) -> None:
+def write_image(folder: Path, case: str, volume: Volume) -> None:
     geometry: Geometry = volume.geometry
     native = geometry.to_native(volume.slices)
     channels = [native[..., c] for c in range(3)] if volume.is_rgb else [native]
@@ -143,7 +143,7 @@ def _case(image_id: str, taken: Sequence[str]) -> str:
     return name
 
 
-def _modality(volume: Volume) -> str:
+def modality(volume: Volume) -> str:
     # nnU-Net normalises "CT" by the data set's Hounsfield units and everything else image by image
     return "CT" if image_stats(volume)["ct"] else volume.modality or "image"
 

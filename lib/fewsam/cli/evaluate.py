@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, parse_numbers, refuse, say
+
+if TYPE_CHECKING:
+    from fewsam.evaluation.cells import Cell
+    from fewsam.evaluation.tasks import Task
 
 METHODS = "fewsam,fewsam-cold,prototypes,probe,unet"
 
@@ -24,30 +28,94 @@ def evaluate(
         Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."),
+    ] = None,
     only: Annotated[str | None, typer.Option("--only", help="These tasks of the list, e.g. sample-ct.")] = None,
     methods: Annotated[
         str, typer.Option("--methods", help=r"With switches to ablate in brackets: fewsam\[detail=false].")
     ] = METHODS,
     k: Annotated[str, typer.Option("--k", help="Numbers of labelled slices.")] = "3,5",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the slices.")] = 3,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="slices or patients, whatever the list says.")
+    ] = None,
+    choice: Annotated[
+        str, typer.Option("--choice", help="How slices are chosen: random (foreground-aware), even, acquisition.")
+    ] = "random",
     folder: Annotated[
-        Path, typer.Option("--out", "-o", help="For cells.jsonl, cells.csv, report.md; a second run resumes.")
+        Path, typer.Option("--out", "-o", help="For tables, plots and report.md; a second run resumes.")
     ] = Path("fewsam-evaluation"),
     preset: Preset = None,
     conf: Conf = None,
 ) -> None:
-    """Compare fewsam and the baselines on the same few labelled slices: 3D IoU by structure, and wall times."""
+    """Compare fewsam and the baselines on the same few labelled slices: overlap, surfaces, and wall times."""
     from fewsam.cache import EmbeddingCache
-    from fewsam.config import PRESET_DIR, load_settings
+    from fewsam.config import load_settings
     from fewsam.embedder import Embedder
-    from fewsam.errors import ConfigError
-    from fewsam.evaluate import Cell, load_tasks
-    from fewsam.evaluate import evaluate as run
-    from fewsam.report import claim_folder, failures, task_root, write_report
+    from fewsam.evaluation.cells import failures
+    from fewsam.evaluation.methods import split_methods
+    from fewsam.evaluation.provenance import claim_folder, describe_tasks, note_provenance
+    from fewsam.evaluation.report import write_report
+    from fewsam.evaluation.run import evaluate as run
 
-    listed = tasks or PRESET_DIR / "evaluate" / "sample.yaml"
     settings = load_settings(preset, parse_conf(conf))
-    chosen = load_tasks(listed, task_root(listed, root))
+    chosen = choose_tasks(tasks, root, data, only, protocol)
+    check_choice(choice)
+    names = split_methods(methods)
+    counts = parse_numbers(k, "--k")
+    with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
+        embedder = Embedder(settings, cache)
+        encoder = embedder.info.as_dict()
+        claim_folder(folder, settings, encoder)
+        asked = {"methods": names, "k": counts, "seeds": seeds, "choice": choice, "tasks": describe_tasks(chosen)}
+        note_provenance(folder, encoder, settings, asked)
+        total = len(chosen) * len(names) * len(counts) * seeds
+        bar = progress.add_task("cells", total=total, note="")
+
+        def show(cell: Cell) -> None:
+            told = cell.error or f"IoU {cell.mean_iou:.3f}"
+            progress.update(bar, advance=1, note=f"{cell.task} {cell.method} K={cell.k} seed {cell.seed}: {told}")
+
+        progress.update(bar, note=f"{chosen[0][0].name}: reading")
+        cells = run(chosen, names, counts, range(seeds), settings, embedder, folder, progress=show, choice=choice)
+        progress.update(bar, completed=total, note="report")
+        mine = _asked(cells, {task.name: task.protocol for task, _ in chosen}, names, counts, seeds, choice)
+        write_report(cells, folder / "report.md", encoder, settings)
+        progress.update(bar, note="")
+    _print(mine)
+    say(f"{folder}: report.md, plots/, cells.csv, volumes.csv, calibration.csv, cells.jsonl, configuration.json")
+    if failed := failures(mine):
+        for cell in failed:
+            err().print(Text(f"failed: {cell.task} {cell.method} K={cell.k} seed {cell.seed}: {cell.error}"))
+        raise typer.Exit(refuse(f"{len(failed)} of the cells failed; the others stand"))
+
+
+def choose_tasks(
+    tasks: Path | None, root: Path | None, data: Path | None, only: str | None, protocol: str | None
+) -> list[tuple[Task, Path]]:
+    """Tasks and their roots as the options name them.
+
+    Raises:
+        ConfigError: an option does not fit, or there is no task with its files in place.
+    """
+    from fewsam.config import PRESET_DIR
+    from fewsam.errors import ConfigError
+    from fewsam.evaluation.sampling import PROTOCOLS
+    from fewsam.evaluation.tasks import folder_task, load_tasks, task_root
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise ConfigError(f"--protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    if data is not None:
+        if tasks is not None or root is not None:
+            raise ConfigError("give --data or --tasks with --root, not both")
+        chosen = [folder_task(data)]
+        chosen[0][0].pairs(chosen[0][1])  # refuse now what cannot be read
+        listed = data
+    else:
+        listed = tasks or PRESET_DIR / "evaluate" / "sample.yaml"
+        chosen = load_tasks(listed, task_root(listed, root))
     if only is not None:
         wanted = [name.strip() for name in only.split(",")]
         if unknown := [name for name in wanted if name not in {task.name for task, _ in chosen}]:
@@ -55,52 +123,34 @@ def evaluate(
         chosen = [(task, place) for task, place in chosen if task.name in wanted]
     if not chosen:
         raise ConfigError(f"none of the tasks in {listed} has its files in place; pass --root")
-    names = split_methods(methods)
-    counts = parse_numbers(k, "--k")
-    with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
-        embedder = Embedder(settings, cache)
-        claim_folder(folder, settings, embedder.info.as_dict())
-        bar = progress.add_task("cells", total=len(chosen) * len(names) * len(counts) * seeds, note="")
-
-        def show(cell: Cell) -> None:
-            told = cell.error or f"IoU {cell.mean_iou:.3f}"
-            progress.update(bar, advance=1, note=f"{cell.task} {cell.method} K={cell.k} seed {cell.seed}: {told}")
-
-        progress.update(bar, note=f"{chosen[0][0].name}: reading")
-        cells = run(chosen, names, counts, range(seeds), settings, embedder, folder, progress=show)
-        progress.update(bar, completed=len(chosen) * len(names) * len(counts) * seeds, note="")
-        mine = _asked(cells, [task.name for task, _ in chosen], names, counts, seeds)
-        write_report(cells, folder / "report.md", embedder.info.as_dict(), settings)
-    _print(mine)
-    say(f"{folder}: report.md, cells.csv, cells.jsonl")
-    if failed := failures(mine):
-        for cell in failed:
-            err().print(Text(f"failed: {cell.task} {cell.method} K={cell.k} seed {cell.seed}: {cell.error}"))
-        raise typer.Exit(refuse(f"{len(failed)} of the cells failed; the others stand"))
+    if protocol is not None:
+        chosen = [(task.model_copy(update={"protocol": protocol}), place) for task, place in chosen]
+    return chosen
 
 
-def split_methods(text: str) -> list[str]:
-    """Names at the commas outside of brackets: ``"unet,fewsam[detail=false,ensemble=1]"`` are two.
-
-    Raises:
-        ConfigError: a name that is no method.
-    """
+def check_choice(choice: str) -> None:
+    """Raise ConfigError where ``choice`` is no way to choose slices."""
     from fewsam.errors import ConfigError
+    from fewsam.evaluation.sampling import CHOICES
 
-    names = [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
-    for name in names:
-        if name.partition("[")[0] not in METHODS.split(","):
-            raise ConfigError(f"unknown method {name!r}; known: {METHODS}")
-    return names
+    if choice not in CHOICES:
+        raise ConfigError(f"--choice {choice!r} is none of {', '.join(CHOICES)}")
 
 
-def _asked(cells: list, tasks: list[str], methods: list[str], ks: list[int], seeds: int) -> list:
+def _asked(
+    cells: Sequence[Cell], tasks: dict[str, str], methods: list[str], ks: list[int], seeds: int, choice: str
+) -> list[Cell]:
     """Cells of this call: the folder may hold others of earlier ones."""
-    return [c for c in cells if c.task in tasks and c.method in methods and c.k in ks and c.seed < seeds]
+    return [
+        c
+        for c in cells
+        if tasks.get(c.task) == c.protocol and c.method in methods and c.k in ks and c.seed < seeds
+        and c.choice == choice
+    ]  # fmt: skip
 
 
-def _print(cells: list) -> None:
-    from fewsam.report import tables
+def _print(cells: Sequence[Cell]) -> None:
+    from fewsam.evaluation.summary import tables
 
     for one in tables(cells):
         shown = Table(title=Text(one.task), show_lines=True)

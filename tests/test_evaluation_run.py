@@ -9,20 +9,14 @@ import pytest
 import yaml
 
 import tiny
-from fewsam.errors import ConfigError, LabelError
-from fewsam.evaluate import (
-    Case,
-    Cell,
-    Draw,
-    Task,
-    check_no_leak,
-    draw,
-    evaluate,
-    load_cases,
-    load_tasks,
-    run_cell,
-    summary,
-)
+from fewsam.errors import ConfigError
+from fewsam.evaluation.cases import load_cases
+from fewsam.evaluation.cells import Cell
+from fewsam.evaluation.methods import Answer, Job
+from fewsam.evaluation.run import evaluate, run_cell
+from fewsam.evaluation.sampling import draw
+from fewsam.evaluation.summary import summary
+from fewsam.evaluation.tasks import load_tasks
 
 
 @pytest.fixture
@@ -41,47 +35,11 @@ def listed(tmp_path):
     return path
 
 
-def test_tasks_whose_files_are_absent_are_left_out(tmp_path, listed):
-    assert [task.name for task, _ in load_tasks(listed, tmp_path)] == ["one", "many"]
-    assert load_tasks(listed, tmp_path / "elsewhere") == []
-
-
-@pytest.mark.parametrize("text", ["tasks: 3", "tasks: [{name: x}]", "{", "tasks: [{name: x, typo: 1}]"])
-def test_a_malformed_list_is_refused(tmp_path, text):
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="bad.yaml"):
-        load_tasks(tmp_path / "bad.yaml", tmp_path)
-
-
 def test_values_beyond_the_task_are_background(tmp_path, listed):
     task, root = load_tasks(listed, tmp_path)[0]
     case = load_cases(task, root)[0]
     assert set(case.truth) == {"left", "right"}
     assert case.truth["left"].any()
-
-
-def test_draws_are_repeatable_cover_the_classes_and_do_not_leak(tmp_path, listed):
-    (one, root), (many, _) = load_tasks(listed, tmp_path)
-    cases = load_cases(one, root)
-    for task in (one, many):
-        for seed in range(5):
-            picked = draw(cases, task, 3, seed)
-            assert picked == draw(cases, task, 3, seed)
-            check_no_leak(picked)
-            assert sum(len(slices) for slices in picked.labelled.values()) == 3
-            shown = {
-                n for i, zs in picked.labelled.items() for z in zs for n, m in cases[i].truth.items() if m[z].any()
-            }
-            assert shown == {"left", "right"}
-    across = draw(cases, many, 3, 0)
-    assert len(across.labelled) == 2 and not set(across.labelled) & set(across.tested)
-    with pytest.raises(LabelError, match="fewer"):
-        draw(cases, one, 99, 0)
-
-
-def test_a_planted_leak_is_caught():
-    with pytest.raises(AssertionError, match="leak"):
-        check_no_leak(Draw({0: [3, 4]}, {0: [4, 5]}))
 
 
 def test_the_labelled_slices_are_not_tested(tmp_path, listed, monkeypatch):
@@ -90,18 +48,35 @@ def test_the_labelled_slices_are_not_tested(tmp_path, listed, monkeypatch):
     cases = load_cases(task, root)
     picked = draw(cases, task, 3, 0)
 
-    def parrot(base, settings, collection, embedder, folder, seed):
+    def parrot(job: Job):
         labelmap = np.zeros(cases[0].volume.slices.shape, np.uint8)
-        for shot in collection.shots():
+        for shot in job.collection.shots():
             for name, mask in shot.masks.items():
-                labelmap[shot.slice][mask] = collection.classes.index(name) + 1
-        assert sorted(shot.slice for shot in collection.shots()) == sorted(picked.labelled[0])
-        return lambda volume: labelmap
+                labelmap[shot.slice][mask] = job.collection.classes.index(name) + 1
+        assert sorted(shot.slice for shot in job.collection.shots()) == sorted(picked.labelled[0])
+        return lambda index: Answer(labelmap)
 
-    monkeypatch.setattr("fewsam.evaluate._fit", parrot)
+    monkeypatch.setattr("fewsam.evaluation.methods.prototypes", parrot)
     given = tiny.settings()
-    cell = run_cell(cases, task, "prototypes", 3, 0, given, tiny.embedder(tmp_path, given))
+    cell = run_cell(Cell("one", "prototypes", 3, 0), cases, task, given, tiny.embedder(tmp_path, given))
     assert cell.iou == {"left": 0.0, "right": 0.0}
+    assert [score.dice for score in cell.scores] == [0.0, 0.0]
+    assert all(score.predicted_voxels == 0 and score.hd95 != score.hd95 for score in cell.scores)
+    assert cell.labelled_slices == 3 and cell.tested_slices == cases[0].volume.depth - 3
+    assert cell.labelled_pixels == sum(int(m[picked.labelled[0]].sum()) for m in cases[0].truth.values())
+
+
+def test_a_leak_that_is_planted_in_a_draw_stops_the_cell(tmp_path, listed, monkeypatch):
+    """The check stands between the draw and the method, whatever the draw did."""
+    task, root = load_tasks(listed, tmp_path)[0]
+    cases = load_cases(task, root)
+    picked = draw(cases, task, 3, 0)
+    picked.tested[0].append(picked.labelled[0][1])
+    monkeypatch.setattr("fewsam.evaluation.run.draw", lambda *_: picked)
+    given = tiny.settings()
+    embedder, out = tiny.embedder(tmp_path, given), tmp_path / "out"
+    (cell,) = evaluate([(task, root)], ["prototypes"], [3], [0], given, embedder, out)
+    assert "leak" in cell.error and not cell.iou
 
 
 def test_cells_resume_fail_alone_and_end_in_tables(tmp_path, listed):
@@ -124,10 +99,20 @@ def test_cells_resume_fail_alone_and_end_in_tables(tmp_path, listed):
 def test_ablations_change_the_settings(tmp_path, listed):
     given = tiny.settings(detail_size=64)
     task, root = load_tasks(listed, tmp_path)[0]
-    cell = run_cell(
-        load_cases(task, root), task, "fewsam[detail=false,steps=2]", 3, 0, given, tiny.embedder(tmp_path, given)
-    )
-    assert cell.method == "fewsam[detail=false,steps=2]" and set(cell.iou) == {"left", "right"}
+    given_cell = Cell("one", "fewsam[detail=false,steps=2]", 3, 0)
+    cell = run_cell(given_cell, load_cases(task, root), task, given, tiny.embedder(tmp_path, given), tmp_path)
+    assert set(cell.iou) == {"left", "right"}
+    assert {name for *_, name, _, _ in cell.calibration} == {"left", "right"}
+    assert len(cell.calibration) == 2 * cell.tested_slices
+    assert cell.stages["fit"]["seconds"] > 0 and cell.stages["predict"]["peak_mb"] > 10
+    with pytest.raises(ConfigError, match="detial"):
+        run_cell(
+            Cell("one", "fewsam[detial=false]", 3, 0),
+            load_cases(task, root),
+            task,
+            given,
+            tiny.embedder(tmp_path, given),
+        )
 
 
 def test_summary_by_hand():
@@ -146,6 +131,6 @@ def test_the_unet_baseline_learns(tmp_path, listed, monkeypatch):
     monkeypatch.setattr("fewsam.baselines.UNET_STEPS", 60)
     given = tiny.settings(detail_size=64)
     task, root = load_tasks(listed, tmp_path)[0]
-    cases: list[Case] = load_cases(task, root)
-    cell = run_cell(cases, task, "unet", 3, 0, given, tiny.embedder(tmp_path, given))
-    assert isinstance(task, Task) and cell.mean_iou > 0.3
+    cases = load_cases(task, root)
+    cell = run_cell(Cell("one", "unet", 3, 0), cases, task, given, tiny.embedder(tmp_path, given))
+    assert cell.mean_iou > 0.3

@@ -1,0 +1,134 @@
+"""Volumes and truths of a task, in memory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pydicom_seg
+
+from fewsam.casefiles import case_id
+from fewsam.dicomio import is_dicom
+from fewsam.errors import ConfigError, LabelError
+from fewsam.evaluation.tasks import Task
+from fewsam.imageio import LPS
+from fewsam.labelfile import read_label
+from fewsam.labelgrid import align
+from fewsam.volume import Geometry, Volume, geometry_for, load_volume
+
+HDF5 = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume and its truth: name -> bool (Z, H, W). ``patient`` tells whose it is."""
+
+    name: str
+    volume: Volume
+    truth: dict[str, np.ndarray]
+    patient: str = ""
+
+
+def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
+    """Volumes and truths of a task, each with every class of the task, empty or not.
+
+    Raises:
+        FewSAMError: a file is missing or unreadable, or a truth does not fit its image.
+    """
+    found = task.pairs(root)
+    names = task.named(found.names)
+    loaded: list[tuple[str, Volume, dict[str, np.ndarray]]] = []
+    for pair in found.pairs:
+        if pair.image.suffix in HDF5:
+            volume, truth = _read_hdf5(pair.image, names, task.spacing, axis)
+        else:
+            volume = load_volume(pair.image, axis)
+            if is_dicom(pair.label):
+                truth = read_seg(pair.label, volume.geometry)
+                names = names or dict(enumerate(truth, 1))
+            else:
+                truth = read_label(pair.label, volume.geometry, names=_all_named(pair.label, names))
+        loaded.append((case_id(pair.image), volume, truth))
+    classes = list(dict.fromkeys(names.values())) or list(dict.fromkeys(n for *_, truth in loaded for n in truth))
+    classes = [name for name in classes if not task.classes or name in task.classes]
+    return [
+        Case(
+            name,
+            volume,
+            {n: truth[n] if n in truth else np.zeros(volume.slices.shape[:3], bool) for n in classes},
+            patient_of(task, name),
+        )
+        for name, volume, truth in loaded
+    ]
+
+
+def patient_of(task: Task, name: str) -> str:
+    """Whose image it is: what the task's pattern finds in its name, else the name itself.
+
+    Raises:
+        ConfigError: the pattern does not fit.
+    """
+    if task.patient is None:
+        return name
+    match = re.search(task.patient, name)
+    if match is None:
+        raise ConfigError(f"task {task.name}: the pattern for patients {task.patient!r} finds nothing in {name!r}")
+    return match.group(1) if match.groups() else match.group()
+
+
+def _all_named(label: Path, names: dict[int, str]) -> dict[int, str]:
+    """Every value named, those beyond the task so that they can be told from it."""
+    flat = label.name.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
+    if flat and len(names) == 1:
+        return names  # a black-and-white mask
+    return {value: names.get(value, f"value {value}") for value in range(1, 2**16)}
+
+
+def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
+    """Masks of a DICOM SEG on the image's canonical slices, bool (Z, H, W), by segment label.
+
+    Raises:
+        LabelError: it cannot be read or does not fit the image.
+    """
+    try:
+        read = pydicom_seg.SegmentReader().read(pydicom.dcmread(path))
+    except Exception as error:  # pydicom and pydicom-seg raise their own kinds
+        raise LabelError(f"{path}: the DICOM SEG cannot be read ({error})") from error
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(read.direction).reshape(3, 3) * np.asarray(read.spacing)
+    affine[:3, 3] = read.origin
+    affine = LPS @ affine
+    masks: dict[str, np.ndarray] = {}
+    for number, info in read.segment_infos.items():
+        name = str(info.SegmentLabel)
+        voxels = (read.segment_data(number) > 0.5).astype(np.uint8).transpose(2, 1, 0)
+        if voxels.any():
+            mask = geometry.to_slices(align(path, voxels, affine, geometry, {1: name})) == 1
+            masks[name] = mask | masks[name] if name in masks else mask
+    if not masks:
+        raise LabelError(f"{path}: the DICOM SEG is empty")
+    return masks
+
+
+def _read_hdf5(
+    path: Path, names: dict[int, str], spacing: tuple[float, float, float] | None, axis: str
+) -> tuple[Volume, dict[str, np.ndarray]]:
+    """``image`` and ``label`` (slices, rows, columns) of one file, as packaged ACDC volumes have them."""
+    try:
+        import h5py
+    except ImportError:
+        raise ConfigError(f"{path} is HDF5, for which h5py is missing: pip install h5py") from None
+    try:
+        with h5py.File(path) as file:
+            image, label = np.asarray(file["image"]), np.asarray(file["label"])
+    except (OSError, KeyError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); it needs 'image' and 'label'") from None
+    z, row, col = spacing or (1.0, 1.0, 1.0)
+    geometry = geometry_for(image.shape[::-1], LPS @ np.diag([col, row, z, 1.0]), "2" if axis == "auto" else axis)
+    slices = np.ascontiguousarray(geometry.to_slices(image.transpose(2, 1, 0)))
+    truth = geometry.to_slices(label.transpose(2, 1, 0))
+    masks = {name: truth == value for value, name in names.items()}
+    return Volume(slices, geometry, None, str(path)), masks

@@ -1,0 +1,195 @@
+"""The methods compared: each learns from the labelled slices of a draw, then segments the tested volumes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewsam import baselines
+from fewsam.collection import Collection
+from fewsam.config import Settings
+from fewsam.embedder import Embedder
+from fewsam.episodes import Episodes, drawn_classes
+from fewsam.errors import ConfigError
+from fewsam.evaluation.cases import Case
+from fewsam.evaluation.sampling import Draw
+from fewsam.model import ModelStore
+from fewsam.postprocess import class_indices
+from fewsam.predictor import Predictor
+from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.training import train
+from fewsam.views import detail_bytes, detail_size_for, detail_tensor
+from fewsam.volume import Volume
+
+CHUNK = 8
+NO_EMBEDDING = ("unet", "nnunet")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a method is given.
+
+    Attributes:
+        collection: Holds the labelled slices, as if somebody had drawn them.
+        folder: Its own, removed afterwards.
+        options: What the method's name says in brackets beyond settings.
+    """
+
+    cases: Sequence[Case]
+    picked: Draw
+    settings: Settings
+    collection: Collection
+    embedder: Embedder
+    folder: Path
+    seed: int
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``labelmap`` (Z, H, W) uint8, values in the order of the collection's classes, and where the method has one the
+    ``uncertainty`` (Z, C) that it would show."""
+
+    labelmap: np.ndarray
+    uncertainty: np.ndarray | None = None
+
+
+Predict = Callable[[int], Answer]  # of a case, by its index
+Method = Callable[[Job], Predict]
+
+
+def fewsam(job: Job) -> Predict:
+    """Ours: decoder trained on the labelled slices."""
+    train(job.settings, job.collection, job.embedder, ModelStore(job.folder), folder=job.folder / "run")
+    return fewsam_cold(job)
+
+
+def fewsam_cold(job: Job) -> Predict:
+    """Ours before the first training: the prior answers."""
+    predictor = Predictor(job.settings, job.embedder, job.collection, ModelStore(job.folder))
+
+    def predict(index: int) -> Answer:
+        found = predictor.predict(job.cases[index].volume)
+        return Answer(found.labelmap, found.uncertainty)
+
+    return predict
+
+
+def prototypes(job: Job) -> Predict:
+    """Nearest prototype by cosine."""
+    return _by_slices(job, lambda episodes: baselines.prototypes(episodes), embed=True)
+
+
+def probe(job: Job) -> Predict:
+    """Logistic regression on cached embeddings."""
+    return _by_slices(job, lambda episodes: baselines.linear_probe(episodes, job.seed), embed=True)
+
+
+def unet(job: Job) -> Predict:
+    """A U-Net from scratch on the same slices."""
+    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False)
+
+
+def _by_slices(job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool) -> Predict:
+    shots, settings = job.collection.shots(), job.settings
+    classes = drawn_classes(shots, job.collection.classes)
+    episodes = Episodes(settings, shots, classes, job.embedder, detail_size_for(shots, settings))
+    model = make(episodes)
+    values = np.array([0, *(job.collection.classes.index(name) + 1 for name in classes)], np.uint8)
+
+    def predict(index: int) -> Answer:
+        volume = job.cases[index].volume
+        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed)])
+
+    return predict
+
+
+@torch.inference_mode()
+def _segment(
+    model: baselines.SliceModel, volume: Volume, settings: Settings, embedder: Embedder, side: int, embed: bool
+) -> np.ndarray:
+    geometry = volume.geometry
+    frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
+    detail_frame = make_frame(geometry.slices_shape, geometry.spacing, side)
+    intensity = choose_intensity(image_stats(volume), settings)
+    parts = []
+    for start in range(0, volume.depth, CHUNK):
+        chunk = range(start, min(start + CHUNK, volume.depth))
+        raw = np.stack([volume.raw_slice(z) for z in chunk])
+        detail = detail_bytes(raw, intensity, detail_frame)
+        embeddings = torch.zeros(len(chunk), 256, 64, 64)
+        if embed:
+            embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
+        place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
+        parts.append(model(embeddings, place, detail_tensor(detail)).numpy())
+    # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
+    return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
+
+
+def embed_volume(volume: Volume, settings: Settings, embedder: Embedder) -> np.ndarray:
+    """Encode what is not cached; mean embedding (Z, 256) of each slice."""
+    geometry = volume.geometry
+    frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
+    intensity = choose_intensity(image_stats(volume), settings)
+    means = []
+    for start in range(0, volume.depth, CHUNK):
+        raw = np.stack([volume.raw_slice(z) for z in range(start, min(start + CHUNK, volume.depth))])
+        found = embedder.embed(to_uint8(raw, intensity, frame, settings.channels))
+        means.append(found.astype(np.float32).mean(axis=(2, 3)))
+    return np.concatenate(means)
+
+
+def _registry() -> dict[str, Method]:
+    from fewsam.evaluation import nnunet, sam_prompts
+
+    ours: dict[str, Method] = {
+        "fewsam": fewsam,
+        "fewsam-cold": fewsam_cold,
+        "prototypes": prototypes,
+        "probe": probe,
+        "unet": unet,
+    }
+    return {**ours, **sam_prompts.METHODS, "nnunet": nnunet.nnunet}
+
+
+METHODS = (
+    "fewsam", "fewsam-cold", "prototypes", "probe", "unet",
+    "sam-points-1", "sam-points-3", "sam-points-5", "sam-clicks-3", "sam-clicks-5", "sam-box",
+    "nnunet",
+)  # fmt: skip
+
+
+def split_methods(text: str) -> list[str]:
+    """Names at the commas outside of brackets: ``"unet,fewsam[detail=false,ensemble=1]"`` are two.
+
+    Raises:
+        ConfigError: a name that is no method.
+    """
+    names = [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
+    for name in names:
+        find_method(name)
+    return names
+
+
+def find_method(name: str) -> tuple[Method, str, dict[str, str]]:
+    """The function behind ``fewsam[detail=false]``, its plain name, and what stands in the brackets.
+
+    Raises:
+        ConfigError: there is no such method, or the brackets do not read ``key=value``.
+    """
+    base, bracket, inside = name.partition("[")
+    found = _registry().get(base)
+    if found is None or bool(bracket) != name.endswith("]"):
+        raise ConfigError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    switches: dict[str, str] = {}
+    for part in filter(None, inside.removesuffix("]").split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"method {name!r}: {part!r} must look like key=value")
+        switches[key.strip()] = value.strip()
+    return found, base, switches

@@ -1,0 +1,179 @@
+"""Cells run one after the other; one that fails is noted and the others go on."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewsam.collection import Collection
+from fewsam.config import Settings, load_settings
+from fewsam.embedder import Embedder
+from fewsam.errors import FewSAMError
+from fewsam.evaluation.calibration import slice_errors
+from fewsam.evaluation.cases import Case, load_cases
+from fewsam.evaluation.cells import Cell, append_cell, read_cells, write_tables
+from fewsam.evaluation.measures import score
+from fewsam.evaluation.methods import NO_EMBEDDING, Answer, Job, embed_volume, find_method
+from fewsam.evaluation.overlays import keep_examples
+from fewsam.evaluation.sampling import Draw, check_no_leak, draw
+from fewsam.evaluation.stages import stage
+from fewsam.evaluation.tasks import Task
+from fewsam.metrics import iou
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    tasks: Iterable[tuple[Task, Path]],
+    methods: Sequence[str],
+    ks: Sequence[int],
+    seeds: Sequence[int],
+    settings: Settings,
+    embedder: Embedder,
+    folder: Path,
+    progress: Callable[[Cell], None] | None = None,
+    choice: str = "random",
+) -> list[Cell]:
+    """Run all cells that are not in ``folder`` yet, and write each there as it ends; all cells of the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = read_cells(folder)
+    done = {cell.key for cell in cells if not cell.error}
+    for task, root in tasks:
+        wanted = [
+            Cell(task.name, m, k, s, protocol=task.protocol, choice=choice) for k in ks for s in seeds for m in methods
+        ]
+        todo = [cell for cell in wanted if cell.key not in done]
+        if not todo:
+            continue
+        try:
+            cases = load_cases(task, root, str(task.settings.get("axis", settings.axis)))
+            why = ""
+        except FewSAMError as error:  # all of its cells fail, the other tasks go on
+            cases, why = [], f"{type(error).__name__}: {error}"
+        for cell in todo:
+            if why:
+                cell.error = why
+            else:
+                _attempt(cell, cases, task, settings, embedder, folder)
+            cells.append(cell)
+            append_cell(folder, cell)
+            if progress:
+                progress(cell)
+    write_tables(cells, folder)
+    return cells
+
+
+def _attempt(
+    cell: Cell, cases: Sequence[Case], task: Task, settings: Settings, embedder: Embedder, folder: Path
+) -> None:
+    try:
+        run_cell(cell, cases, task, settings, embedder, folder)
+    except Exception as error:  # one bad cell must not take the night's others along
+        why = str(error) if isinstance(error, FewSAMError) else traceback.format_exc()
+        logger.error("%s failed: %s", cell.title, why)
+        cell.error = f"{type(error).__name__}: {error}"
+
+
+def run_cell(
+    cell: Cell,
+    cases: Sequence[Case],
+    task: Task,
+    settings: Settings,
+    embedder: Embedder,
+    folder: Path | None = None,
+) -> Cell:
+    """Fill in ``cell``: its method on its draw. The method may carry switches: ``fewsam[detail=false]``.
+
+    Args:
+        folder: Keeps slices to look at, where given.
+
+    Raises:
+        FewSAMError: an input does not do; AssertionError: a labelled slice is among the tested.
+    """
+    method, base, switches = find_method(cell.method)
+    overrides = {} if base == "nnunet" else switches
+    settings = load_settings(None, {**settings.model_dump(), **task.settings, **overrides, "seed": cell.seed})
+
+    def describe(case: Case) -> np.ndarray:
+        return embed_volume(case.volume, settings, embedder)
+
+    picked = draw(cases, task, cell.k, cell.seed, cell.choice, describe)
+    check_no_leak(picked, cases if task.protocol == "patients" else ())
+    involved = sorted({*picked.tested, *(i for i, slices in picked.labelled.items() if slices)})
+    if base not in NO_EMBEDDING:
+        with stage("encode", cell.stages):  # not part of learning or predicting: all methods find the cache warm
+            for index in involved:
+                describe(cases[index])
+    with tempfile.TemporaryDirectory(prefix="fewsam-cell-") as name:
+        collection = collect(cases, picked, Path(name))
+        job = Job(cases, picked, settings, collection, embedder, Path(name), cell.seed, switches)
+        with stage("fit", cell.stages):
+            predict = method(job)
+        with stage("predict", cell.stages):
+            found = {index: predict(index) for index in picked.tested}
+        classes = collection.classes
+        collection.close()
+    cell.fit_seconds, cell.predict_seconds = (cell.stages[name]["seconds"] for name in ("fit", "predict"))
+    cell.labelled_slices = sum(len(slices) for slices in picked.labelled.values())
+    cell.labelled_pixels = sum(int(m[zs].sum()) for i, zs in picked.labelled.items() for m in cases[i].truth.values())
+    cell.tested_slices = sum(len(slices) for slices in picked.tested.values())
+    with stage("measure", cell.stages):
+        measure(cell, cases, task, picked, classes, found)
+    if folder is not None:
+        keep_examples(folder, cell, cases, picked, classes, {i: answer.labelmap for i, answer in found.items()})
+    return cell
+
+
+def measure(
+    cell: Cell,
+    cases: Sequence[Case],
+    task: Task,
+    picked: Draw,
+    classes: Sequence[str],
+    found: dict[int, Answer],
+) -> None:
+    """All measures of the answers, over the tested slices alone."""
+    for value, name in enumerate(classes, 1):
+        predicted = {i: found[i].labelmap[zs] == value for i, zs in picked.tested.items()}
+        truth = {i: cases[i].truth[name][zs] for i, zs in picked.tested.items()}
+        if any(mask.any() for mask in truth.values()):
+            whole = [np.concatenate([masks[i].ravel() for i in picked.tested]) for masks in (predicted, truth)]
+            cell.iou[name] = iou(whole[0], whole[1])
+        for i in picked.tested:
+            spacing = cases[i].volume.geometry.spacing
+            cell.scores.append(
+                score(
+                    cases[i].name, name, predicted[i], truth[i], spacing, task.tolerance,
+                    by_slice=task.protocol == "slices",
+                )
+            )  # fmt: skip
+    for i, zs in picked.tested.items():
+        if (uncertainty := found[i].uncertainty) is not None:
+            rows = slice_errors(found[i].labelmap, uncertainty, cases[i].truth, classes, zs)
+            cell.calibration += [(cases[i].name, *row) for row in rows]
+
+
+def collect(cases: Sequence[Case], picked: Draw, folder: Path) -> Collection:
+    """A collection with the labelled slices, each drawn completely."""
+    collection = Collection(folder, tuple(cases[0].truth))
+    for source, slices in picked.labelled.items():
+        if not slices:
+            continue
+        masks = {}
+        for name, mask in cases[source].truth.items():
+            masks[name] = np.zeros_like(mask)
+            masks[name][slices] = mask[slices]
+        collection.submit(
+            cases[source].volume,
+            f"case{source}",
+            masks,
+            source="evaluate",
+            policy="complete",
+            complete_slices=set(slices),
+        )
+    return collection
