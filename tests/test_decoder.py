@@ -1,10 +1,12 @@
 """The reformulated mask decoder: shapes, start from the prior, class order, SAM's weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
-from fewsam.decoder import PRIOR_SHARE, FewShotMaskDecoder, Prompts, load_sam_weights
+from fewsam.decoder import DOUBT, FewShotMaskDecoder, Prompts, load_sam_weights, prior_share
 
 
 def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
@@ -14,6 +16,7 @@ def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
         torch.ones(n, classes, tokens, dtype=torch.bool),
         torch.randn(n, classes, 64, 64, generator=generator),
         torch.arange(classes),
+        torch.tensor([3, *range(1, classes)]).expand(n, -1),
     )
 
 
@@ -32,13 +35,20 @@ def trained(**switches: bool | int) -> FewShotMaskDecoder:
 
 
 def test_the_prior_has_its_share_in_the_answer():
-    decoder, given = trained(), prompts()
+    decoder, given = trained(), prompts()  # background on 3 slices, class 1 on one, class 2 on two
     image_embeddings, detail = inputs(size=64)
     with torch.no_grad():
-        alone = decoder(image_embeddings, given, detail).log_softmax(1)
+        alone = decoder(image_embeddings, given, detail).softmax(1)
         answer = decoder.answer(image_embeddings, given, detail)
-    expected = (1 - PRIOR_SHARE) * alone + PRIOR_SHARE * given.prior.log_softmax(1)
-    assert torch.allclose(answer, expected, atol=1e-4)
+    prior, doubtful = given.prior.log_softmax(1), ((1 - DOUBT) * alone + DOUBT / 3).log()
+    assert torch.allclose(answer[:, 0], 0.3 * doubtful[:, 0] + 0.7 * prior[:, 0], atol=1e-4)
+    assert torch.allclose(answer[:, 1], prior[:, 1], atol=1e-4)
+    assert torch.allclose(answer[:, 2], 0.2 * doubtful[:, 2] + 0.8 * prior[:, 2], atol=1e-4)
+
+
+def test_the_priors_share_falls_with_the_slices_that_show_a_class():
+    shares = prior_share(torch.tensor([0, 1, 2, 3, 4, 5, 6, 50]))
+    assert shares.tolist() == pytest.approx([1, 1, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -54,7 +64,9 @@ def test_every_switch_gives_one_map_a_class(size, switches):
 def test_permuting_the_classes_permutes_the_maps():
     decoder, given = trained(), prompts()
     order = torch.tensor([0, 2, 1])
-    swapped = Prompts(given.tokens[:, order], given.present[:, order], given.prior[:, order], order)
+    swapped = Prompts(
+        given.tokens[:, order], given.present[:, order], given.prior[:, order], order, given.shown[:, order]
+    )
     image_embeddings, detail = inputs()
     with torch.no_grad():
         straight = decoder(image_embeddings, given, detail)
@@ -65,7 +77,7 @@ def test_permuting_the_classes_permutes_the_maps():
 def test_a_slice_does_not_depend_on_its_batch():
     decoder, given = trained(), prompts()
     image_embeddings, detail = inputs()
-    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1], given.slots)
+    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1], given.slots, given.shown[:1])
     with torch.no_grad():
         together = decoder(image_embeddings, given, detail)
         alone = decoder(image_embeddings[:1], one, detail[:1])
@@ -80,8 +92,8 @@ def test_a_token_marked_absent_has_no_say():
     changed[:, 1, 2:] = 100.0
     image_embeddings, detail = inputs()
     with torch.no_grad():
-        a = decoder(image_embeddings, Prompts(given.tokens, present, given.prior, given.slots), detail)
-        b = decoder(image_embeddings, Prompts(changed, present, given.prior, given.slots), detail)
+        a = decoder(image_embeddings, replace(given, present=present), detail)
+        b = decoder(image_embeddings, replace(given, tokens=changed, present=present), detail)
     assert torch.allclose(a, b, atol=1e-4)
 
 

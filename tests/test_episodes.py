@@ -72,8 +72,11 @@ SLOTS = torch.arange(2)
 
 
 def test_stacking_pads_with_tokens_marked_absent():
-    short = Prompts(torch.ones(1, 2, 1, 256), torch.ones(1, 2, 1, dtype=torch.bool), torch.zeros(1, 2, 64, 64), SLOTS)
-    longer = Prompts(torch.ones(1, 2, 3, 256), torch.ones(1, 2, 3, dtype=torch.bool), torch.zeros(1, 2, 64, 64), SLOTS)
+    def with_tokens(count: int) -> Prompts:
+        present = torch.ones(1, 2, count, dtype=torch.bool)
+        return Prompts(torch.ones(1, 2, count, 256), present, torch.zeros(1, 2, 64, 64), SLOTS, torch.ones(1, 2).long())
+
+    short, longer = with_tokens(1), with_tokens(3)
     stacked = stack_prompts([short, longer])
     assert stacked.tokens.shape == (2, 2, 3, 256)
     assert stacked.present[0].tolist() == [[True, False, False]] * 2

@@ -76,7 +76,7 @@ def decode_stage(classes: int, side: int = 128, batch: int = 4) -> Measurement:
     c = classes + 1
     prompts = Prompts(
         torch.randn(batch, c, 8, 256), torch.ones(batch, c, 8, dtype=torch.bool), torch.randn(batch, c, 64, 64),
-        torch.arange(c),
+        torch.arange(c), torch.full((batch, c), 5),
     )  # fmt: skip
     embeddings, detail = torch.randn(batch, 256, 64, 64), torch.randn(batch, 1, side, side)
     with torch.inference_mode():

@@ -28,7 +28,9 @@ EMBED_DIM = 256
 GRID = 64  # side of image_embeddings
 FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
-PRIOR_SHARE = 0.5  # of the training-free prior in the answer; at 3 slices it is needed, at 5 less would do
+LEAST_SHARE = 0.5  # of the training-free prior in the answer, however many slices show a class
+SHARE_A_SLICE = 0.1  # less for each slice that shows it
+DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
 
@@ -41,12 +43,14 @@ class Prompts:
         present: (N, C, T) bool, False where a class has no such token.
         prior: (N, C, 64, 64) training-free class logits (similarity and probe).
         slots: (C,) long, a number for each class that stays its own: its value in labelmaps.
+        shown: (N, C) long, on how many labelled slices of the supports the class is drawn; background on all.
     """
 
     tokens: Tensor
     present: Tensor
     prior: Tensor
     slots: Tensor
+    shown: Tensor
 
 
 class FewShotMaskDecoder(nn.Module):
@@ -125,11 +129,13 @@ class FewShotMaskDecoder(nn.Module):
 
     def answer(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor) -> Tensor:
         """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share."""
-        logits = self(image_embeddings, prompts, detail).log_softmax(dim=1)
+        logits = self(image_embeddings, prompts, detail)
         if not self.use_dense:
-            return logits
+            return logits.log_softmax(dim=1)
+        doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
         prior = _resize(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
-        return (1 - PRIOR_SHARE) * logits + PRIOR_SHARE * prior
+        share = prior_share(prompts.shown)[:, :, None, None]
+        return (1 - share) * doubtful.log() + share * prior
 
     def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Sparse prompts (N, C + C*T, 256), mask tokens first as in SAM, and class tokens (N, C, 256)."""
@@ -153,6 +159,16 @@ class FewShotMaskDecoder(nn.Module):
         image_pe = repeat(self.pe_layer((side, side)), "d h w -> n d h w", n=len(src))
         hidden, keys = self.transformer(src, image_pe, tokens)
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
+
+
+def prior_share(shown: Tensor) -> Tensor:
+    """The prior's share in the answer for classes drawn on ``shown`` slices (any shape): 1, 0.8, 0.7, 0.6, 0.5, ...
+
+    A decoder trained on three slices far apart is surer than it is right between them, where a logistic
+    regression on the frozen embedding still holds; what was drawn once, no episode has asked it to find.
+    Chosen on four runs at three slices: equal shares lost to the prior alone by 0.06 mean IoU, these won by 0.03.
+    """
+    return torch.where(shown < 2, 1.0, (1 - SHARE_A_SLICE * shown).clamp_min(LEAST_SHARE))
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

@@ -224,4 +224,5 @@ def stack_prompts(parts: Sequence[Prompts]) -> Prompts:
         torch.cat([pad(part.present) for part in parts]),
         torch.cat([part.prior for part in parts]),
         parts[0].slots,
+        torch.cat([part.shown for part in parts]),
     )

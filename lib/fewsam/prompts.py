@@ -100,7 +100,14 @@ class SupportBank:
         nearest = subset[self.nearest(embeddings, subset, retrieve)]  # (N, R)
         tokens = torch.cat([self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2)
         present = torch.cat([self.present[nearest].transpose(1, 2), has_centre.expand(len(embeddings), -1, -1)], dim=2)
-        return Prompts(tokens, present, self.prior(embeddings, place, subset), self.slots)
+        shown = self.shown(subset).expand(len(embeddings), -1)
+        return Prompts(tokens, present, self.prior(embeddings, place, subset), self.slots, shown)
+
+    def shown(self, subset: Tensor) -> Tensor:
+        """On how many labelled slices of ``subset`` each class is drawn, background on all: (C,) long."""
+        shots = self.shots[subset]
+        drawn = self.present[subset]
+        return torch.tensor([len(shots.unique()), *(len(shots[drawn[:, c]].unique()) for c in range(1, self.classes))])
 
     def nearest(self, embeddings: Tensor, subset: Tensor, count: int) -> Tensor:
         """Positions in ``subset`` of the entries most like each query, most like first: (N, R)."""
