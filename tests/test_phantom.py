@@ -215,18 +215,27 @@ def test_written_twice_the_files_are_equal_and_progress_is_told(dataset: Path, t
     told: list[tuple[int, int]] = []
     write_dataset(tmp_path, patients=1, seed=3, shape=SMALL, progress=lambda done, total: told.append((done, total)))
     assert told == [(0, 1), (1, 1)]
-    for part in ("ct/patient01.nii.gz", "mr/patient01.nii.gz", "truth/ct/patient01.nii.gz", "dicom/slice007.dcm"):
+    for part in (
+        "ct/patient01.nii.gz",
+        "mr/patient01.nii.gz",
+        "truth/ct/patient01.nii.gz",
+        "dicom/ct-patient01/slice007.dcm",
+    ):
         assert (tmp_path / part).read_bytes() == (dataset / part).read_bytes()
 
 
-def test_dicom_series_reads_back_as_the_nifti(dataset: Path) -> None:
+@pytest.mark.parametrize(
+    ("scan", "modality", "patient"), [("ct-patient01", "ct", 1), ("ct-patient02", "ct", 2), ("mr-patient01", "mr", 1)]
+)
+def test_dicom_series_reads_back_as_the_nifti(dataset: Path, scan: str, modality: str, patient: int) -> None:
     reader = sitk.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(dataset / "dicom"))
+    folder = str(dataset / "dicom" / scan)
+    series = reader.GetGDCMSeriesIDs(folder)
     assert len(series) == 1
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(dataset / "dicom"), series[0]))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(folder, series[0]))
     image = reader.Execute()
     voxels = sitk.GetArrayFromImage(image).transpose(2, 1, 0)  # (x, y, z), axes to the left, back, top
-    nifti = nib.load(dataset / "ct" / "patient01.nii.gz")
+    nifti = nib.load(dataset / modality / f"patient{patient:02d}.nii.gz")
     assert np.array_equal(voxels[::-1, ::-1], np.asarray(nifti.dataobj))
     assert image.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
     corner = image.TransformIndexToPhysicalPoint([SMALL[0] - 1, SMALL[1] - 1, 0])
@@ -235,7 +244,7 @@ def test_dicom_series_reads_back_as_the_nifti(dataset: Path) -> None:
 
 
 def test_dicom_files_are_whole_and_distinct(dataset: Path) -> None:
-    files = [pydicom.dcmread(path) for path in sorted((dataset / "dicom").glob("*.dcm"))]
+    files = [pydicom.dcmread(path) for path in sorted((dataset / "dicom" / "ct-patient01").glob("*.dcm"))]
     assert len(files) == SMALL[2]
     assert len({f.SOPInstanceUID for f in files}) == len(files)
     assert len({(f.StudyInstanceUID, f.SeriesInstanceUID, f.FrameOfReferenceUID) for f in files}) == 1
@@ -247,17 +256,27 @@ def test_dicom_files_are_whole_and_distinct(dataset: Path) -> None:
     assert np.allclose(np.diff(heights), float(files[0].SpacingBetweenSlices))
 
 
+def test_dicom_studies_are_told_apart(dataset: Path) -> None:
+    first = [pydicom.dcmread(path / "slice001.dcm") for path in sorted((dataset / "dicom").iterdir())]
+    assert [(str(f.PatientName), f.Modality) for f in first] == [
+        ("Phantom^One", "CT"), ("Phantom^Two", "CT"), ("Phantom^One", "MR")]  # fmt: skip
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+        assert len({f[keyword].value for f in first}) == 3
+    assert first[0].PatientID == first[2].PatientID != first[1].PatientID
+
+
 def test_a_shorter_series_leaves_no_slices_of_a_longer_one(tmp_path: Path) -> None:
     write_dataset(tmp_path, patients=1, shape=SMALL)
     write_dataset(tmp_path, patients=1, shape=(32, 26, 16))
-    assert len(list((tmp_path / "dicom").iterdir())) == 16
+    assert len(list((tmp_path / "dicom" / "ct-patient01").iterdir())) == 16
 
 
 def test_six_patients_of_full_size_stay_under_20_megabytes(tmp_path: Path) -> None:
     write_dataset(tmp_path, patients=1)
     size = {part: sum(f.stat().st_size for f in (tmp_path / part).rglob("*") if f.is_file()) for part in
             ("ct", "mr", "truth", "dicom")}  # fmt: skip
-    assert size["dicom"] + 6 * (size["ct"] + size["mr"] + size["truth"]) < 19e6
+    # a second patient has the CT alone as DICOM
+    assert 1.5 * size["dicom"] + 6 * (size["ct"] + size["mr"] + size["truth"]) < 20e6
 
 
 @pytest.mark.parametrize(

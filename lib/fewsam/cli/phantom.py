@@ -19,7 +19,7 @@ def phantom(
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
-    """Generate torso phantoms as CT and MR-like volumes with their truth, and one as a DICOM series."""
+    """Generate torso phantoms as CT and MR-like volumes with their truth, and three of them as DICOM studies."""
     from fewsam.phantom import write_dataset
 
     with bars() as progress:

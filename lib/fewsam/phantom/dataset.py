@@ -1,4 +1,4 @@
-"""The sample data set: generated patients as NIfTI, their truth beside, one of them as a DICOM series."""
+"""The sample data set: generated patients as NIfTI, their truth beside, two of them as DICOM studies."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from fewsam.phantom.dicom import write_series
 from fewsam.phantom.mr import render_mr
 from fewsam.phantom.tissues import LABELS
 
+DICOM_PATIENTS = 2  # a second one, to see what was learnt on the first
+
 _SETTINGS = "# Settings for a server over this folder, where it is given no others.\nlabels: [{labels}]\n"
 
 
@@ -35,8 +37,9 @@ def write_dataset(
     ``ct/patientNN.nii.gz`` and ``mr/patientNN.nii.gz`` are the studies folders, each with a
     ``fewsam.yaml`` that names its classes to the server; ``truth/ct`` and ``truth/mr`` hold
     the labelmaps under the same names, where no datastore over a studies folder finds them; ``truth/labels.json``
-    maps their values to names and is written last, so that its presence says that the set is whole; ``dicom/`` is
-    the CT of patient 1 as a series. Files that are there already are replaced one by one.
+    maps their values to names and is written last, so that its presence says that the set is whole; ``dicom/``
+    holds the CT of patients 1 and 2 and the MR of patient 1 as DICOM studies. Files that are there already are
+    replaced one by one.
 
     Args:
         folder: made where missing.
@@ -78,8 +81,10 @@ def _write_patient(root: Path, seed: int, patient: int, shape: Sequence[int]) ->
     for modality, volume in (("ct", ct), ("mr", mr)):
         _replace(root / modality / name, _nifti(volume, anatomy))
         _replace(root / "truth" / modality / name, truth)
+    if patient <= DICOM_PATIENTS:
+        write_series(root / "dicom" / f"ct-patient{patient:02d}", ct, anatomy, seed, patient)
     if patient == 1:
-        write_series(root / "dicom", ct, anatomy, seed)
+        write_series(root / "dicom" / "mr-patient01", mr, anatomy, seed, patient, "MR")
 
 
 def _nifti(volume: NDArray[np.generic], anatomy: PatientAnatomy) -> bytes:

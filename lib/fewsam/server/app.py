@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monailabel.config import settings as monai_settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -29,7 +30,10 @@ from fewsam.server.datastore import FolderDatastore
 from fewsam.server.errors import BusyError, NotFoundError, RequestError
 from fewsam.server.index import ImageIndex
 from fewsam.server.infer import SegmentationTask
+from fewsam.server.infer import as_answer as as_json
 from fewsam.server.labels import LabelParams, as_answer, check_tag
+from fewsam.server.pacs import Pacs
+from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.startup import stop_with_one_line
 from fewsam.server.strategy import strategies
 from fewsam.server.train import DecoderTraining, runs_on
@@ -74,7 +78,9 @@ class FewSAMApp(MONAILabelApp):
 
     def init_datastore(self) -> Datastore:
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            if monai_settings.MONAI_LABEL_DATASTORE.lower() in ("xnat", "dsa") or "googleapis.com" in self.studies:
+                return super().init_datastore()
+            return PacsDatastore(Pacs(self.studies), self.context.folder / "pacs")
         serving = "monailabel.app" in sys.modules  # not so in a training process, which must not write the index
         return FolderDatastore(
             self.studies,
@@ -106,7 +112,7 @@ class FewSAMApp(MONAILabelApp):
 
         from fewsam.server import routes
 
-        routes.install(web)
+        routes.install(web, self.studies)
         super().on_init_complete()
         self.start_background()
 
@@ -143,7 +149,8 @@ class FewSAMApp(MONAILabelApp):
             datastore.refresh()  # it may have been copied there a moment ago
         if image_id not in datastore.list_images():
             raise NotFoundError(f"no image is called {image_id!r}; GET /datastore/?output=all lists those there are")
-        path = str(datastore.get_image_uri(image_id))
+        pacs = isinstance(datastore, PacsDatastore)
+        path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
         self.opened[image_id] = path
         return path
 
@@ -169,6 +176,17 @@ class FewSAMApp(MONAILabelApp):
             label = self._store_prediction(image_id, file, tag, {"model": model, "params": answer})
         return {"label": label, "tag": tag, "file": file, "params": answer}
 
+    def segment(self, image_id: str) -> tuple[np.ndarray, dict[str, Any]]:
+        """Segment an image of the studies: labelmap (Z, H, W) uint8, and the JSON beside it.
+
+        Raises:
+            FewSAMError: the image is at fault.
+        """
+        task: SegmentationTask = self._infers[MODEL]
+        volume = self.context.volume(self.image_path(image_id))
+        prediction = task.predict({"image_id": image_id}, volume)
+        return prediction.labelmap, as_json(prediction)
+
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         raise NotFoundError("whole-slide images are not supported; use POST /infer/segmentation")
 
@@ -185,8 +203,13 @@ class FewSAMApp(MONAILabelApp):
         if tag == DefaultLabelTag.FINAL.value:
             submission = self._running().intake.submit(image_id, path, file, params, source=f"rest:{tag}")
             answer = as_answer(submission)
+        datastore = self.datastore()
+        if isinstance(datastore, PacsDatastore):
+            raw = {**raw, "classes": list(self.context.collection.classes)}
         with self._running().own_write(image_id, tag, "taken"):
-            label_id = self.datastore().save_label(image_id, str(file), tag, raw)
+            label_id = datastore.save_label(image_id, str(file), tag, raw)
+        if isinstance(datastore, PacsDatastore):
+            answer["waiting_for_pacs"] = len(datastore.outbox.waiting())
         answer.update(self.on_save_label(image_id, label_id) or {})
         return {**answer, "image": image_id, "label": label_id}
 

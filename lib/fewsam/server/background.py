@@ -15,6 +15,8 @@ from fewsam.errors import FewSAMError
 from fewsam.server.autotrain import AutoTrain
 from fewsam.server.datastore import FolderDatastore
 from fewsam.server.labels import LabelIntake
+from fewsam.server.pacs_datastore import PacsDatastore
+from fewsam.server.pacs_watch import PacsWatch
 from fewsam.server.precompute import Precompute
 from fewsam.server.train import is_training
 from fewsam.server.watch import FolderWatch, SeenFiles
@@ -37,7 +39,11 @@ class Background:
         self.intake = LabelIntake(context, self._label_stored)
         self.seen = SeenFiles(context.folder / "labels_seen.sqlite")
         datastore = app.datastore()
-        self.watch = FolderWatch(datastore, self.intake, self.seen) if isinstance(datastore, FolderDatastore) else None
+        self.watch: FolderWatch | PacsWatch | None = None
+        if isinstance(datastore, FolderDatastore):
+            self.watch = FolderWatch(datastore, self.intake, self.seen)
+        elif isinstance(datastore, PacsDatastore):
+            self.watch = PacsWatch(datastore, self.intake)
         self.precompute = Precompute(context, app.index, self._images)
         self.auto_train = AutoTrain(context.settings.auto_train, context.folder, is_training, self._train)
         self._writing = threading.RLock()
@@ -70,7 +76,7 @@ class Background:
         lock = self.watch.lock if self.watch is not None else self._writing
         with lock:
             yield
-            if self.watch is not None and tag == "final":
+            if isinstance(self.watch, FolderWatch) and tag == "final":
                 file = Path(self.watch.datastore.get_label_uri(image_id, tag))
                 if file.is_file():
                     self.seen.record(file, outcome)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fewsam.cache import EmbeddingCache
+from fewsam.clicks import Clicks
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
 from fewsam.encoders import encoder_info
@@ -48,6 +49,9 @@ def settings_for(conf: Mapping[str, Any], studies: str) -> tuple[Settings, str |
         settings = load_settings(beside, overrides)
     else:
         settings = load_settings(preset, overrides)
+    if studies.startswith(("http://", "https://")) and settings.axis == "auto":
+        # Slices are those that were stored: a viewer of a PACS draws on no others.
+        settings = settings.model_copy(update={"axis": "2"})
     if not settings.labels and "new_labels" not in overrides:
         logger.warning(
             "no labels are set (--conf labels liver,spleen or --conf preset NAME): taking new names as they come"
@@ -92,6 +96,11 @@ class Context:
     def predictor(self) -> Predictor:
         with self._lock:
             return Predictor(self.settings, self.embedder, self.collection, self.store)
+
+    @cached_property
+    def clicks(self) -> Clicks:
+        with self._lock:
+            return Clicks(self.predictor)
 
     @cached_property
     def encoder(self) -> dict[str, Any]:

@@ -35,11 +35,16 @@ class BusyError(FewSAMError):
     """What was asked for is going on already."""
 
 
+class PacsError(FewSAMError):
+    """The PACS does not answer, or refuses."""
+
+
 # The first class that fits decides; the last entry catches every refusal of ours.
 _STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
     (NotFoundError, 404),
     (RequestError, 400),
     (BusyError, 429),
+    (PacsError, 502),
     (ConfigError, 400),
     (LabelError, 422),
     (ImageError, 422),

@@ -52,11 +52,21 @@ class SegmentationTask(InferTask):
             FewSAMError: the image, the request or the encoder's checkpoint is at fault.
         """
         started = time.monotonic()
+        volume = self.context.volume(request["image"])
+        form = ResultForm.of(request, volume)
+        prediction = self.predict(request, volume)
+        tick = time.monotonic()
+        file = write_result(self.context.folder / "results", volume, prediction, form)
+        answer = as_answer(prediction)
+        answer["latencies"].update(write=round(time.monotonic() - tick, 4), total=round(time.monotonic() - started, 4))
+        return str(file), answer
+
+    def predict(self, request: Mapping[str, Any], volume: Volume) -> Prediction:
+        """What is to be served for ``volume``; remembered as such, and its uncertainty too."""
+        started = time.monotonic()
         context = self.context
         image_id = request.get("image_id")
         with context.embedder.request():  # background encoding holds back until the answer is there
-            volume = context.volume(request["image"])
-            form = ResultForm.of(request, volume)
             slices = _slices(request.get("slices"), volume.depth)
             prediction = context.predictor.predict(
                 volume,
@@ -72,17 +82,12 @@ class SegmentationTask(InferTask):
                 image_id, prediction.labelmap, prediction.classes, prediction.model_version
             )
             context.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
-        tick = time.monotonic()
-        file = write_result(context.folder / "results", volume, prediction, form)
-        answer = prediction.as_json()
-        answer["label_names"] = {name: value for value, name in enumerate(prediction.classes, start=1)}
-        answer["latencies"].update(write=round(time.monotonic() - tick, 4), total=round(time.monotonic() - started, 4))
         logger.info(
             "segmented %s in %.2f s: model %d, %d shots, %d slices drawn by hand, %d remaining",
             image_id or "an uploaded image", time.monotonic() - started, prediction.model_version,
             prediction.shots, len(prediction.pasted), len(prediction.remaining),
         )  # fmt: skip
-        return str(file), answer
+        return prediction
 
     def _complete(self, prediction: Prediction, image_id: str, slices: list[int] | None) -> Prediction:
         """Fill slices that were not asked for, or not reached, with what was served before.
@@ -103,6 +108,13 @@ class SegmentationTask(InferTask):
             return prediction
         merged = np.where(np.isin(np.arange(depth), sorted(fresh))[:, None, None], prediction.labelmap, before)
         return replace(prediction, labelmap=merged.astype(prediction.labelmap.dtype))
+
+
+def as_answer(prediction: Prediction) -> dict[str, Any]:
+    """The JSON beside the labelmap."""
+    answer = prediction.as_json()
+    answer["label_names"] = {name: value for value, name in enumerate(prediction.classes, start=1)}
+    return answer
 
 
 def scores_of(prediction: Prediction) -> list[dict[str, list[float]]]:

@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fewsam.collection import Submission
 from fewsam.errors import LabelError
 from fewsam.labelfile import read_label
@@ -104,10 +106,23 @@ class LabelIntake:
             UnknownClassError: it names a class that the task does not have.
             StorageError: the disk is full.
         """
+        names = dict(enumerate(self.context.collection.classes, start=1))
+        geometry = self.context.volume(image_path).geometry
+        masks = read_label(label, geometry, names=names, label_info=params.label_info)
+        return self.submit_masks(image_id, image_path, masks, params, source=source)
+
+    def submit_masks(
+        self,
+        image_id: str,
+        image_path: str,
+        masks: dict[str, np.ndarray],
+        params: LabelParams = LabelParams(),
+        *,
+        source: str,
+    ) -> Submission:
+        """The same for masks, class name -> bool (Z, H, W)."""
         collection = self.context.collection
         volume = self.context.volume(image_path)
-        names = dict(enumerate(collection.classes, start=1))
-        masks = read_label(label, volume.geometry, names=names, label_info=params.label_info)
         complete = set(params.complete_slices) if params.complete_slices is not None else None
         outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
         if outside:

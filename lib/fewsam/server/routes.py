@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -23,17 +22,15 @@ from monailabel.endpoints import train as monai_train
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.server import errors
+from fewsam.server import errors, panel, proxy, viewer
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.labels import check_tag, is_plain, parse_params
+from fewsam.server.threads import INFER_THREADS
 
 if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
 
 T = TypeVar("T")
-
-# Two at once: a click is answered while a volume is segmented; more would only share the same cores.
-_INFER_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="infer")
 
 router = APIRouter()
 _user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
@@ -41,13 +38,18 @@ _annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 _admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, studies: str = "") -> None:
     """Put our endpoints before MONAI Label's and have errors answered as JSON; calling it again changes nothing."""
     if getattr(app.state, "fewsam", False):
         return
     app.state.fewsam = True
+    before = len(app.router.routes)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    app.router.routes.insert(0, app.router.routes.pop())
+    app.include_router(panel.router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    proxy.install(app.router, studies)
+    viewer.install(app)
+    ours = app.router.routes[before:]
+    app.router.routes[:] = [*ours, *app.router.routes[:before]]
     errors.install(app)
 
 
@@ -57,7 +59,7 @@ def _instance() -> FewSAMApp:
 
 
 async def _in_infer_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_INFER_THREADS, work)
+    return await asyncio.get_running_loop().run_in_executor(INFER_THREADS, work)
 
 
 @router.post("/infer/{model}")

@@ -1,0 +1,39 @@
+"""``fewsam pacs``: a folder of DICOM files as a small PACS."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewsam.cli.common import say
+from fewsam.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: fewsam pacs sample-data/dicom --port 8042")(pacs)
+
+
+def pacs(
+    folder: Annotated[Path, typer.Argument(help="DICOM files, in any arrangement; what is stored is added there.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8042,
+    host: Annotated[str, typer.Option(help="Others than this machine need another one; there is no password.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Serve a folder of DICOM files over DICOMweb, to label in OHIF without installing a PACS."""
+    import uvicorn
+
+    from fewsam import pacs as archive
+
+    app = archive.build_app(folder)
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); give another --port") from error
+    say(f"DICOMweb over {folder}: http://{host}:{listening.getsockname()[1]}{archive.PREFIX}")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])

@@ -1,0 +1,303 @@
+"""A small PACS: a folder of DICOM files served over DICOMweb (QIDO-RS, WADO-RS, STOW-RS).
+
+Routes only: finding, indexing and storing are dicomweb-client's ``DICOMfileClient``, reading is pydicom. The index is
+in memory and made anew at each start; what is stored goes to ``FOLDER/studies/...`` as files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydicom
+import requests
+from dicomweb_client.api import DICOMfileClient
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_pixel_data_frame
+from requests_toolbelt.multipart import decoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from fewsam.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/dicom-web"
+_JSON = "application/dicom+json"
+_PIXEL_DATA = "7FE00010"
+# What a query may match on; any other key is ignored, as the standard allows.
+_MATCHED = {
+    "StudyDate", "StudyTime", "AccessionNumber", "PatientName", "PatientID", "StudyInstanceUID", "StudyID",
+    "Modality", "SeriesInstanceUID", "SeriesNumber", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+def build_app(folder: Path) -> Starlette:
+    """The PACS over ``folder`` as an ASGI app, DICOMweb below ``/dicom-web``.
+
+    Raises:
+        StorageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise StorageError(f"{folder}: no such folder; give one with DICOM files, or make it empty to fill it by STOW")
+    return Archive(folder).app()
+
+
+class Archive:
+    """The folder, its index, and the one thread that may use the index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        # SQLite's in-memory database belongs to the thread that opened it.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pacs")
+        self._client: DICOMfileClient = self._thread.submit(self._open).result()
+
+    def _open(self) -> DICOMfileClient:
+        logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # a line for each instance otherwise
+        return DICOMfileClient(url=self.folder.as_uri(), in_memory=True, update_db=True)
+
+    def count(self) -> int:
+        """How many studies there are."""
+        return len(self._thread.submit(lambda: self._client.search_for_studies()).result())
+
+    def app(self) -> Starlette:
+        study, series = "/studies/{study}", "/studies/{study}/series/{series}"
+        instance = series + "/instances/{instance}"
+        routes = [
+            Route("/studies", self.studies, methods=["GET"]),
+            Route("/studies", self.store, methods=["POST"]),
+            Route("/series", self.series),
+            Route("/instances", self.instances),
+            Route(study + "/series", self.series),
+            Route(study + "/instances", self.instances),
+            Route(series + "/instances", self.instances),
+            Route(instance + "/frames/{frames}", self.frames),
+            Route(instance + "/bulkdata/{tag}", self.bulkdata),
+            Route(study + "/series/{series}/rendered", self.rendered),
+            Route(instance + "/rendered", self.rendered),
+            Route(series + "/thumbnail", self.rendered),
+            Route(instance + "/thumbnail", self.rendered),
+        ]
+        for path in (study, series, instance):
+            routes += [Route(path + "/metadata", self.metadata), Route(path, self.retrieve, methods=["GET"])]
+        routes.append(Route(study, self.store, methods=["POST"]))
+        return Starlette(
+            routes=[Mount(PREFIX, routes=routes)],
+            exception_handlers={requests.HTTPError: _refused, NotThere: _refused, ValueError: _refused},
+        )
+
+    # -- QIDO-RS
+
+    async def studies(self, request: Request) -> Response:
+        query = _query(request)
+        modality = request.query_params.get("ModalitiesInStudy") or request.query_params.get("00080061")
+        if modality:  # the index does not search by it
+            limit, offset = query.pop("limit"), query.pop("offset") or 0
+            found = await self._run(lambda: self._client.search_for_studies(**query))
+            wanted = set(modality.replace("\\", ",").split(","))
+            found = [s for s in found if wanted & set(s.get("00080061", {}).get("Value", ()))]
+            return _json(found[offset:][:limit])
+        return _json(await self._run(lambda: self._client.search_for_studies(**query)))
+
+    async def series(self, request: Request) -> Response:
+        study = request.path_params.get("study")
+        query = _query(request)
+
+        def work() -> list[dict[str, Any]]:
+            found = self._client.search_for_series(study, **query)
+            for entry in found:
+                self._complete(entry, study)
+            return found
+
+        return _json(await self._run(work))
+
+    async def instances(self, request: Request) -> Response:
+        where = (request.path_params.get("study"), request.path_params.get("series"))
+        query = _query(request)
+        return _json(await self._run(lambda: self._client.search_for_instances(*where, **query)))
+
+    def _complete(self, entry: dict[str, Any], study: str | None) -> None:
+        """What the index does not hold of a series, from its first file."""
+        series = entry["0020000E"]["Value"][0]
+        study = study or entry["0020000D"]["Value"][0]
+        first = self._identifiers(study, series)[:1]
+        if not first:
+            return
+        header = pydicom.dcmread(self._path(*first[0]), stop_before_pixels=True, specific_tags=["SeriesDescription"])
+        entry["0020000D"] = {"vr": "UI", "Value": [first[0][0]]}
+        if header.get("SeriesDescription"):
+            entry["0008103E"] = {"vr": "LO", "Value": [str(header.SeriesDescription)]}
+
+    # -- WADO-RS
+
+    async def metadata(self, request: Request) -> Response:
+        root = _root(request)
+
+        def work() -> list[dict[str, Any]]:
+            found = []
+            for uids in self._wanted(request):
+                entry = self._client.retrieve_instance_metadata(*uids)
+                address = "{}/studies/{}/series/{}/instances/{}/bulkdata/{}".format(root, *uids, _PIXEL_DATA)
+                if "00280010" in entry:
+                    entry[_PIXEL_DATA] = {"vr": "OW", "BulkDataURI": address}
+                found.append(entry)
+            return found
+
+        return _json(await self._run(work))
+
+    async def retrieve(self, request: Request) -> Response:
+        files = await self._run(lambda: [self._path(*uids).read_bytes() for uids in self._wanted(request)])
+        return _multipart(((file, "application/dicom") for file in files), "application/dicom")
+
+    async def frames(self, request: Request) -> Response:
+        numbers = [int(part) for part in request.path_params["frames"].split(",")]
+
+        def work() -> tuple[list[bytes], str]:
+            data = pydicom.dcmread(self._path(*self._wanted(request)[0]))
+            return _frames(data, numbers), str(data.file_meta.TransferSyntaxUID)
+
+        frames, syntax = await self._run(work)
+        part = f"application/octet-stream;transfer-syntax={syntax}"
+        return _multipart(((frame, part) for frame in frames), "application/octet-stream", syntax)
+
+    async def bulkdata(self, request: Request) -> Response:
+        def work() -> bytes:
+            data = pydicom.dcmread(self._path(*self._wanted(request)[0]))
+            tag = pydicom.tag.Tag(int(request.path_params["tag"], 16))
+            if tag not in data:
+                raise NotThere(f"the instance has no element {tag}")
+            return bytes(data[tag].value)
+
+        return _multipart([(await self._run(work), "application/octet-stream")], "application/octet-stream")
+
+    async def rendered(self, request: Request) -> Response:
+        """The middle instance as PNG: for thumbnails."""
+
+        def work() -> bytes:
+            wanted = self._wanted(request)
+            return bytes(self._client.retrieve_instance_rendered(*wanted[len(wanted) // 2], media_types=("image/png",)))
+
+        return Response(await self._run(work), media_type="image/png")
+
+    # -- STOW-RS
+
+    async def store(self, request: Request) -> Response:
+        body, kind = await request.body(), request.headers.get("content-type", "")
+        if "multipart" not in kind:
+            raise ValueError("send multipart/related with application/dicom parts")
+        root = _root(request)
+
+        def work() -> Dataset:
+            parts = [part.content for part in decoder.MultipartDecoder(body, kind).parts]
+            datasets = [pydicom.dcmread(io.BytesIO(part)) for part in parts]
+            for data in datasets:
+                if not all(data.get(name) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
+                    raise ValueError("an instance lacks its study, series or instance UID")
+            answer = self._client.store_instances(datasets, request.path_params.get("study"))
+            uids = {data.SOPInstanceUID: (data.StudyInstanceUID, data.SeriesInstanceUID) for data in datasets}
+            for item in answer.get("ReferencedSOPSequence", ()):
+                place = uids[item.ReferencedSOPInstanceUID]
+                item.RetrieveURL = "{}/studies/{}/series/{}/instances/{}".format(
+                    root, *place, item.ReferencedSOPInstanceUID
+                )
+            return answer
+
+        try:
+            answer = await self._run(work)
+        except (pydicom.errors.InvalidDicomError, decoder.ImproperBodyPartContentException) as error:
+            raise ValueError(f"not DICOM: {error}") from error
+        return Response(answer.to_json(), media_type=_JSON, status_code=202 if "FailedSOPSequence" in answer else 200)
+
+    # -- below
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _identifiers(self, study: str | None, series: str | None) -> list[tuple[str, str, str]]:
+        found: list[tuple[str, str, str]] = self._client._db_manager.get_instance_identifiers(study, series)
+        return found
+
+    def _path(self, study: str, series: str, instance: str) -> Path:
+        return Path(self._client._db_manager.get_instance_file_path(study, series, instance))
+
+    def _wanted(self, request: Request) -> list[tuple[str, str, str]]:
+        uids = request.path_params
+        found = self._identifiers(uids["study"], uids.get("series"))
+        found = [one for one in found if uids.get("instance") in (None, one[2])]
+        if not found:
+            raise NotThere(f"nothing is stored under {request.url.path}")
+        return found
+
+
+class NotThere(Exception):
+    """The address names something that is not stored."""
+
+
+def _root(request: Request) -> str:
+    """Address of this service; not from the Host header, from which dicomweb-client leaves the port out."""
+    host, port = request.scope["server"]
+    return f"http://{host}:{port}{PREFIX}"
+
+
+def _frames(data: Dataset, numbers: list[int]) -> list[bytes]:
+    """Frames as they are stored, numbers from 1."""
+    count = int(data.get("NumberOfFrames") or 1)
+    if not numbers or min(numbers) < 1 or max(numbers) > count:
+        raise NotThere(f"frames {numbers} are not among 1 to {count}")
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        frames = list(generate_pixel_data_frame(data.PixelData, count))
+        return [frames[number - 1] for number in numbers]
+    bits = data.Rows * data.Columns * data.get("SamplesPerPixel", 1) * data.BitsAllocated
+    if bits % 8:
+        raise NotThere("frames of this instance do not end at whole bytes; retrieve the instance")
+    return [data.PixelData[(number - 1) * bits // 8 : number * bits // 8] for number in numbers]
+
+
+def _query(request: Request) -> dict[str, Any]:
+    """limit, offset and search filters, by keyword."""
+    filters: dict[str, Any] = {}
+    for key, value in request.query_params.multi_items():
+        keyword = pydicom.datadict.keyword_for_tag(key) if len(key) == 8 and key[:4].isdigit() else key
+        if keyword in _MATCHED and value:
+            filters[keyword] = int(value) if keyword in ("SeriesNumber", "InstanceNumber") else value
+    numbers = {key: request.query_params.get(key) for key in ("limit", "offset")}
+    return {
+        "search_filters": filters or None,
+        "limit": int(numbers["limit"]) if numbers["limit"] else None,
+        "offset": int(numbers["offset"]) if numbers["offset"] else None,
+    }
+
+
+def _json(found: list[dict[str, Any]]) -> Response:
+    return JSONResponse(found, media_type=_JSON)
+
+
+def _multipart(parts: Iterable[tuple[bytes, str]], kind: str, syntax: str | None = None) -> Response:
+    boundary = uuid.uuid4().hex
+    body = b"".join(
+        b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (boundary.encode(), part_kind.encode(), content)
+        for content, part_kind in parts
+    )
+    media = f'multipart/related; type="{kind}"; boundary={boundary}'
+    media += f"; transfer-syntax={syntax}" if syntax else ""
+    return Response(body + b"--%s--\r\n" % boundary.encode(), headers={"content-type": media})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    response = getattr(error, "response", None)
+    status = 404 if isinstance(error, NotThere) else getattr(response, "status_code", None) or 400
+    reason = str(getattr(response, "reason", "") or error)
+    if "could not be found" in reason or "Could not find" in reason:
+        status = 404
+    logger.warning("%s %s -> %s: %s", request.method, request.url.path, status, reason)
+    return JSONResponse({"detail": reason}, status_code=status)

@@ -1,0 +1,197 @@
+"""A PACS over DICOMweb, as the server needs it: series, download, store. Every failure is a :class:`PacsError`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydicom
+import requests
+from dicomweb_client import DICOMwebClient
+from dicomweb_client.session_utils import create_session, create_session_from_user_pass
+from monailabel.config import settings
+from pydicom.dataset import Dataset
+
+from fewsam.server.errors import PacsError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FRESH_SECONDS = 5.0  # how long a list of series is taken as it is
+TIMEOUT = (5.0, 60.0)  # to connect, and between two bytes
+# Series that are no images to label.
+NO_IMAGES = {"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "ANN", "PLAN", "AU", "ECG", "FID"}
+_FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "StudyDate", "StudyTime",
+           "SeriesDescription", "NumberOfSeriesRelatedInstances")  # fmt: skip
+
+
+class Pacs:
+    """One DICOMweb service.
+
+    Args:
+        address: e.g. ``http://127.0.0.1:8042/dicom-web``.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._series: tuple[float, dict[str, dict[str, str]]] | None = None
+
+    @property
+    def _client(self) -> DICOMwebClient:
+        """A client for this thread: its session is not for several."""
+        client: DICOMwebClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = DICOMwebClient(
+                url=self.address,
+                session=_session(),
+                qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+                wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+                stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+            )
+            client.set_http_retry_params(retry=False)  # a person waits: say what is wrong at once
+        return client
+
+    def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
+        """All series by UID; a list of the last seconds does unless ``fresh``."""
+        with self._lock:
+            if self._series is None or fresh or time.monotonic() - self._series[0] > FRESH_SECONDS:
+                found = self._asked(lambda client: client.search_for_series(fields=["SeriesDescription"]))
+                entries = [_plain(entry) for entry in found]
+                self._series = (time.monotonic(), {entry["SeriesInstanceUID"]: entry for entry in entries})
+            return self._series[1]
+
+    def known_series(self) -> dict[str, dict[str, str]]:
+        """The last list there was, whatever its age."""
+        return self._series[1] if self._series is not None else {}
+
+    def download(self, study: str, series: str, folder: Path) -> None:
+        """All instances of a series as files in ``folder``, which appears whole or not at all."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        try:
+            for number, data in enumerate(self._asked(lambda client: _retrieved(client, study, series))):
+                data.save_as(partial / f"{number:05d}.dcm", write_like_original=False)
+            if not any(partial.iterdir()):
+                raise PacsError(f"the PACS has no instance of series {series}")
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def instances(self, study: str, series: str) -> list[Dataset]:
+        """Headers of a series' instances."""
+        found = self._asked(lambda client: client.retrieve_series_metadata(study, series))
+        return [Dataset.from_json(entry) for entry in found]
+
+    def instance(self, study: str, series: str, instance: str) -> Dataset:
+        """One instance, whole."""
+        return self._asked(lambda client: client.retrieve_instance(study, series, instance))
+
+    def store(self, file: Path) -> None:
+        """Store a DICOM file."""
+        data = pydicom.dcmread(file)
+        answer = self._asked(lambda client: client.store_instances([data]))
+        if answer is not None and answer.get("FailedSOPSequence"):
+            reason = answer.FailedSOPSequence[0].get("FailureReason")
+            raise PacsError(f"the PACS refused to store the segmentation (reason {reason})")
+        with self._lock:
+            self._series = None
+
+    def _asked(self, work: Callable[[DICOMwebClient], T]) -> T:
+        try:
+            return work(self._client)
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "an error"
+            raise PacsError(f"the PACS at {self.address} answered {status}: see its log") from error
+        except (requests.RequestException, OSError) as error:
+            raise PacsError(
+                f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check --studies"
+            ) from error
+        except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
+            raise PacsError(f"what {self.address} answered is not DICOMweb ({error}); check --studies") from error
+
+
+class Outbox:
+    """DICOM files on their way to the PACS: kept on the disk until it has them."""
+
+    def __init__(self, folder: Path, pacs: Pacs, on_stored: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.pacs = pacs
+        self.on_stored = on_stored
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """A path to write a file to, which is taken when the block ends well."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{time.time_ns()}.part"
+        try:
+            yield draft
+            os.replace(draft, self.folder / f"{draft.name[1:-5]}.dcm")
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def waiting(self) -> list[Path]:
+        """Files that the PACS does not have yet, oldest first."""
+        return sorted(self.folder.glob("*.dcm")) if self.folder.is_dir() else []
+
+    def send(self) -> None:
+        """Send what waits.
+
+        Raises:
+            PacsError: the PACS is down or refuses; the files stay.
+        """
+        with self._lock:
+            for file in self.waiting():
+                uid = str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+                self.on_stored(uid)  # before it is there, so that nobody takes it for somebody else's
+                self.pacs.store(file)
+                file.unlink()
+
+
+def is_image(entry: dict[str, str]) -> bool:
+    """Whether a series can be labelled; ``MONAI_LABEL_DICOMWEB_SEARCH_FILTER`` narrows it down."""
+    if entry.get("Modality") in NO_IMAGES:
+        return False
+    wanted = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
+    if wanted == {"Modality": "CT"}:  # its default, which would leave MR and all others out
+        return True
+    return all(entry.get(key) == str(value) for key, value in wanted.items() if key in _FIELDS)
+
+
+def _plain(entry: dict[str, Any]) -> dict[str, str]:
+    data = Dataset.from_json(entry)
+    return {name: str(data.get(name) or "") for name in _FIELDS}
+
+
+def _retrieved(client: DICOMwebClient, study: str, series: str) -> list[Dataset]:
+    return list(client.iter_series(study, series))
+
+
+def _session() -> requests.Session:
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    session = create_session_from_user_pass(user, password) if user and password else create_session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Timed())
+    return session
+
+
+class _Timed(requests.adapters.HTTPAdapter):
+    """Requests never wait for ever."""
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT
+        return super().send(*args, **kwargs)

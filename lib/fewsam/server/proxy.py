@@ -1,0 +1,101 @@
+"""``/proxy/dicom``: the viewer's way to the PACS, with the query string, and to no other host.
+
+MONAI Label's own drops the query, blocks the event loop while it waits, and answers 500 when the PACS is down.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import httpx
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC, User
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter()
+_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+
+_PASSED_ON = ("accept", "content-type", "if-none-match", "range")
+_PASSED_BACK = ("content-type", "etag", "last-modified", "content-range", "warning")
+_BULK = 1 << 25  # above, an answer is not searched for addresses
+
+
+def install(app_router: APIRouter, studies: str) -> None:
+    """Serve the PACS at ``studies``; without one, MONAI Label's own routes answer."""
+    if studies.startswith(("http://", "https://")) and "googleapis.com" not in studies:
+        _address.cache_clear()
+        app_router.include_router(router)
+
+
+@router.get("/proxy/dicom/{path:path}", include_in_schema=False)
+async def read(request: Request, path: str, user: User = _user) -> Response:
+    return await _pass(request, path)
+
+
+@router.post("/proxy/dicom/{path:path}", include_in_schema=False)
+async def write(request: Request, path: str, user: User = _annotator) -> Response:
+    return await _pass(request, path)
+
+
+@cache
+def _address() -> str:
+    return settings.MONAI_LABEL_STUDIES.strip().rstrip("/")
+
+
+@cache
+def _http() -> httpx.AsyncClient:
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    return httpx.AsyncClient(
+        auth=(user, password) if user and password else None,
+        timeout=httpx.Timeout(settings.MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT, connect=5.0, read=60.0),
+        follow_redirects=False,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=16),
+    )
+
+
+def _target(path: str) -> str | None:
+    """Path below the PACS's address; None where it would lead out of it."""
+    op, _, rest = path.partition("/")
+    prefixes = {
+        "wado": settings.MONAI_LABEL_WADO_PREFIX,
+        "qido": settings.MONAI_LABEL_QIDO_PREFIX,
+        "stow": settings.MONAI_LABEL_STOW_PREFIX,
+    }
+    prefix, rest = (prefixes[op], rest) if op in prefixes else (None, path)
+    if op == "qido" and rest.endswith("metadata"):
+        prefix = prefixes["wado"]
+    parts = [part for part in (prefix, rest) if part]
+    target = "/".join(parts)
+    unsafe = any(part in (".", "..") for part in target.split("/")) or "\\" in target or ":" in target.split("/")[0]
+    return None if unsafe else target
+
+
+async def _pass(request: Request, path: str) -> Response:
+    target = _target(path)
+    if target is None:
+        return JSONResponse({"detail": f"{path!r} is no path of the PACS"}, status_code=400)
+    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    try:
+        answer = await _http().request(
+            request.method,
+            httpx.URL(f"{_address()}/{target}").copy_with(query=request.url.query.encode() or None),
+            headers=headers,
+            content=await request.body() if request.method == "POST" else None,
+        )
+    except httpx.HTTPError as error:
+        logger.warning("proxy: %s: %s", type(error).__name__, target)
+        detail = f"the PACS at {_address()} does not answer ({type(error).__name__}); start it and try again"
+        return JSONResponse({"detail": detail}, status_code=502)
+    body = answer.content
+    if "json" in answer.headers.get("content-type", "") and len(body) < _BULK:
+        # Addresses of bulk data name the PACS, which the browser may not reach, or not without its consent.
+        own = f"{request.url.scheme}://{request.url.netloc}{settings.MONAI_LABEL_API_STR}/proxy/dicom/wado"
+        body = body.replace(_address().encode(), own.encode())
+    kept = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+    return Response(body, answer.status_code, kept)

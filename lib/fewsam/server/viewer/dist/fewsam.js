@@ -1,0 +1,1165 @@
+/* fewsam panel, built from sources 076cedb02ebf9b361384e4b23557168c1fb22a6af996688d1be5a1ad217925ac */
+(function() {
+	var base = (document.currentScript?.src ?? location.href).replace(/\/ohif\/.*$/, "");
+	var client = (() => {
+		let id = sessionStorage.getItem("fewsam.client");
+		if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
+		return id;
+	})();
+	async function ask(path, init) {
+		let answer;
+		try {
+			answer = await fetch(base + path, init);
+		} catch {
+			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
+		}
+		if (answer.ok) return answer;
+		let detail = "";
+		try {
+			const body = await answer.json();
+			detail = typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body);
+		} catch {
+			detail = `the server answered ${answer.status}`;
+		}
+		throw new Error(detail);
+	}
+	async function framed(answer) {
+		const bytes = new Uint8Array(await answer.arrayBuffer());
+		const length = new DataView(bytes.buffer).getUint32(0, true);
+		return {
+			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
+			voxels: bytes.subarray(4 + length)
+		};
+	}
+	var json = (body) => ({
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify(body)
+	});
+	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
+	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
+	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+	var next = async () => (await ask("/fewsam/next", json({ client_id: client }))).json();
+	var train = async () => void await ask("/train/segmentation", json({}));
+	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+	async function submit(image, voxels, classes, drawn) {
+		const form = new FormData();
+		const info = classes.map(({ name, value }) => ({
+			name,
+			idx: value
+		}));
+		form.append("params", JSON.stringify({
+			label_info: info,
+			client_id: client,
+			drawn_slices: drawn
+		}));
+		form.append("label", new Blob([voxels]), "label.bin");
+		return (await ask(`/datastore/label?image=${encodeURIComponent(image)}`, {
+			method: "PUT",
+			body: form
+		})).json();
+	}
+	// src/curve.ts
+	var SVG = "http://www.w3.org/2000/svg";
+	function mean(point) {
+		const values = Object.values(point.dice).filter(Number.isFinite);
+		return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+	}
+	function drawCurve(svg, curve) {
+		svg.setAttribute("viewBox", "0 0 240 110");
+		svg.replaceChildren();
+		const add = (name, attributes, text = "") => {
+			const element = document.createElementNS(SVG, name);
+			for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+			if (text) element.textContent = text;
+			svg.append(element);
+		};
+		for (const dice of [
+			0,
+			.5,
+			1
+		]) {
+			const y = 95 - 85 * dice;
+			add("line", {
+				x1: 24,
+				x2: 235,
+				y1: y,
+				y2: y,
+				stroke: "#2a3866"
+			});
+			add("text", {
+				x: 3,
+				y: y + 3,
+				fill: "#8fa3d6",
+				"font-size": 9
+			}, dice.toFixed(1));
+		}
+		const points = curve.slice(-40).filter((point) => Object.keys(point.dice).length);
+		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
+		const places = points.map((point, n) => [x(n), 95 - 85 * mean(point)]);
+		add("polyline", {
+			points: places.map((p) => p.join(",")).join(" "),
+			fill: "none",
+			stroke: "#5a78f0",
+			"stroke-width": 1.5
+		});
+		places.forEach(([cx, cy], n) => {
+			add("circle", {
+				cx,
+				cy,
+				r: 3,
+				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
+			});
+			if (points.length <= 8 || n === points.length - 1) add("text", {
+				x: cx - 8,
+				y: cy - 6,
+				fill: "#e6ecff",
+				"font-size": 9
+			}, mean(points[n]).toFixed(2));
+		});
+		add("text", {
+			x: 28,
+			y: 107,
+			fill: "#8fa3d6",
+			"font-size": 9
+		}, points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction");
+	}
+	// src/drafts.ts
+	var key = (series) => `fewsam.draft.${series}`;
+	/** Runs of equal values: value, length, value, length, ... */
+	function pack(values) {
+		const runs = [];
+		for (let i = 0; i < values.length;) {
+			let end = i + 1;
+			while (end < values.length && values[end] === values[i]) end++;
+			runs.push(values[i], end - i);
+			i = end;
+		}
+		return runs;
+	}
+	function unpack(runs, length) {
+		const values = new Uint8Array(length);
+		let at = 0;
+		for (let i = 0; i < runs.length; i += 2) {
+			values.fill(runs[i], at, at + runs[i + 1]);
+			at += runs[i + 1];
+		}
+		return at === length ? values : null;
+	}
+	function keep(map) {
+		if (!map.dirty.size) return localStorage.removeItem(key(map.series));
+		const slices = {};
+		for (const k of map.dirty) slices[k] = pack(map.slice(k));
+		try {
+			localStorage.setItem(key(map.series), JSON.stringify(slices));
+		} catch {}
+	}
+	/** Put the draft of a series back; how many slices it had. */
+	function restore(map) {
+		const text = localStorage.getItem(key(map.series));
+		if (!text) return 0;
+		const slices = /* @__PURE__ */ new Map();
+		for (const [k, runs] of Object.entries(JSON.parse(text))) {
+			const values = unpack(runs, map.sliceSize);
+			if (values && Number(k) < map.depth) slices.set(Number(k), values);
+		}
+		map.write(slices, true);
+		return slices.size;
+	}
+	// src/ohif.ts
+	var host = {
+		services: null,
+		commands: null,
+		extensions: null
+	};
+	var cornerstone = () => window.cornerstone;
+	var tools = () => window.cornerstoneTools;
+	var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+	/** The viewport that is worked in, and the image series in it; null while there is none. */
+	function active() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const viewport = state.viewports.get(state.activeViewportId);
+			for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+				const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+				if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+					viewportId: state.activeViewportId,
+					displaySet
+				};
+			}
+		} catch {}
+		return null;
+	}
+	/** Cornerstone's viewport, once it shows something. */
+	function viewportOf(viewportId) {
+		try {
+			return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
+		} catch {
+			return null;
+		}
+	}
+	function useTool(viewportId, toolName) {
+		const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
+		if (group) host.commands.run("setToolActiveToolbar", {
+			toolName,
+			toolGroupIds: [group.id]
+		});
+	}
+	function brushSize(radius) {
+		host.commands.run("setBrushSize", {
+			value: radius,
+			toolNames: [
+				"CircularBrush",
+				"CircularEraser",
+				"ThresholdCircularBrushDynamic"
+			]
+		});
+	}
+	function planeOf(imageId) {
+		const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
+		const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
+		const row = vector(plane.rowCosines, [
+			1,
+			0,
+			0
+		]);
+		const column = vector(plane.columnCosines, [
+			0,
+			1,
+			0
+		]);
+		const normal = [
+			row[1] * column[2] - row[2] * column[1],
+			row[2] * column[0] - row[0] * column[2],
+			row[0] * column[1] - row[1] * column[0]
+		];
+		return {
+			position: vector(plane.imagePositionPatient, [
+				0,
+				0,
+				0
+			]),
+			row,
+			column,
+			normal,
+			spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
+			columns: plane.columns,
+			rows: plane.rows
+		};
+	}
+	// src/labelmap.ts
+	var UNDO_STEPS = 50;
+	var Labelmap = class Labelmap {
+		series;
+		viewportId;
+		segmentationId;
+		planes = [];
+		/** Slices changed here since the server last had them. */
+		dirty = /* @__PURE__ */ new Set();
+		onStroke = () => {};
+		arrays = [];
+		frames = [];
+		shadow = [];
+		undoStack = [];
+		timer = 0;
+		pressed = false;
+		ended = false;
+		unsubscribe = [];
+		constructor(series, viewportId, displaySetUid) {
+			this.series = series;
+			this.viewportId = viewportId;
+			this.segmentationId = `fewsam-${displaySetUid}`;
+		}
+		static async open(viewportId, displaySet, classes) {
+			const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet.displaySetInstanceUID);
+			const service = host.services.segmentationService;
+			if (!service.getSegmentation?.(map.segmentationId)) {
+				const segments = {};
+				for (const { name, value } of classes) segments[value] = {
+					segmentIndex: value,
+					label: name,
+					active: value === 1,
+					locked: false
+				};
+				if (!classes.length) segments[1] = {
+					segmentIndex: 1,
+					label: "Segment 1",
+					active: true
+				};
+				const options = {
+					segmentationId: map.segmentationId,
+					label: "fewsam",
+					segments
+				};
+				await service.createLabelmapForDisplaySet(displaySet, options);
+			}
+			await map.show();
+			map.findVoxels();
+			map.colour(classes);
+			map.listen();
+			return map;
+		}
+		/** Show it in the viewport, also again after the viewport changed. */
+		async show() {
+			const service = host.services.segmentationService;
+			const type = tools().Enums.SegmentationRepresentations.Labelmap;
+			await service.addSegmentationRepresentation(this.viewportId, {
+				segmentationId: this.segmentationId,
+				type
+			});
+			service.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+		}
+		colour(classes) {
+			const service = host.services.segmentationService;
+			const segmentation = tools().segmentation.state.getSegmentation(this.segmentationId);
+			for (const { name, value, color } of classes) try {
+				if (!segmentation.segments[value]) service.addSegment(this.segmentationId, {
+					segmentIndex: value,
+					label: name,
+					color: [...color, 255]
+				});
+				if (segmentation.segments[value].label !== name) service.setSegmentLabel(this.segmentationId, value, name);
+				service.setSegmentColor(this.viewportId, this.segmentationId, value, [...color, 255]);
+			} catch {}
+		}
+		choose(value) {
+			host.services.segmentationService.setActiveSegment(this.segmentationId, value);
+		}
+		get depth() {
+			return this.arrays.length;
+		}
+		get sliceSize() {
+			return this.arrays[0]?.length ?? 0;
+		}
+		slice(k) {
+			return this.arrays[k];
+		}
+		/** Slice k that the viewport shows. */
+		current() {
+			const viewport = viewportOf(this.viewportId);
+			if (!viewport) return 0;
+			const imageId = viewport.getCurrentImageId?.();
+			const camera = viewport.getCamera?.();
+			const place = imageId ? planeOf(imageId).position : camera?.focalPoint;
+			return place ? this.nearest(Array.from(place)) : 0;
+		}
+		nearest(world) {
+			let best = 0;
+			let least = Infinity;
+			this.planes.forEach((plane, k) => {
+				const away = Math.abs(dot(world.map((v, axis) => v - plane.position[axis]), plane.normal));
+				if (away < least) [best, least] = [k, away];
+			});
+			return best;
+		}
+		/** Pixel (i, j) of a point in space on slice k. */
+		pixel(world, k) {
+			const plane = this.planes[k];
+			const from = world.map((v, axis) => v - plane.position[axis]);
+			return [Math.round(dot(from, plane.row) / plane.spacing[0]), Math.round(dot(from, plane.column) / plane.spacing[1])];
+		}
+		world(i, j, k) {
+			const { position, row, column, spacing } = this.planes[k];
+			return position.map((v, axis) => v + row[axis] * spacing[0] * i + column[axis] * spacing[1] * j);
+		}
+		/** Place of slice k along the viewer's slider, 0 at its top. */
+		frameOf(k) {
+			return this.frames[k];
+		}
+		jump(k) {
+			const viewport = viewportOf(this.viewportId);
+			if (!viewport) return;
+			const shown = active()?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+			const wanted = this.planes[k].position;
+			let imageIndex = this.frames[k];
+			if (shown?.length === this.depth) {
+				const found = shown.findIndex((id) => {
+					const { position, normal } = planeOf(id);
+					return Math.abs(dot(position.map((v, axis) => v - wanted[axis]), normal)) < .001;
+				});
+				if (found >= 0) imageIndex = found;
+			}
+			cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
+		}
+		/** Voxels of all slices, i fastest, k in ITK's order. */
+		all() {
+			const voxels = new Uint8Array(this.depth * this.sliceSize);
+			this.arrays.forEach((array, k) => voxels.set(array, k * this.sliceSize));
+			return voxels;
+		}
+		/** Put slices in place; by hand ones become dirty, and each call is one step of undo. */
+		write(slices, byHand) {
+			const changes = [];
+			for (const [k, values] of slices) {
+				if (same(this.arrays[k], values)) continue;
+				changes.push({
+					k,
+					before: this.shadow[k].slice()
+				});
+				this.arrays[k].set(values);
+				this.shadow[k].set(values);
+				if (byHand) this.dirty.add(k);
+			}
+			this.remember(changes);
+			this.redraw(changes.map((change) => change.k));
+		}
+		/** Put a whole volume in place, but for the slices that were drawn on since. */
+		fill(voxels) {
+			if (voxels.length !== this.depth * this.sliceSize) throw new Error("The answer does not fit this series; reload the page.");
+			const slices = /* @__PURE__ */ new Map();
+			for (let k = 0; k < this.depth; k++) if (!this.dirty.has(k)) slices.set(k, voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize));
+			this.write(slices, false);
+		}
+		undo() {
+			this.commit();
+			const changes = this.undoStack.pop();
+			if (!changes) return false;
+			for (const { k, before } of changes) {
+				this.arrays[k].set(before);
+				this.shadow[k].set(before);
+				this.dirty.add(k);
+			}
+			this.redraw(changes.map((change) => change.k));
+			this.onStroke(changes.map((change) => change.k));
+			return true;
+		}
+		get steps() {
+			return this.undoStack.length;
+		}
+		close() {
+			this.ended = true;
+			window.clearTimeout(this.timer);
+			this.unsubscribe.forEach((end) => end());
+		}
+		/** Take what was drawn since the last look as one step. */
+		commit() {
+			if (this.ended) return;
+			const changes = [];
+			this.arrays.forEach((array, k) => {
+				if (same(array, this.shadow[k])) return;
+				changes.push({
+					k,
+					before: this.shadow[k].slice()
+				});
+				this.shadow[k].set(array);
+				this.dirty.add(k);
+			});
+			if (!changes.length) return;
+			this.remember(changes);
+			this.onStroke(changes.map((change) => change.k));
+		}
+		remember(changes) {
+			if (!changes.length) return;
+			this.undoStack.push(changes);
+			if (this.undoStack.length > UNDO_STEPS) this.undoStack.shift();
+		}
+		redraw(slices) {
+			if (!slices.length) return;
+			const frames = slices.map((k) => this.frames[k]);
+			tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
+		}
+		findVoxels() {
+			const found = tools().segmentation.state.getSegmentation(this.segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
+				const image = cornerstone().cache.getImage(id);
+				return {
+					frame,
+					plane: planeOf(image.referencedImageId ?? id),
+					array: image.voxelManager.getScalarData()
+				};
+			});
+			found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+			this.arrays = found.map((one) => one.array);
+			this.frames = found.map((one) => one.frame);
+			this.planes.push(...found.map((one) => one.plane));
+			this.shadow = this.arrays.map((array) => array.slice());
+		}
+		listen() {
+			const later = () => {
+				window.clearTimeout(this.timer);
+				this.timer = window.setTimeout(() => this.pressed ? later() : this.commit(), 120);
+			};
+			const modified = (event) => {
+				if (!event.detail?.segmentationId || event.detail.segmentationId === this.segmentationId) later();
+			};
+			const name = tools().Enums.Events.SEGMENTATION_DATA_MODIFIED;
+			cornerstone().eventTarget.addEventListener(name, modified);
+			const down = () => void (this.pressed = true);
+			const up = () => {
+				this.pressed = false;
+				later();
+			};
+			window.addEventListener("mousedown", down, true);
+			window.addEventListener("mouseup", up, true);
+			this.unsubscribe.push(() => {
+				cornerstone().eventTarget.removeEventListener(name, modified);
+				window.removeEventListener("mousedown", down, true);
+				window.removeEventListener("mouseup", up, true);
+			});
+		}
+	};
+	function same(a, b) {
+		for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+		return true;
+	}
+	// src/strip.ts
+	var WIDTH = 12;
+	var Overlay = class {
+		map;
+		strip = document.createElement("canvas");
+		marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+		parent = null;
+		timer = 0;
+		uncertainty = [];
+		labelled = [];
+		points = [];
+		/** Called with the pixel under a click while points are being set; null: the viewer's own tools work. */
+		onPoint = null;
+		constructor(map) {
+			this.map = map;
+			this.strip.id = "fewsam-strip";
+			this.strip.title = "Uncertainty by slice: the redder, the less sure. White ticks are labelled slices. Click to go there.";
+			this.strip.style.cssText = `position:absolute;right:24px;top:40px;width:${WIDTH}px;z-index:20;cursor:pointer`;
+			this.strip.addEventListener("mousedown", (event) => {
+				event.stopPropagation();
+				const rect = this.strip.getBoundingClientRect();
+				const frame = Math.floor((event.clientY - rect.top) / rect.height * this.map.depth);
+				for (let k = 0; k < this.map.depth; k++) if (this.map.frameOf(k) === frame) this.map.jump(k);
+			});
+			this.marks.id = "fewsam-points";
+			this.marks.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none;z-index:19";
+			this.attach();
+			this.timer = window.setInterval(() => this.attach(), 500);
+		}
+		pointer = (event) => {
+			if (!this.onPoint || event.button !== 0 || event.target === this.strip) return;
+			event.stopImmediatePropagation();
+			event.preventDefault();
+			if (event.type !== "mousedown") return;
+			const viewport = viewportOf(this.map.viewportId);
+			const rect = viewport?.canvas?.getBoundingClientRect() ?? viewport?.element.getBoundingClientRect();
+			if (!rect) return;
+			const world = viewport.canvasToWorld([event.clientX - rect.left, event.clientY - rect.top]);
+			const k = this.map.current();
+			const [i, j] = this.map.pixel(Array.from(world), k);
+			this.onPoint(i, j, k);
+		};
+		events = [
+			"mousedown",
+			"mouseup",
+			"mousemove",
+			"click"
+		];
+		attach() {
+			const parent = (viewportOf(this.map.viewportId)?.element ?? null)?.parentElement ?? null;
+			if (parent !== this.parent || !this.strip.isConnected) {
+				this.detach();
+				if (parent) {
+					if (getComputedStyle(parent).position === "static") parent.style.position = "relative";
+					parent.append(this.strip, this.marks);
+					this.events.forEach((name) => parent.addEventListener(name, this.pointer, true));
+				}
+				this.parent = parent;
+			}
+			this.draw();
+		}
+		detach() {
+			this.events.forEach((name) => this.parent?.removeEventListener(name, this.pointer, true));
+			this.strip.remove();
+			this.marks.remove();
+		}
+		draw() {
+			if (!this.parent) return;
+			this.drawStrip(this.parent.clientHeight - 80);
+			this.drawPoints();
+		}
+		drawStrip(height) {
+			const depth = this.map.depth;
+			this.strip.width = WIDTH;
+			this.strip.height = Math.max(height, depth);
+			this.strip.style.height = `${this.strip.height}px`;
+			const context = this.strip.getContext("2d");
+			if (!context) return;
+			const step = this.strip.height / depth;
+			const current = this.map.current();
+			const known = this.uncertainty.filter((_, k) => !this.labelled.includes(k));
+			const [low, high] = [Math.min(...known), Math.max(...known)];
+			for (let k = 0; k < depth; k++) {
+				const y = this.map.frameOf(k) * step;
+				const doubt = this.uncertainty.length ? (this.uncertainty[k] - low) / Math.max(high - low, 1e-6) : null;
+				const red = doubt === null ? 0 : Math.max(0, Math.min(1, doubt));
+				const done = this.labelled.includes(k);
+				context.fillStyle = doubt === null ? "#1d2b4d" : `rgb(${40 + 215 * red},${170 - 120 * red},60)`;
+				if (done) context.fillStyle = "#ffffff";
+				context.fillRect(0, y, WIDTH, Math.max(step - .5, 1));
+				if (this.map.dirty.has(k)) {
+					context.fillStyle = "#4da3ff";
+					context.fillRect(0, y, 4, Math.max(step - .5, 1));
+				}
+				if (k === current) {
+					context.strokeStyle = "#ffe14d";
+					context.lineWidth = 2;
+					context.strokeRect(1, y, 10, Math.max(step - .5, 3));
+				}
+			}
+		}
+		drawPoints() {
+			this.marks.replaceChildren();
+			const viewport = viewportOf(this.map.viewportId);
+			if (!viewport || !this.points.length) return;
+			const k = this.map.current();
+			for (const point of this.points.filter((one) => one.k === k)) {
+				const [x, y] = viewport.worldToCanvas(this.map.world(point.i, point.j, point.k));
+				const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+				mark.setAttribute("cx", String(x));
+				mark.setAttribute("cy", String(y));
+				mark.setAttribute("r", "5");
+				mark.setAttribute("fill", point.include ? "#3ddc5b" : "#ff4d4d");
+				mark.setAttribute("stroke", "#fff");
+				this.marks.append(mark);
+			}
+		}
+		close() {
+			window.clearInterval(this.timer);
+			this.detach();
+			this.parent = null;
+		}
+	};
+	// src/style.ts
+	var style = `
+#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
+#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
+#fewsam-panel button:hover:not(:disabled) { background:#31499a }
+#fewsam-panel button:disabled { opacity:.45; cursor:default }
+#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
+#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
+#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
+#fewsam-panel .fs-row > button { flex:1 1 auto }
+#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
+#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
+#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
+#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
+#fewsam-panel .message:empty { display:none }
+#fewsam-panel progress { width:100%; height:10px }
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
+#fewsam-panel input[type=range] { flex:1 }
+#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
+`;
+	// src/panel.ts
+	/** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
+	var JUMP = "fewsam.jump";
+	var TOOLS = {
+		brush: "CircularBrush",
+		eraser: "CircularEraser",
+		threshold: "ThresholdCircularBrushDynamic"
+	};
+	var Panel = class {
+		root = document.createElement("div");
+		state = null;
+		map = null;
+		overlay = null;
+		opening = "";
+		chosen = 1;
+		tool = "";
+		points = [];
+		busy = "";
+		wasTraining = false;
+		trainedFrom = 0;
+		timer = 0;
+		radius = 8;
+		constructor() {
+			this.root.id = "fewsam-panel";
+			this.root.innerHTML = `<style>${style}</style>
+      <div class="message" id="fewsam-message"></div>
+      <h4>Structures <span class="faint">labelled slices: here / all</span></h4>
+      <div id="fewsam-classes"></div>
+      <div class="fs-row" id="fewsam-new"><input type="text" placeholder="new structure" id="fewsam-name"><button id="fewsam-add">Add</button></div>
+      <h4>Draw</h4>
+      <div class="fs-row">
+        <button data-tool="brush" id="fewsam-brush">Brush</button><button data-tool="eraser" id="fewsam-eraser">Eraser</button>
+        <button data-tool="threshold" id="fewsam-threshold" title="Paints what looks like the tissue under the cursor">Threshold</button>
+        <button id="fewsam-undo" title="Ctrl+Z">Undo</button>
+      </div>
+      <div class="fs-row"><span class="faint">size</span><input type="range" id="fewsam-size" min="1" max="60" step="1" value="8"></div>
+      <h4>Correct with points</h4>
+      <div class="fs-row">
+        <button data-tool="include" id="fewsam-include">+ Include</button><button data-tool="exclude" id="fewsam-exclude">− Exclude</button>
+        <button id="fewsam-clear">Clear points</button>
+      </div>
+      <h4>Learn</h4>
+      <div class="fs-row"><button class="main" id="fewsam-submit">Submit</button><button id="fewsam-segment">Segment</button></div>
+      <div class="fs-row"><button id="fewsam-train">Train</button><button id="fewsam-next">Next slice</button></div>
+      <progress id="fewsam-progress" max="1" value="0" hidden></progress>
+      <div class="faint" id="fewsam-status"></div>
+      <h4>Served against submitted (Dice)</h4>
+      <svg class="curve" id="fewsam-curve"></svg>
+      <div class="message bad" id="fewsam-problems"></div>`;
+			this.on("fewsam-submit", () => this.submit());
+			this.on("fewsam-segment", () => this.segment());
+			this.on("fewsam-train", () => this.train());
+			this.on("fewsam-next", () => this.next());
+			this.on("fewsam-undo", async () => this.undo());
+			this.on("fewsam-clear", async () => this.clearPoints());
+			this.on("fewsam-add", async () => this.addClass());
+			this.root.querySelectorAll("[data-tool]").forEach((button) => {
+				button.addEventListener("click", () => this.pick(button.dataset.tool ?? ""));
+			});
+			this.find("fewsam-size").addEventListener("input", (event) => {
+				this.radius = Number(event.target.value);
+				brushSize(this.radius);
+			});
+			window.addEventListener("keydown", this.keys, true);
+			window.addEventListener("beforeunload", () => this.map && keep(this.map));
+			this.poll();
+		}
+		/** The mode was left: nothing of ours stays over the viewport. */
+		close() {
+			window.clearTimeout(this.timer);
+			window.removeEventListener("keydown", this.keys, true);
+			this.leave();
+		}
+		async poll() {
+			window.clearTimeout(this.timer);
+			try {
+				await this.follow();
+				await this.refresh();
+				if (this.lost) this.say("The server is back.", "good");
+				this.lost = false;
+			} catch (error) {
+				this.lost = true;
+				this.say(error.message, "bad");
+			}
+			this.timer = window.setTimeout(() => this.poll(), this.state?.training.running ? 800 : 2500);
+		}
+		lost = false;
+		/** Open the labelmap of whatever series the person looks at. */
+		async follow() {
+			const now = active();
+			const series = now?.displaySet.SeriesInstanceUID ?? "";
+			if (!now || this.opening === series + now.viewportId) return;
+			if (this.map?.series === series && this.map.viewportId === now.viewportId) return;
+			this.opening = series + now.viewportId;
+			try {
+				this.leave();
+				this.state = await getState(series);
+				const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
+				const known = await getLabelmap(series);
+				map.fill(known.voxels);
+				const drafts = restore(map);
+				map.onStroke = () => {
+					keep(map);
+					this.show();
+				};
+				this.map = map;
+				this.overlay = new Overlay(map);
+				map.choose(this.chosen);
+				this.say(greeting(known.head, drafts, this.state), "");
+				this.arrive();
+			} finally {
+				this.opening = "";
+			}
+		}
+		leave() {
+			if (this.map) {
+				this.map.commit();
+				keep(this.map);
+				this.map.close();
+			}
+			this.overlay?.close();
+			this.map = this.overlay = null;
+			this.points = [];
+		}
+		async refresh() {
+			const before = this.state?.classes.length ?? 0;
+			this.state = await getState(this.map?.series);
+			if (this.map && this.state.classes.length !== before) this.map.colour(this.classes());
+			const { training, model_version } = this.state;
+			if (this.wasTraining && !training.running) {
+				if (training.state === "failed") this.say(`Training failed: ${training.error}`, "bad");
+				else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.`, "good");
+				else this.say(`The trained model was not better than what is served; ${this.served()} stays.`, "");
+			}
+			this.wasTraining = Boolean(training.running);
+			this.show();
+		}
+		classes() {
+			return this.state?.classes.length ? this.state.classes : this.pending;
+		}
+		pending = [];
+		async submit() {
+			await this.work("Submitting", async (map) => {
+				map.commit();
+				const drawn = [...map.dirty].sort((a, b) => a - b);
+				const answer = await submit(map.series, map.all(), this.known(), drawn);
+				drawn.forEach((k) => map.dirty.delete(k));
+				keep(map);
+				this.clearPoints();
+				this.say(receipt(answer), answer.kept?.length ? "" : "good");
+			});
+		}
+		async segment() {
+			await this.work("Segmenting", async (map) => {
+				map.commit();
+				const { head, voxels } = await segment(map.series);
+				map.fill(voxels);
+				this.clearPoints();
+				const kept = map.dirty.size ? ` ${count(map.dirty.size, "slice")} drawn and not submitted: left as drawn.` : "";
+				const model = head.trained ? `Model ${head.model_version}` : "Untrained answer";
+				const notes = (head.notes ?? []).join("\n");
+				this.say(`${model}, from ${count(head.shots, "labelled slice")}.${kept}\n${notes}`.trim(), head.trained ? "good" : "");
+			});
+		}
+		async train() {
+			if (this.state?.training.running) {
+				await this.work("Stopping", () => stopTraining());
+				return;
+			}
+			await this.work("Starting", async () => {
+				this.trainedFrom = this.state?.model_version ?? 0;
+				await train();
+				this.wasTraining = true;
+				this.say("Training started.", "");
+			});
+		}
+		async next() {
+			await this.work("Choosing", async (map) => {
+				map.commit();
+				keep(map);
+				const offer = await next();
+				if (!offer.id) return this.say("Every slice is labelled, or somebody else is at it.", "good");
+				if (offer.id === map.series) {
+					map.jump(offer.slice ?? 0);
+					return this.say(`Slice ${(offer.slice ?? 0) + 1}: its label would teach most.`, "good");
+				}
+				sessionStorage.setItem(JUMP, JSON.stringify({
+					series: offer.id,
+					slice: offer.slice
+				}));
+				const there = new URLSearchParams({
+					StudyInstanceUIDs: offer.study ?? "",
+					initialSeriesInstanceUID: offer.id
+				});
+				this.say("The slice is in another study; going there.", "");
+				location.assign(`${location.pathname}?${there}`);
+			});
+		}
+		/** After a change of study: to the slice it was made for. */
+		arrive() {
+			const text = sessionStorage.getItem(JUMP);
+			if (!text || !this.map) return;
+			const { series, slice } = JSON.parse(text);
+			if (series !== this.map.series) return;
+			sessionStorage.removeItem(JUMP);
+			const map = this.map;
+			window.setTimeout(() => map.jump(slice), 600);
+			this.say(`Slice ${slice + 1} of this study: its label would teach most.`, "good");
+		}
+		async point(i, j, k) {
+			const label = this.name();
+			const include = this.tool === "include";
+			await this.work("Correcting", async (map) => {
+				map.commit();
+				const point = {
+					i,
+					j,
+					k,
+					include,
+					label
+				};
+				const points = [...this.points, point].filter((one) => one.k === k && one.label === label);
+				const side = (wanted) => points.filter((one) => one.include === wanted).map((one) => [one.i, one.j]);
+				const { voxels } = await correct({
+					image: map.series,
+					slice: k,
+					label,
+					include: side(true),
+					exclude: side(false)
+				});
+				this.points.push(point);
+				map.write(/* @__PURE__ */ new Map([[k, corrected(map.slice(k), voxels, this.chosen)]]), true);
+				keep(map);
+				this.say(`${label}: ${count(points.length, "point")} on slice ${k + 1}. Submit when it is right.`, "");
+			});
+		}
+		clearPoints() {
+			this.points = [];
+			this.show();
+		}
+		undo() {
+			if (!this.map) return;
+			if (!this.map.undo()) return this.say("Nothing to undo.", "");
+			this.points.pop();
+			keep(this.map);
+			this.show();
+		}
+		addClass() {
+			const input = this.find("fewsam-name");
+			const name = input.value.trim();
+			const known = this.known();
+			if (!name) return this.say("Type the name of the structure first.", "bad");
+			const there = known.find((one) => one.name.toLowerCase() === name.toLowerCase());
+			if (there) return this.choose(there.value);
+			const value = Math.max(0, ...known.map((one) => one.value)) + 1;
+			const hue = value * 67 % 360;
+			this.pending.push({
+				name,
+				value,
+				color: rgb(hue),
+				slices: 0
+			});
+			input.value = "";
+			this.map?.colour(this.pending);
+			this.choose(value);
+		}
+		/** Classes of the task, and those that were added here and not submitted yet. */
+		known() {
+			const server = this.state?.classes ?? [];
+			const names = new Set(server.map((one) => one.name.toLowerCase()));
+			return [...server, ...this.pending.filter((one) => !names.has(one.name.toLowerCase()))];
+		}
+		choose(value) {
+			this.chosen = value;
+			this.map?.choose(value);
+			this.show();
+		}
+		name() {
+			return this.known().find((one) => one.value === this.chosen)?.name ?? "";
+		}
+		pick(tool) {
+			this.tool = this.tool === tool ? "" : tool;
+			if (this.map) {
+				if (TOOLS[this.tool]) {
+					this.map.choose(this.chosen);
+					useTool(this.map.viewportId, TOOLS[this.tool]);
+					brushSize(this.radius);
+				} else useTool(this.map.viewportId, "WindowLevel");
+			}
+			this.show();
+		}
+		keys = (event) => {
+			if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey) {
+				if (event.target instanceof HTMLInputElement && event.target.type === "text") return;
+				event.preventDefault();
+				event.stopImmediatePropagation();
+				this.undo();
+			}
+		};
+		async work(what, todo) {
+			if (this.busy) return;
+			if (!this.map) return this.say("Open a CT, MR or other image series first.", "bad");
+			this.busy = what;
+			this.show();
+			try {
+				await todo(this.map);
+				await this.refresh();
+			} catch (error) {
+				this.say(`${error.message}`, "bad");
+			} finally {
+				this.busy = "";
+				this.show();
+			}
+		}
+		say(text, kind) {
+			const message = this.find("fewsam-message");
+			message.textContent = text;
+			message.className = `message ${kind}`;
+		}
+		served() {
+			return this.state?.trained ? `model ${this.state.model_version}` : "the untrained answer";
+		}
+		show() {
+			const { state, map } = this;
+			this.find("fewsam-classes").replaceChildren(...this.known().map((one) => {
+				const row = document.createElement("div");
+				row.className = `class ${one.value === this.chosen ? "on" : ""}`;
+				row.dataset.name = one.name;
+				const swatch = document.createElement("span");
+				swatch.className = "swatch";
+				swatch.style.background = `rgb(${one.color.join(",")})`;
+				const name = document.createElement("span");
+				name.textContent = one.name;
+				const slices = document.createElement("span");
+				slices.className = "count";
+				slices.textContent = `${state?.image?.counts[one.name] ?? 0} / ${one.slices}`;
+				row.append(swatch, name, slices);
+				row.addEventListener("mousedown", () => this.choose(one.value));
+				return row;
+			}));
+			this.find("fewsam-new").hidden = !state?.new_labels;
+			this.find("fewsam-new").style.display = state?.new_labels ? "" : "none";
+			this.root.querySelectorAll("[data-tool]").forEach((button) => {
+				button.classList.toggle("on", button.dataset.tool === this.tool);
+			});
+			const training = Boolean(state?.training.running);
+			for (const id of [
+				"submit",
+				"segment",
+				"next"
+			]) this.find(`fewsam-${id}`).disabled = !map || !!this.busy;
+			const train = this.find("fewsam-train");
+			train.disabled = !map || !!this.busy;
+			train.textContent = training ? "Stop training" : "Train";
+			this.find("fewsam-undo").disabled = !map?.steps;
+			const dirty = map?.dirty.size ?? 0;
+			this.find("fewsam-submit").textContent = dirty ? `Submit (${count(dirty, "slice")})` : "Submit";
+			this.showProgress(training);
+			if (state) drawCurve(this.root.querySelector("#fewsam-curve"), state.curve);
+			const problems = [...(state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`)];
+			if (state?.pacs?.problem) problems.unshift(state.pacs.problem);
+			if (state?.pacs?.waiting) problems.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+			this.find("fewsam-problems").textContent = problems.join("\n");
+			if (this.overlay && map) {
+				this.overlay.uncertainty = state?.image?.uncertainty ?? [];
+				this.overlay.labelled = state?.image?.labelled ?? [];
+				this.overlay.points = this.points;
+				const pointing = this.tool === "include" || this.tool === "exclude";
+				this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
+				this.overlay.draw();
+			}
+		}
+		showProgress(training) {
+			const progress = this.find("fewsam-progress");
+			const stats = this.state?.training;
+			progress.hidden = !training && !this.busy;
+			if (training && stats?.total_epochs) progress.value = (stats.epoch ?? 0) / stats.total_epochs;
+			else progress.removeAttribute("value");
+			const parts = [];
+			if (this.busy) parts.push(`${this.busy} …`);
+			if (training) parts.push(stats?.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats?.state ?? ""} ${Math.round(100 * progress.value)} %`);
+			if (!parts.length && this.state) parts.push(this.state.trained ? `Model ${this.state.model_version} is live.` : "No trained model yet: answers are untrained.");
+			this.find("fewsam-status").textContent = parts.join(" · ");
+		}
+		find(id) {
+			return this.root.querySelector(`#${id}`);
+		}
+		on(id, act) {
+			this.find(id).addEventListener("click", () => void act());
+		}
+	};
+	/** The slice with the clicks' change to one class; the server gives the mask with the clicks, and without. */
+	function corrected(slice, planes, value) {
+		const result = slice.slice();
+		const drawn = slice.includes(value);
+		for (let at = 0; at < slice.length; at++) {
+			const [now, before] = [planes[at], planes[slice.length + at]];
+			if (drawn && now === before) continue;
+			if (now) result[at] = value;
+			else if (slice[at] === value) result[at] = 0;
+		}
+		return result;
+	}
+	function greeting(known, drafts, state) {
+		const parts = [];
+		if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+		else parts.push("Draw a structure on two or three slices, then Submit.");
+		if (known.served) parts.push("The last segmentation is shown.");
+		if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+		if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+		return parts.join(" ");
+	}
+	function receipt(answer) {
+		const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+		const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+		if (answer.kept.length) parts.push(`${count(answer.kept.length, "slice")} kept as somebody drew them since; reload to see them.`);
+		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+		if (answer.waiting_for_pacs) parts.push("The PACS is away: the label is kept and stored there when it is back.");
+		return parts.join(" ");
+	}
+	function count(n, what) {
+		return `${n} ${what}${n === 1 ? "" : "s"}`;
+	}
+	function rgb(hue) {
+		const channel = (n) => {
+			const k = (n + hue / 30) % 12;
+			return Math.round(255 * (.55 - .4 * Math.max(-1, Math.min(k - 3, 9 - k, 1)) * .8));
+		};
+		return [
+			channel(0),
+			channel(8),
+			channel(4)
+		];
+	}
+	// src/main.ts
+	/** Our extension and mode, given to the viewer as objects through its configuration script. */
+	var EXTENSION = "fewsam";
+	var PANEL = `${EXTENSION}.panelModule.fewsam`;
+	var panel = null;
+	var mount = (node) => {
+		if (!node) return;
+		node.style.height = "100%";
+		panel ??= new Panel();
+		node.replaceChildren(panel.root);
+	};
+	var element = {
+		$$typeof: Symbol.for("react.element"),
+		type: "div",
+		key: null,
+		ref: mount,
+		props: {},
+		_owner: null,
+		_store: {}
+	};
+	var extension = {
+		id: EXTENSION,
+		preRegistration({ servicesManager, commandsManager, extensionManager }) {
+			host.services = servicesManager.services;
+			host.commands = commandsManager;
+			host.extensions = extensionManager;
+		},
+		onModeExit() {
+			panel?.close();
+			panel = null;
+		},
+		getPanelModule: () => [{
+			name: "fewsam",
+			iconName: "tab-segmentation",
+			iconLabel: "Few-shot",
+			label: "Few-shot",
+			component: () => element
+		}]
+	};
+	var mode = {
+		id: "fewsam",
+		modeFactory: async ({ modeConfiguration, loadModules }) => {
+			const [stock] = await loadModules(["@ohif/mode-segmentation"]);
+			const made = stock.modeFactory({ modeConfiguration });
+			return {
+				...made,
+				id: "fewsam",
+				routeName: "fewsam",
+				displayName: "Few-shot segmentation",
+				isValidMode: ({ modalities }) => ({
+					valid: ![
+						"SM",
+						"ECG",
+						"SEG",
+						"RTSTRUCT"
+					].includes(modalities),
+					description: "Label a few slices of an image series"
+				}),
+				routes: made.routes.map((route) => ({
+					...route,
+					layoutTemplate: (given) => {
+						const layout = route.layoutTemplate(given);
+						return {
+							...layout,
+							props: {
+								...layout.props,
+								rightPanels: [PANEL, ...layout.props.rightPanels]
+							}
+						};
+					}
+				}))
+			};
+		}
+	};
+	var config = window.config;
+	config.extensions = [...config.extensions ?? [], extension];
+	config.modes = [...config.modes ?? [], mode];
+})();

@@ -1,0 +1,73 @@
+/** Our extension and mode, given to the viewer as objects through its configuration script. */
+
+import { Panel } from './panel';
+import { host } from './ohif';
+
+type Any = any;
+
+const EXTENSION = 'fewsam';
+const PANEL = `${EXTENSION}.panelModule.fewsam`;
+
+let panel: Panel | null = null;
+
+// A React element made by hand, since the viewer keeps React to itself; its ref mounts plain DOM.
+const mount = (node: HTMLElement | null): void => {
+  if (!node) return;
+  node.style.height = '100%';
+  panel ??= new Panel();
+  node.replaceChildren(panel.root);
+};
+const element = {
+  $$typeof: Symbol.for('react.element'),
+  type: 'div',
+  key: null,
+  ref: mount,
+  props: {},
+  _owner: null,
+  _store: {},
+};
+
+const extension = {
+  id: EXTENSION,
+  preRegistration({ servicesManager, commandsManager, extensionManager }: Any) {
+    host.services = servicesManager.services;
+    host.commands = commandsManager;
+    host.extensions = extensionManager;
+  },
+  onModeExit() {
+    panel?.close();
+    panel = null;
+  },
+  getPanelModule: () => [
+    { name: 'fewsam', iconName: 'tab-segmentation', iconLabel: 'Few-shot', label: 'Few-shot', component: () => element },
+  ],
+};
+
+const mode = {
+  id: 'fewsam',
+  modeFactory: async ({ modeConfiguration, loadModules }: Any) => {
+    const [stock] = await loadModules(['@ohif/mode-segmentation']);
+    const made = stock.modeFactory({ modeConfiguration });
+    return {
+      ...made,
+      id: 'fewsam',
+      routeName: 'fewsam',
+      displayName: 'Few-shot segmentation',
+      isValidMode: ({ modalities }: Any) => ({
+        valid: !['SM', 'ECG', 'SEG', 'RTSTRUCT'].includes(modalities),
+        description: 'Label a few slices of an image series',
+      }),
+      routes: made.routes.map((route: Any) => ({
+        ...route,
+        layoutTemplate: (given: Any) => {
+          const layout = route.layoutTemplate(given);
+          return { ...layout, props: { ...layout.props, rightPanels: [PANEL, ...layout.props.rightPanels] } };
+        },
+      })),
+    };
+  },
+};
+
+const config = (window as Any).config;
+config.extensions = [...(config.extensions ?? []), extension];
+config.modes = [...(config.modes ?? []), mode];

@@ -1,0 +1,25 @@
+export const style = `
+#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
+#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
+#fewsam-panel button:hover:not(:disabled) { background:#31499a }
+#fewsam-panel button:disabled { opacity:.45; cursor:default }
+#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
+#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
+#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
+#fewsam-panel .fs-row > button { flex:1 1 auto }
+#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
+#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
+#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
+#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
+#fewsam-panel .message:empty { display:none }
+#fewsam-panel progress { width:100%; height:10px }
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
+#fewsam-panel input[type=range] { flex:1 }
+#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
+`;
