@@ -19,7 +19,6 @@ import fewsam
 from fewsam.config import Settings
 from fewsam.encoders.sam import OFFICIAL, read_sam_checkpoint
 from fewsam.errors import ConfigError
-from fewsam.evaluation.cells import LOG
 from fewsam.evaluation.tasks import Task
 from fewsam.model import write_atomically
 
@@ -37,7 +36,9 @@ PACKAGES = (
 )
 
 
-def claim_folder(folder: Path, settings: Settings, encoder: Mapping[str, Any]) -> None:
+def claim_folder(
+    folder: Path, settings: Settings, encoder: Mapping[str, Any], further: Mapping[str, Any] | None = None
+) -> None:
     """Note in ``folder`` what its cells are made with.
 
     Raises:
@@ -45,14 +46,15 @@ def claim_folder(folder: Path, settings: Settings, encoder: Mapping[str, Any]) -
     """
     path = folder / CONFIGURATION
     # as JSON reads it back: tuples become lists
-    now = json.loads(json.dumps({"settings": settings.model_dump(mode="json"), "encoder": encoder.get("fingerprint")}))
+    made = {"settings": settings.model_dump(mode="json"), "encoder": encoder.get("fingerprint"), **(further or {})}
+    now = json.loads(json.dumps(made))
     before: dict[str, Any] = {}
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
-        if {key: before.get(key) for key in now} != now and (folder / LOG).is_file():
+        if {key: before.get(key) for key in now} != now and any(folder.glob("c*.jsonl")):
             raise ConfigError(f"{folder} holds results of other settings or another encoder; give another --out folder")
     write_atomically(path, json.dumps({**before, **now}, indent=1).encode())
 

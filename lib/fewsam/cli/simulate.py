@@ -1,0 +1,119 @@
+"""``fewsam simulate``: the annotator loop without a person, strategy against strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, refuse, say
+from fewsam.cli.evaluate import choose_tasks
+
+if TYPE_CHECKING:
+    from fewsam.simulation.loop import Curve
+
+STRATEGIES = "informative,foreground_truth,random,interval,first"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: fewsam simulate --only sample-ct --budget 10 --seeds 3 --out results/loop")(simulate)
+
+
+def simulate(
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."),
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="These tasks of the list, e.g. sample-ct.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="slices or patients, whatever the list says.")
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option("--strategies", help="informative is ours; foreground_random goes by the model's answers.")
+    ] = STRATEGIES,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="Slices to label.")] = 10,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs of each strategy.")] = 3,
+    through: Annotated[str, typer.Option("--through", help="direct, or rest: a real server is started.")] = "direct",
+    full: Annotated[bool, typer.Option("--full/--no-full", help="Measure full supervision too.")] = True,
+    dilate: Annotated[int, typer.Option("--dilate", help="Noise: pixels that drawings are too large.")] = 0,
+    shift: Annotated[int, typer.Option("--shift", help="Noise: pixels that drawings are off.")] = 0,
+    forget: Annotated[float, typer.Option("--forget", min=0, max=1, help="Noise: share of classes forgotten.")] = 0.0,
+    fresh: Annotated[float, typer.Option("--seconds-fresh", min=0, help="For a slice drawn from nothing.")] = 60.0,
+    corrected: Annotated[float, typer.Option("--seconds-corrected", min=0, help="For a corrected slice.")] = 20.0,
+    folder: Annotated[
+        Path, typer.Option("--out", "-o", help="For tables, plots and report.md; a second run resumes.")
+    ] = Path("fewsam-simulation"),
+    preset: Preset = None,
+    conf: Conf = None,
+) -> None:
+    """Label slice after slice from the truth, train by the rule `auto_train` (every:2 if not set): what it takes."""
+    from fewsam.cache import EmbeddingCache
+    from fewsam.config import load_settings
+    from fewsam.embedder import Embedder
+    from fewsam.errors import ConfigError
+    from fewsam.evaluation.provenance import claim_folder, describe_tasks, note_provenance
+    from fewsam.simulation import lab, rest
+    from fewsam.simulation.annotator import Noise, Pace
+    from fewsam.simulation.report import grouped, table, write_report
+    from fewsam.simulation.run import FULL
+    from fewsam.simulation.run import simulate as run
+
+    settings = load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)})
+    chosen = choose_tasks(tasks, root, data, only, protocol)
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    known = rest.STRATEGIES if through == "rest" else lab.STRATEGIES
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"--strategies {unknown[0]!r}: known there are {', '.join(known)}")
+    noise, pace = Noise(dilate, shift, forget), Pace(fresh, corrected)
+    with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
+        embedder = Embedder(settings, cache)
+        encoder = embedder.info.as_dict()
+        claim_folder(folder, settings, encoder, {"noise": noise.__dict__, "pace": pace.__dict__})
+        asked = {"strategies": names, "seeds": seeds, "budget": budget, "tasks": describe_tasks(chosen)}
+        note_provenance(folder, encoder, settings, asked)
+        total = len(chosen) * seeds * (len(names) + full)
+        bar = progress.add_task("curves", total=total, note=f"{chosen[0][0].name}: reading")
+        seen: set[tuple] = set()
+
+        def show(curve: Curve) -> None:
+            last = f"{curve.points[-1].slices} slices, IoU {curve.points[-1].iou:.3f}" if curve.points else ""
+            ended = bool(curve.error) or curve.full_iou is not None or len(curve.order) >= curve.budget
+            told = curve.error or last or f"IoU {curve.full_iou}"
+            progress.update(bar, note=f"{curve.task} {curve.strategy} seed {curve.seed}: {told}")
+            if ended and curve.key not in seen:
+                seen.add(curve.key)
+                progress.update(bar, advance=1)
+
+        curves = run(
+            chosen, names, range(seeds), budget, settings, embedder, folder,
+            noise=noise, pace=pace, through=through, full=full, progress=show,
+        )  # fmt: skip
+        progress.update(bar, completed=total, note="")
+        write_report(curves, folder, encoder, settings, noise, pace)
+    wanted = {task.name for task, _ in chosen}
+    for title, by_strategy in grouped([curve for curve in curves if curve.task in wanted]).items():
+        if set(by_strategy) - {FULL}:
+            _print(table(title, by_strategy).header, table(title, by_strategy).rows, title)
+    say(f"{folder}: report.md, plots/, curves.csv, curves.jsonl, configuration.json")
+    good = {curve.key for curve in curves if not curve.error}
+    failed = [curve for curve in curves if curve.error and curve.task in wanted and curve.key not in good]
+    for curve in failed:
+        err().print(Text(f"failed: {curve.task} {curve.strategy} seed {curve.seed}: {curve.error}"))
+    if failed:
+        raise typer.Exit(refuse(f"{len(failed)} of the curves failed; the others stand"))
+
+
+def _print(header: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:
+    shown = Table(title=Text(title))
+    for column in header:
+        shown.add_column(column)
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    out().print(shown)

@@ -1,0 +1,209 @@
+"""The same lab behind the real server: slices are asked for, labels put and answers fetched by REST.
+
+The server's own rule trains. Images of the pool are its studies; tested volumes are sent along with the request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import requests
+
+from fewsam.config import PRESET_DIR, Settings
+from fewsam.dataset_export import write_image
+from fewsam.errors import ConfigError, FewSAMError, LabelError
+from fewsam.labelfile import read_label
+from fewsam.simulation.lab import Masks
+from fewsam.simulation.plan import Plan
+from fewsam.volume import save_labelmap
+
+MODEL = "segmentation"
+STRATEGIES = ("informative", "foreground_random", "interval", "first")  # its "random" is "informative"
+APP = PRESET_DIR.parent / "apps" / "fewsam" / "main.py"
+WAIT = 900.0  # seconds for a start or a training
+
+
+class RestLab:
+    """A server of its own on 127.0.0.1, ended by `close`.
+
+    Args:
+        settings: What differs from the defaults becomes ``--conf``; ``auto_train`` must be ``every:N``.
+        folder: For the app's copy, studies and ``server.log``.
+
+    Raises:
+        FewSAMError: it does not start; the message ends with its log.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, folder: Path, seed: int) -> None:
+        kind, _, amount = settings.auto_train.partition(":")
+        if kind != "every":
+            raise ConfigError("through the server auto_train must be every:N")
+        if plan.cases[0].volume.is_rgb:
+            raise ConfigError("colour images are simulated without a server alone")
+        self.plan, self.folder, self.seed, self.every = plan, folder, seed, int(amount)
+        self.classes = tuple(plan.cases[0].truth)
+        self.waiting, self.turn, self.version = 0, 0, 0
+        self._answers: dict[int, dict[str, np.ndarray]] = {}
+        self._submitted: set[tuple[int, int]] = set()
+        for index in {*plan.offered, *plan.tested}:
+            write_image(self._images(index), f"case{index}", plan.cases[index].volume)
+        self._start(settings)
+
+    def _images(self, index: int) -> Path:
+        return self.folder / ("studies" if index in self.plan.offered else "tested")
+
+    def _start(self, settings: Settings) -> None:
+        app = self.folder / "app"
+        app.mkdir(parents=True)
+        shutil.copy(APP, app / "main.py")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "monailabel.main", "start_server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--app", str(app), "--studies", str(self.folder / "studies")]
+        changed = settings.model_dump(exclude_defaults=True) | {"labels": self.classes, "seed": self.seed}
+        for key, value in changed.items():
+            text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+            command += ["--conf", key, text]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("MONAI_LABEL_")}
+        env |= {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PRESET_DIR.parent / "lib"), env.get("PYTHONPATH")])),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")]),
+            "MONAI_LABEL_TRACKING_ENABLED": "false",
+            "MONAI_LABEL_SESSION_PATH": str(self.folder / "sessions"),
+        }
+        self.log = self.folder / "server.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=env)
+        try:
+            self._wait(self._is_up, "the start of the server")
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_up(self) -> bool:
+        if self.process.poll() is not None:
+            raise FewSAMError(f"the server ended while starting: {self._tail()}")
+        try:
+            info = requests.get(f"{self.url}/info/", timeout=5)
+        except requests.RequestException:
+            return False
+        return info.status_code == 200 and info.json()["encoding"]["state"] == "done"  # as a lab finds it by morning
+
+    def _tail(self) -> str:
+        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + WAIT
+        while not condition():
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise FewSAMError(f"{what} did not come: {self._tail()}")
+            time.sleep(0.5)
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        answer = requests.request(method, f"{self.url}/{path}", timeout=WAIT, **options)
+        if answer.status_code != 200:
+            raise FewSAMError(f"{method} {path} was refused with {answer.status_code}: {answer.text[:300]}")
+        return answer
+
+    def next_slice(self, strategy: str) -> tuple[int, int] | None:
+        if strategy not in STRATEGIES:
+            raise ConfigError(f"the server has no strategy {strategy!r} to compare; it has {', '.join(STRATEGIES)}")
+        for _ in range(sum(case.volume.depth for case in self.plan.cases) + 1):
+            self.turn += 1
+            body = {"client_id": "annotator", "seed": self.seed * 100_000 + self.turn}
+            offered = self._ask("POST", f"activelearning/{strategy}", json=body).json()
+            if not offered:
+                return None
+            place = self._index(offered["id"]), int(offered["slice"])
+            if place in self._submitted:
+                return None  # all others are taken
+            if place[1] in self.plan.offered[place[0]]:
+                return place  # tested slices of the volume are passed over
+        return None
+
+    @staticmethod
+    def _index(image_id: str) -> int:
+        return int(image_id.removeprefix("case").removesuffix("_0000"))
+
+    def served(self, index: int, z: int) -> Masks | None:
+        answer = self._answers.get(index)
+        return None if answer is None else {name: mask[z] for name, mask in answer.items()}
+
+    def submit(self, index: int, z: int, masks: Masks) -> None:
+        volume = self.plan.cases[index].volume
+        labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
+        for name, mask in masks.items():
+            labelmap[z][mask] = self.classes.index(name) + 1
+        file = self.folder / "label.nii.gz"
+        save_labelmap(file, labelmap, volume.geometry, dict(enumerate(self.classes, 1)))
+        self._submitted.add((index, z))
+        if not masks:
+            return  # the server takes no empty label; there is nothing to learn but that nothing is there
+        info = [{"name": name, "idx": value} for value, name in enumerate(self.classes, 1)]
+        params = {"label_info": info, "policy": "complete", "complete_slices": [z]}
+        with file.open("rb") as label:
+            self._ask(
+                "PUT", "datastore/label", params={"image": f"case{index}_0000"}, data={"params": json.dumps(params)},
+                files={"label": (file.name, label)},
+            )  # fmt: skip
+        self.waiting += 1
+
+    def train_if_due(self, last: bool) -> bool:
+        if not self.waiting or (self.waiting < self.every and not last):
+            return False
+        if self.waiting < self.every:
+            self._ask("POST", f"train/{MODEL}", json={})
+        self._wait(self._trained, "the end of training")
+        self.waiting = 0
+        self._answers = {index: self._infer(index) for index in self.plan.offered}
+        return True
+
+    def _trained(self) -> bool:
+        training = self._ask("GET", "info/").json()["training"]
+        return not training["running"] and training["labels_since_training"] == 0
+
+    def segment(self, index: int) -> dict[str, np.ndarray]:
+        return self._answers.get(index) or self._infer(index)
+
+    def _infer(self, index: int) -> dict[str, np.ndarray]:
+        image = self._images(index) / f"case{index}_0000.nii.gz"
+        if index in self.plan.offered:
+            answer = self._ask("POST", f"infer/{MODEL}", params={"image": f"case{index}_0000", "output": "image"})
+        else:
+            with image.open("rb") as sent:
+                files = {"file": (image.name, sent)}
+                answer = self._ask("POST", f"infer/{MODEL}", params={"output": "image"}, files=files)
+        file = self.folder / "answer.nii.gz"
+        file.write_bytes(answer.content)
+        geometry = self.plan.cases[index].volume.geometry
+        try:
+            return read_label(file, geometry, names=dict(enumerate(self.classes, 1)))
+        except LabelError as error:
+            if "empty" not in str(error):
+                raise
+            return {}
+
+    def close(self) -> None:
+        children = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for child in children:
+            if child.is_running():
+                child.kill()

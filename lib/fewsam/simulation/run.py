@@ -1,0 +1,134 @@
+"""All curves of a comparison, resumed from what is there."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from fewsam.config import Settings, load_settings
+from fewsam.embedder import Embedder
+from fewsam.errors import ConfigError, FewSAMError
+from fewsam.evaluation.cases import Case, load_cases
+from fewsam.evaluation.tasks import Task
+from fewsam.simulation.annotator import Noise, Pace
+from fewsam.simulation.lab import DirectLab, Lab
+from fewsam.simulation.loop import Curve, full_supervision, run_loop
+from fewsam.simulation.plan import Plan, plan
+from fewsam.simulation.rest import RestLab
+
+logger = logging.getLogger(__name__)
+
+LOG = "curves.jsonl"
+THROUGH = ("direct", "rest")
+FULL = "full supervision"  # a curve of one point: every slice labelled
+
+
+def simulate(
+    tasks: Iterable[tuple[Task, Path]],
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    budget: int,
+    settings: Settings,
+    embedder: Embedder,
+    folder: Path,
+    *,
+    noise: Noise,
+    pace: Pace,
+    through: str = "direct",
+    full: bool = True,
+    progress: Callable[[Curve], None] | None = None,
+) -> list[Curve]:
+    """Run the curves that ``folder`` lacks; all of the folder's curves.
+
+    Args:
+        full: Measure full supervision too, once a seed.
+        progress: Called with each curve at each of its points, and at its end.
+    """
+    if through not in THROUGH:
+        raise ConfigError(f"no way {through!r} to the annotator; known: {', '.join(THROUGH)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    curves = read_curves(folder)
+    done = {curve.key for curve in curves if not curve.error}
+    for task, root in tasks:
+        names = [*strategies, *([FULL] if full else [])]
+        wanted = [Curve(task.name, name, seed, budget, through) for seed in seeds for name in names]
+        todo = [curve for curve in wanted if curve.key not in done]
+        if not todo:
+            continue
+        mine = load_settings(None, {**settings.model_dump(), **task.settings})
+        cases = load_cases(task, root, mine.axis)
+        for curve in todo:
+            _attempt(curve, cases, task, mine, embedder, noise, pace, progress)
+            curves.append(curve)
+            with (folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(curve.as_json() + "\n")
+            if progress:
+                progress(curve)
+    write_table(curves, folder / "curves.csv")
+    return curves
+
+
+def _attempt(
+    curve: Curve,
+    cases: Sequence[Case],
+    task: Task,
+    settings: Settings,
+    embedder: Embedder,
+    noise: Noise,
+    pace: Pace,
+    progress: Callable[[Curve], None] | None,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="fewsam-loop-") as name:
+        try:
+            planned = plan(cases, task, curve.seed)
+            through = "direct" if curve.strategy == FULL else curve.through
+            lab = _lab(through, planned, settings, embedder, Path(name), curve.seed)
+            try:
+                if curve.strategy == FULL:
+                    curve.full_iou = full_supervision(lab, planned)
+                else:
+                    run_loop(lab, planned, curve, noise, pace, progress)
+            finally:
+                lab.close()
+        except Exception as error:  # one bad curve must not take the others along
+            why = str(error) if isinstance(error, FewSAMError) else traceback.format_exc()
+            logger.error("%s, %s, seed %d failed: %s", curve.task, curve.strategy, curve.seed, why)
+            curve.error = f"{type(error).__name__}: {error}"
+
+
+def _lab(through: str, planned: Plan, settings: Settings, embedder: Embedder, folder: Path, seed: int) -> Lab:
+    if through == "rest":
+        return RestLab(planned, settings, folder, seed)
+    return DirectLab(planned, settings, embedder, folder, seed)
+
+
+def read_curves(folder: Path) -> list[Curve]:
+    """Curves of earlier runs; a last line that was half written is dropped."""
+    path = folder / LOG
+    if not path.is_file():
+        return []
+    curves = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            curves.append(Curve.of(line))
+        except (ValueError, TypeError, KeyError) as error:
+            if number < len(lines):
+                raise ConfigError(f"{path}, line {number} is damaged ({error}); remove the line") from None
+            path.write_text("".join(f"{whole}\n" for whole in lines[:-1]), encoding="utf-8")
+    return curves
+
+
+def write_table(curves: Sequence[Curve], path: Path) -> None:
+    """Tidy ``curves.csv``: a row a point."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        head = ["task", "strategy", "seed", "budget", "through"]
+        writer.writerow([*head, "slices", "minutes", "iou", "changed_pixels", "corrected_slices"])
+        for curve in curves:
+            for p in curve.points:
+                writer.writerow([*curve.key, p.slices, round(p.minutes, 3), p.iou, p.changed, p.corrected])
