@@ -81,8 +81,25 @@ test: lint
 benchmark: $(READY) $(SAMPLES)
 	$(BIN)/fewsam benchmark --samples sample-data
 
+# What the README's results rest on. Each part resumes: a second `make evidence` does what is missing. Shared data are
+# evaluated where they are (FEWSAM_SHARED_DATA, else ../shared/data).
+EVIDENCE ?= evidence
+EVIDENCE_K ?= 1,3,5,10
+EVIDENCE_SEEDS ?= 1
+EVIDENCE_CONF ?=
+# The loop is measured with the untrained answer, which follows each label at once; every:2 trains, for hours.
+LOOP_CONF ?= --conf auto_train=off
+LOOP_BUDGET ?= 10
+SHARED ?= $(or $(FEWSAM_SHARED_DATA),../shared/data)
 evidence: $(READY) $(SAMPLES)
-	$(BIN)/fewsam evaluate --k 3,5 --seeds 3
+	$(BIN)/fewsam evaluate --only sample-ct,sample-mr --k $(EVIDENCE_K) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) -o $(EVIDENCE)/sample
+	$(BIN)/fewsam simulate --only sample-ct,sample-mr --budget $(LOOP_BUDGET) --seeds 3 $(LOOP_CONF) $(EVIDENCE_CONF) -o $(EVIDENCE)/loop-sample
+	@if [ -d "$(SHARED)" ]; then \
+	  $(BIN)/fewsam evaluate --tasks configs/evaluate/shared-all.yaml --root "$(SHARED)" --only ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus \
+	    --k $(EVIDENCE_K) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) -o $(EVIDENCE)/shared && \
+	  $(BIN)/fewsam simulate --tasks configs/evaluate/shared-all.yaml --root "$(SHARED)" --only ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus \
+	    --budget $(LOOP_BUDGET) --seeds 3 $(LOOP_CONF) $(EVIDENCE_CONF) -o $(EVIDENCE)/loop-shared; \
+	else echo "$(SHARED) is not there: real scans are left out"; fi
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:

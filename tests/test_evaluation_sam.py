@@ -147,6 +147,4 @@ def test_without_a_sam_it_is_refused(tmp_path):
     volume, masks = tiny.scan(tmp_path)
     task = Task(name="t", images=["x"], labels=["y"], names=dict(enumerate(masks, 1)))
     with pytest.raises(ConfigError, match="encoder to vit_b"):
-        run_cell(
-            Cell("t", "sam-box", 2, 0), [Case("scan", volume, masks)], task, given, tiny.embedder(tmp_path, given)
-        )
+        run_cell(Cell("t", "sam-box", 2, 0), [Case("scan", volume, masks)], task, given, tiny.embedder(tmp_path, given))

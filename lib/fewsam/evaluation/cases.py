@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
-import pydicom_seg
 
 from fewsam.casefiles import case_id
 from fewsam.dicomio import is_dicom
-from fewsam.errors import ConfigError, LabelError
+from fewsam.dicomseg import read_seg
+from fewsam.errors import ConfigError
 from fewsam.evaluation.tasks import Task
 from fewsam.imageio import LPS
 from fewsam.labelfile import read_label
-from fewsam.labelgrid import align
-from fewsam.volume import Geometry, Volume, geometry_for, load_volume
+from fewsam.volume import Volume, geometry_for, load_volume
 
 HDF5 = (".h5", ".hdf5")
 
@@ -85,32 +83,6 @@ def _all_named(label: Path, names: dict[int, str]) -> dict[int, str]:
     if flat and len(names) == 1:
         return names  # a black-and-white mask
     return {value: names.get(value, f"value {value}") for value in range(1, 2**16)}
-
-
-def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
-    """Masks of a DICOM SEG on the image's canonical slices, bool (Z, H, W), by segment label.
-
-    Raises:
-        LabelError: it cannot be read or does not fit the image.
-    """
-    try:
-        read = pydicom_seg.SegmentReader().read(pydicom.dcmread(path))
-    except Exception as error:  # pydicom and pydicom-seg raise their own kinds
-        raise LabelError(f"{path}: the DICOM SEG cannot be read ({error})") from error
-    affine = np.eye(4)
-    affine[:3, :3] = np.asarray(read.direction).reshape(3, 3) * np.asarray(read.spacing)
-    affine[:3, 3] = read.origin
-    affine = LPS @ affine
-    masks: dict[str, np.ndarray] = {}
-    for number, info in read.segment_infos.items():
-        name = str(info.SegmentLabel)
-        voxels = (read.segment_data(number) > 0.5).astype(np.uint8).transpose(2, 1, 0)
-        if voxels.any():
-            mask = geometry.to_slices(align(path, voxels, affine, geometry, {1: name})) == 1
-            masks[name] = mask | masks[name] if name in masks else mask
-    if not masks:
-        raise LabelError(f"{path}: the DICOM SEG is empty")
-    return masks
 
 
 def _read_hdf5(
