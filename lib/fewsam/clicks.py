@@ -64,7 +64,7 @@ class Clicks:
         Raises:
             ClickError: no click, a click outside of the slice, or a class without a labelled slice.
         """
-        task = self.predictor._ready()
+        task = self.predictor.ready()
         classes = () if task is None else task.classes
         wanted = next((known for known in classes if known.casefold() == name.casefold()), None)
         if task is None or wanted is None:

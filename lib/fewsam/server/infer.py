@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from fewsam.predictor import Prediction
+from fewsam.prediction import Prediction
 from fewsam.server.context import Context
 from fewsam.server.errors import RequestError
 from fewsam.volume import Volume, save_labelmap

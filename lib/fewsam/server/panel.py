@@ -21,7 +21,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 from pydantic import BaseModel
 
-from fewsam.predictor import drawn_labelmap
+from fewsam.prediction import drawn_labelmap
 from fewsam.server.errors import RequestError
 from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.palette import colour_of

@@ -14,7 +14,8 @@ from fewsam.embedder import Embedder
 from fewsam.errors import ConfigError
 from fewsam.evaluation.methods import embed_volume
 from fewsam.model import ModelStore
-from fewsam.predictor import Prediction, Predictor
+from fewsam.prediction import Prediction
+from fewsam.predictor import Predictor
 from fewsam.simulation.plan import Plan
 from fewsam.training import train
 
