@@ -1,4 +1,4 @@
-# `make run`: label the sample data in MONAI Label.   `make test`: lint, types and the whole test suite.
+# `make run`: label the sample data in OHIF.   `make test`: lint, types and the whole test suite.
 # Nothing depends on make: the plain pip and monailabel lines stand in README.md.
 
 VENV := .venv
@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/ready
 SAMPLES := sample-data/truth/labels.json
+SAMPLE_SCANS := sample-data/dicom/mr-patient01/slice001.dcm
 
 # The Python to build the environment with: 3.10, 3.11 or 3.12.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
@@ -14,8 +15,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
+PACS_PORT ?= 8042
+# DICOM files for `make run` and `make demo`; images or a DICOMweb address for `make serve`.
+DICOM ?= sample-data/dicom
 STUDIES ?= sample-data/ct
-# More for the server, e.g. make run CONF="--conf labels liver,spleen --conf auto_train every:3"
+LABELS ?= liver,spleen,kidney_right,kidney_left,stomach,aorta,vertebrae,lungs
+# More for the server, e.g. make run CONF="--conf auto_train=every:3" (make serve: CONF="--conf auto_train every:3")
 CONF ?=
 # More for pytest, e.g. make test PYTEST_ARGS="-x -k volume"
 PYTEST_ARGS ?=
@@ -24,10 +29,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run test lint sample-data benchmark evidence clean
+.PHONY: help env run demo serve panel test lint sample-data benchmark evidence clean
 
 help:
-	@echo "make run          set up, generate the sample data, start the server on http://$(HOST):$(PORT)"
+	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
+	@echo "make demo         the same on Orthanc, where that is installed"
+	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
+	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, types and the whole test suite"
 	@echo "make lint         lint and types"
 	@echo "make sample-data  generate sample-data/ where it is missing"
@@ -53,10 +61,17 @@ $(READY): requirements.txt constraints.txt pyproject.toml packaging/sam2/pyproje
 
 sample-data: $(SAMPLES)
 
-$(SAMPLES): | $(READY)
+$(SAMPLES) $(SAMPLE_SCANS) &: | $(READY)
 	$(BIN)/fewsam phantom sample-data
 
-run: $(READY) $(SAMPLES)
+run: $(READY) $(SAMPLE_SCANS)
+	@exec $(BIN)/fewsam ohif $(DICOM) --port $(PORT) --pacs-port $(PACS_PORT) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+
+demo: $(READY) $(SAMPLE_SCANS)
+	@exec $(BIN)/fewsam ohif $(DICOM) --orthanc sample-data/orthanc --port $(PORT) --pacs-port $(PACS_PORT) \
+	  --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+
+serve: $(READY) $(SAMPLES)
 	@echo
 	@echo "Server:    http://$(HOST):$(PORT)   (Ctrl-C stops it; the first seconds load the libraries)"
 	@echo "3D Slicer: MONAI Label module, server address http://$(HOST):$(PORT)"
@@ -68,6 +83,9 @@ run: $(READY) $(SAMPLES)
 	@echo
 	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false exec \
 	  monailabel start_server --app apps/fewsam --studies $(STUDIES) --host $(HOST) --port $(PORT) $(CONF)
+
+panel:
+	cd lib/fewsam/server/viewer && npm install --no-audit --no-fund --no-package-lock && npm run build
 
 # -- check and measure -------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Server:
     def __init__(
         self,
         folder: Path,
-        studies: Path,
+        studies: Path | str,
         conf: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:

@@ -137,7 +137,7 @@ def checkout(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
         os.utime(tmp_path / name, (1000, 1000))
-    for name in (".venv/ready", "sample-data/truth/labels.json"):
+    for name in (".venv/ready", "sample-data/truth/labels.json", "sample-data/dicom/mr-patient01/slice001.dcm"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     return tmp_path

@@ -25,11 +25,12 @@ from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
 
 CLICK_WEIGHT = 0.5  # of all clicks against staying where the labelled slices put the probe
-STAY = 0.02
+STAY = 5.0
 ROUNDS = 15  # of L-BFGS
-REACH = 0.045  # of the slice's longer side: how far a click alone reaches
-LIKENESS = 0.35  # of the slice's spread of intensity: how far tissue may differ from that under the click
-MARGIN = 1.5  # log-probability by which the clicked class wins, or loses, under the click
+REGION = 0.05  # of the square's side: how far what a click teaches of the tissue counts
+REACH = 0.06  # of the slice's longer side: how far a click alone reaches
+LIKENESS = 0.15  # of the slice's spread of intensity: how far tissue may differ from that under the click
+MARGIN = 0.5  # log-probability by which the clicked class wins, or loses, under the click
 
 Points = Sequence[tuple[int, int]]
 
@@ -90,7 +91,7 @@ class Clicks:
         before = bank.fit(subset).probe
         after = _refit(before, rows, cells, number)
         moved = rows @ (after - before)[:-1] + (after - before)[-1]
-        moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None]
+        moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * _near([c for group, _ in cells for c in group])
         clicked = _with_tokens(replace(prompts, prior=prompts.prior + moved), embeddings, cells[0][0], number)
 
         detail = detail_tensor(detail_bytes(raw, intensity, detail_frame))
@@ -152,6 +153,13 @@ def _refit(before: Tensor, rows: Tensor, cells: list[tuple[list[int], bool]], nu
 
         optimiser.step(closure)
     return coefficients.detach()
+
+
+def _near(cells: list[int]) -> Tensor:
+    """Weights (64, 64), 1 at a click: what it teaches of the tissue counts less far away."""
+    rows, cols = torch.arange(GRID)[:, None], torch.arange(GRID)[None]
+    distance = [(rows - cell // GRID) ** 2 + (cols - cell % GRID) ** 2 for cell in cells]
+    return torch.exp(-torch.stack(distance).amin(0) / (2 * (REGION * GRID) ** 2))
 
 
 def _with_tokens(prompts: Prompts, embeddings: Tensor, cells: list[int], number: int) -> Prompts:

@@ -58,6 +58,8 @@ def write_dataset(
     report = progress or (lambda done, total: None)
     try:
         (root / "truth" / "labels.json").unlink(missing_ok=True)
+        for stale in (root / "dicom").glob("slice*.dcm"):  # where an earlier version put its one series
+            stale.unlink()
         report(0, patients)
         for patient in range(1, patients + 1):
             _write_patient(root, seed, patient, shape)

@@ -34,6 +34,7 @@ from fewsam.server.infer import as_answer as as_json
 from fewsam.server.labels import LabelParams, as_answer, check_tag
 from fewsam.server.pacs import Pacs
 from fewsam.server.pacs_datastore import PacsDatastore
+from fewsam.server.points import PointsTask
 from fewsam.server.startup import stop_with_one_line
 from fewsam.server.strategy import strategies
 from fewsam.server.train import DecoderTraining, runs_on
@@ -41,6 +42,7 @@ from fewsam.server.train import DecoderTraining, runs_on
 logger = logging.getLogger(__name__)
 
 MODEL = "segmentation"  # the name under which both viewers look
+POINTS = "points"  # in the viewers' own interactive tools
 
 
 class FewSAMApp(MONAILabelApp):
@@ -89,7 +91,7 @@ class FewSAMApp(MONAILabelApp):
         )
 
     def init_infers(self) -> dict[str, InferTask]:
-        return {MODEL: SegmentationTask(self.context)}
+        return {MODEL: SegmentationTask(self.context), POINTS: PointsTask(self.context)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         return {MODEL: self.trainer}

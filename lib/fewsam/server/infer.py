@@ -156,12 +156,17 @@ def write_result(folder: Path, volume: Volume, prediction: Prediction, form: Res
     Raises:
         StorageError: the disk is full.
     """
+    names = dict(enumerate(prediction.classes, start=1))
+    return write_labelmap(folder, volume, prediction.labelmap, names, form)
+
+
+def write_labelmap(folder: Path, volume: Volume, labelmap: np.ndarray, names: dict[int, str], form: ResultForm) -> Path:
+    """The same for a labelmap (Z, H, W) and the names of its values."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix="labelmap-", suffix=form.ending, delete=False) as file:
         path = Path(file.name)
     try:
-        names = dict(enumerate(prediction.classes, start=1))
-        save_labelmap(path, prediction.labelmap.astype(form.dtype), volume.geometry, names)
+        save_labelmap(path, labelmap.astype(form.dtype), volume.geometry, names)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 076cedb02ebf9b361384e4b23557168c1fb22a6af996688d1be5a1ad217925ac */
+/* fewsam panel, built from sources db4dffe63e6219fbcbfb9f8715405eeb0ada913b048d8f12c26c13c97a928884 */
 (function() {
 	var base = (document.currentScript?.src ?? location.href).replace(/\/ohif\/.*$/, "");
 	var client = (() => {
@@ -113,7 +113,7 @@
 			});
 			if (points.length <= 8 || n === points.length - 1) add("text", {
 				x: cx - 8,
-				y: cy - 6,
+				y: Math.max(cy - 6, 9),
 				fill: "#e6ecff",
 				"font-size": 9
 			}, mean(points[n]).toFixed(2));
@@ -647,7 +647,7 @@
 #fewsam-panel .message:empty { display:none }
 #fewsam-panel progress { width:100%; height:10px }
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
-#fewsam-panel input[type=range] { flex:1 }
+#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;

@@ -30,7 +30,7 @@ export function drawCurve(svg: SVGSVGElement, curve: CurvePoint[]): void {
   places.forEach(([cx, cy], n) => {
     add('circle', { cx, cy, r: 3, fill: points[n].model_version ? '#3ddc5b' : '#ffb347' });
     if (points.length <= 8 || n === points.length - 1) {
-      add('text', { x: cx - 8, y: cy - 6, fill: '#e6ecff', 'font-size': 9 }, mean(points[n]).toFixed(2));
+      add('text', { x: cx - 8, y: Math.max(cy - 6, 9), fill: '#e6ecff', 'font-size': 9 }, mean(points[n]).toFixed(2));
     }
   });
   const caption = points.length ? 'submission →   orange: untrained, green: trained' : 'appears when you submit a correction';

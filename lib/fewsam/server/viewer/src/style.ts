@@ -19,7 +19,7 @@ export const style = `
 #fewsam-panel .message:empty { display:none }
 #fewsam-panel progress { width:100%; height:10px }
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
-#fewsam-panel input[type=range] { flex:1 }
+#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;

@@ -1,0 +1,189 @@
+"""``fewsam ohif``: a PACS over a folder and the server, as processes of their own that end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewsam.cli.common import say
+from fewsam.errors import ConfigError, StorageError
+
+_START_SECONDS = 120.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: fewsam ohif sample-data/dicom --conf preset=ct-abdomen")(ohif)
+
+
+def ohif(
+    folder: Annotated[Path, typer.Argument(help="DICOM files to label.")],
+    app: Annotated[Path, typer.Option(help="The MONAI Label app; its data go to <app>/model.")] = Path("apps/fewsam"),
+    port: Annotated[int, typer.Option(help="Of the server.")] = 8000,
+    pacs_port: Annotated[int, typer.Option(help="Of the PACS; 0 takes a free one.")] = 8042,
+    orthanc: Annotated[
+        Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
+    ] = None,
+    conf: Annotated[list[str] | None, typer.Option(help="key=value for the server; may be repeated.")] = None,
+) -> None:
+    """Label a folder of DICOM files in OHIF: starts a PACS and the server, prints the link, ends both on Ctrl-C."""
+    if not folder.is_dir():
+        raise StorageError(f"{folder}: no such folder; give one with DICOM files")
+    if not (app / "main.py").is_file():
+        raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
+    pairs = [_pair(text) for text in conf or ()]
+    if not _free(port):
+        raise ConfigError(f"port {port} is taken; give another --port")
+    stops: list[Callable[[], None]] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        address = _start_orthanc(orthanc, folder, pacs_port, stops) if orthanc else _start_pacs(
+            folder, pacs_port, stops
+        )  # fmt: skip
+        log = app / "logs" / "ohif.log"
+        server = _start_server(app, address, port, pairs, log, stops)
+        say(f"PACS:   {address}")
+        say(f"Server: http://127.0.0.1:{port}   (starting; its log: {log})")
+        _wait_for(server, port, log)
+        say("")
+        say(f"Label in OHIF:  http://127.0.0.1:{port}/ohif/")
+        say("Click a study, then 'Few-shot segmentation'. Ctrl-C ends everything; what was submitted stays.")
+        server.wait()
+        raise ConfigError(f"the server ended with code {server.returncode}:\n{_tail(log)}")
+    except KeyboardInterrupt:
+        say("\nending ...")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+        for stop in reversed(stops):
+            stop()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--conf {text!r} is not key=value, e.g. --conf preset=ct-abdomen")
+    return key, value
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _unused() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start_pacs(folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
+    import requests
+
+    port = port if port and _free(port) else _unused()
+    process = _spawn([sys.executable, "-m", "fewsam.cli", "pacs", str(folder), "--port", str(port)], os.environ, stops)
+    address = f"http://127.0.0.1:{port}/dicom-web"
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if requests.get(f"{address}/studies?limit=1", timeout=2).ok:
+                return address
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise ConfigError("the PACS did not start; its output is above")
+
+
+def _start_orthanc(database: Path, folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
+    from fewsam.orthanc import Orthanc
+
+    pacs = Orthanc(database.resolve(), port if port and _free(port) else _unused()).start()
+    stops.append(pacs.stop)
+    say(f"{pacs.upload(folder)} files of {folder} are in Orthanc, {pacs.url}")
+    return pacs.dicomweb
+
+
+def _start_server(
+    app: Path, address: str, port: int, conf: list[tuple[str, str]], log: Path, stops: list[Callable[[], None]]
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", address]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    for key, value in conf:
+        command += ["--conf", key, value]
+    environment = {
+        # monailabel's own command starts `python` from the path, and looks there for dcmqi's tools
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "MONAI_LABEL_TRACKING_ENABLED": "false",
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+    }
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return _spawn(command, environment, stops, log)
+
+
+def _spawn(
+    command: list[str], environment: Mapping[str, str], stops: list[Callable[[], None]], log: Path | None = None
+) -> subprocess.Popen[bytes]:
+    # In a session of its own, so that Ctrl-C comes here alone and the end has an order.
+    output = log.open("ab") if log else None
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=output)
+    if output:
+        output.close()
+    stops.append(lambda: _end(process))
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started, such as a training run."""
+    import psutil
+
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for child in family:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+
+
+def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import requests
+
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise ConfigError(f"the server did not start:\n{_tail(log)}")
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/info/", timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.3)
+    raise ConfigError(f"the server did not answer on port {port} within {_START_SECONDS:.0f} s")
