@@ -248,7 +248,7 @@ class Person:
             f"() => {{ const text = document.querySelector('#fewsam-message')?.textContent ?? ''; return {wanted}; }}"
         )
         try:
-            self.page.wait_for_function(script, timeout=240_000)
+            self.page.wait_for_function(script, timeout=600_000)
         except Exception as error:
             raise AssertionError(f"the panel did not say {parts}, but: {self.message()!r}; {self.errors}") from error
         return self.message()

@@ -66,7 +66,7 @@ class Pacs:
     def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
         """All series by UID; a list of the last seconds does unless ``fresh``."""
         with self._lock:
-            if self._series is None or fresh or time.monotonic() - self._series[0] > FRESH_SECONDS:
+            if self._series is None or fresh or time.monotonic() - self._series[0] >= FRESH_SECONDS:
                 found = self._asked(lambda client: client.search_for_series(fields=["SeriesDescription"]))
                 entries = [_plain(entry) for entry in found]
                 self._series = (time.monotonic(), {entry["SeriesInstanceUID"]: entry for entry in entries})
@@ -108,7 +108,8 @@ class Pacs:
             reason = answer.FailedSOPSequence[0].get("FailureReason")
             raise PacsError(f"the PACS refused to store the segmentation (reason {reason})")
         with self._lock:
-            self._series = None
+            if self._series is not None:  # old from now on, and still what is known should the PACS go away
+                self._series = (-FRESH_SECONDS, self._series[1])
 
     def _asked(self, work: Callable[[DICOMwebClient], T]) -> T:
         try:
