@@ -19,7 +19,8 @@ from fewsam.episodes import Episodes, prepare_views
 from fewsam.errors import LabelError
 from fewsam.losses import segmentation_loss
 from fewsam.model import ModelStore, build_decoder
-from fewsam.training import TrainProgress, decoder_switches, train
+from fewsam.training import decoder_switches, train
+from fewsam.training_run import TrainProgress
 from fewsam.validation import measure, split_shots
 
 
@@ -67,7 +68,7 @@ def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     def scripted(decoder, episodes, queries, supports):
         return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
 
-    monkeypatch.setattr("fewsam.training.measure", scripted)
+    monkeypatch.setattr("fewsam.training_run.measure", scripted)
     result = run(tmp_path, collection, tiny.settings())
     assert not result.published and result.version == 1
     assert result.previous_metric == 0.9 and "kept" in result.notes[0]

@@ -47,6 +47,14 @@ def test_views_differ_and_their_mask_follows_the_image(tmp_path):
         assert view.detail[inside].mean() > view.detail[outside].mean() + 50
 
 
+def test_a_view_of_the_detail_alone_is_that_of_the_whole_view(tmp_path):
+    labelled = make(tmp_path)
+    whole, (detail, mask) = labelled.view(5), labelled.detail_view(5)
+    assert torch.equal(mask, whole.mask)
+    # The noise is drawn after that of the encoder's input there, so the pixels are equal but for it.
+    assert np.abs(detail.astype(int) - whole.detail.astype(int)).mean() < 12
+
+
 def test_detail_tensor_is_the_slice_between_minus_one_and_one():
     detail = np.zeros((2, 64, 64), np.uint8)
     detail[1] = 255

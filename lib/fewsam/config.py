@@ -62,7 +62,7 @@ class Settings(BaseModel):
     ensemble: int = Field(default=3, ge=1, le=8)  # support subsets at prediction; their spread is the uncertainty
 
     # -- training
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=600, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     views: int = Field(default=12, ge=0)  # cached augmented views of each labelled slice

@@ -84,6 +84,14 @@ class LabelledSlice:
         mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
         return View(_to_bytes(image), _to_bytes(detail), mask)
 
+    def detail_view(self, number: int) -> tuple[np.ndarray, Tensor]:
+        """Detail and mask alone, warped and toned as view ``number`` is: uint8 (D, D) and (C, D, D)."""
+        generator = torch.Generator().manual_seed(self._seed + number)
+        warp, tone = _Warp(generator), _Tone(generator)
+        detail = tone(_sample(torch.from_numpy(self._detail).float()[None], warp))[0]
+        drawn = _sample(self._mask[1:], warp)
+        return _to_bytes(detail), torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
+
 
 def detail_bytes(raw: np.ndarray, intensity: Intensity, frame: Frame) -> np.ndarray:
     """Raw slices (N, 3, H, W) as the detail branch reads them: uint8 (N, D, D), D the frame's side."""

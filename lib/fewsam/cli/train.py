@@ -28,7 +28,7 @@ from fewsam.cli.common import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from fewsam.training import TrainProgress
+    from fewsam.training_run import TrainProgress
     from fewsam.workspace import Workspace
 
 

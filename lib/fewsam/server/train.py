@@ -22,7 +22,8 @@ from fewsam.errors import FewSAMError, NotEncodedError
 from fewsam.model import write_atomically
 from fewsam.server.context import Context
 from fewsam.server.paths import read_json
-from fewsam.training import TrainProgress, TrainResult, train
+from fewsam.training import TrainResult, train
+from fewsam.training_run import TrainProgress
 from fewsam.views import LabelledSlice
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,201 @@
+"""The loop of one training run: steps, evaluations, checkpoints to go on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from fewsam.config import Settings
+from fewsam.decoder import FewShotMaskDecoder
+from fewsam.episodes import Episodes
+from fewsam.losses import segmentation_loss
+from fewsam.model import ModelCard, write_atomically
+from fewsam.validation import Split, measure
+from fewsam.views import detail_tensor
+
+logger = logging.getLogger(__name__)
+
+SELECT_SHARE = 0.7  # of the steps, with slices held back; the rest learns from all
+EVALUATIONS = 6  # on the slices held back
+CHECKPOINT_SECONDS = 10.0
+CAREFUL = 0.5  # of the learning rate
+# Share of the steps that train the detail branch alone. With all of them on whole episodes (0) the decoder without the
+# prior reached 0.65 mean IoU on three slices of a CT, with 0.67 and 0.9 of them 0.74; a U-Net in as many steps 0.76.
+DETAIL_STEPS = 0.8
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where a run is: ``epoch`` of ``total_epochs`` evaluations' worth of steps, loss and metric so far."""
+
+    epoch: int
+    total_epochs: int
+    step: int
+    loss: float
+    metric: float | None
+
+
+class TrainingRun:
+    """One training run's state: decoder, optimiser, step, and what must survive a kill."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        episodes: Episodes,
+        decoder: FewShotMaskDecoder,
+        folder: Path,
+        card: ModelCard,
+        warm: bool,
+    ) -> None:
+        self.settings, self.episodes, self.decoder = settings, episodes, decoder
+        self.weights_file, self.state_file = folder / "run.safetensors", folder / "run.json"
+        self.signature = {"shots": list(card.shots), "encoder": card.encoder, "switches": card.switches}
+        self.rng = np.random.default_rng(settings.seed)
+        self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.step, self.spent = 0, 0.0
+        self.warm = warm
+        self.start_metric: float | None = None
+        self.largest_component: tuple[str, ...] = ()
+        self._resume()
+
+    def fit(
+        self,
+        split: Split,
+        progress: Callable[[TrainProgress], None] | None,
+        should_stop: Callable[[], bool] | None,
+        started: float,
+    ) -> tuple[dict[str, Tensor] | None, float | None]:
+        """The best weights and their metric on ``split.measure``; (None, None) when told to stop."""
+        settings, total = self.settings, self.settings.steps
+        select_until = SELECT_SHARE if split.finish else 1.0
+        best: dict[str, Tensor] | None = None
+        best_metric: float | None = None
+        loss, saved, evaluations = math.nan, time.monotonic(), 0
+        if split.measure and self.step == 0:  # the served decoder's, or the prior's where none is served
+            served = self.decoder if self.warm else None
+            self.start_metric = measure(served, self.episodes, split.measure, split.learn).metric
+        fresh = settings.fresh_views and not self.episodes.embedder.cached_only
+        while True:
+            elapsed = time.monotonic() - started + self.spent
+            done = min(1.0, max(self.step / total, elapsed / settings.train_seconds))
+            selecting = done < select_until
+            evaluate_at = (evaluations + 1) / EVALUATIONS * select_until
+            if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
+                evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
+                measured = measure(self.decoder, self.episodes, split.measure, split.learn)
+                # One slice held back is too noisy to choose a step by: there the latest weights go on.
+                if best_metric is None or measured.metric >= best_metric or split.finish:
+                    best, best_metric = _copy(self.decoder), measured.metric
+                    self.largest_component = measured.largest_component
+            if progress:
+                epoch = min(EVALUATIONS, int(done * EVALUATIONS))
+                progress(TrainProgress(epoch, EVALUATIONS, self.step, loss, best_metric))
+            if done >= 1.0:
+                break
+            if should_stop and should_stop():
+                self._save(elapsed)
+                return None, None
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save(elapsed)
+                saved = time.monotonic()
+            loss = self._step(split.learn if selecting else split.finish, done, fresh)
+        return (_copy(self.decoder) if split.finish or best is None else best), best_metric
+
+    def _step(self, slices: Sequence[int], done: float, fresh: bool) -> float:
+        """One step of the whole decoder on an episode, or of its detail branch alone."""
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+        if self.settings.detail and self.rng.random() < DETAIL_STEPS:
+            return self._detail_step(slices)
+        chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
+        queries = [(int(i), self.episodes.draw_view(int(i), self.rng, fresh)) for i in chosen]
+        supports = [self.episodes.supports_for(i, slices) for i, _ in queries]
+        batch = self.episodes.batch(queries, supports, self.rng)
+        self.decoder.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
+            logits = self.decoder(batch.embeddings, batch.prompts, batch.detail)
+        loss = segmentation_loss(logits.float(), batch.mask, batch.known)
+        return self._descend(loss)
+
+    def _detail_step(self, slices: Sequence[int]) -> float:
+        """The detail branch alone, on views never seen: they cost no encoding."""
+        chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
+        views = [self.episodes.slices[i].detail_view(int(self.rng.integers(1_000, 2**31))) for i in chosen]
+        detail = detail_tensor(np.stack([view[0] for view in views]))
+        mask = torch.stack([view[1] for view in views])
+        known = torch.stack([self.episodes.slices[i].known for i in chosen])
+        self.decoder.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
+            logits = self.decoder.detail_alone(detail, self.episodes.bank.slots)
+        return self._descend(segmentation_loss(logits.float(), mask, known))
+
+    def _descend(self, loss: Tensor) -> float:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def forget(self) -> None:
+        """The run ended well: nothing to go on from."""
+        self.state_file.unlink(missing_ok=True)
+        self.weights_file.unlink(missing_ok=True)
+
+    def _save(self, elapsed: float) -> None:
+        write_atomically(self.weights_file, save(_copy(self.decoder)))
+        state = {"signature": self.signature, "step": self.step, "elapsed": elapsed}
+        write_atomically(self.state_file, json.dumps(state).encode())
+
+    def _resume(self) -> None:
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            if state["signature"] != self.signature:
+                return
+            self.decoder.load_state_dict(load_file(self.weights_file))
+            self.step, self.spent = int(state["step"]), float(state["elapsed"])
+            logger.info("going on from step %d of a run that did not end", self.step)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # whatever a half-written file gives: start afresh
+            logger.warning(
+                "the unfinished run in %s cannot be read (%s); starting afresh", self.state_file.parent, error
+            )
+
+
+def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
+    """Convolutions learn at ``rate``; attention and hypernetwork, which it would unsettle, more slowly."""
+    careful = (
+        "transformer.",
+        "output_hypernetworks_mlp.",
+        "token_",
+        "dense_proj.",
+        "mask_tokens.",
+        "output_upscaling.",
+    )
+    named = list(decoder.named_parameters())
+    return [
+        {"params": [value for name, value in named if not name.startswith(careful)], "lr": rate},
+        {"params": [value for name, value in named if name.startswith(careful)], "lr": CAREFUL * rate},
+    ]
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX), where it pays by a third and more."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _copy(decoder: FewShotMaskDecoder) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in decoder.state_dict().items()}
