@@ -92,7 +92,7 @@ def test_the_loop_on_a_generated_patient(tmp_path):
     scan = data / "ct" / "patient01.nii.gz"
     truth = np.asarray(nib.load(data / "truth" / "ct" / "patient01.nii.gz").dataobj).astype(np.uint8)
     labels = {int(value): name for value, name in json.loads((data / "truth" / "labels.json").read_text()).items()}
-    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "train_seconds": 120}) as server:
+    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "train_seconds": 60}) as server:
         scores = loop(server, "patient01", scan, truth, labels, [13, 25, 37])
     assert_rises(scores)
 
@@ -108,7 +108,7 @@ def test_the_loop_on_a_real_ct(tmp_path):
     studies.mkdir()
     scan = Path(shutil.copy(SHARED / "ts_ct_abdomen" / "example_ct_sm.nii.gz", studies / "ct.nii.gz"))
     truth = np.asarray(nib.load(SHARED / "ts_ct_abdomen" / "example_seg.nii.gz").dataobj).astype(np.uint8)
-    conf = {"labels": ",".join(names.values()), "train_seconds": 120}
+    conf = {"labels": ",".join(names.values()), "train_seconds": 60}
     with Server(tmp_path, studies, conf=conf) as server:
         scores = loop(server, "ct", scan, truth, names, [4, 9, 14, 20, 26])
     assert_rises(scores)
