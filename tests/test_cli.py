@@ -29,7 +29,7 @@ from fewsam.evaluation.methods import split_methods
 from fewsam.workspace import Workspace, open_task
 from tiny_task import AFFINE, NAMES, conf_arguments, truth_of, voxels, write_case
 
-COMMANDS = ("encode", "train", "segment", "evaluate", "simulate", "info", "export", "import", "phantom")
+COMMANDS = ("encode", "train", "segment", "evaluate", "simulate", "info", "export", "import", "phantom", "pretrain")
 SLICES = [4, 6]
 
 

@@ -59,7 +59,7 @@ def settings(**values):
 
 @pytest.fixture(scope="module")
 def compact_encoder():
-    return encoders.build_encoder(settings())
+    return encoders.build_encoder(settings(untrained=True))
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 400])
@@ -83,7 +83,7 @@ def test_compact_does_not_depend_on_the_rest_of_the_batch(compact_encoder):
 
 def test_untrained_compact_is_the_same_each_time_and_leaves_the_global_seed_alone(compact_encoder):
     torch.manual_seed(1)
-    again = encoders.build_encoder(settings())
+    again = encoders.build_encoder(settings(untrained=True))
     drawn = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(drawn, torch.rand(1))
@@ -104,9 +104,10 @@ def test_place_changes_what_looks_alike(compact_encoder):
     assert (cells[:, 20, 20] * cells[:, 20, 21]).sum() > 0.8
 
 
-def test_compact_stays_within_its_budget():
-    network = compact.CompactEncoder()
-    assert sum(parameter.numel() for parameter in network.parameters()) == compact.PARAMETERS < 5e6
+@pytest.mark.parametrize("fusion", [False, True])
+def test_compact_stays_within_its_budget(fusion):
+    network = compact.CompactEncoder(fusion)
+    assert sum(parameter.numel() for parameter in network.parameters()) == compact.PARAMETERS[fusion] < 8e6  # 16 MB
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, compact.INPUT_SIZE, compact.INPUT_SIZE))
     assert counter.get_total_flops() <= 8e9
@@ -114,9 +115,24 @@ def test_compact_stays_within_its_budget():
 
 def test_untrained_compact_says_so(caplog):
     with caplog.at_level(logging.WARNING):
-        encoder = encoders.build_encoder(settings())
+        encoder = encoders.build_encoder(settings(untrained=True))
     assert "UNTRAINED" in caplog.text
     assert not encoder.info.trained and encoder.info.checkpoint_sha256 is None
+    assert encoder.info.parameters == compact.PARAMETERS[False]
+
+
+def test_weights_in_the_package_are_used_unless_untrained_ones_are_asked_for(tmp_path, monkeypatch, caplog):
+    packaged = tmp_path / "compact.safetensors"
+    save_file(compact.CompactEncoder(fusion=True).state_dict(), packaged)
+    monkeypatch.setattr(compact, "PACKAGED", packaged)
+    info = encoders.build_encoder(settings()).info
+    assert "UNTRAINED" not in caplog.text
+    assert info.trained and info.licence == "Apache-2.0" and info.parameters == compact.PARAMETERS[True]
+    assert info.checkpoint_sha256 == file_sha256(packaged)
+    baseline = encoders.encoder_info(settings(untrained=True))
+    assert not baseline.trained and baseline.fingerprint != info.fingerprint
+    with pytest.raises(CheckpointError, match="leave out one of the two"):
+        encoders.encoder_info(settings(untrained=True, checkpoint=str(packaged)))
 
 
 def test_compact_weights_from_a_file(tmp_path, caplog):
@@ -131,14 +147,6 @@ def test_compact_weights_from_a_file(tmp_path, caplog):
     assert encoder.info.fingerprint != encoders.encoder_info(settings()).fingerprint
     with torch.no_grad():
         assert torch.equal(encoder.embed(slices(1, 256)), network(slices(1, 256).float()))
-
-
-def test_compact_weights_in_the_package_are_used(tmp_path, monkeypatch):
-    path = tmp_path / "compact.safetensors"
-    save_file(compact.CompactEncoder().state_dict(), path)
-    monkeypatch.setattr(compact, "_PACKAGED", path)
-    info = encoders.encoder_info(settings())
-    assert info.trained and info.checkpoint_sha256 and info.licence == encoders.encoder_info(settings()).licence
 
 
 @pytest.mark.parametrize("content", ["text", "other tensors", "truncated"])

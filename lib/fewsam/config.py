@@ -46,6 +46,7 @@ class Settings(BaseModel):
     # -- the frozen encoder and its cache
     encoder: Literal["compact", "vit_b", "vit_l", "vit_h"] = "compact"
     checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
+    untrained: bool = False  # the compact encoder with random weights, as a baseline
     download: bool = True
     input_size: int | None = Field(default=None, ge=64, le=1024, multiple_of=16)  # None: the encoder's own
     cache_gb: float = Field(default=8.0, gt=0)

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 import fewsam
-from fewsam.cli import benchmark, encode, evaluate, info, ohif, pacs, phantom, portable, segment, simulate, train
+from fewsam.cli import (
+    benchmark,
+    encode,
+    evaluate,
+    info,
+    ohif,
+    pacs,
+    phantom,
+    portable,
+    pretrain,
+    segment,
+    simulate,
+    train,
+)
 from fewsam.cli.common import log_to_console, refuse
 from fewsam.errors import FewSAMError
 
@@ -40,7 +53,7 @@ def _common(
     log_to_console(logging.INFO if verbose else logging.WARNING)
 
 
-for module in (encode, train, segment, evaluate, simulate, benchmark, info, portable, phantom, pacs, ohif):
+for module in (encode, train, segment, evaluate, simulate, benchmark, info, portable, phantom, pretrain, pacs, ohif):
     module.register(app)
 
 

@@ -1,7 +1,8 @@
 """The compact encoder: a few million parameters, for a CPU, with the output of SAM's encoders.
 
-A convolutional pyramid (strides 2 to 32) whose levels are fused top-down at stride 4, which at the default input of
-256 px is SAM's 64 x 64 grid. Position across the slice is an input, since place tells apart what looks alike.
+A convolutional pyramid (strides 2 to 32) whose levels meet at stride 4, which at the default input of 256 px is SAM's
+64 x 64 grid: by a linear mixture, and in trained weights perhaps by a top-down path of residual blocks too. Position
+across the slice is an input, since place tells apart what looks alike.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,12 +22,13 @@ from fewsam.errors import CheckpointError
 ARCHITECTURE = 1  # raise with every change of what it computes, `untrained.py` included: it is part of cache keys
 INPUT_SIZE = 256
 SEED = 0  # of the untrained weights
-PARAMETERS = 4_136_832
+PARAMETERS = {False: 4_136_832, True: 6_955_392}  # without and with the fusion
 WIDTHS = (32, 64, 128, 192, 192)  # strides 2, 4, 8, 16, 32
 DEPTHS = (1, 1, 2, 2, 2)
+FUSION_DEPTHS = (1, 2, 2, 2)  # strides 32, 16, 8, 4
 GRID = 64
 _COORDINATE_GAIN = 3.0
-_PACKAGED = Path(__file__).parent / "weights" / "compact.safetensors"
+PACKAGED = Path(__file__).parent / "weights" / "compact.safetensors"
 
 
 class LayerNorm2d(nn.Module):
@@ -56,10 +58,36 @@ class ResidualBlock(nn.Module):
         return x + self.merge(F.gelu(self.spread(self.norm(x))))
 
 
-class CompactEncoder(nn.Module):
-    """The network. Any input side that is a multiple of 16 will do; the output grid is always 64 x 64."""
+class Fusion(nn.Module):
+    """What the levels say together: a second, non-linear way from coarse to fine. For trained weights only."""
 
     def __init__(self) -> None:
+        super().__init__()
+        widths = WIDTHS[:0:-1]
+        self.downs = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for coarse, fine in itertools.pairwise(widths))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
+            for width, depth in zip(widths, FUSION_DEPTHS, strict=True)
+        )
+        self.norm = LayerNorm2d(widths[-1])
+        self.out = nn.Conv2d(widths[-1], 256, 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Features of strides 4, 8, 16, 32 -> (N, 256, h, w) at stride 4."""
+        x = self.stages[0](levels[-1])
+        for down, stage, level in zip(self.downs, self.stages[1:], levels[-2::-1], strict=True):
+            x = stage(level + F.interpolate(down(x), level.shape[-2:], mode="bilinear", align_corners=False))
+        return self.out(self.norm(x))
+
+
+class CompactEncoder(nn.Module):
+    """The network. Any input side that is a multiple of 16 will do; the output grid is always 64 x 64.
+
+    Args:
+        fusion: with the non-linear way beside the linear one.
+    """
+
+    def __init__(self, fusion: bool = False) -> None:
         super().__init__()
         sides = itertools.pairwise((5, *WIDTHS))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in sides)
@@ -69,17 +97,28 @@ class CompactEncoder(nn.Module):
         )
         self.laterals = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in WIDTHS[1:])
         self.norm = LayerNorm2d(256)
+        self.fusion = Fusion() if fusion else None
 
     def forward(self, slices: Tensor) -> Tensor:
         """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64)."""
-        levels = self.pyramid(slices)
-        fused = self.laterals[-1](levels[-1])
-        for lateral, level in zip(reversed(self.laterals[:-1]), reversed(levels[:-1]), strict=True):
-            fused = lateral(level) + F.interpolate(fused, level.shape[-2:], mode="bilinear", align_corners=False)
+        fused = self.fused(slices)
         if fused.shape[-1] != GRID:
             # antialias where the grid is finer than ours: an area mean, not every other value
             fused = F.interpolate(fused, (GRID, GRID), mode="bilinear", antialias=fused.shape[-1] > GRID)
         return self.norm(fused)
+
+    def fused(self, slices: Tensor) -> Tensor:
+        """(N, 3, S, S) float in 0..255 -> (N, 256, S / 4, S / 4): both ways' sum, before it is normalised."""
+        levels = self.pyramid(slices)
+        mixed = self.linear(levels)
+        return mixed if self.fusion is None else mixed + self.fusion(levels)
+
+    def linear(self, levels: list[Tensor]) -> Tensor:
+        """Features of strides 4, 8, 16, 32 -> (N, 256, h, w) at stride 4: the levels' linear mixture."""
+        fused = self.laterals[-1](levels[-1])
+        for lateral, level in zip(reversed(self.laterals[:-1]), reversed(levels[:-1]), strict=True):
+            fused = lateral(level) + F.interpolate(fused, level.shape[-2:], mode="bilinear", align_corners=False)
+        return fused
 
     def pyramid(self, slices: Tensor) -> list[Tensor]:
         """(N, 3, S, S) float in 0..255 -> features of strides 4, 8, 16, 32, with `WIDTHS` channels."""
@@ -94,14 +133,17 @@ class CompactEncoder(nn.Module):
         return levels[1:]
 
 
-def weights_file(checkpoint: Path | None) -> Path | None:
-    """The file of trained weights: the one chosen, else the one in the package; None where there is none.
+def weights_file(checkpoint: Path | None, untrained: bool = False) -> Path | None:
+    """The file of trained weights: the one chosen, else the one in the package; None where there is none, or where
+    ``untrained`` weights are asked for.
 
     A chosen file is returned even if it is missing, so that reading it says so.
     """
+    if untrained:
+        return None
     if checkpoint is not None:
         return checkpoint.expanduser()
-    return _PACKAGED if _PACKAGED.is_file() else None
+    return PACKAGED if PACKAGED.is_file() else None
 
 
 def build_compact(path: Path | None) -> CompactEncoder:
@@ -110,17 +152,34 @@ def build_compact(path: Path | None) -> CompactEncoder:
     Raises:
         CheckpointError: ``path`` is missing, damaged, or of another architecture.
     """
-    with torch.device("meta"):  # torch's own random weights are not wanted, nor that they move its global seed
-        network = CompactEncoder()
-    network.to_empty(device="cpu")
     if path is None:
+        network = _empty(fusion=False)
         initialise(network, SEED)
         return network
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; correct the setting 'checkpoint', or leave it out")
     try:
-        network.load_state_dict(load_file(path))
+        state = load_file(path)
+        network = _empty(fusion=any(key.startswith("fusion.") for key in state))
+        network.load_state_dict(state)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} does not hold weights of the compact encoder: {reason}") from error
     return network
+
+
+def parameter_count(path: Path | None) -> int | None:
+    """How many parameters `build_compact` would give, from the file's header alone; None where it cannot be read."""
+    try:
+        if path is None:
+            return PARAMETERS[False]
+        with safe_open(path, "pt") as file:
+            return PARAMETERS[any(key.startswith("fusion.") for key in file.keys())]  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError):
+        return None
+
+
+def _empty(fusion: bool) -> CompactEncoder:
+    with torch.device("meta"):  # torch's own random weights are not wanted, nor that they move its global seed
+        network = CompactEncoder(fusion)
+    return network.to_empty(device="cpu")

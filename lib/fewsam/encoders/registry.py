@@ -77,12 +77,13 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     name = settings.encoder
     if name == "compact":
         size = settings.input_size or compact.INPUT_SIZE
-        path = compact.weights_file(settings.checkpoint)
+        path = _compact_file(settings)
         sha256 = file_sha256(path) if path else None
         weights = sha256 or f"seed {compact.SEED}"
         fingerprint = _fingerprint(name, compact.ARCHITECTURE, size, weights)
         licence = "Apache-2.0" if settings.checkpoint is None else "unknown (own checkpoint)"
-        return EncoderInfo(name, size, fingerprint, sha256, licence, path is not None, compact.PARAMETERS)
+        count = compact.parameter_count(path)
+        return EncoderInfo(name, size, fingerprint, sha256, licence, path is not None, count)
     official = sam.OFFICIAL[name]
     size = settings.input_size or _SAM_SIZE
     path = _sam_file(settings)
@@ -104,12 +105,12 @@ def build_encoder(
     """
     network: nn.Module
     if settings.encoder == "compact":
-        path = compact.weights_file(settings.checkpoint)
+        path = _compact_file(settings)
         network = compact.build_compact(path)
         if path is None:
             logger.warning(
                 "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
-                "alone; set encoder to vit_b, or checkpoint to trained weights, for better ones"
+                "alone; set untrained to false, encoder to vit_b, or checkpoint to trained weights, for better ones"
             )
     else:
         path = _sam_file(settings)
@@ -144,6 +145,13 @@ def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     state = sam.read_sam_checkpoint(path)
     decoder = {key: value.float().clone() for key, value in state.items() if not key.startswith("image_encoder.")}
     return decoder or None
+
+
+def _compact_file(settings: Settings) -> Path | None:
+    """The weights of the compact encoder; None for untrained ones."""
+    if settings.untrained and settings.checkpoint is not None:
+        raise CheckpointError(f"untrained weights are asked for, and {settings.checkpoint}: leave out one of the two")
+    return compact.weights_file(settings.checkpoint, settings.untrained)
 
 
 def _sam_file(settings: Settings) -> Path:

@@ -26,6 +26,13 @@ _FLOOR = 0.1  # of the mean variance: weaker directions are not blown up to unit
 def initialise(network: CompactEncoder, seed: int) -> None:
     """Set all weights, from the seed alone: the same on every machine up to rounding."""
     generator = torch.Generator().manual_seed(seed)
+    draw_weights(network, generator)
+    _decorrelate(network, generator)
+
+
+@torch.no_grad()
+def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
+    """Set kernels to smooth random ones of the gain that their activation takes, scales to 1 and offsets to 0."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             weight = _smooth_kernels(module.weight.shape, generator)
@@ -36,7 +43,6 @@ def initialise(network: CompactEncoder, seed: int) -> None:
     for name, parameter in network.named_parameters():
         if parameter.ndim == 1:  # scales and offsets
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-    _decorrelate(network, generator)
 
 
 def _smooth_kernels(shape: torch.Size, generator: torch.Generator) -> Tensor:
