@@ -199,9 +199,9 @@ class Person:
         slider.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", str(radius_mm))
 
     def paint(self, mask: np.ndarray, k: int, spacing: float) -> None:
-        """Fill a mask (H, W) on slice k with strokes of a large brush, then of a smaller one along its edge."""
+        """Fill a mask (H, W) on slice k with strokes of a large brush, then of smaller ones along its edge."""
         left = mask.copy()
-        for radius in (6.0, 2.5):  # pixels
+        for radius in (6.0, 2.5, 1.2):  # pixels
             self.brush_size(radius * spacing)
             disc = np.hypot(*np.ogrid[-7:8, -7:8]) <= radius
             centres = ndimage.binary_erosion(mask, disc)

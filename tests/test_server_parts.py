@@ -65,7 +65,8 @@ def test_constructing_the_app_opens_and_starts_nothing(
     app = FewSAMApp(str(tmp_path / "app"), str(studies), {"labels": "ball,box"})
     assert threading.active_count() == threads
     assert not (tmp_path / "app" / "model").exists()
-    assert set(app._infers) == set(app._trainers) == {MODEL}
+    assert set(app._infers) == {MODEL, "points"}
+    assert set(app._trainers) == {MODEL}
     assert "random" in app._strategies
 
 
