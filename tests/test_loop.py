@@ -76,7 +76,7 @@ def loop(
     assert answer["trained"] and answer["model_version"] == 1
     assert np.array_equal(found[:, :, slices], as_served[:, :, slices])
     scores["trained"] = mean_iou(found, as_served, values, slices)
-    print("\n" + image_id + ": " + json.dumps({step: round(value, 3) for step, value in scores.items()}))
+    print(f"\n{image_id}: {json.dumps({step: round(value, 3) for step, value in scores.items()})}", stats)
     return scores
 
 
@@ -92,7 +92,7 @@ def test_the_loop_on_a_generated_patient(tmp_path):
     scan = data / "ct" / "patient01.nii.gz"
     truth = np.asarray(nib.load(data / "truth" / "ct" / "patient01.nii.gz").dataobj).astype(np.uint8)
     labels = {int(value): name for value, name in json.loads((data / "truth" / "labels.json").read_text()).items()}
-    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "train_seconds": 60}) as server:
+    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "steps": 300, "train_seconds": 240}) as server:
         scores = loop(server, "patient01", scan, truth, labels, [13, 25, 37])
     assert_rises(scores)
 
@@ -108,7 +108,7 @@ def test_the_loop_on_a_real_ct(tmp_path):
     studies.mkdir()
     scan = Path(shutil.copy(SHARED / "ts_ct_abdomen" / "example_ct_sm.nii.gz", studies / "ct.nii.gz"))
     truth = np.asarray(nib.load(SHARED / "ts_ct_abdomen" / "example_seg.nii.gz").dataobj).astype(np.uint8)
-    conf = {"labels": ",".join(names.values()), "train_seconds": 60}
+    conf = {"labels": ",".join(names.values()), "steps": 300, "train_seconds": 240}
     with Server(tmp_path, studies, conf=conf) as server:
         scores = loop(server, "ct", scan, truth, names, [4, 9, 14, 20, 26])
     assert_rises(scores)
