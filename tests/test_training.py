@@ -11,6 +11,7 @@ from itertools import chain, repeat
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fewsam.encoders
 import tiny
@@ -20,7 +21,7 @@ from fewsam.errors import LabelError
 from fewsam.losses import segmentation_loss
 from fewsam.model import ModelStore, build_decoder
 from fewsam.training import decoder_switches, train
-from fewsam.training_run import TrainProgress
+from fewsam.training_run import EVALUATIONS, TrainProgress
 from fewsam.validation import measure, split_shots
 
 
@@ -57,6 +58,10 @@ def test_it_publishes_reports_and_learns(tmp_path):
         )
     assert after < before
     assert not (tmp_path / "run" / "run.json").exists()
+
+    curves = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "version-0001")).Reload()
+    assert [point.step for point in curves.Scalars("loss")] == [10, 20, 30, 40]
+    assert len(curves.Scalars("dice/held_back")) == EVALUATIONS
 
 
 def test_a_better_served_decoder_stays(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from fewsam.cache import EmbeddingCache
 from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
+from fewsam.metrics import iou
 from fewsam.volume import Volume, load_volume
 
 CLASSES = ("left", "right", "small")
@@ -74,3 +75,9 @@ def labelled(folder: Path, slices: list[int], seed: int = 0) -> tuple[Collection
     collection = Collection(folder, CLASSES)
     collection.submit(volume, "scan", on_slices(masks, slices), policy="complete", complete_slices=set(slices))
     return collection, volume, masks
+
+
+def mean_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Mean IoU of ``CLASSES`` over two labelmaps, value = position + 1; classes in neither are left out."""
+    values = [v for v in range(1, 1 + len(CLASSES)) if (truth == v).any() or (predicted == v).any()]
+    return float(np.mean([iou(predicted == v, truth == v) for v in values]))

@@ -89,10 +89,6 @@ class Episodes:
             for index in range(len(shots))
         ]
 
-    def cached_views(self) -> int:
-        """How many views there are to train on without the encoder."""
-        return sum(len(numbers) for numbers in self._views)
-
     def draw_view(self, index: int, rng: np.random.Generator, fresh: bool) -> int:
         """A view number for slice ``index``: a cached one, or one never seen where ``fresh``."""
         if fresh:

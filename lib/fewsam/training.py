@@ -62,7 +62,7 @@ def train(
     """Train on the collection as it is now and publish the result.
 
     Args:
-        folder: For the run's own checkpoint and TensorBoard events; a run that was killed goes on from there.
+        folder: For the run's own checkpoint, which a killed run goes on from, and ``tensorboard/``, its curves.
         progress: Called about every second.
         should_stop: Polled every step; when true, the run ends without publishing and can be resumed.
 
@@ -92,7 +92,8 @@ def train(
     else:
         initialise_from_sam(decoder, settings)
 
-    run = TrainingRun(settings, episodes, decoder, folder, card, warm)
+    events = folder / "tensorboard" / f"version-{store.version() + 1:04d}"
+    run = TrainingRun(settings, episodes, decoder, folder, card, warm, events)
     best, metric = run.fit(split, progress, should_stop, started)
     if best is None:
         return TrainResult(store.version(), False, None, None, run.step, time.monotonic() - started, ["stopped"])
