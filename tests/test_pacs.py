@@ -60,6 +60,18 @@ def test_queries_find_studies_series_and_instances(web: TestClient, scans: Path)
     assert len(web.get(f"{place(mr)}/instances").json()) == 16
 
 
+def test_folders_may_have_any_name_but_two_characters(scans: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Åse's scans^1 %20;a"
+    folder.symlink_to(scans)
+    (named := tmp_path / "a b^c %20;d").mkdir()
+    (named / "one.dcm").write_bytes((scans / "ct-patient01" / "slice003.dcm").read_bytes())
+    for there in (folder, named):
+        assert TestClient(build_app(there)).get(f"{WEB}/studies").json()
+    (tmp_path / "a#b").mkdir()
+    with pytest.raises(StorageError, match="rename"):
+        build_app(tmp_path / "a#b")
+
+
 def test_what_comes_back_is_what_lies_in_the_folder(web: TestClient, scans: Path) -> None:
     ct = header(scans, "ct-patient01")
     file = (scans / "ct-patient01" / "slice003.dcm").read_bytes()

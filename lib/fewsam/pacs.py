@@ -50,6 +50,8 @@ def build_app(folder: Path) -> Starlette:
     """
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; give one with DICOM files, or make it empty to fill it by STOW")
+    if set("#?") & set(str(folder.resolve())):
+        raise StorageError(f"{folder}: the path of a PACS must be free of # and ?; rename the folder")
     return Archive(folder).app()
 
 
@@ -64,7 +66,8 @@ class Archive:
 
     def _open(self) -> DICOMfileClient:
         logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # a line for each instance otherwise
-        return DICOMfileClient(url=self.folder.as_uri(), in_memory=True, update_db=True)
+        # not as_uri(): the client takes %20 for the letters of a name
+        return DICOMfileClient(url=f"file://{self.folder}", in_memory=True, update_db=True)
 
     def count(self) -> int:
         """How many studies there are."""
