@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 import fewsam
+from fewsam.anonymous import shuffled
 from fewsam.collection import Collection, Shot
 from fewsam.errors import LabelError, StorageError
 from fewsam.model import write_atomically
@@ -37,6 +38,7 @@ def export_nnunet(
     folder: Path,
     *,
     axis: str = "auto",
+    anonymous: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Exported]:
     """Write ``imagesTr``, ``labelsTr`` and ``dataset.json``; an image is known by its pixels, not by its name.
@@ -49,6 +51,7 @@ def export_nnunet(
         images: Files or DICOM folders; those without a labelled slice are left out.
         folder: Becomes ``DatasetXXX_Name``; must not hold a data set yet.
         axis: As in the settings.
+        anonymous: Cases are called ``case_0001`` and so on, in random order, instead of by the images' ids.
         progress: Called with images done and in all.
 
     Raises:
@@ -75,9 +78,10 @@ def export_nnunet(
         raise LabelError(f"{len(classes)} classes leave no value for the ignore label; export at most 254")
     if len({rgb for _, _, rgb, _ in found}) > 1:
         raise LabelError("colour and grey images cannot be in one data set; export them one after the other")
+    found = shuffled(found) if anonymous else found
     exported: list[Exported] = []
     for done, (path, shots, _, _) in enumerate(found, 1):
-        case = _case(shots[0].image_id, [other.case for other in exported])
+        case = f"case_{done:04d}" if anonymous else _case(shots[0].image_id, [other.case for other in exported])
         volume = load_volume(path, axis)
         write_image(folder / "imagesTr", case, volume)
         save_labelmap(

@@ -12,6 +12,8 @@ import numpy as np
 import torch.nn.functional as F
 
 import fewsam
+from fewsam.anonymous import anonymous as without_people
+from fewsam.anonymous import kind_of
 from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
 from fewsam.episodes import EXTRA_SUPPORT_VIEWS, drawn_classes
@@ -26,12 +28,18 @@ from fewsam.workspace import Workspace
 
 
 def export_task(
-    workspace: Workspace, path: Path, *, with_pixels: bool = False, progress: Callable[[int, int], None] | None = None
+    workspace: Workspace,
+    path: Path,
+    *,
+    with_pixels: bool = False,
+    anonymous: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TaskMeta:
     """Write the task as a portable file; slices imported earlier go along.
 
     Args:
         with_pixels: Take the images of the labelled slices along, so that the other side can train on them.
+        anonymous: Neutral ids of images; no annotators, no dates.
         progress: Called with labelled slices done and in all.
 
     Raises:
@@ -79,6 +87,8 @@ def export_task(
         card=_card_of(model, shots) if model else None,
         shots=tuple(rows.metas),
     )
+    if anonymous:
+        task_meta = without_people(task_meta)
     write_task(path, rows.task(task_meta, model))
     return task_meta
 
@@ -137,7 +147,7 @@ def _shot_meta(shot: Shot, with_pixels: bool) -> ShotMeta:
         spacing=shot.image.spacing,
         annotator=shot.annotator,
         time=shot.time,
-        source=shot.source,
+        source=kind_of(shot.source),
         stats={key: float(value) for key, value in shot.image.stats.items()} if with_pixels else {},
     )
 

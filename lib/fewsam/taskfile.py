@@ -76,11 +76,12 @@ def write_task(path: Path, task: TaskFile) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("meta.json", task.meta.model_dump_json(indent=1))
-                archive.writestr("shots.safetensors", save_arrays(arrays))
+                # of 1980, as ZipInfo has it: the day of writing stands in meta.json, if anywhere
+                archive.writestr(_member("meta.json"), task.meta.model_dump_json(indent=1))
+                archive.writestr(_member("shots.safetensors"), save_arrays(arrays))
                 if task.decoder is not None:
                     state = {name: value.contiguous() for name, value in task.decoder.items()}
-                    archive.writestr("decoder.safetensors", save_tensors(state))
+                    archive.writestr(_member("decoder.safetensors"), save_tensors(state))
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -89,6 +90,12 @@ def write_task(path: Path, task: TaskFile) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from None
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o644 << 16
+    return info
 
 
 def read_task(path: Path) -> TaskFile:

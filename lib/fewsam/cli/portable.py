@@ -9,6 +9,8 @@ import typer
 
 from fewsam.cli.common import DEFAULT_TASK, Conf, Preset, Task, bars, counter, note, parse_conf, say
 
+_PIXELS = "pixels go along as they are: look for text burned into the images, and for faces, before passing them on"
+
 
 def register(app: typer.Typer) -> None:
     app.command(
@@ -30,6 +32,9 @@ def export(
     with_pixels: Annotated[
         bool, typer.Option("--with-pixels", help="Put the labelled slices' images into the file: others can train on.")
     ] = False,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Neutral image ids; no annotators, no dates, no names of files.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a task file of this name.")] = False,
     task: Task = DEFAULT_TASK,
     conf: Conf = None,
@@ -48,11 +53,19 @@ def export(
         if file is not None:
             from fewsam.taskexport import export_task
 
-            meta = export_task(workspace, file, with_pixels=with_pixels, progress=counter(progress, "labelled slices"))
+            meta = export_task(
+                workspace,
+                file,
+                with_pixels=with_pixels,
+                anonymous=anonymous,
+                progress=counter(progress, "labelled slices"),
+            )
             say(f"{file}: {len(meta.shots)} labelled slices of {', '.join(meta.classes)}, "
                 f"{file.stat().st_size / 1e6:.0f} MB")  # fmt: skip
             if meta.card is None:
                 note("the task is not trained: the file holds no decoder and segments by its labelled slices alone")
+            if anonymous and with_pixels:
+                note(_PIXELS)
             return
         from fewsam.casefiles import find_images
         from fewsam.dataset_export import export_nnunet
@@ -64,9 +77,12 @@ def export(
             find_images(images),
             nnunet,
             axis=workspace.settings.axis,
+            anonymous=anonymous,
             progress=counter(progress, "images"),
         )
     slices = sum(len(case.slices) for case in cases)
+    if anonymous:
+        note(_PIXELS)
     say(f"{nnunet}: {len(cases)} cases with {slices} labelled slices; every other slice has the ignore label")
 
 
