@@ -84,7 +84,7 @@ class Server:
             if self.process is None or self.process.poll() is not None:
                 raise RuntimeError(f"the server ended while starting:\n{self.tail()}")
             try:
-                if requests.get(f"{self.url}/info/", timeout=5).status_code == 200:
+                if requests.get(f"{self.url}/info/", timeout=5).status_code in (200, 401):  # 401: log in
                     return self
             except requests.RequestException:
                 pass

@@ -114,12 +114,12 @@ def test_errors_have_a_status_and_one_line(error: Exception, status: int) -> Non
 
 
 def test_label_params() -> None:
-    raw, ours = parse_params(
-        '{"label_info": [{"name": "ball", "idx": 3}], "client_id": "eve", "complete_slices": [1, 2], "x": 1}', "admin"
-    )
+    text = '{"label_info": [{"name": "ball", "idx": 3}], "client_id": "eve", "complete_slices": [1, 2], "x": 1}'
+    raw, ours = parse_params(text)
     assert raw["x"] == 1
     assert ours.label_info == [{"name": "ball", "idx": 3}]
     assert (ours.annotator, ours.complete_slices) == ("eve", frozenset({1, 2}))
+    assert parse_params(text, "who the token says")[1].annotator == "who the token says"
     assert parse_params("")[1] == parse_params("null")[1]
     for text in ("{", "[]", '{"label_info": [1]}', '{"complete_slices": [true]}', '{"policy": 1}'):
         with pytest.raises(RequestError):

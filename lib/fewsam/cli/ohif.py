@@ -14,10 +14,12 @@ from typing import Annotated
 
 import typer
 
-from fewsam.cli.common import say
+from fewsam.cli.common import note, say
 from fewsam.errors import ConfigError, StorageError
+from fewsam.loopback import is_loopback, open_to_all
 
 _START_SECONDS = 120.0
+_TRUE = ("1", "true", "yes", "on", "t", "y")  # as pydantic reads a switch
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +30,9 @@ def ohif(
     folder: Annotated[Path, typer.Argument(help="DICOM files to label.")],
     app: Annotated[Path, typer.Option(help="The MONAI Label app; its data go to <app>/model.")] = Path("apps/fewsam"),
     port: Annotated[int, typer.Option(help="Of the server.")] = 8000,
+    host: Annotated[str, typer.Option(help="Of the server; 0.0.0.0 lets other machines in. The PACS stays here.")] = (
+        "127.0.0.1"
+    ),
     pacs_port: Annotated[int, typer.Option(help="Of the PACS; 0 takes a free one.")] = 8042,
     orthanc: Annotated[
         Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
@@ -40,8 +45,8 @@ def ohif(
     if not (app / "main.py").is_file():
         raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
     pairs = [_pair(text) for text in conf or ()]
-    if not _free(port):
-        raise ConfigError(f"port {port} is taken; give another --port")
+    if not _free(port, host):
+        raise ConfigError(f"port {port} of {host} is taken; give another --port")
     stops: list[Callable[[], None]] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -50,12 +55,15 @@ def ohif(
             folder, pacs_port, stops
         )  # fmt: skip
         log = app / "logs" / "ohif.log"
-        server = _start_server(app, address, port, pairs, log, stops)
+        server = _start_server(app, address, (host, port), pairs, log, stops)
+        if not is_loopback(host) and os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() not in _TRUE:
+            note(open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"))
+        host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # where this machine finds it
         say(f"PACS:   {address}")
-        say(f"Server: http://127.0.0.1:{port}   (starting; its log: {log})")
-        _wait_for(server, port, log)
+        say(f"Server: http://{host}:{port}   (starting; its log: {log})")
+        _wait_for(server, host, port, log)
         say("")
-        say(f"Label in OHIF:  http://127.0.0.1:{port}/ohif/")
+        say(f"Label in OHIF:  http://{host}:{port}/ohif/")
         say("Click a study, then 'Few-shot segmentation'. Ctrl-C ends everything; what was submitted stays.")
         server.wait()
         raise ConfigError(f"the server ended with code {server.returncode}:\n{_tail(log)}")
@@ -78,11 +86,11 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _free(port: int) -> bool:
+def _free(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
@@ -120,10 +128,15 @@ def _start_orthanc(database: Path, folder: Path, port: int, stops: list[Callable
 
 
 def _start_server(
-    app: Path, address: str, port: int, conf: list[tuple[str, str]], log: Path, stops: list[Callable[[], None]]
+    app: Path,
+    address: str,
+    where: tuple[str, int],
+    conf: list[tuple[str, str]],
+    log: Path,
+    stops: list[Callable[[], None]],
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", address]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--host", where[0], "--port", str(where[1])]
     for key, value in conf:
         command += ["--conf", key, value]
     environment = {
@@ -174,7 +187,7 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_for(server: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
     import requests
 
     until = time.monotonic() + _START_SECONDS
@@ -182,7 +195,7 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
         if server.poll() is not None:
             raise ConfigError(f"the server did not start:\n{_tail(log)}")
         try:
-            if requests.get(f"http://127.0.0.1:{port}/info/", timeout=5).ok:
+            if requests.get(f"http://{host}:{port}/info/", timeout=5).status_code in (200, 401):  # 401: log in
                 return
         except requests.RequestException:
             time.sleep(0.3)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fewsam.cli.common import say
+from fewsam.cli.common import note, say
 from fewsam.errors import ConfigError
 
 
@@ -25,8 +25,10 @@ def pacs(
 ) -> None:
     """Serve a folder of DICOM files over DICOMweb, to label in OHIF without installing a PACS."""
     import uvicorn
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from fewsam import pacs as archive
+    from fewsam.loopback import is_loopback, open_to_all
 
     app = archive.build_app(folder)
     listening = socket.socket()
@@ -35,5 +37,9 @@ def pacs(
         listening.bind((host, port))
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); give another --port") from error
+    if is_loopback(host):  # a web page must not read it by having its own name resolve to this machine
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
+    else:
+        note(open_to_all("this PACS", host, "it has no password; leave out --host to serve this machine alone"))
     say(f"DICOMweb over {folder}: http://{host}:{listening.getsockname()[1]}{archive.PREFIX}")
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])

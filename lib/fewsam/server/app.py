@@ -112,9 +112,10 @@ class FewSAMApp(MONAILabelApp):
         os.environ.setdefault("PYTHONPATH", "")
         from monailabel.app import app as web
 
-        from fewsam.server import routes
+        from fewsam.server import discretion, routes
 
-        routes.install(web, self.studies)
+        discretion.install()
+        routes.install(web)
         super().on_init_complete()
         self.start_background()
 

@@ -59,6 +59,8 @@ def check_tag(tag: Any) -> str:
 def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:
     """Read the ``params`` field of ``PUT /datastore/label``: as sent, and the part that is ours.
 
+    ``user`` is who the client has proven to be; without it the annotator is who it says.
+
     Raises:
         RequestError: not a JSON object, or a value of another kind than expected.
     """
@@ -78,7 +80,7 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     complete = raw.get("complete_slices")
     if complete is not None and not (isinstance(complete, list) and all(type(z) is int for z in complete)):
         raise RequestError('params["complete_slices"] must be a list of slice numbers')
-    annotator = str(raw.get("annotator") or raw.get("client_id") or user or "")
+    annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
     slices = None if complete is None else frozenset(complete)
     return raw, LabelParams(info, annotator, policy, slices)
 

@@ -22,7 +22,7 @@ from monailabel.endpoints import train as monai_train
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.server import errors, panel, proxy, viewer
+from fewsam.server import access, errors, exposure, panel, proxy, viewer
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.labels import check_tag, is_plain, parse_params
 from fewsam.server.threads import INFER_THREADS
@@ -38,19 +38,21 @@ _annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 _admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
 
-def install(app: FastAPI, studies: str = "") -> None:
+def install(app: FastAPI) -> None:
     """Put our endpoints before MONAI Label's and have errors answered as JSON; calling it again changes nothing."""
     if getattr(app.state, "fewsam", False):
         return
     app.state.fewsam = True
     before = len(app.router.routes)
+    app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
     app.include_router(panel.router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    proxy.install(app.router, studies)
+    proxy.install(app.router)
     viewer.install(app)
     ours = app.router.routes[before:]
     app.router.routes[:] = [*ours, *app.router.routes[:before]]
-    errors.install(app)
+    exposure.install(app)
+    errors.install(app)  # last: it has the middleware built anew
 
 
 def _instance() -> FewSAMApp:
@@ -120,6 +122,8 @@ def save_label(
     """Store a label. The answer comes when the collection has it; a refused label leaves nothing behind."""
     tag = check_tag(tag or "final")
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        raw["annotator"] = user.username  # who it was, whatever the client says
     with tempfile.TemporaryDirectory(prefix="fewsam-label-") as folder:
         return _instance().submit_label(image, _received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
