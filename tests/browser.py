@@ -211,12 +211,13 @@ class Person:
             path = [p for p in np.argwhere(centres & grid) if left[p[0], p[1]] or radius > 5]
             for row in sorted({int(p[0]) for p in path}):
                 columns = [int(p[1]) for p in path if p[0] == row]
-                self._stroke([(column, row) for column in columns], k)
+                self.stroke([(column, row) for column in columns], k)
                 for column in columns:
                     left &= np.hypot(*np.ogrid[-row : mask.shape[0] - row, -column : mask.shape[1] - column]) > radius
         self.page.wait_for_timeout(300)
 
-    def _stroke(self, points: list[tuple[int, int]], k: int) -> None:
+    def stroke(self, points: list[tuple[int, int]], k: int) -> None:
+        """One stroke of the chosen tool through pixels (i, j) of slice k, which is shown."""
         first = self.screen(0, 0, k)
         right, down = self.screen(1, 0, k), self.screen(0, 1, k)
         places = [
@@ -252,6 +253,11 @@ class Person:
         except Exception as error:
             raise AssertionError(f"the panel did not say {parts}, but: {self.message()!r}; {self.errors}") from error
         return self.message()
+
+    def wait_problem(self, part: str, there: bool = True) -> None:
+        """Wait until what stands below the curve holds ``part``, or no longer holds it."""
+        script = f"document.querySelector('#fewsam-problems').textContent.includes({part!r}) === {str(there).lower()}"
+        self.page.wait_for_function(script, timeout=120_000)
 
     def counts(self) -> dict[str, str]:
         """Labelled slices by structure, "here / all"."""

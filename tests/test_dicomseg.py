@@ -14,6 +14,7 @@ from fewsam.dicomseg import code_of, read_seg, write_seg
 from fewsam.errors import LabelError
 from fewsam.phantom import write_dataset
 from fewsam.volume import Volume, load_volume
+from othertool import write_other_seg
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,24 @@ def test_a_seg_on_a_coarser_grid_is_resampled(scan: Path, image: Volume, tmp_pat
     wanted = np.zeros(image.slices.shape, bool)
     wanted[4:8, 6:18, 10:24] = True
     assert np.array_equal(read_seg(tmp_path / "seg.dcm", image.geometry)["liver"], wanted)
+
+
+def test_a_seg_of_another_tool_on_a_flipped_and_cropped_grid_is_read(scan: Path, image: Volume, tmp_path: Path) -> None:
+    masks = blobs(image)
+    masks["kidney_left"][12, 10, 4:9] = True
+    rows = slice(4, 30)
+    inside = np.zeros(image.slices.shape, bool)
+    inside[:, rows] = True
+    if image.geometry.flips[1]:
+        inside = inside[:, ::-1]
+    wanted = {name: mask & inside for name, mask in masks.items()}
+    order = ["kidney_left", "spleen", "größe 3"]
+    write_other_seg(tmp_path / "seg.dcm", {name: masks[name] for name in order}, image, scan, rows=rows)
+    back = read_seg(tmp_path / "seg.dcm", image.geometry)
+    assert set(back) == set(masks)
+    assert (wanted["spleen"] & wanted["größe 3"]).any()  # they overlap
+    for name in masks:
+        assert np.array_equal(back[name], wanted[name]), name
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from PIL import Image
 
 from fewsam.errors import LabelError, StorageError
 from fewsam.imageio import read_nrrd
+from fewsam.labelfile import read_label
+from fewsam.labelwrite import write_native_masks
 from fewsam.volume import geometry_for, load_volume, save_labelmap
 from images import ORIENTATIONS, affine_of, ramp
 
@@ -110,3 +112,16 @@ def test_a_failed_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
         save_labelmap(tmp_path / "a.nii.gz", labelmap * 2, geometry, {})
     assert (tmp_path / "a.nii.gz").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_masks_that_overlap_come_back_from_their_layers(tmp_path):
+    affine = affine_of(("L", "P", "S"), (1.1, 2.3, 0.7), tilt=0.3)
+    geometry = geometry_for((4, 5, 6), affine)
+    masks = {"größe": np.zeros((4, 5, 6), bool), "liver": np.zeros((4, 5, 6), bool)}
+    masks["größe"][1:3, 2:4, 1:3] = masks["liver"][2:4, 3:5, 2:5] = True
+    assert (masks["größe"] & masks["liver"]).any()
+    write_native_masks(tmp_path / "a.seg.nrrd", masks, affine)
+    back = read_label(tmp_path / "a.seg.nrrd", geometry)
+    assert list(back) == list(masks)
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(geometry.to_native(back[name]), mask)

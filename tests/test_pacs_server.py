@@ -17,6 +17,7 @@ from dicomweb_client import DICOMwebClient
 
 from browser import EmbeddedPacs, start_pacs
 from fewsam.dicomseg import read_seg, write_seg
+from fewsam.labelwrite import write_native_masks
 from fewsam.phantom import write_dataset
 from fewsam.volume import Volume, load_volume
 from server_harness import Server
@@ -154,6 +155,75 @@ def test_the_panel_is_answered_on_the_stored_grid(site: Site) -> None:
 
     offer = requests.post(f"{site.server.url}/fewsam/next", json={"client_id": "me"}, timeout=60).json()
     assert offer["id"] in site.uids.values() and offer["study"] and 0 <= offer["slice"] < SHAPE[2]
+
+
+def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None:
+    """Slices of the last patient, which other tests leave alone below 8."""
+    uid, image = site.uids["other"], load_volume(site.scans / "ct-patient02", axis="2")
+    blank = np.zeros(image.slices.shape, np.uint8)
+
+    def put(values: np.ndarray, drawn: dict[int, int], replace: tuple[int, ...] = ()) -> requests.Response:
+        params = {"label_info": [{"name": name, "idx": n} for n, name in enumerate(NAMES, 1)], "client_id": "me"}
+        return requests.put(
+            f"{site.server.url}/fewsam/label",
+            params={"image": uid},
+            data={"params": json.dumps({**params, "drawn": drawn, "replace": list(replace)})},
+            files={"label": ("label.bin", image.geometry.to_native(values).tobytes(order="F"))},
+            timeout=60,
+        )
+
+    mine, others = blank.copy(), blank.copy()
+    mine[2, 10:14, 10:14], others[2, 20:24, 20:24], others[3, 5:9, 5:9] = 1, 2, 1
+    first = put(mine, {2: 0})
+    assert first.status_code == 200, first.text
+    first = first.json()
+    assert first["added"] == [2]
+    asked = put(others, {2: 0, 3: 0})
+    assert asked.status_code == 409 and asked.json()["slices"] == [2] and "Slice 3" in asked.json()["detail"]
+    assert site.state("other")["image"]["shots"] == first["shots"]  # nothing of it is stored
+    assert put(others, {2: first["shots"]["2"]}).json()["superseded"] == [2]  # it was drawn over that one
+    _, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
+    now = image.geometry.to_slices(voxels.reshape(image.geometry.shape, order="F"))
+    assert np.array_equal(now[2], others[2])  # the structure that it draws nowhere does not stay
+    assert put(mine, {2: 0}, (2,)).json()["replaced"] == [2]
+
+    assert put(blank, {3: 0}).status_code == 422  # painted, and taken back
+    assert put(blank, {}).status_code == 422
+    assert put(blank, {99: 0}).status_code == 400
+    assert requests.put(f"{site.server.url}/fewsam/label", params={"image": "1.2.3"}, files={"label": b"x"},
+                        timeout=60).status_code == 404  # fmt: skip
+    seen = site.state("other")["image"]["shots"]["2"]
+    assert put(blank, {2: seen}).json()["cleared"] == [2]  # erased by hand: nothing is there
+    head, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
+    assert not voxels.any() and head["overlaps"] == []
+
+    # Two structures that share pixels, which the viewer cannot show: both stay where nobody draws.
+    both = {name: np.zeros(image.slices.shape, bool) for name in NAMES}
+    both["liver"][4, 10:20, 10:20] = both["spleen"][4, 15:25, 15:25] = True
+    write_native_masks(
+        site.scans / "both.seg.nrrd",
+        {name: image.geometry.to_native(mask) for name, mask in both.items()},
+        image.geometry.affine,
+    )
+    with (site.scans / "both.seg.nrrd").open("rb") as file:
+        requests.put(f"{site.server.url}/datastore/label", params={"image": uid}, files={"label": file}, timeout=60)
+    (site.scans / "both.seg.nrrd").unlink()
+    head, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
+    assert head["overlaps"] == [4]
+    shown = image.geometry.to_slices(voxels.reshape(image.geometry.shape, order="F")).copy()
+    shown[4, 0:3, 0:3] = 1
+    shown[4, 16:18, 16:18] = 0  # a hole in both
+    answer = put(shown, {4: head["shots"]["4"]}).json()
+    assert answer["superseded"] == [4] and answer["overlaps"] == [4]
+    path = site.scans / "both.dcm"
+    max(site.segs(), key=lambda data: str(data.SOPInstanceUID)).save_as(path, write_like_original=False)
+    stored = read_seg(path, image.geometry)
+    path.unlink()
+    for name, mask in both.items():
+        mask[4, 16:18, 16:18] = False
+        if name == "liver":
+            mask[4, 0:3, 0:3] = True
+        assert np.array_equal(stored[name][4], mask[4]), name
 
 
 def test_points_of_monai_labels_own_clients(site: Site) -> None:

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from fewsam import __version__
-from fewsam.errors import LabelError
+from fewsam.errors import EmptyLabelError, LabelError
 from fewsam.labelfile import read_label
 from fewsam.volume import Geometry, save_labelmap
 
@@ -55,7 +55,7 @@ def write_seg(
     """
     drawn = {name: mask for name, mask in masks.items() if mask.any()}
     if not drawn:
-        raise LabelError("a DICOM SEG needs at least one voxel of a class; draw something first")
+        raise EmptyLabelError("a DICOM SEG needs at least one voxel of a class; draw something first")
     segments = [
         {
             "labelID": 1,
@@ -122,14 +122,14 @@ def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
             names = {number: labels[number] for number in (int(s["labelID"]) for s in segments)}
             try:
                 found = read_label(folder / f"s-{place}.nii.gz", geometry, names=names)
+            except EmptyLabelError:
+                continue
             except LabelError as error:
-                if "empty" in str(error):
-                    continue
                 raise LabelError(f"segment {', '.join(names.values())}: {error}") from None
             for label, mask in found.items():
                 masks[label] = masks[label] | mask if label in masks else mask
     if not masks:
-        raise LabelError("the DICOM SEG holds no voxel; draw at least one and export again")
+        raise EmptyLabelError("the DICOM SEG holds no voxel; draw at least one and export again")
     return masks
 
 

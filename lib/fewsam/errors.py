@@ -17,6 +17,10 @@ class LabelError(FewSAMError):
     """A label is unreadable, empty, or does not fit the image's grid."""
 
 
+class EmptyLabelError(LabelError):
+    """A label without a voxel of any class."""
+
+
 class UnknownClassError(LabelError):
     """A label names a class that the task does not have."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fewsam.dicomio import is_dicom
-from fewsam.errors import ImageError, LabelError
+from fewsam.errors import EmptyLabelError, ImageError, LabelError
 from fewsam.imageio import FLAT, NRRD, has_suffix, nrrd_affine, read_native, read_nrrd
 from fewsam.labelgrid import align
 from fewsam.volume import Geometry
@@ -60,7 +60,8 @@ def read_label(
         Class name to bool ``(Z, H, W)``, each with at least one voxel, in order of value.
 
     Raises:
-        LabelError: missing, unreadable or empty label, values without a name or with two possible ones, a grid that
+        EmptyLabelError: no voxel of a class.
+        LabelError: missing or unreadable label, values without a name or with two possible ones, a grid that
             does not fit the image.
     """
     path = Path(path)
@@ -78,7 +79,9 @@ def read_label(
             mask = slices == value
             masks[named[value]] = mask | masks[named[value]] if named[value] in masks else mask
     if not masks:
-        raise LabelError(f"{path}: the label is empty, no voxel of a class is set; draw at least one and save again")
+        raise EmptyLabelError(
+            f"{path}: the label is empty, no voxel of a class is set; draw at least one and save again"
+        )
     if gone := [name for name, mask in masks.items() if not mask.any()]:
         raise LabelError(f"{path}: {', '.join(gone)} holds no voxel on the image's grid; draw it on the image itself")
     return masks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -53,29 +53,44 @@ def _write_nifti(path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Ma
     nib.save(image, path)
 
 
+def write_native_masks(path: Path, masks: Mapping[str, np.ndarray], affine: np.ndarray) -> None:
+    """Write masks, name -> bool ``(i, j, k)``, as a `.seg.nrrd` with a layer each, so that they may overlap."""
+    stacked = np.stack([np.asarray(mask, np.uint8) for mask in masks.values()])
+    segments = [(name, 1, layer) for layer, name in enumerate(masks)]
+    path.write_bytes(_nrrd(stacked, affine, segments, "gzip"))
+
+
 def _write_nrrd(path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Mapping[int, str]) -> None:
+    # viewers in a browser take the bytes after the header as they are
+    encoding = "gzip" if has_suffix(path, (".seg.nrrd",)) else "raw"
+    path.write_bytes(_nrrd(labelmap, affine, [(name, value, 0) for value, name in sorted(names.items())], encoding))
+
+
+def _nrrd(array: np.ndarray, affine: np.ndarray, segments: Sequence[tuple[str, int, int]], encoding: str) -> bytes:
+    """``(i, j, k)`` or, with layers, ``(layer, i, j, k)``; ``segments`` are (name, value, layer)."""
     world = LPS @ affine
+    layers = array.ndim - 3
     header: dict = {
         "space": "left-posterior-superior",
-        "kinds": ["domain", "domain", "domain"],
-        "space directions": world[:3, :3].T,
+        "kinds": ["list"] * layers + ["domain", "domain", "domain"],
+        "space directions": np.vstack([np.full((layers, 3), np.nan), world[:3, :3].T]),
         "space origin": world[:3, 3],
-        # viewers in a browser take the bytes after the header as they are
-        "encoding": "gzip" if has_suffix(path, (".seg.nrrd",)) else "raw",
+        "encoding": encoding,
     }
-    extent = " ".join(f"0 {n - 1}" for n in labelmap.shape)
+    extent = " ".join(f"0 {n - 1}" for n in array.shape[layers:])
     texts: dict[bytes, bytes] = {}
-    for number, (value, name) in enumerate(sorted(names.items())):
+    for number, (name, value, layer) in enumerate(segments):
         texts[f"@name{number}@".encode()] = " ".join(name.split()).encode()
-        segment = {"ID": f"Segment_{value}", "Name": f"@name{number}@", "LabelValue": value, "Layer": 0}
-        header |= {f"Segment{number}_{key}": str(entry) for key, entry in segment.items()}
-        header[f"Segment{number}_Extent"] = extent
+        # By number: a value may come in several layers.
+        segment = {"ID": f"Segment_{number + 1 if layers else value}", "Name": f"@name{number}@"}
+        segment |= {"LabelValue": str(value), "Layer": str(layer), "Extent": extent}
+        header |= {f"Segment{number}_{key}": entry for key, entry in segment.items()}
     buffer = io.BytesIO()
-    nrrd.write(buffer, labelmap, header, index_order="F")
+    nrrd.write(buffer, array, header, index_order="F")
     head, payload = buffer.getvalue().split(b"\n\n", 1)
     for token, text in texts.items():  # pynrrd writes ASCII alone; Slicer reads UTF-8
         head = head.replace(token, text)
-    path.write_bytes(head + b"\n\n" + payload)
+    return head + b"\n\n" + payload
 
 
 def _write_png(path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Mapping[int, str]) -> None:

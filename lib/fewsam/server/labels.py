@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fewsam.collection import Submission
-from fewsam.errors import LabelError
+from fewsam.errors import EmptyLabelError, LabelError
 from fewsam.labelfile import read_label
 from fewsam.server.context import Context
 from fewsam.server.errors import RequestError
@@ -31,12 +31,14 @@ class LabelParams:
         annotator: Who drew it; empty where nobody says.
         policy: ``"complete"`` or ``"partial"``: whether a class that is absent from a slice is background there.
         complete_slices: Slices that are complete whatever the policy says.
+        spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
     """
 
     label_info: list[dict[str, Any]] | None = None
     annotator: str = ""
     policy: str | None = None
     complete_slices: frozenset[int] | None = None
+    spoken: tuple[str, ...] = ()
 
 
 def is_plain(name: str) -> bool:
@@ -110,7 +112,15 @@ class LabelIntake:
         """
         names = dict(enumerate(self.context.collection.classes, start=1))
         geometry = self.context.volume(image_path).geometry
-        masks = read_label(label, geometry, names=names, label_info=params.label_info)
+        try:
+            masks = read_label(label, geometry, names=names, label_info=params.label_info)
+        except EmptyLabelError:
+            if not params.complete_slices:
+                raise
+            masks = {}  # nothing is on these slices, and that is what it says
+        there = {name.casefold() for name in masks}
+        blank = np.zeros(geometry.slices_shape, bool)
+        masks.update((name, blank) for name in params.spoken if name.casefold() not in there)
         return self.submit_masks(image_id, image_path, masks, params, source=source)
 
     def submit_masks(

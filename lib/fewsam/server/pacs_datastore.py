@@ -18,7 +18,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.dicomseg import write_seg
-from fewsam.errors import FewSAMError
+from fewsam.errors import EmptyLabelError, FewSAMError
 from fewsam.labelfile import read_label
 from fewsam.model import write_atomically
 from fewsam.server.errors import PacsError, RequestError
@@ -138,10 +138,17 @@ class PacsDatastore(Datastore):
         return image_id
 
     def send_seg(self, image_id: str, label: Path, source: Path, info: dict[str, Any]) -> None:
-        """Write a label as DICOM SEG and send it; it waits in the outbox while the PACS is away."""
+        """Write a label as DICOM SEG and send it; it waits in the outbox while the PACS is away.
+
+        An empty label, by which somebody said that nothing is there, has no form as DICOM SEG.
+        """
         geometry = load_volume(source, axis="2").geometry
         classes = list(info.get("classes") or ())
-        masks = read_label(label, geometry, names=dict(enumerate(classes, start=1)), label_info=info.get("label_info"))
+        names = dict(enumerate(classes, start=1))
+        try:
+            masks = read_label(label, geometry, names=names, label_info=info.get("label_info"))
+        except EmptyLabelError:
+            return
         shown = {name.casefold(): name for name in classes}
         masks = {shown.get(name.casefold(), name): mask for name, mask in masks.items()}
         places = {name: classes.index(name) if name in classes else len(classes) for name in masks}

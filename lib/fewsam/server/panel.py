@@ -21,12 +21,12 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 from pydantic import BaseModel
 
-from fewsam.prediction import drawn_labelmap
 from fewsam.server.errors import RequestError
 from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.palette import colour_of
+from fewsam.server.panel_image import open_image, overlapping, shown_labelmap, submissions, to_k
 from fewsam.server.threads import INFER_THREADS
-from fewsam.volume import Geometry, Volume
+from fewsam.volume import Volume
 
 if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
@@ -125,7 +125,7 @@ def next_slice(request: NextRequest, user: User = _user) -> Any:
         {
             "id": offer["id"],
             "study": info.get("StudyInstanceUID", ""),
-            "slice": _to_k(volume.geometry, int(offer["slice"])),
+            "slice": to_k(volume.geometry, int(offer["slice"])),
             "score": offer.get("score"),
             "labelled": offer.get("labelled_slices"),
         }
@@ -133,22 +133,22 @@ def next_slice(request: NextRequest, user: User = _user) -> Any:
 
 
 def _image_state(app: FewSAMApp, image_id: str) -> dict[str, Any]:
-    volume = app.context.volume(app.image_path(image_id))
-    _only_along_k(volume.geometry)
+    volume = open_image(app, image_id)
     collection = app.context.collection
-    labelled = collection.labelled_slices(image_id, volume.content_hash)
+    shots = collection.shots(image_id, content_hash=volume.content_hash)
     by_class: dict[str, int] = {}
-    for shot in collection.shots(image_id, content_hash=volume.content_hash):
+    for shot in shots:
         for name in shot.masks:
             by_class[name] = by_class.get(name, 0) + 1
     scores, _ = collection.scores(image_id) or ([], 0)
     doubt = [max(score["uncertainty"], default=0.0) for score in scores]
     along = doubt if len(doubt) == volume.depth else []
-    order = [_to_k(volume.geometry, z) for z in range(volume.depth)]
+    order = [to_k(volume.geometry, z) for z in range(volume.depth)]
     return {
         "id": image_id,
         "slices": volume.depth,
-        "labelled": sorted(order[z] for z in labelled),
+        "labelled": sorted(order[shot.slice] for shot in shots),
+        "shots": submissions(volume.geometry, shots),
         "counts": by_class,
         "uncertainty": [round(float(along[order[k]]), 4) for k in range(volume.depth)] if along else [],
     }
@@ -156,41 +156,39 @@ def _image_state(app: FewSAMApp, image_id: str) -> dict[str, Any]:
 
 def _labelmap(image_id: str) -> Response:
     app = _instance()
-    volume = app.context.volume(app.image_path(image_id))
-    _only_along_k(volume.geometry)
-    collection = app.context.collection
-    classes = collection.classes
-    served = collection.served(image_id)
-    labels = np.zeros(volume.slices.shape[:3], np.uint8)
-    version = 0
-    if served is not None and served[0].shape == labels.shape and tuple(classes[: len(served[1])]) == served[1]:
-        labels, version = served[0].copy(), served[2]
-    shots = collection.shots(image_id, content_hash=volume.content_hash)
-    for shot in shots:
-        labels[shot.slice] = drawn_labelmap(shot, classes, labels[shot.slice])
-    drawn = sorted(_to_k(volume.geometry, shot.slice) for shot in shots)
-    head = {"classes": list(classes), "drawn": drawn, "served": served is not None, "model_version": version}
+    volume = open_image(app, image_id)
+    shots = app.context.collection.shots(image_id, content_hash=volume.content_hash)
+    labels, version = shown_labelmap(app, image_id, volume, shots)
+    drawn = submissions(volume.geometry, shots)
+    head = {
+        "classes": list(app.context.collection.classes),
+        "drawn": sorted(map(int, drawn)),
+        "shots": drawn,
+        "overlaps": sorted(to_k(volume.geometry, shot.slice) for shot in shots if overlapping(shot)),
+        "served": version is not None,
+        "model_version": version or 0,
+    }
     return _voxels(head, volume.geometry.to_native(labels))
 
 
 def _segment(image_id: str) -> Response:
     app = _instance()
+    volume = open_image(app, image_id)
+    shots = app.context.collection.shots(image_id, content_hash=volume.content_hash)
     labels, answer = app.segment(image_id)
-    volume = app.context.volume(app.image_path(image_id))
-    _only_along_k(volume.geometry)
-    answer["pasted"] = sorted(_to_k(volume.geometry, z) for z in answer["pasted"])
+    answer["pasted"] = sorted(to_k(volume.geometry, z) for z in answer["pasted"])
+    answer["shots"] = submissions(volume.geometry, shots)
     return _voxels(answer, volume.geometry.to_native(labels))
 
 
 def _clicks(request: ClickRequest) -> Response:
     app = _instance()
-    volume = app.context.volume(app.image_path(request.image))
+    volume = open_image(app, request.image)
     geometry = volume.geometry
-    _only_along_k(geometry)
     if not 0 <= request.slice < volume.depth:
         raise RequestError(f"slice {request.slice} is not among the image's slices 0..{volume.depth - 1}")
     sides = [_inside(volume, points, request.slice) for points in (request.include, request.exclude)]
-    z = _to_k(geometry, request.slice)
+    z = to_k(geometry, request.slice)
     with app.context.embedder.request():
         result = app.context.clicks.correct(volume, z, request.label, *sides)
     planes = []
@@ -213,16 +211,6 @@ def _inside(volume: Volume, points: list[tuple[int, int]], k: int) -> list[tuple
         raise RequestError(f"points {outside} are outside of the image of {width} x {height} pixels")
     found = [volume.geometry.canonical_index(i, j, k) for i, j in points]
     return [(row, col) for _, row, col in found]
-
-
-def _to_k(geometry: Geometry, z: int) -> int:
-    """Stored slice of a canonical one; the way back is the same."""
-    return geometry.shape[2] - 1 - z if geometry.flips[0] else z
-
-
-def _only_along_k(geometry: Geometry) -> None:
-    if geometry.permutation[0] != 2:
-        raise RequestError("this image is cut across its stored slices; start the server with --conf axis 2")
 
 
 def _voxels(head: dict[str, Any], native: np.ndarray) -> Response:

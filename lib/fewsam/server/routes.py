@@ -22,7 +22,7 @@ from monailabel.endpoints import train as monai_train
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.server import access, errors, exposure, panel, proxy, viewer
+from fewsam.server import access, errors, exposure, panel, panel_labels, proxy, viewer
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.labels import check_tag, is_plain, parse_params
 from fewsam.server.threads import INFER_THREADS
@@ -46,7 +46,8 @@ def install(app: FastAPI) -> None:
     before = len(app.router.routes)
     app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    app.include_router(panel.router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    for part in (panel, panel_labels):
+        app.include_router(part.router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
     proxy.install(app.router)
     viewer.install(app)
     ours = app.router.routes[before:]

@@ -1,172 +1,5 @@
-/* fewsam panel, built from sources db4dffe63e6219fbcbfb9f8715405eeb0ada913b048d8f12c26c13c97a928884 */
+/* fewsam panel, built from sources 51b27ac9892d13e7581054347d924fc395043aa946efbe8c36166ab562f6f4ee */
 (function() {
-	var base = (document.currentScript?.src ?? location.href).replace(/\/ohif\/.*$/, "");
-	var client = (() => {
-		let id = sessionStorage.getItem("fewsam.client");
-		if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
-		return id;
-	})();
-	async function ask(path, init) {
-		let answer;
-		try {
-			answer = await fetch(base + path, init);
-		} catch {
-			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
-		}
-		if (answer.ok) return answer;
-		let detail = "";
-		try {
-			const body = await answer.json();
-			detail = typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body);
-		} catch {
-			detail = `the server answered ${answer.status}`;
-		}
-		throw new Error(detail);
-	}
-	async function framed(answer) {
-		const bytes = new Uint8Array(await answer.arrayBuffer());
-		const length = new DataView(bytes.buffer).getUint32(0, true);
-		return {
-			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
-			voxels: bytes.subarray(4 + length)
-		};
-	}
-	var json = (body) => ({
-		method: "POST",
-		headers: { "content-type": "application/json" },
-		body: JSON.stringify(body)
-	});
-	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
-	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
-	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
-	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
-	var next = async () => (await ask("/fewsam/next", json({ client_id: client }))).json();
-	var train = async () => void await ask("/train/segmentation", json({}));
-	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
-	async function submit(image, voxels, classes, drawn) {
-		const form = new FormData();
-		const info = classes.map(({ name, value }) => ({
-			name,
-			idx: value
-		}));
-		form.append("params", JSON.stringify({
-			label_info: info,
-			client_id: client,
-			drawn_slices: drawn
-		}));
-		form.append("label", new Blob([voxels]), "label.bin");
-		return (await ask(`/datastore/label?image=${encodeURIComponent(image)}`, {
-			method: "PUT",
-			body: form
-		})).json();
-	}
-	// src/curve.ts
-	var SVG = "http://www.w3.org/2000/svg";
-	function mean(point) {
-		const values = Object.values(point.dice).filter(Number.isFinite);
-		return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-	}
-	function drawCurve(svg, curve) {
-		svg.setAttribute("viewBox", "0 0 240 110");
-		svg.replaceChildren();
-		const add = (name, attributes, text = "") => {
-			const element = document.createElementNS(SVG, name);
-			for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-			if (text) element.textContent = text;
-			svg.append(element);
-		};
-		for (const dice of [
-			0,
-			.5,
-			1
-		]) {
-			const y = 95 - 85 * dice;
-			add("line", {
-				x1: 24,
-				x2: 235,
-				y1: y,
-				y2: y,
-				stroke: "#2a3866"
-			});
-			add("text", {
-				x: 3,
-				y: y + 3,
-				fill: "#8fa3d6",
-				"font-size": 9
-			}, dice.toFixed(1));
-		}
-		const points = curve.slice(-40).filter((point) => Object.keys(point.dice).length);
-		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
-		const places = points.map((point, n) => [x(n), 95 - 85 * mean(point)]);
-		add("polyline", {
-			points: places.map((p) => p.join(",")).join(" "),
-			fill: "none",
-			stroke: "#5a78f0",
-			"stroke-width": 1.5
-		});
-		places.forEach(([cx, cy], n) => {
-			add("circle", {
-				cx,
-				cy,
-				r: 3,
-				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
-			});
-			if (points.length <= 8 || n === points.length - 1) add("text", {
-				x: cx - 8,
-				y: Math.max(cy - 6, 9),
-				fill: "#e6ecff",
-				"font-size": 9
-			}, mean(points[n]).toFixed(2));
-		});
-		add("text", {
-			x: 28,
-			y: 107,
-			fill: "#8fa3d6",
-			"font-size": 9
-		}, points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction");
-	}
-	// src/drafts.ts
-	var key = (series) => `fewsam.draft.${series}`;
-	/** Runs of equal values: value, length, value, length, ... */
-	function pack(values) {
-		const runs = [];
-		for (let i = 0; i < values.length;) {
-			let end = i + 1;
-			while (end < values.length && values[end] === values[i]) end++;
-			runs.push(values[i], end - i);
-			i = end;
-		}
-		return runs;
-	}
-	function unpack(runs, length) {
-		const values = new Uint8Array(length);
-		let at = 0;
-		for (let i = 0; i < runs.length; i += 2) {
-			values.fill(runs[i], at, at + runs[i + 1]);
-			at += runs[i + 1];
-		}
-		return at === length ? values : null;
-	}
-	function keep(map) {
-		if (!map.dirty.size) return localStorage.removeItem(key(map.series));
-		const slices = {};
-		for (const k of map.dirty) slices[k] = pack(map.slice(k));
-		try {
-			localStorage.setItem(key(map.series), JSON.stringify(slices));
-		} catch {}
-	}
-	/** Put the draft of a series back; how many slices it had. */
-	function restore(map) {
-		const text = localStorage.getItem(key(map.series));
-		if (!text) return 0;
-		const slices = /* @__PURE__ */ new Map();
-		for (const [k, runs] of Object.entries(JSON.parse(text))) {
-			const values = unpack(runs, map.sliceSize);
-			if (values && Number(k) < map.depth) slices.set(Number(k), values);
-		}
-		map.write(slices, true);
-		return slices.size;
-	}
 	// src/ohif.ts
 	var host = {
 		services: null,
@@ -248,6 +81,207 @@
 			rows: plane.rows
 		};
 	}
+	// src/export.ts
+	/** OHIF's own export of DICOM SEG, mended where the viewer's is broken.
+	*
+	* 3.10 names no place to store the object, so that storing fails in silence; and it pairs each slice with the position
+	* of its mirror image along the series, because it sorts the positions from the last slice to the first and leaves the
+	* voxels in the order of the viewer. Newer viewers keep both from last to first.
+	*/
+	function mendExport() {
+		for (const context of Object.values(host.commands.contexts ?? {})) for (const name of ["storeSegmentation", "downloadSegmentation"]) {
+			const command = context?.[name];
+			if (!command || command.mended) continue;
+			const stock = command.commandFn;
+			command.mended = true;
+			command.commandFn = (options) => {
+				const dataSource = options.dataSource ?? host.extensions.getActiveDataSource()[0];
+				if (lastToFirst(options.segmentationId)) return stock({
+					...options,
+					dataSource
+				});
+				if (name === "storeSegmentation") return store(options.segmentationId, dataSource);
+				return ordered(options.segmentationId, () => stock(options));
+			};
+		}
+	}
+	async function store(segmentationId, dataSource) {
+		const say = (type, message) => host.services.uiNotificationService?.show({
+			title: "Export DICOM SEG",
+			message,
+			type
+		});
+		try {
+			const options = { SeriesDescription: "OHIF export" };
+			const made = ordered(segmentationId, () => host.commands.runCommand("generateSegmentation", {
+				segmentationId,
+				options
+			}));
+			await dataSource.store.dicom(made.dataset);
+			say("success", "Stored in the PACS.");
+		} catch (error) {
+			say("error", `Not stored: ${error.message}`);
+		}
+	}
+	function labelmapOf(segmentationId) {
+		return tools().segmentation.state.getSegmentation(segmentationId).representationData.Labelmap;
+	}
+	/** Place of a labelmap's slice along the normal of the series. */
+	function place(imageId) {
+		const { position, normal } = planeOf(cornerstone().cache.getImage(imageId).referencedImageId ?? imageId);
+		return dot(position, normal);
+	}
+	function lastToFirst(segmentationId) {
+		const places = labelmapOf(segmentationId).imageIds.map(place);
+		return places.every((value, n) => n === 0 || places[n - 1] >= value);
+	}
+	/** Do something while the slices are in the order that the export takes them to have. */
+	function ordered(segmentationId, work) {
+		const labelmap = labelmapOf(segmentationId);
+		const imageIds = labelmap.imageIds;
+		labelmap.imageIds = [...imageIds].sort((a, b) => place(b) - place(a));
+		try {
+			return work();
+		} finally {
+			labelmap.imageIds = imageIds;
+		}
+	}
+	// src/api.ts
+	/** What the server says no to, with all that it says. */
+	var Refusal = class extends Error {
+		status;
+		body;
+		constructor(message, status, body) {
+			super(message);
+			this.status = status;
+			this.body = body;
+		}
+	};
+	var base = (document.currentScript?.src ?? location.href).replace(/\/ohif\/.*$/, "");
+	var client = (() => {
+		let id = sessionStorage.getItem("fewsam.client");
+		if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
+		return id;
+	})();
+	async function ask(path, init) {
+		let answer;
+		try {
+			answer = await fetch(base + path, init);
+		} catch {
+			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
+		}
+		if (answer.ok) return answer;
+		const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
+		throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
+	}
+	async function framed(answer) {
+		const bytes = new Uint8Array(await answer.arrayBuffer());
+		const length = new DataView(bytes.buffer).getUint32(0, true);
+		return {
+			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
+			voxels: bytes.subarray(4 + length)
+		};
+	}
+	var json = (body) => ({
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify(body)
+	});
+	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
+	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
+	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+	var next = async () => (await ask("/fewsam/next", json({ client_id: client }))).json();
+	var train = async () => void await ask("/train/segmentation", json({}));
+	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+	async function submit({ image, voxels, classes, drawn, replace }) {
+		const form = new FormData();
+		const names = classes.map(({ name, value }) => ({
+			name,
+			idx: value
+		}));
+		form.append("params", JSON.stringify({
+			label_info: names,
+			client_id: client,
+			drawn,
+			replace
+		}));
+		form.append("label", new Blob([voxels]), "label.bin");
+		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
+			method: "PUT",
+			body: form
+		})).json();
+	}
+	// src/drafts.ts
+	var SILENT = 15e4;
+	var page = Math.random().toString(36).slice(2, 10);
+	var prefix = (series) => `fewsam.draft|${series}|`;
+	function pack(values) {
+		const runs = [];
+		for (let i = 0; i < values.length;) {
+			let end = i + 1;
+			while (end < values.length && values[end] === values[i]) end++;
+			runs.push(values[i], end - i);
+			i = end;
+		}
+		return runs;
+	}
+	function unpack(runs, length) {
+		const values = new Uint8Array(length);
+		let at = 0;
+		for (let i = 0; i < runs.length; i += 2) {
+			values.fill(runs[i], at, at + runs[i + 1]);
+			at += runs[i + 1];
+		}
+		return at === length ? values : null;
+	}
+	/** Keep what is drawn; false where the browser's store is full, and submitting is the way to keep it. */
+	function keep(map, closing = false) {
+		const key = prefix(map.series) + page;
+		const draft = {
+			alive: closing ? 0 : Date.now(),
+			slices: {}
+		};
+		for (const k of map.dirty) draft.slices[k] = {
+			seen: map.seen[k],
+			runs: pack(map.slice(k))
+		};
+		try {
+			if (map.dirty.size) localStorage.setItem(key, JSON.stringify(draft));
+			else localStorage.removeItem(key);
+		} catch {
+			return false;
+		}
+		return true;
+	}
+	/** Put back the drafts of pages that are gone, but for slices that are drawn on here; how many slices that were. */
+	function restore(map) {
+		const slices = /* @__PURE__ */ new Map();
+		const seen = {};
+		const gone = [];
+		for (let n = 0; n < localStorage.length; n++) {
+			const key = localStorage.key(n) ?? "";
+			if (!key.startsWith(prefix(map.series))) continue;
+			const draft = JSON.parse(localStorage.getItem(key) ?? "{}");
+			if (key !== prefix(map.series) + page && Date.now() - draft.alive < SILENT) continue;
+			const entries = Object.entries(draft.slices ?? {}).map(([k, one]) => ({
+				k: Number(k),
+				...one
+			}));
+			if (entries.some((one) => map.dirty.has(one.k) || slices.has(one.k))) continue;
+			for (const { k, runs, seen: submission } of entries) {
+				const values = k < map.depth ? unpack(runs, map.sliceSize) : null;
+				if (!values) continue;
+				slices.set(k, values);
+				seen[k] = submission;
+			}
+			gone.push(key);
+		}
+		map.saw(seen, [...slices.keys()]);
+		map.write(slices, true);
+		if (slices.size && keep(map)) gone.filter((key) => key !== prefix(map.series) + page).forEach((key) => localStorage.removeItem(key));
+		return slices.size;
+	}
 	// src/labelmap.ts
 	var UNDO_STEPS = 50;
 	var Labelmap = class Labelmap {
@@ -257,6 +291,8 @@
 		planes = [];
 		/** Slices changed here since the server last had them. */
 		dirty = /* @__PURE__ */ new Set();
+		/** By slice: the submission that its label here came from, 0 for none. */
+		seen = [];
 		onStroke = () => {};
 		arrays = [];
 		frames = [];
@@ -335,6 +371,10 @@
 		slice(k) {
 			return this.arrays[k];
 		}
+		/** Slice k of a whole volume. */
+		part(voxels, k) {
+			return voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize);
+		}
 		/** Slice k that the viewport shows. */
 		current() {
 			const viewport = viewportOf(this.viewportId);
@@ -388,8 +428,16 @@
 			this.arrays.forEach((array, k) => voxels.set(array, k * this.sliceSize));
 			return voxels;
 		}
-		/** Put slices in place; by hand ones become dirty, and each call is one step of undo. */
-		write(slices, byHand) {
+		/** Note whose labels the clean slices show: submission by slice, as the server has them. */
+		saw(shots, slices) {
+			for (let k = 0; k < this.depth; k++) if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = shots[k] ?? 0;
+		}
+		/** Slices that somebody else submitted since they came here. */
+		outdated(shots) {
+			return this.seen.flatMap((id, k) => id === (shots[k] ?? 0) ? [] : [k]);
+		}
+		/** Put slices in place; by hand ones become dirty, and each call is one step of undo unless it comes from elsewhere. */
+		write(slices, byHand, undoable = true) {
 			const changes = [];
 			for (const [k, values] of slices) {
 				if (same(this.arrays[k], values)) continue;
@@ -401,15 +449,16 @@
 				this.shadow[k].set(values);
 				if (byHand) this.dirty.add(k);
 			}
-			this.remember(changes);
+			if (undoable) this.remember(changes);
 			this.redraw(changes.map((change) => change.k));
 		}
 		/** Put a whole volume in place, but for the slices that were drawn on since. */
-		fill(voxels) {
+		fill(voxels, shots, undoable = true) {
 			if (voxels.length !== this.depth * this.sliceSize) throw new Error("The answer does not fit this series; reload the page.");
 			const slices = /* @__PURE__ */ new Map();
-			for (let k = 0; k < this.depth; k++) if (!this.dirty.has(k)) slices.set(k, voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize));
-			this.write(slices, false);
+			for (let k = 0; k < this.depth; k++) if (!this.dirty.has(k)) slices.set(k, this.part(voxels, k));
+			this.write(slices, false, undoable);
+			this.saw(shots);
 		}
 		undo() {
 			this.commit();
@@ -473,6 +522,7 @@
 			this.frames = found.map((one) => one.frame);
 			this.planes.push(...found.map((one) => one.plane));
 			this.shadow = this.arrays.map((array) => array.slice());
+			this.seen.push(...this.arrays.map(() => 0));
 		}
 		listen() {
 			const later = () => {
@@ -501,6 +551,20 @@
 	function same(a, b) {
 		for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
 		return true;
+	}
+	// src/points.ts
+	/** What a click on a slice changes. */
+	/** The slice with the clicks' change to one class; the server gives the mask with the clicks, and without. */
+	function corrected(slice, planes, value) {
+		const result = slice.slice();
+		const drawn = slice.includes(value);
+		for (let at = 0; at < slice.length; at++) {
+			const [now, before] = [planes[at], planes[slice.length + at]];
+			if (drawn && now === before) continue;
+			if (now) result[at] = value;
+			else if (slice[at] === value) result[at] = 0;
+		}
+		return result;
 	}
 	// src/strip.ts
 	var WIDTH = 12;
@@ -625,6 +689,124 @@
 			this.parent = null;
 		}
 	};
+	// src/texts.ts
+	function count(n, what) {
+		return `${n} ${what}${n === 1 ? "" : "s"}`;
+	}
+	/** Slices as a person counts them: "slice 9", "slices 3, 9 and 2 more". */
+	function slicesOf(ks) {
+		const shown = ks.slice(0, 6).map((k) => k + 1).join(", ");
+		const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+		return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+	}
+	function capital(text) {
+		return text.charAt(0).toUpperCase() + text.slice(1);
+	}
+	function greeting(known, drafts, state) {
+		const parts = [];
+		if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+		else parts.push("Draw a structure on two or three slices, then Submit.");
+		if (known.served) parts.push("The last segmentation is shown.");
+		if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+		if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
+		if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+		return parts.join(" ");
+	}
+	function receipt(answer) {
+		const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+		const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+		if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+		if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
+		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+		if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
+		if (answer.waiting_for_pacs) parts.push("The PACS is away: the label is kept and stored there when it is back.");
+		return parts.join(" ");
+	}
+	/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+	function problems(state, foreign, unkept) {
+		const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+		if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+		if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+		if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+		if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+		return found;
+	}
+	function progress(state, busy) {
+		const stats = state?.training;
+		const parts = [];
+		if (busy) parts.push(`${busy} …`);
+		if (stats?.running) {
+			const share = stats.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : 0;
+			parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats.state ?? ""} ${Math.round(100 * share)} %`);
+		}
+		if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet: answers are untrained.");
+		return parts.join(" · ");
+	}
+	// src/curve.ts
+	var SVG = "http://www.w3.org/2000/svg";
+	function mean(point) {
+		const values = Object.values(point.dice).filter(Number.isFinite);
+		return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+	}
+	function drawCurve(svg, curve) {
+		svg.setAttribute("viewBox", "0 0 240 110");
+		svg.replaceChildren();
+		const add = (name, attributes, text = "") => {
+			const element = document.createElementNS(SVG, name);
+			for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+			if (text) element.textContent = text;
+			svg.append(element);
+		};
+		for (const dice of [
+			0,
+			.5,
+			1
+		]) {
+			const y = 95 - 85 * dice;
+			add("line", {
+				x1: 24,
+				x2: 235,
+				y1: y,
+				y2: y,
+				stroke: "#2a3866"
+			});
+			add("text", {
+				x: 3,
+				y: y + 3,
+				fill: "#8fa3d6",
+				"font-size": 9
+			}, dice.toFixed(1));
+		}
+		const points = curve.slice(-40).filter((point) => Object.keys(point.dice).length);
+		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
+		const places = points.map((point, n) => [x(n), 95 - 85 * mean(point)]);
+		add("polyline", {
+			points: places.map((p) => p.join(",")).join(" "),
+			fill: "none",
+			stroke: "#5a78f0",
+			"stroke-width": 1.5
+		});
+		places.forEach(([cx, cy], n) => {
+			add("circle", {
+				cx,
+				cy,
+				r: 3,
+				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
+			});
+			if (points.length <= 8 || n === points.length - 1) add("text", {
+				x: cx - 8,
+				y: Math.max(cy - 6, 9),
+				fill: "#e6ecff",
+				"font-size": 9
+			}, mean(points[n]).toFixed(2));
+		});
+		add("text", {
+			x: 28,
+			y: 107,
+			fill: "#8fa3d6",
+			"font-size": 9
+		}, points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction");
+	}
 	// src/style.ts
 	var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
@@ -651,29 +833,22 @@
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;
-	// src/panel.ts
-	/** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
-	var JUMP = "fewsam.jump";
-	var TOOLS = {
-		brush: "CircularBrush",
-		eraser: "CircularEraser",
-		threshold: "ThresholdCircularBrushDynamic"
-	};
-	var Panel = class {
+	// src/view.ts
+	var BUTTONS = [
+		"submit",
+		"theirs",
+		"segment",
+		"train",
+		"next",
+		"undo",
+		"clear",
+		"add"
+	];
+	var View = class {
+		acts;
 		root = document.createElement("div");
-		state = null;
-		map = null;
-		overlay = null;
-		opening = "";
-		chosen = 1;
-		tool = "";
-		points = [];
-		busy = "";
-		wasTraining = false;
-		trainedFrom = 0;
-		timer = 0;
-		radius = 8;
-		constructor() {
+		constructor(acts) {
+			this.acts = acts;
 			this.root.id = "fewsam-panel";
 			this.root.innerHTML = `<style>${style}</style>
       <div class="message" id="fewsam-message"></div>
@@ -694,41 +869,156 @@
       </div>
       <h4>Learn</h4>
       <div class="fs-row"><button class="main" id="fewsam-submit">Submit</button><button id="fewsam-segment">Segment</button></div>
+      <div class="fs-row"><button id="fewsam-theirs" title="Show what was submitted from elsewhere; Undo brings yours back">Take theirs</button></div>
       <div class="fs-row"><button id="fewsam-train">Train</button><button id="fewsam-next">Next slice</button></div>
       <progress id="fewsam-progress" max="1" value="0" hidden></progress>
       <div class="faint" id="fewsam-status"></div>
       <h4>Served against submitted (Dice)</h4>
       <svg class="curve" id="fewsam-curve"></svg>
       <div class="message bad" id="fewsam-problems"></div>`;
-			this.on("fewsam-submit", () => this.submit());
-			this.on("fewsam-segment", () => this.segment());
-			this.on("fewsam-train", () => this.train());
-			this.on("fewsam-next", () => this.next());
-			this.on("fewsam-undo", async () => this.undo());
-			this.on("fewsam-clear", async () => this.clearPoints());
-			this.on("fewsam-add", async () => this.addClass());
+			BUTTONS.forEach((button) => this.find(`fewsam-${button}`).addEventListener("click", () => acts.press(button)));
 			this.root.querySelectorAll("[data-tool]").forEach((button) => {
-				button.addEventListener("click", () => this.pick(button.dataset.tool ?? ""));
+				button.addEventListener("click", () => acts.pick(button.dataset.tool ?? ""));
 			});
-			this.find("fewsam-size").addEventListener("input", (event) => {
-				this.radius = Number(event.target.value);
-				brushSize(this.radius);
+			this.find("fewsam-size").addEventListener("input", (event) => acts.size(Number(event.target.value)));
+			this.find("fewsam-name").addEventListener("keydown", (event) => {
+				event.stopPropagation();
+				if (event.key === "Enter") acts.press("add");
+			});
+		}
+		say(text, kind) {
+			const message = this.find("fewsam-message");
+			message.textContent = text;
+			message.className = `message ${kind}`;
+		}
+		/** The typed name of a new structure. */
+		get typed() {
+			return this.find("fewsam-name").value.trim();
+		}
+		set typed(text) {
+			this.find("fewsam-name").value = text;
+		}
+		show(now) {
+			this.showClasses(now);
+			this.find("fewsam-new").style.display = now.state?.new_labels ? "" : "none";
+			this.root.querySelectorAll("[data-tool]").forEach((button) => {
+				button.classList.toggle("on", button.dataset.tool === now.tool);
+			});
+			const training = Boolean(now.state?.training.running);
+			const idle = now.open && !now.busy;
+			for (const button of [
+				"submit",
+				"theirs",
+				"segment",
+				"train",
+				"next"
+			]) this.find(`fewsam-${button}`).disabled = !idle;
+			this.find("fewsam-train").textContent = training ? "Stop training" : "Train";
+			this.find("fewsam-undo").disabled = !now.steps;
+			const drawn = now.dirty ? ` (${count(now.dirty, "slice")})` : "";
+			this.find("fewsam-submit").textContent = now.conflict ? `Submit mine${drawn}` : `Submit${drawn}`;
+			this.find("fewsam-theirs").style.display = now.conflict ? "" : "none";
+			this.showProgress(training, now);
+			if (now.state) drawCurve(this.root.querySelector("#fewsam-curve"), now.state.curve);
+			this.find("fewsam-problems").textContent = now.problems.join("\n");
+		}
+		showClasses({ state, classes, chosen }) {
+			this.find("fewsam-classes").replaceChildren(...classes.map((one) => {
+				const row = document.createElement("div");
+				row.className = `class ${one.value === chosen ? "on" : ""}`;
+				row.dataset.name = one.name;
+				const swatch = document.createElement("span");
+				swatch.className = "swatch";
+				swatch.style.background = `rgb(${one.color.join(",")})`;
+				const name = document.createElement("span");
+				name.textContent = one.name;
+				const slices = document.createElement("span");
+				slices.className = "count";
+				slices.textContent = `${state?.image?.counts[one.name] ?? 0} / ${one.slices}`;
+				row.append(swatch, name, slices);
+				row.addEventListener("mousedown", () => this.acts.choose(one.value));
+				return row;
+			}));
+		}
+		showProgress(training, { state, busy }) {
+			const bar = this.find("fewsam-progress");
+			const stats = state?.training;
+			bar.hidden = !training && !busy;
+			if (training && stats?.total_epochs) bar.value = (stats.epoch ?? 0) / stats.total_epochs;
+			else bar.removeAttribute("value");
+			this.find("fewsam-status").textContent = progress(state, busy);
+		}
+		find(id) {
+			return this.root.querySelector(`#${id}`);
+		}
+	};
+	// src/panel.ts
+	/** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
+	var JUMP = "fewsam.jump";
+	var TOOLS = {
+		brush: "CircularBrush",
+		eraser: "CircularEraser",
+		threshold: "ThresholdCircularBrushDynamic"
+	};
+	var Panel = class {
+		view;
+		state = null;
+		map = null;
+		overlay = null;
+		opening = "";
+		chosen = 1;
+		tool = "";
+		points = [];
+		pending = [];
+		conflict = [];
+		busy = "";
+		lost = false;
+		unkept = false;
+		wasTraining = false;
+		trainedFrom = 0;
+		timer = 0;
+		radius = 8;
+		constructor() {
+			const acts = {
+				submit: () => void this.submit(),
+				theirs: () => void this.theirs(),
+				segment: () => void this.segment(),
+				train: () => void this.train(),
+				next: () => void this.next(),
+				undo: () => this.undo(),
+				clear: () => this.clearPoints(),
+				add: () => this.addClass()
+			};
+			this.view = new View({
+				press: (button) => acts[button](),
+				pick: (tool) => this.pick(tool),
+				choose: (value) => this.choose(value),
+				size: (radius) => brushSize(this.radius = radius)
 			});
 			window.addEventListener("keydown", this.keys, true);
-			window.addEventListener("beforeunload", () => this.map && keep(this.map));
+			window.addEventListener("pagehide", this.closing);
 			this.poll();
+		}
+		get root() {
+			return this.view.root;
 		}
 		/** The mode was left: nothing of ours stays over the viewport. */
 		close() {
 			window.clearTimeout(this.timer);
 			window.removeEventListener("keydown", this.keys, true);
+			window.removeEventListener("pagehide", this.closing);
 			this.leave();
 		}
+		closing = () => {
+			this.map?.commit();
+			if (this.map) keep(this.map, true);
+		};
 		async poll() {
 			window.clearTimeout(this.timer);
 			try {
 				await this.follow();
 				await this.refresh();
+				if (this.map) this.keep(this.map);
 				if (this.lost) this.say("The server is back.", "good");
 				this.lost = false;
 			} catch (error) {
@@ -737,7 +1027,6 @@
 			}
 			this.timer = window.setTimeout(() => this.poll(), this.state?.training.running ? 800 : 2500);
 		}
-		lost = false;
 		/** Open the labelmap of whatever series the person looks at. */
 		async follow() {
 			const now = active();
@@ -750,10 +1039,10 @@
 				this.state = await getState(series);
 				const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
 				const known = await getLabelmap(series);
-				map.fill(known.voxels);
+				map.fill(known.voxels, known.head.shots);
 				const drafts = restore(map);
 				map.onStroke = () => {
-					keep(map);
+					this.keep(map);
 					this.show();
 				};
 				this.map = map;
@@ -768,12 +1057,16 @@
 		leave() {
 			if (this.map) {
 				this.map.commit();
-				keep(this.map);
+				keep(this.map, true);
 				this.map.close();
 			}
 			this.overlay?.close();
 			this.map = this.overlay = null;
 			this.points = [];
+			this.conflict = [];
+		}
+		keep(map) {
+			this.unkept = !keep(map);
 		}
 		async refresh() {
 			const before = this.state?.classes.length ?? 0;
@@ -786,28 +1079,74 @@
 				else this.say(`The trained model was not better than what is served; ${this.served()} stays.`, "");
 			}
 			this.wasTraining = Boolean(training.running);
+			await this.catchUp();
 			this.show();
+		}
+		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+		async catchUp() {
+			const [map, image] = [this.map, this.state?.image];
+			if (!map || image?.id !== map.series) return;
+			map.commit();
+			const stale = map.outdated(image.shots).filter((k) => !map.dirty.has(k));
+			if (!stale.length) return;
+			const { head, voxels } = await getLabelmap(map.series);
+			if (this.map !== map) return;
+			map.commit();
+			map.fill(voxels, head.shots, false);
+			if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 		}
 		classes() {
 			return this.state?.classes.length ? this.state.classes : this.pending;
 		}
-		pending = [];
 		async submit() {
 			await this.work("Submitting", async (map) => {
 				map.commit();
-				const drawn = [...map.dirty].sort((a, b) => a - b);
-				const answer = await submit(map.series, map.all(), this.known(), drawn);
-				drawn.forEach((k) => map.dirty.delete(k));
-				keep(map);
+				const slices = [...map.dirty].sort((a, b) => a - b);
+				if (!slices.length) return this.say("Nothing to submit: no slice was changed by hand. Draw a structure or correct one first.", "bad");
+				const drawn = Object.fromEntries(slices.map((k) => [k, map.seen[k]]));
+				const voxels = map.all();
+				let answer;
+				try {
+					answer = await submit({
+						image: map.series,
+						voxels,
+						classes: this.known(),
+						drawn,
+						replace: this.conflict
+					});
+				} catch (error) {
+					if (!(error instanceof Refusal) || error.status !== 409) throw error;
+					this.conflict = error.body.slices;
+					return this.say(error.message, "bad");
+				}
+				this.conflict = [];
+				map.commit();
+				map.saw(answer.shots, slices);
+				slices.filter((k) => same(map.slice(k), map.part(voxels, k))).forEach((k) => map.dirty.delete(k));
+				this.keep(map);
 				this.clearPoints();
-				this.say(receipt(answer), answer.kept?.length ? "" : "good");
+				this.say(receipt(answer), answer.kept.length ? "" : "good");
+			});
+		}
+		/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
+		async theirs() {
+			await this.work("Fetching", async (map) => {
+				map.commit();
+				const { head, voxels } = await getLabelmap(map.series);
+				const slices = this.conflict;
+				map.write(new Map(slices.map((k) => [k, map.part(voxels, k)])), false);
+				slices.forEach((k) => map.dirty.delete(k));
+				map.saw(head.shots, slices);
+				this.conflict = [];
+				this.keep(map);
+				this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
 			});
 		}
 		async segment() {
 			await this.work("Segmenting", async (map) => {
 				map.commit();
 				const { head, voxels } = await segment(map.series);
-				map.fill(voxels);
+				map.fill(voxels, head.shots);
 				this.clearPoints();
 				const kept = map.dirty.size ? ` ${count(map.dirty.size, "slice")} drawn and not submitted: left as drawn.` : "";
 				const model = head.trained ? `Model ${head.model_version}` : "Untrained answer";
@@ -830,7 +1169,7 @@
 		async next() {
 			await this.work("Choosing", async (map) => {
 				map.commit();
-				keep(map);
+				this.keep(map);
 				const offer = await next();
 				if (!offer.id) return this.say("Every slice is labelled, or somebody else is at it.", "good");
 				if (offer.id === map.series) {
@@ -883,7 +1222,7 @@
 				});
 				this.points.push(point);
 				map.write(/* @__PURE__ */ new Map([[k, corrected(map.slice(k), voxels, this.chosen)]]), true);
-				keep(map);
+				this.keep(map);
 				this.say(`${label}: ${count(points.length, "point")} on slice ${k + 1}. Submit when it is right.`, "");
 			});
 		}
@@ -895,25 +1234,23 @@
 			if (!this.map) return;
 			if (!this.map.undo()) return this.say("Nothing to undo.", "");
 			this.points.pop();
-			keep(this.map);
+			this.keep(this.map);
 			this.show();
 		}
 		addClass() {
-			const input = this.find("fewsam-name");
-			const name = input.value.trim();
+			const name = this.view.typed;
 			const known = this.known();
 			if (!name) return this.say("Type the name of the structure first.", "bad");
 			const there = known.find((one) => one.name.toLowerCase() === name.toLowerCase());
 			if (there) return this.choose(there.value);
 			const value = Math.max(0, ...known.map((one) => one.value)) + 1;
-			const hue = value * 67 % 360;
 			this.pending.push({
 				name,
 				value,
-				color: rgb(hue),
+				color: rgb(value * 67 % 360),
 				slices: 0
 			});
-			input.value = "";
+			this.view.typed = "";
 			this.map?.colour(this.pending);
 			this.choose(value);
 		}
@@ -959,121 +1296,43 @@
 				await todo(this.map);
 				await this.refresh();
 			} catch (error) {
-				this.say(`${error.message}`, "bad");
+				this.say(error.message, "bad");
 			} finally {
 				this.busy = "";
 				this.show();
 			}
 		}
 		say(text, kind) {
-			const message = this.find("fewsam-message");
-			message.textContent = text;
-			message.className = `message ${kind}`;
+			this.view.say(text, kind);
 		}
 		served() {
 			return this.state?.trained ? `model ${this.state.model_version}` : "the untrained answer";
 		}
 		show() {
-			const { state, map } = this;
-			this.find("fewsam-classes").replaceChildren(...this.known().map((one) => {
-				const row = document.createElement("div");
-				row.className = `class ${one.value === this.chosen ? "on" : ""}`;
-				row.dataset.name = one.name;
-				const swatch = document.createElement("span");
-				swatch.className = "swatch";
-				swatch.style.background = `rgb(${one.color.join(",")})`;
-				const name = document.createElement("span");
-				name.textContent = one.name;
-				const slices = document.createElement("span");
-				slices.className = "count";
-				slices.textContent = `${state?.image?.counts[one.name] ?? 0} / ${one.slices}`;
-				row.append(swatch, name, slices);
-				row.addEventListener("mousedown", () => this.choose(one.value));
-				return row;
-			}));
-			this.find("fewsam-new").hidden = !state?.new_labels;
-			this.find("fewsam-new").style.display = state?.new_labels ? "" : "none";
-			this.root.querySelectorAll("[data-tool]").forEach((button) => {
-				button.classList.toggle("on", button.dataset.tool === this.tool);
+			const { state, map, chosen, tool, busy } = this;
+			const shots = state?.image?.shots ?? {};
+			const foreign = map?.outdated(shots).filter((k) => map.dirty.has(k)) ?? [];
+			this.view.show({
+				state,
+				chosen,
+				tool,
+				busy,
+				classes: this.known(),
+				open: Boolean(map),
+				steps: map?.steps ?? 0,
+				dirty: map?.dirty.size ?? 0,
+				conflict: this.conflict.length,
+				problems: problems(state, foreign, this.unkept)
 			});
-			const training = Boolean(state?.training.running);
-			for (const id of [
-				"submit",
-				"segment",
-				"next"
-			]) this.find(`fewsam-${id}`).disabled = !map || !!this.busy;
-			const train = this.find("fewsam-train");
-			train.disabled = !map || !!this.busy;
-			train.textContent = training ? "Stop training" : "Train";
-			this.find("fewsam-undo").disabled = !map?.steps;
-			const dirty = map?.dirty.size ?? 0;
-			this.find("fewsam-submit").textContent = dirty ? `Submit (${count(dirty, "slice")})` : "Submit";
-			this.showProgress(training);
-			if (state) drawCurve(this.root.querySelector("#fewsam-curve"), state.curve);
-			const problems = [...(state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`)];
-			if (state?.pacs?.problem) problems.unshift(state.pacs.problem);
-			if (state?.pacs?.waiting) problems.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
-			this.find("fewsam-problems").textContent = problems.join("\n");
-			if (this.overlay && map) {
-				this.overlay.uncertainty = state?.image?.uncertainty ?? [];
-				this.overlay.labelled = state?.image?.labelled ?? [];
-				this.overlay.points = this.points;
-				const pointing = this.tool === "include" || this.tool === "exclude";
-				this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
-				this.overlay.draw();
-			}
-		}
-		showProgress(training) {
-			const progress = this.find("fewsam-progress");
-			const stats = this.state?.training;
-			progress.hidden = !training && !this.busy;
-			if (training && stats?.total_epochs) progress.value = (stats.epoch ?? 0) / stats.total_epochs;
-			else progress.removeAttribute("value");
-			const parts = [];
-			if (this.busy) parts.push(`${this.busy} …`);
-			if (training) parts.push(stats?.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats?.state ?? ""} ${Math.round(100 * progress.value)} %`);
-			if (!parts.length && this.state) parts.push(this.state.trained ? `Model ${this.state.model_version} is live.` : "No trained model yet: answers are untrained.");
-			this.find("fewsam-status").textContent = parts.join(" · ");
-		}
-		find(id) {
-			return this.root.querySelector(`#${id}`);
-		}
-		on(id, act) {
-			this.find(id).addEventListener("click", () => void act());
+			if (!this.overlay || !map) return;
+			this.overlay.uncertainty = state?.image?.uncertainty ?? [];
+			this.overlay.labelled = state?.image?.labelled ?? [];
+			this.overlay.points = this.points;
+			const pointing = tool === "include" || tool === "exclude";
+			this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
+			this.overlay.draw();
 		}
 	};
-	/** The slice with the clicks' change to one class; the server gives the mask with the clicks, and without. */
-	function corrected(slice, planes, value) {
-		const result = slice.slice();
-		const drawn = slice.includes(value);
-		for (let at = 0; at < slice.length; at++) {
-			const [now, before] = [planes[at], planes[slice.length + at]];
-			if (drawn && now === before) continue;
-			if (now) result[at] = value;
-			else if (slice[at] === value) result[at] = 0;
-		}
-		return result;
-	}
-	function greeting(known, drafts, state) {
-		const parts = [];
-		if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-		else parts.push("Draw a structure on two or three slices, then Submit.");
-		if (known.served) parts.push("The last segmentation is shown.");
-		if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
-		if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
-		return parts.join(" ");
-	}
-	function receipt(answer) {
-		const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-		const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
-		if (answer.kept.length) parts.push(`${count(answer.kept.length, "slice")} kept as somebody drew them since; reload to see them.`);
-		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
-		if (answer.waiting_for_pacs) parts.push("The PACS is away: the label is kept and stored there when it is back.");
-		return parts.join(" ");
-	}
-	function count(n, what) {
-		return `${n} ${what}${n === 1 ? "" : "s"}`;
-	}
 	function rgb(hue) {
 		const channel = (n) => {
 			const k = (n + hue / 30) % 12;
@@ -1112,6 +1371,7 @@
 			host.commands = commandsManager;
 			host.extensions = extensionManager;
 		},
+		onModeEnter: mendExport,
 		onModeExit() {
 			panel?.close();
 			panel = null;

@@ -13,6 +13,8 @@ export interface ImageState {
   labelled: number[];
   counts: Record<string, number>;
   uncertainty: number[];
+  /** Submission that each labelled slice is of. */
+  shots: Record<string, number>;
 }
 
 export interface CurvePoint {
@@ -54,6 +56,17 @@ export interface Voxels {
   voxels: Uint8Array;
 }
 
+/** What the server says no to, with all that it says. */
+export class Refusal extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly body: any,
+  ) {
+    super(message);
+  }
+}
+
 // app-config.js comes from <prefix>/ohif/app-config.js: the server is what stands before.
 const script = document.currentScript as HTMLScriptElement | null;
 export const base = (script?.src ?? location.href).replace(/\/ohif\/.*$/, '');
@@ -72,14 +85,9 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
     throw new Error('The server does not answer. What you drew stays here; try again when it is back.');
   }
   if (answer.ok) return answer;
-  let detail = '';
-  try {
-    const body = await answer.json();
-    detail = typeof body.detail === 'string' ? body.detail : JSON.stringify(body.detail ?? body);
-  } catch {
-    detail = `the server answered ${answer.status}`;
-  }
-  throw new Error(detail);
+  const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
+  const detail = typeof body.detail === 'string' ? body.detail : JSON.stringify(body.detail ?? body);
+  throw new Refusal(detail, answer.status, body);
 }
 
 async function framed(answer: Response): Promise<Voxels> {
@@ -112,10 +120,19 @@ export const train = async (): Promise<void> => void (await ask('/train/segmenta
 
 export const stopTraining = async (): Promise<void> => void (await ask('/train/', { method: 'DELETE' }));
 
-export async function submit(image: string, voxels: Uint8Array, classes: ClassInfo[], drawn: number[]): Promise<any> {
+/** Slices drawn by hand, each with the submission it was drawn over; ``replace`` names those whose newer label may go. */
+export interface Drawing {
+  image: string;
+  voxels: Uint8Array;
+  classes: ClassInfo[];
+  drawn: Record<string, number>;
+  replace: number[];
+}
+
+export async function submit({ image, voxels, classes, drawn, replace }: Drawing): Promise<any> {
   const form = new FormData();
-  const info = classes.map(({ name, value }) => ({ name, idx: value }));
-  form.append('params', JSON.stringify({ label_info: info, client_id: client, drawn_slices: drawn }));
+  const names = classes.map(({ name, value }) => ({ name, idx: value }));
+  form.append('params', JSON.stringify({ label_info: names, client_id: client, drawn, replace }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
-  return (await ask(`/datastore/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
+  return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
 }

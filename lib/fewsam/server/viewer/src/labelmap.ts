@@ -13,6 +13,8 @@ export class Labelmap {
   readonly planes: Plane[] = [];
   /** Slices changed here since the server last had them. */
   readonly dirty = new Set<number>();
+  /** By slice: the submission that its label here came from, 0 for none. */
+  readonly seen: number[] = [];
   onStroke: (slices: number[]) => void = () => {};
 
   private arrays: Uint8Array[] = []; // the viewer's own, by k
@@ -92,6 +94,11 @@ export class Labelmap {
     return this.arrays[k];
   }
 
+  /** Slice k of a whole volume. */
+  part(voxels: Uint8Array, k: number): Uint8Array {
+    return voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize);
+  }
+
   /** Slice k that the viewport shows. */
   current(): number {
     const viewport = viewportOf(this.viewportId);
@@ -153,8 +160,20 @@ export class Labelmap {
     return voxels;
   }
 
-  /** Put slices in place; by hand ones become dirty, and each call is one step of undo. */
-  write(slices: Map<number, Uint8Array>, byHand: boolean): void {
+  /** Note whose labels the clean slices show: submission by slice, as the server has them. */
+  saw(shots: Record<string, number>, slices?: number[]): void {
+    for (let k = 0; k < this.depth; k++) {
+      if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = shots[k] ?? 0;
+    }
+  }
+
+  /** Slices that somebody else submitted since they came here. */
+  outdated(shots: Record<string, number>): number[] {
+    return this.seen.flatMap((id, k) => (id === (shots[k] ?? 0) ? [] : [k]));
+  }
+
+  /** Put slices in place; by hand ones become dirty, and each call is one step of undo unless it comes from elsewhere. */
+  write(slices: Map<number, Uint8Array>, byHand: boolean, undoable = true): void {
     const changes: Change[] = [];
     for (const [k, values] of slices) {
       if (same(this.arrays[k], values)) continue;
@@ -163,20 +182,21 @@ export class Labelmap {
       this.shadow[k].set(values);
       if (byHand) this.dirty.add(k);
     }
-    this.remember(changes);
+    if (undoable) this.remember(changes);
     this.redraw(changes.map(change => change.k));
   }
 
   /** Put a whole volume in place, but for the slices that were drawn on since. */
-  fill(voxels: Uint8Array): void {
+  fill(voxels: Uint8Array, shots: Record<string, number>, undoable = true): void {
     if (voxels.length !== this.depth * this.sliceSize) {
       throw new Error('The answer does not fit this series; reload the page.');
     }
     const slices = new Map<number, Uint8Array>();
     for (let k = 0; k < this.depth; k++) {
-      if (!this.dirty.has(k)) slices.set(k, voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize));
+      if (!this.dirty.has(k)) slices.set(k, this.part(voxels, k));
     }
-    this.write(slices, false);
+    this.write(slices, false, undoable);
+    this.saw(shots);
   }
 
   undo(): boolean {
@@ -243,6 +263,7 @@ export class Labelmap {
     this.frames = found.map(one => one.frame);
     this.planes.push(...found.map(one => one.plane));
     this.shadow = this.arrays.map(array => array.slice());
+    this.seen.push(...this.arrays.map(() => 0));
   }
 
   private listen(): void {

@@ -1,5 +1,6 @@
 /** Our extension and mode, given to the viewer as objects through its configuration script. */
 
+import { mendExport } from './export';
 import { Panel } from './panel';
 import { host } from './ohif';
 
@@ -34,6 +35,7 @@ const extension = {
     host.commands = commandsManager;
     host.extensions = extensionManager;
   },
+  onModeEnter: mendExport,
   onModeExit() {
     panel?.close();
     panel = null;

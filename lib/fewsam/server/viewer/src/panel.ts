@@ -1,14 +1,13 @@
 /** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
 
 import * as api from './api';
-import { drawCurve } from './curve';
 import { keep, restore } from './drafts';
-import { Labelmap } from './labelmap';
+import { Labelmap, same } from './labelmap';
 import { active, brushSize, useTool } from './ohif';
+import { corrected } from './points';
 import { Overlay, Point } from './strip';
-import { style } from './style';
-
-type Kind = '' | 'good' | 'bad';
+import { capital, count, greeting, problems, receipt, slicesOf } from './texts';
+import { Button, Kind, View } from './view';
 
 const JUMP = 'fewsam.jump'; // where to go once the next study is open
 const TOOLS: Record<string, string> = {
@@ -18,7 +17,7 @@ const TOOLS: Record<string, string> = {
 };
 
 export class Panel {
-  readonly root = document.createElement('div');
+  private readonly view: View;
   private state: api.State | null = null;
   private map: Labelmap | null = null;
   private overlay: Overlay | null = null;
@@ -26,64 +25,54 @@ export class Panel {
   private chosen = 1;
   private tool = '';
   private points: Point[] = [];
+  private pending: api.ClassInfo[] = []; // structures added here and not submitted yet
+  private conflict: number[] = []; // slices the server asked about: somebody else submitted them meanwhile
   private busy = '';
+  private lost = false;
+  private unkept = false;
   private wasTraining = false;
   private trainedFrom = 0;
   private timer = 0;
   private radius = 8;
 
   constructor() {
-    this.root.id = 'fewsam-panel';
-    this.root.innerHTML = `<style>${style}</style>
-      <div class="message" id="fewsam-message"></div>
-      <h4>Structures <span class="faint">labelled slices: here / all</span></h4>
-      <div id="fewsam-classes"></div>
-      <div class="fs-row" id="fewsam-new"><input type="text" placeholder="new structure" id="fewsam-name"><button id="fewsam-add">Add</button></div>
-      <h4>Draw</h4>
-      <div class="fs-row">
-        <button data-tool="brush" id="fewsam-brush">Brush</button><button data-tool="eraser" id="fewsam-eraser">Eraser</button>
-        <button data-tool="threshold" id="fewsam-threshold" title="Paints what looks like the tissue under the cursor">Threshold</button>
-        <button id="fewsam-undo" title="Ctrl+Z">Undo</button>
-      </div>
-      <div class="fs-row"><span class="faint">size</span><input type="range" id="fewsam-size" min="1" max="60" step="1" value="8"></div>
-      <h4>Correct with points</h4>
-      <div class="fs-row">
-        <button data-tool="include" id="fewsam-include">+ Include</button><button data-tool="exclude" id="fewsam-exclude">− Exclude</button>
-        <button id="fewsam-clear">Clear points</button>
-      </div>
-      <h4>Learn</h4>
-      <div class="fs-row"><button class="main" id="fewsam-submit">Submit</button><button id="fewsam-segment">Segment</button></div>
-      <div class="fs-row"><button id="fewsam-train">Train</button><button id="fewsam-next">Next slice</button></div>
-      <progress id="fewsam-progress" max="1" value="0" hidden></progress>
-      <div class="faint" id="fewsam-status"></div>
-      <h4>Served against submitted (Dice)</h4>
-      <svg class="curve" id="fewsam-curve"></svg>
-      <div class="message bad" id="fewsam-problems"></div>`;
-    this.on('fewsam-submit', () => this.submit());
-    this.on('fewsam-segment', () => this.segment());
-    this.on('fewsam-train', () => this.train());
-    this.on('fewsam-next', () => this.next());
-    this.on('fewsam-undo', async () => this.undo());
-    this.on('fewsam-clear', async () => this.clearPoints());
-    this.on('fewsam-add', async () => this.addClass());
-    this.root.querySelectorAll<HTMLButtonElement>('[data-tool]').forEach(button => {
-      button.addEventListener('click', () => this.pick(button.dataset.tool ?? ''));
-    });
-    this.find<HTMLInputElement>('fewsam-size').addEventListener('input', event => {
-      this.radius = Number((event.target as HTMLInputElement).value);
-      brushSize(this.radius);
+    const acts: Record<Button, () => void> = {
+      submit: () => void this.submit(),
+      theirs: () => void this.theirs(),
+      segment: () => void this.segment(),
+      train: () => void this.train(),
+      next: () => void this.next(),
+      undo: () => this.undo(),
+      clear: () => this.clearPoints(),
+      add: () => this.addClass(),
+    };
+    this.view = new View({
+      press: button => acts[button](),
+      pick: tool => this.pick(tool),
+      choose: value => this.choose(value),
+      size: radius => brushSize((this.radius = radius)),
     });
     window.addEventListener('keydown', this.keys, true);
-    window.addEventListener('beforeunload', () => this.map && keep(this.map));
-    this.poll();
+    window.addEventListener('pagehide', this.closing);
+    void this.poll();
+  }
+
+  get root(): HTMLElement {
+    return this.view.root;
   }
 
   /** The mode was left: nothing of ours stays over the viewport. */
   close(): void {
     window.clearTimeout(this.timer);
     window.removeEventListener('keydown', this.keys, true);
+    window.removeEventListener('pagehide', this.closing);
     this.leave();
   }
+
+  private closing = (): void => {
+    this.map?.commit();
+    if (this.map) keep(this.map, true);
+  };
 
   // -- what the server says
 
@@ -92,6 +81,7 @@ export class Panel {
     try {
       await this.follow();
       await this.refresh();
+      if (this.map) this.keep(this.map); // says that this page is alive
       if (this.lost) this.say('The server is back.', 'good');
       this.lost = false;
     } catch (error) {
@@ -100,8 +90,6 @@ export class Panel {
     }
     this.timer = window.setTimeout(() => this.poll(), this.state?.training.running ? 800 : 2500);
   }
-
-  private lost = false;
 
   /** Open the labelmap of whatever series the person looks at. */
   private async follow(): Promise<void> {
@@ -115,10 +103,10 @@ export class Panel {
       this.state = await api.getState(series);
       const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
       const known = await api.getLabelmap(series);
-      map.fill(known.voxels);
+      map.fill(known.voxels, known.head.shots);
       const drafts = restore(map);
       map.onStroke = () => {
-        keep(map);
+        this.keep(map);
         this.show();
       };
       this.map = map;
@@ -134,12 +122,17 @@ export class Panel {
   private leave(): void {
     if (this.map) {
       this.map.commit();
-      keep(this.map);
+      keep(this.map, true);
       this.map.close();
     }
     this.overlay?.close();
     this.map = this.overlay = null;
     this.points = [];
+    this.conflict = [];
+  }
+
+  private keep(map: Labelmap): void {
+    this.unkept = !keep(map);
   }
 
   private async refresh(): Promise<void> {
@@ -153,26 +146,70 @@ export class Panel {
       else this.say(`The trained model was not better than what is served; ${this.served()} stays.`, '');
     }
     this.wasTraining = Boolean(training.running);
+    await this.catchUp();
     this.show();
+  }
+
+  /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+  private async catchUp(): Promise<void> {
+    const [map, image] = [this.map, this.state?.image];
+    if (!map || image?.id !== map.series) return;
+    map.commit();
+    const stale = map.outdated(image.shots).filter(k => !map.dirty.has(k));
+    if (!stale.length) return;
+    const { head, voxels } = await api.getLabelmap(map.series);
+    if (this.map !== map) return;
+    map.commit(); // what was drawn while the answer came stays
+    map.fill(voxels, head.shots, false);
+    if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
   }
 
   private classes(): api.ClassInfo[] {
     return this.state?.classes.length ? this.state.classes : this.pending;
   }
 
-  private pending: api.ClassInfo[] = [];
-
   // -- what a person does
 
   private async submit(): Promise<void> {
     await this.work('Submitting', async map => {
       map.commit();
-      const drawn = [...map.dirty].sort((a, b) => a - b);
-      const answer = await api.submit(map.series, map.all(), this.known(), drawn);
-      drawn.forEach(k => map.dirty.delete(k));
-      keep(map);
+      const slices = [...map.dirty].sort((a, b) => a - b);
+      if (!slices.length) {
+        return this.say('Nothing to submit: no slice was changed by hand. Draw a structure or correct one first.', 'bad');
+      }
+      const drawn = Object.fromEntries(slices.map(k => [k, map.seen[k]]));
+      const voxels = map.all();
+      let answer: any;
+      try {
+        answer = await api.submit({ image: map.series, voxels, classes: this.known(), drawn, replace: this.conflict });
+      } catch (error) {
+        if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
+        this.conflict = error.body.slices;
+        return this.say(error.message, 'bad');
+      }
+      this.conflict = [];
+      map.commit();
+      map.saw(answer.shots, slices);
+      // What was drawn on while the answer came is still to be submitted.
+      slices.filter(k => same(map.slice(k), map.part(voxels, k))).forEach(k => map.dirty.delete(k));
+      this.keep(map);
       this.clearPoints();
-      this.say(receipt(answer), answer.kept?.length ? '' : 'good');
+      this.say(receipt(answer), answer.kept.length ? '' : 'good');
+    });
+  }
+
+  /** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
+  private async theirs(): Promise<void> {
+    await this.work('Fetching', async map => {
+      map.commit();
+      const { head, voxels } = await api.getLabelmap(map.series);
+      const slices = this.conflict;
+      map.write(new Map(slices.map(k => [k, map.part(voxels, k)])), false);
+      slices.forEach(k => map.dirty.delete(k));
+      map.saw(head.shots, slices);
+      this.conflict = [];
+      this.keep(map);
+      this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
     });
   }
 
@@ -180,7 +217,7 @@ export class Panel {
     await this.work('Segmenting', async map => {
       map.commit();
       const { head, voxels } = await api.segment(map.series);
-      map.fill(voxels);
+      map.fill(voxels, head.shots);
       this.clearPoints();
       const kept = map.dirty.size ? ` ${count(map.dirty.size, 'slice')} drawn and not submitted: left as drawn.` : '';
       const model = head.trained ? `Model ${head.model_version}` : 'Untrained answer';
@@ -205,7 +242,7 @@ export class Panel {
   private async next(): Promise<void> {
     await this.work('Choosing', async map => {
       map.commit();
-      keep(map);
+      this.keep(map);
       const offer = await api.next();
       if (!offer.id) return this.say('Every slice is labelled, or somebody else is at it.', 'good');
       if (offer.id === map.series) {
@@ -243,7 +280,7 @@ export class Panel {
       const { voxels } = await api.correct(body);
       this.points.push(point);
       map.write(new Map([[k, corrected(map.slice(k), voxels, this.chosen)]]), true);
-      keep(map);
+      this.keep(map);
       this.say(`${label}: ${count(points.length, 'point')} on slice ${k + 1}. Submit when it is right.`, '');
     });
   }
@@ -257,21 +294,19 @@ export class Panel {
     if (!this.map) return;
     if (!this.map.undo()) return this.say('Nothing to undo.', '');
     this.points.pop();
-    keep(this.map);
+    this.keep(this.map);
     this.show();
   }
 
   private addClass(): void {
-    const input = this.find<HTMLInputElement>('fewsam-name');
-    const name = input.value.trim();
+    const name = this.view.typed;
     const known = this.known();
     if (!name) return this.say('Type the name of the structure first.', 'bad');
     const there = known.find(one => one.name.toLowerCase() === name.toLowerCase());
     if (there) return this.choose(there.value);
     const value = Math.max(0, ...known.map(one => one.value)) + 1;
-    const hue = (value * 67) % 360;
-    this.pending.push({ name, value, color: rgb(hue), slices: 0 });
-    input.value = '';
+    this.pending.push({ name, value, color: rgb((value * 67) % 360), slices: 0 });
+    this.view.typed = '';
     this.map?.colour(this.pending);
     this.choose(value);
   }
@@ -325,7 +360,7 @@ export class Panel {
       await todo(this.map);
       await this.refresh();
     } catch (error) {
-      this.say(`${(error as Error).message}`, 'bad');
+      this.say((error as Error).message, 'bad');
     } finally {
       this.busy = '';
       this.show();
@@ -333,9 +368,7 @@ export class Panel {
   }
 
   private say(text: string, kind: Kind): void {
-    const message = this.find('fewsam-message');
-    message.textContent = text;
-    message.className = `message ${kind}`;
+    this.view.say(text, kind);
   }
 
   private served(): string {
@@ -343,115 +376,29 @@ export class Panel {
   }
 
   private show(): void {
-    const { state, map } = this;
-    const classes = this.find('fewsam-classes');
-    classes.replaceChildren(
-      ...this.known().map(one => {
-        const row = document.createElement('div');
-        row.className = `class ${one.value === this.chosen ? 'on' : ''}`;
-        row.dataset.name = one.name;
-        const swatch = document.createElement('span');
-        swatch.className = 'swatch';
-        swatch.style.background = `rgb(${one.color.join(',')})`;
-        const name = document.createElement('span');
-        name.textContent = one.name;
-        const slices = document.createElement('span');
-        slices.className = 'count';
-        slices.textContent = `${state?.image?.counts[one.name] ?? 0} / ${one.slices}`;
-        row.append(swatch, name, slices);
-        row.addEventListener('mousedown', () => this.choose(one.value));
-        return row;
-      }),
-    );
-    this.find('fewsam-new').hidden = !state?.new_labels;
-    this.find('fewsam-new').style.display = state?.new_labels ? '' : 'none';
-    this.root.querySelectorAll<HTMLButtonElement>('[data-tool]').forEach(button => {
-      button.classList.toggle('on', button.dataset.tool === this.tool);
+    const { state, map, chosen, tool, busy } = this;
+    const shots = state?.image?.shots ?? {};
+    const foreign = map?.outdated(shots).filter(k => map.dirty.has(k)) ?? [];
+    this.view.show({
+      state,
+      chosen,
+      tool,
+      busy,
+      classes: this.known(),
+      open: Boolean(map),
+      steps: map?.steps ?? 0,
+      dirty: map?.dirty.size ?? 0,
+      conflict: this.conflict.length,
+      problems: problems(state, foreign, this.unkept),
     });
-    const training = Boolean(state?.training.running);
-    for (const id of ['submit', 'segment', 'next']) this.find<HTMLButtonElement>(`fewsam-${id}`).disabled = !map || !!this.busy;
-    const train = this.find<HTMLButtonElement>('fewsam-train');
-    train.disabled = !map || !!this.busy;
-    train.textContent = training ? 'Stop training' : 'Train';
-    this.find<HTMLButtonElement>('fewsam-undo').disabled = !map?.steps;
-    const dirty = map?.dirty.size ?? 0;
-    this.find('fewsam-submit').textContent = dirty ? `Submit (${count(dirty, 'slice')})` : 'Submit';
-    this.showProgress(training);
-    if (state) drawCurve(this.root.querySelector<SVGSVGElement>('#fewsam-curve')!, state.curve);
-    const problems = [...(state?.problems ?? []).map(one => `${one.file}: ${one.problem}`)];
-    if (state?.pacs?.problem) problems.unshift(state.pacs.problem);
-    if (state?.pacs?.waiting) problems.unshift(`${count(state.pacs.waiting, 'label')} kept here until the PACS takes them.`);
-    this.find('fewsam-problems').textContent = problems.join('\n');
-    if (this.overlay && map) {
-      this.overlay.uncertainty = state?.image?.uncertainty ?? [];
-      this.overlay.labelled = state?.image?.labelled ?? [];
-      this.overlay.points = this.points;
-      const pointing = this.tool === 'include' || this.tool === 'exclude';
-      this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
-      this.overlay.draw();
-    }
+    if (!this.overlay || !map) return;
+    this.overlay.uncertainty = state?.image?.uncertainty ?? [];
+    this.overlay.labelled = state?.image?.labelled ?? [];
+    this.overlay.points = this.points;
+    const pointing = tool === 'include' || tool === 'exclude';
+    this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
+    this.overlay.draw();
   }
-
-  private showProgress(training: boolean): void {
-    const progress = this.find<HTMLProgressElement>('fewsam-progress');
-    const stats = this.state?.training;
-    progress.hidden = !training && !this.busy;
-    if (training && stats?.total_epochs) {
-      progress.value = (stats.epoch ?? 0) / stats.total_epochs;
-    } else progress.removeAttribute('value');
-    const parts: string[] = [];
-    if (this.busy) parts.push(`${this.busy} …`);
-    if (training) parts.push(stats?.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats?.state ?? ''} ${Math.round(100 * progress.value)} %`);
-    if (!parts.length && this.state) {
-      parts.push(this.state.trained ? `Model ${this.state.model_version} is live.` : 'No trained model yet: answers are untrained.');
-    }
-    this.find('fewsam-status').textContent = parts.join(' · ');
-  }
-
-  private find<T extends HTMLElement = HTMLElement>(id: string): T {
-    return this.root.querySelector<T>(`#${id}`)!;
-  }
-
-  private on(id: string, act: () => Promise<void>): void {
-    this.find(id).addEventListener('click', () => void act());
-  }
-}
-
-/** The slice with the clicks' change to one class; the server gives the mask with the clicks, and without. */
-export function corrected(slice: Uint8Array, planes: Uint8Array, value: number): Uint8Array {
-  const result = slice.slice();
-  const drawn = slice.includes(value);
-  for (let at = 0; at < slice.length; at++) {
-    const [now, before] = [planes[at], planes[slice.length + at]];
-    // Where the class is shown already only what the clicks change is changed: strokes by hand stay.
-    if (drawn && now === before) continue;
-    if (now) result[at] = value;
-    else if (slice[at] === value) result[at] = 0;
-  }
-  return result;
-}
-
-function greeting(known: any, drafts: number, state: api.State): string {
-  const parts: string[] = [];
-  if (known.drawn.length) parts.push(`${count(known.drawn.length, 'slice')} of this series labelled.`);
-  else parts.push('Draw a structure on two or three slices, then Submit.');
-  if (known.served) parts.push('The last segmentation is shown.');
-  if (drafts) parts.push(`${count(drafts, 'slice')} drawn and not submitted: put back.`);
-  if (state.encoder.trained === false) parts.push('The encoder is untrained: results rest on your labels alone.');
-  return parts.join(' ');
-}
-
-function receipt(answer: any): string {
-  const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-  const parts = [changed ? `${count(changed, 'slice')} submitted.` : 'Nothing new in this label: no slice changed.'];
-  if (answer.kept.length) parts.push(`${count(answer.kept.length, 'slice')} kept as somebody drew them since; reload to see them.`);
-  if (answer.untouched.length) parts.push(`${count(answer.untouched.length, 'slice')} are the model's own and teach nothing.`);
-  if (answer.waiting_for_pacs) parts.push('The PACS is away: the label is kept and stored there when it is back.');
-  return parts.join(' ');
-}
-
-function count(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? '' : 's'}`;
 }
 
 function rgb(hue: number): [number, number, number] {
