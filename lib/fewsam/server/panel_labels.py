@@ -49,6 +49,8 @@ def submit(
     """
     app: FewSAMApp = monai_apps.app_instance()
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        raw["annotator"] = user.username  # who it was, whatever the client says
     volume = open_image(app, image)
     drawn, replaced = _slices(raw, volume)
     values = _labelmap(label.file.read(), volume)
