@@ -58,9 +58,62 @@ def test_when_nothing_can_be_read_the_way_out_is_named(tmp_path):
     next((tmp_path / "versions").iterdir()).write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="train again"):
         store.load()
+    assert "untrained" in store.repair()[-1]
+    assert (store.version(), store.load(), store.publish(state(), CARD)) == (0, None, 2)
+
+
+def test_a_flipped_bit_in_the_weights_is_found(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    store.publish(state(2), CARD)
+    newest = sorted((tmp_path / "versions").iterdir())[-1]
+    body = bytearray(newest.read_bytes())
+    body[-5] ^= 0x10  # safetensors itself reads this without complaint
+    newest.write_bytes(body)
+    model = store.load()
+    assert model is not None and model.version == 1 and "version 2" in model.notes[0]
+
+
+def test_a_repair_points_to_the_newest_whole_version_and_keeps_the_damaged_one(tmp_path):
+    store = ModelStore(tmp_path)
+    assert store.repair() == []
+    for number in (1, 2, 3):
+        store.publish(state(number), CARD)
+    assert store.repair() == []
+    newest = sorted((tmp_path / "versions").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    notices = store.repair()
+    assert "model 3 was damaged" in notices[0] and notices[-1] == "serving model 2"
+    assert store.version() == 2 and store.load().notes == []
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    assert store.publish(state(4), CARD) == 4, "a number is given once"
+
+
+def test_a_damaged_pointer_serves_the_newest_version(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    store.publish(state(2), CARD)
     (tmp_path / "current.json").write_text("{")
-    with pytest.raises(CheckpointError, match="current.json"):
-        store.version()
+    assert store.version() == 2
+    assert store.repair() == ["current.json was damaged", "serving model 2"]
+    assert json.loads((tmp_path / "current.json").read_text()) == {"version": 2}
+
+
+def test_a_full_disk_while_publishing_leaves_no_orphan(tmp_path, monkeypatch):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    real = os.replace
+
+    def full(source, target):
+        if Path(target).name == "current.json":
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        store.publish(state(2), CARD)
+    assert store.version() == 1
+    assert len(list((tmp_path / "versions").iterdir())) == 1
 
 
 def test_a_foreign_file_is_refused(tmp_path):

@@ -57,7 +57,7 @@ def test_it_publishes_reports_and_learns(tmp_path):
             for decoder in (untrained, model.decoder)
         )
     assert after < before
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "run.safetensors").exists()
 
     curves = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "version-0001")).Reload()
     assert [point.step for point in curves.Scalars("loss")] == [10, 20, 30, 40]

@@ -1,26 +1,29 @@
 """Trained decoders on disk: numbered safetensors files and one pointer, replaced atomically.
 
 A reader sees the previous version or the next, never half of one; a process killed while publishing
-leaves at most a file that no pointer names.
+leaves at most a file that no pointer names. Each file carries a checksum of its weights, which safetensors lacks.
 """
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from fewsam.atomic import write_atomically
 from fewsam.decoder import FewShotMaskDecoder
 from fewsam.errors import CheckpointError, StorageError
+
+logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 3
 FORMAT = 1
@@ -88,13 +91,49 @@ class ModelStore:
         self.pointer = self.folder / "current.json"
 
     def version(self) -> int:
-        """Number of the served version, 0 where nothing is trained yet."""
+        """Number of the served version, 0 where nothing is trained yet. A damaged pointer names the newest file."""
         try:
             return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
         except FileNotFoundError:
             return 0
         except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.pointer} is damaged ({error}); delete it to serve untrained") from None
+            newest = max(self._numbers(), default=0)
+            logger.warning("%s is damaged (%s): serving version %d, the newest there is", self.pointer, error, newest)
+            return newest
+
+    def repair(self) -> list[str]:
+        """Make the pointer name a whole file; says what had to be done. Damaged files are kept under another name.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        notices: list[str] = []
+        if not self.pointer.exists():
+            return notices
+        try:
+            json.loads(self.pointer.read_text(encoding="utf-8"))["version"]
+            pointed = self.version()
+        except (ValueError, KeyError, TypeError):
+            notices.append(f"{self.pointer.name} was damaged")
+            pointed = max(self._numbers(), default=0)
+        whole = 0
+        for number in sorted((n for n in self._numbers() if n <= pointed), reverse=True):
+            path = self._path(number)
+            try:
+                self._read(path)
+            except _UNREADABLE as error:
+                path.rename(path.with_name(f"{path.name}.damaged"))
+                notices.append(f"model {number} was damaged ({error}); kept as {path.name}.damaged")
+            else:
+                whole = number
+                break
+        if not notices and whole == pointed:
+            return notices
+        if whole == 0:
+            self.pointer.unlink()
+            return [*notices, "no trained model could be read: serving untrained; train again"]
+        write_atomically(self.pointer, json.dumps({"version": whole}).encode())
+        return [*notices, f"serving model {whole}"]
 
     def info(self) -> dict[str, Any]:
         """Version and card of the served decoder, without loading its weights."""
@@ -115,15 +154,12 @@ class ModelStore:
         problems: list[str] = []
         candidates = sorted(self._numbers() & set(range(1, version + 1)), reverse=True) or [version]
         for number in candidates:
-            path = self._path(number)
             try:
-                card = self._card(path)
-                decoder = build_decoder(card.switches)
-                decoder.load_state_dict(load_file(path))
-            except (OSError, SafetensorError, CheckpointError, RuntimeError, TypeError) as error:
+                decoder, card = self._read(self._path(number))
+            except _UNREADABLE as error:
                 problems.append(f"version {number} cannot be read: {error}")
                 continue
-            return TaskModel(decoder.eval(), card, number, problems)
+            return TaskModel(decoder, card, number, problems)
         raise CheckpointError(f"no trained decoder in {self.versions} can be read ({'; '.join(problems)}); train again")
 
     def publish(self, state: dict[str, Tensor], card: ModelCard) -> int:
@@ -132,12 +168,15 @@ class ModelStore:
         Raises:
             StorageError: the disk is full or not writable; the served version stays.
         """
-        version = max({self.version(), *self._numbers(), 0}) + 1
-        body = save(
-            {name: value.contiguous() for name, value in state.items()}, metadata={"card": json.dumps(asdict(card))}
-        )
+        version = max({self.version(), *self._numbers(damaged=True), 0}) + 1
+        state = {name: value.contiguous() for name, value in state.items()}
+        body = save(state, metadata={"card": json.dumps(asdict(card)), "checksum": checksum(state)})
         write_atomically(self._path(version), body)
-        write_atomically(self.pointer, json.dumps({"version": version}).encode())
+        try:
+            write_atomically(self.pointer, json.dumps({"version": version}).encode())
+        except StorageError:
+            self._path(version).unlink(missing_ok=True)  # nobody would ever read it, and the disk is full as it is
+            raise
         for number in sorted(self._numbers())[:-KEPT_VERSIONS]:
             self._path(number).unlink(missing_ok=True)
         return version
@@ -145,8 +184,23 @@ class ModelStore:
     def _path(self, version: int) -> Path:
         return self.versions / f"decoder-{version:05d}.safetensors"
 
-    def _numbers(self) -> set[int]:
-        return {int(path.stem.split("-")[1]) for path in self.versions.glob("decoder-*.safetensors")}
+    def _numbers(self, damaged: bool = False) -> set[int]:
+        """Versions there are; with ``damaged`` also those set aside, whose numbers are not given again."""
+        names = [path.name for path in self.versions.glob(f"decoder-*.safetensors{'*' if damaged else ''}")]
+        return {int(number) for name in names if (number := name[8:].split(".")[0]).isdigit()}
+
+    @classmethod
+    def _read(cls, path: Path) -> tuple[FewShotMaskDecoder, ModelCard]:
+        """A decoder, proved to be as it was published; raises one of ``_UNREADABLE``."""
+        card = cls._card(path)
+        state = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            expected = (file.metadata() or {}).get("checksum")
+        if expected is not None and expected != checksum(state):  # files of earlier releases have none
+            raise CheckpointError(f"{path}: its weights are not those that were published")
+        decoder = build_decoder(card.switches)
+        decoder.load_state_dict(state)
+        return decoder.eval(), card
 
     @staticmethod
     def _card(path: Path) -> ModelCard:
@@ -161,23 +215,13 @@ class ModelStore:
         return ModelCard(**{**card, **tuples})
 
 
-def write_atomically(path: Path, body: bytes) -> None:
-    """Write and fsync beside ``path``, then replace it: readers see the old or the new, whole.
+_UNREADABLE = (OSError, SafetensorError, CheckpointError, RuntimeError, TypeError)
 
-    Raises:
-        StorageError: the disk is full or the folder cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise StorageError(f"cannot write {path}: {reason}; free space or check permissions, then try again") from None
+
+def checksum(state: Mapping[str, Tensor]) -> str:
+    """Digest of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

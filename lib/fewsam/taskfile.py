@@ -10,8 +10,6 @@ is checked. Nothing is extracted, and nothing in it is ever executed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +25,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from fewsam.errors import CheckpointError, StorageError
+from fewsam.atomic import replacing, sweep
+from fewsam.errors import CheckpointError
 from fewsam.taskmeta import FORMAT, TaskMeta
 
 MEMBERS = {"meta.json": 16 << 20, "decoder.safetensors": 512 << 20, "shots.safetensors": 4 << 30}  # bytes at most
@@ -70,26 +69,16 @@ def write_task(path: Path, task: TaskFile) -> None:
     for n, pixels in task.pixels.items():
         arrays[f"pixels.{n}"] = np.ascontiguousarray(pixels)
         arrays[f"drawn.{n}"] = np.packbits(task.drawn[n])
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                # of 1980, as ZipInfo has it: the day of writing stands in meta.json, if anywhere
-                archive.writestr(_member("meta.json"), task.meta.model_dump_json(indent=1))
-                archive.writestr(_member("shots.safetensors"), save_arrays(arrays))
-                if task.decoder is not None:
-                    state = {name: value.contiguous() for name, value in task.decoder.items()}
-                    archive.writestr(_member("decoder.safetensors"), save_tensors(state))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from None
+    sweep([path.parent], name=path.name)  # an export that was killed leaves as much as it had written
+    with replacing(path) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            # of 1980, as ZipInfo has it: the day of writing stands in meta.json, if anywhere
+            archive.writestr(_member("meta.json"), task.meta.model_dump_json(indent=1))
+            archive.writestr(_member("shots.safetensors"), save_arrays(arrays))
+            if task.decoder is not None:
+                state = {name: value.contiguous() for name, value in task.decoder.items()}
+                archive.writestr(_member("decoder.safetensors"), save_tensors(state))
+        Path(file.name).chmod(0o644)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

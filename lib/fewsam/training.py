@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from fewsam.collection import Collection, Shot
 from fewsam.config import Settings
@@ -24,7 +26,7 @@ from fewsam.decoder import FewShotMaskDecoder, load_sam_weights
 from fewsam.embedder import Embedder
 from fewsam.encoders import sam_decoder_state
 from fewsam.episodes import Episodes, drawn_classes
-from fewsam.errors import FewSAMError, LabelError
+from fewsam.errors import FewSAMError, LabelError, StorageError
 from fewsam.model import ModelCard, ModelStore, TaskModel, build_decoder, class_slots
 from fewsam.training_run import TrainingRun, TrainProgress
 from fewsam.validation import split_shots
@@ -33,6 +35,7 @@ from fewsam.views import detail_size_for
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.01  # Dice by which the served decoder must do better on validation images to stay
+WAIT_SECONDS = 300.0
 TOLERANCE_ONE_SLICE = 0.05  # the same where it is measured on one slice
 
 
@@ -69,7 +72,40 @@ def train(
     Raises:
         LabelError: there is no labelled slice yet.
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
+        StorageError: the disk is full, or another run on this folder does not end.
     """
+    with _alone(folder):
+        return _train(settings, collection, embedder, store, folder, progress, should_stop)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One run on a folder at a time: one that a killed server left behind ends first, or is waited for."""
+    lock = FileLock(folder / "run.lock", timeout=WAIT_SECONDS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise StorageError(
+            f"another process trains in {folder} and did not end within {WAIT_SECONDS:.0f} s; wait for it, or end it"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot use {folder}: {error.strerror or error}; free space or check permissions") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(
+    settings: Settings,
+    collection: Collection,
+    embedder: Embedder,
+    store: ModelStore,
+    folder: Path,
+    progress: Callable[[TrainProgress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> TrainResult:
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     shots = collection.shots()

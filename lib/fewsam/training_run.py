@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from fewsam.atomic import write_atomically
 from fewsam.config import Settings
 from fewsam.decoder import FewShotMaskDecoder
 from fewsam.episodes import Episodes
+from fewsam.errors import StorageError
 from fewsam.losses import segmentation_loss
-from fewsam.model import ModelCard, write_atomically
+from fewsam.model import ModelCard, checksum
 from fewsam.validation import Split, measure
 from fewsam.views import detail_tensor
 
@@ -63,7 +66,7 @@ class TrainingRun:
     ) -> None:
         """``folder`` keeps what a killed run goes on from, ``events`` the curves for TensorBoard."""
         self.settings, self.episodes, self.decoder = settings, episodes, decoder
-        self.weights_file, self.state_file = folder / "run.safetensors", folder / "run.json"
+        self.file = folder / "run.safetensors"  # weights and place in one file, which a kill cannot part
         self.events = events
         self.signature = {"shots": list(card.shots), "encoder": card.encoder, "switches": card.switches}
         self.rng = np.random.default_rng(settings.seed)
@@ -170,28 +173,33 @@ class TrainingRun:
 
     def forget(self) -> None:
         """The run ended well: nothing to go on from."""
-        self.state_file.unlink(missing_ok=True)
-        self.weights_file.unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
 
     def _save(self, elapsed: float) -> None:
-        write_atomically(self.weights_file, save(_copy(self.decoder)))
         state = {"signature": self.signature, "step": self.step, "elapsed": elapsed}
-        write_atomically(self.state_file, json.dumps(state).encode())
+        weights = _copy(self.decoder)
+        metadata = {"run": json.dumps(state), "checksum": checksum(weights)}
+        try:
+            write_atomically(self.file, save(weights, metadata=metadata))
+        except StorageError as error:  # it only saves time should the run be killed: the run itself goes on
+            logger.warning("the run cannot be resumed if it is killed: %s", error)
 
     def _resume(self) -> None:
         try:
-            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            with safe_open(self.file, framework="pt") as file:
+                metadata = file.metadata()
+            state, weights = json.loads(metadata["run"]), load_file(self.file)
             if state["signature"] != self.signature:
                 return
-            self.decoder.load_state_dict(load_file(self.weights_file))
+            if metadata["checksum"] != checksum(weights):
+                raise ValueError("its weights are not those that were written")
+            self.decoder.load_state_dict(weights)
             self.step, self.spent = int(state["step"]), float(state["elapsed"])
             logger.info("going on from step %d of a run that did not end", self.step)
         except FileNotFoundError:
             return
-        except Exception as error:  # whatever a half-written file gives: start afresh
-            logger.warning(
-                "the unfinished run in %s cannot be read (%s); starting afresh", self.state_file.parent, error
-            )
+        except Exception as error:  # whatever a damaged file gives: start afresh
+            logger.warning("the unfinished run %s cannot be read (%s); starting afresh", self.file, error)
 
 
 def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
