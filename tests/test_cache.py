@@ -76,6 +76,20 @@ def test_the_order_of_use_survives_closing(tmp_path):
         assert cache.contains(list("abc")) == [True, False, True]
 
 
+def test_after_the_clock_stepped_back_the_newest_entries_stay(tmp_path, monkeypatch):
+    now = 2_000_000_000_000_000_000
+    monkeypatch.setattr("fewsam.cache.time.time_ns", lambda: now)
+    with EmbeddingCache(tmp_path, 3 * EMBEDDING_BYTES) as cache:
+        for key in ("a", "b", "c"):
+            now += 1000
+            cache.put(key, constant(1))
+        now -= 86_400_000_000_000
+        for key in ("d", "e"):
+            now += 1000
+            cache.put(key, constant(2))
+        assert cache.contains(["a", "b", "c", "d", "e"]) == [False, False, True, True, True]
+
+
 def test_random_use_agrees_with_a_simple_model(tmp_path):
     rng, capacity = random.Random(0), 4
     model: dict[str, int] = {}  # in the order of use

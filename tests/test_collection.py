@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -493,6 +494,24 @@ def test_no_two_clients_hold_one_slice(collection: Collection, volume: Volume, m
     assert not collection.reserve("p1", 4, "ann", 60)
     now += 61
     assert collection.reserve("p1", 4, "ann", 60)
+
+
+def test_a_slice_labelled_a_moment_ago_is_not_handed_out(collection: Collection, volume: Volume) -> None:
+    """The ranking that led to it may be older than the label."""
+    collection.submit(volume, "p1", label(Liver={3: 1, 5: 1}))
+    assert not collection.reserve("p1", 3, "ann", 60)
+    assert collection.reserve("p1", 4, "ann", 60)
+    assert collection.reserve("p2", 3, "bob", 60)
+    replaced = replace(volume, slices=volume.slices + 1)
+    collection.submit(replaced, "p1", label(Liver={6: 1}))  # other pixels under the same id: their slices count
+    assert collection.labelled_by_image() == {"p1": [6]} == {"p1": collection.labelled_slices("p1")}
+    assert collection.reserve("p1", 3, "ann", 60) and not collection.reserve("p1", 6, "ann", 60)
+
+
+def test_scores_of_all_images_come_at_once(collection: Collection) -> None:
+    for image in ("p1", "p2"):
+        collection.record_scores(image, [{"uncertainty": [len(image)]}], 1)
+    assert collection.all_scores() == {"p1": [{"uncertainty": [2]}], "p2": [{"uncertainty": [2]}]}
 
 
 def test_order_does_not_hang_on_the_clock(

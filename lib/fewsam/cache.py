@@ -72,6 +72,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._reads_lock = threading.Lock()
         self._overfull = False
 
+    @property
+    def notices(self) -> list[str]:
+        """What of the file had to be set aside, for people; usually empty."""
+        return list(self._opened().notices)
+
     def get(self, key: str) -> np.ndarray | None:
         """The embedding (256, 64, 64) float16 under ``key``, or None."""
         return self.get_many([key])[0]
@@ -192,8 +197,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         # A twentieth at once, so that a full cache does not sort its table for every new entry.
         excess = entries - (self._capacity - self._capacity // 20)
         pinned = {bytes(key) for key in txn.cursor(tables["pins"]).iternext(keys=True, values=False)}
-        used = sorted((_TIME.unpack(when)[0], bytes(key)) for key, when in txn.cursor(tables["used"]))
-        victims = [key for _, key in used if key not in pinned and key != keep][:excess]
+        now = time.time_ns()
+        stamps = ((_TIME.unpack(when)[0], bytes(key)) for key, when in txn.cursor(tables["used"]))
+        # A time to come was written before the clock was set back: older than anything written since.
+        used = sorted((when <= now, when, key) for when, key in stamps)
+        victims = [key for *_, key in used if key not in pinned and key != keep][:excess]
         for key in victims:
             txn.delete(key, db=tables["data"])
             txn.delete(key, db=tables["used"])

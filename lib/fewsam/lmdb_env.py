@@ -68,6 +68,7 @@ class Environment:
     def __init__(self, folder: Path, map_bytes: int, tables: Sequence[str]) -> None:
         self.folder = folder
         self.tables: dict[str, Any] = {}
+        self.notices: list[str] = []  # what had to be set aside, for people
         self._names = tuple(tables)
         self._map_bytes = map_bytes
         self._lock = threading.RLock()
@@ -171,6 +172,7 @@ class Environment:
             self._env = None
         data = self.folder / "data.mdb"
         kept = data.with_suffix(".mdb.damaged")
+        self.notices.append(f"the cache's {data.name} was damaged ({why}); kept as {kept.name}, and starts empty")
         logger.warning("%s is damaged (%s): set aside as %s, starting empty", data, why, kept.name)
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             os.replace(data, kept)

@@ -16,6 +16,12 @@ from fewsam.collection.codec import Marks, digest, labelmap_to_marks
 from fewsam.collection.database import Database
 from fewsam.errors import LabelError
 
+# A shot of this slice, on the pixels that were labelled last under this id.
+_LABELLED = (
+    "SELECT 1 FROM shots JOIN images ON images.id = shots.image WHERE image_id = ? AND slice = ? AND content_hash ="
+    " (SELECT content_hash FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
+    " ORDER BY shots.id DESC LIMIT 1)"
+)
 SERVED_KEPT = 16  # per image: several viewers may each still show another one
 
 
@@ -96,16 +102,24 @@ class LoopState:
         )
         return None if row is None else (json.loads(zlib.decompress(row[0])), row[1])
 
+    def all_scores(self) -> dict[str, list[dict[str, Any]]]:
+        """The last recorded scores of every image that has some."""
+        rows = self._database.read(lambda db: db.execute("SELECT image_id, data FROM scores").fetchall())
+        return {image_id: json.loads(zlib.decompress(data)) for image_id, data in rows}
+
     # -- reservations: two people are never sent to the same slice
 
     def reserve(self, image_id: str, slice: int, client: str, seconds: float) -> bool:
-        """Hold a slice for a client, who gives up the one it held; False where another client holds this one.
+        """Hold a slice for a client, who gives up the one it held; False where another client holds this one, or it
+        has been labelled meanwhile.
 
         Holding again what one holds extends it. A slice that becomes a shot is released.
         """
 
         def work(db: sqlite3.Connection) -> bool:
             now = _expire(db)
+            if db.execute(_LABELLED, (image_id, int(slice), image_id)).fetchone():
+                return False
             holder = db.execute(
                 "SELECT client FROM reservations WHERE image_id = ? AND slice = ?", (image_id, int(slice))
             ).fetchone()

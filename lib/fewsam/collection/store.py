@@ -193,6 +193,18 @@ class Collection(LoopState):
         )
         return [z for (z,) in rows]
 
+    def labelled_by_image(self) -> dict[str, list[int]]:
+        """The same of every image with shots, at once."""
+        found: dict[str, tuple[str, int, dict[str, list[int]]]] = {}
+        for image_id, content, z, last in self._rows(
+            "SELECT image_id, content_hash, slice, MAX(shots.id) FROM shots JOIN images ON images.id = shots.image"
+            " GROUP BY image_id, content_hash, slice ORDER BY MIN(images.id), slice"
+        ):
+            newest, latest, slices = found.get(image_id, (content, 0, {}))
+            slices.setdefault(content, []).append(z)
+            found[image_id] = (content, last, slices) if last > latest else (newest, latest, slices)
+        return {image_id: slices[newest] for image_id, (newest, _, slices) in found.items()}
+
     def counts(self) -> dict[str, int]:
         """How many shots in force each class is drawn on."""
 

@@ -27,7 +27,7 @@ from fewsam.errors import ConfigError, FewSAMError
 from fewsam.server.background import Background
 from fewsam.server.context import Context, shared_context
 from fewsam.server.datastore import FolderDatastore
-from fewsam.server.errors import BusyError, NotFoundError, RequestError
+from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
 from fewsam.server.index import ImageIndex
 from fewsam.server.infer import SegmentationTask
 from fewsam.server.infer import as_answer as as_json
@@ -37,7 +37,7 @@ from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.points import PointsTask
 from fewsam.server.startup import stop_with_one_line
 from fewsam.server.strategy import strategies
-from fewsam.server.train import DecoderTraining, runs_on
+from fewsam.server.train import SERVER_PROCESS, DecoderTraining, runs_on
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class FewSAMApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         # MONAI Label reads it without a default when it starts a training process.
         os.environ.setdefault("PYTHONPATH", "")
+        os.environ[SERVER_PROCESS] = str(os.getpid())  # training processes end with the server
         from monailabel.app import app as web
 
         from fewsam.server import discretion, routes
@@ -151,6 +152,8 @@ class FewSAMApp(MONAILabelApp):
         if image_id not in datastore.list_images():
             datastore.refresh()  # it may have been copied there a moment ago
         if image_id not in datastore.list_images():
+            if isinstance(datastore, PacsDatastore) and datastore.problem:
+                raise PacsError(datastore.problem)  # who cannot be asked cannot say that there is none
             raise NotFoundError(f"no image is called {image_id!r}; GET /datastore/?output=all lists those there are")
         pacs = isinstance(datastore, PacsDatastore)
         path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
@@ -209,7 +212,7 @@ class FewSAMApp(MONAILabelApp):
         datastore = self.datastore()
         if isinstance(datastore, PacsDatastore):
             raw = {**raw, "classes": list(self.context.collection.classes)}
-        with self._running().own_write(image_id, tag, "taken"):
+        with self._running().own_write(image_id, tag, file, "taken"):
             label_id = datastore.save_label(image_id, str(file), tag, raw)
         if isinstance(datastore, PacsDatastore):
             answer["waiting_for_pacs"] = len(datastore.outbox.waiting())
@@ -264,7 +267,7 @@ class FewSAMApp(MONAILabelApp):
         if self.background is None:  # batch inference, in a process of its own
             self.datastore().save_label(image_id, file, tag, info)
         else:
-            with self.background.own_write(image_id, tag, "model"):
+            with self.background.own_write(image_id, tag, Path(file), "model"):
                 self.datastore().save_label(image_id, file, tag, info)
         return file
 

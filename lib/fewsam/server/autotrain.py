@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fewsam.model import write_atomically
+from fewsam.atomic import write_atomically
+from fewsam.errors import StorageError
 from fewsam.server.paths import read_json
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ class AutoTrain:
         self._path = folder / STATE_FILE
         self._is_training = is_training
         self._start = start
-        self._count = int(read_json(self._path).get("labels_since_training", 0))
+        kept = read_json(self._path).get("labels_since_training")
+        self._count = kept if isinstance(kept, int) and kept > 0 else 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -88,7 +90,10 @@ class AutoTrain:
         return True
 
     def _save(self) -> None:
-        write_atomically(self._path, json.dumps({"labels_since_training": self._count}).encode())
+        try:
+            write_atomically(self._path, json.dumps({"labels_since_training": self._count}).encode())
+        except StorageError as error:  # counting must not refuse a label or a training
+            logger.warning("the number of new labels is not kept over a restart: %s", error)
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewsam.collection import Submission
-from fewsam.errors import FewSAMError
+from fewsam.errors import FewSAMError, StorageError
 from fewsam.server.autotrain import AutoTrain
 from fewsam.server.datastore import FolderDatastore
 from fewsam.server.labels import LabelIntake
@@ -46,15 +45,21 @@ class Background:
             self.watch = PacsWatch(datastore, self.intake)
         self.precompute = Precompute(context, app.index, self._images)
         self.auto_train = AutoTrain(context.settings.auto_train, context.folder, is_training, self._train)
+        self.repaired: list[str] = [*self.seen.notices]
         self._writing = threading.RLock()
         self._known: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def start(self) -> None:
         context = self.context
-        keep_settings(context.folder, context.settings)  # so that the command line opens the folder as it is here
-        shutil.rmtree(context.folder / "results", ignore_errors=True)  # answers that a crash left unsent
-        for notice in context.collection.notices:
-            logger.warning("collection: %s", notice)
+        try:
+            keep_settings(context.folder, context.settings)  # so that the command line opens the folder as it is here
+        except StorageError as error:  # nothing can be taken in now, but what is there can be looked at
+            logger.error("%s", error)
+        self.repaired += context.repaired
+        if isinstance(self.app.datastore(), FolderDatastore):
+            self.repaired += self.app.datastore().notices
+        for notice in self.repaired:
+            logger.warning("repaired at the start: %s", notice)
         encoder = context.encoder  # here, since hashing a large checkpoint must not happen in a request
         if "error" in encoder:
             logger.error("the encoder cannot be used: %s", encoder["error"])
@@ -71,15 +76,16 @@ class Background:
                 part.stop()
 
     @contextmanager
-    def own_write(self, image_id: str, tag: str, outcome: str) -> Iterator[None]:
-        """While the server writes ``labels/<tag>`` itself, the folder watch waits, and does not take the file after."""
+    def own_write(self, image_id: str, tag: str, file: Path, outcome: str) -> Iterator[None]:
+        """While the server copies ``file`` to ``labels/<tag>`` itself, the folder watch waits, and does not take it
+        after; nor does it after a kill in between."""
         lock = self.watch.lock if self.watch is not None else self._writing
         with lock:
-            yield
-            if isinstance(self.watch, FolderWatch) and tag == "final":
-                file = Path(self.watch.datastore.get_label_uri(image_id, tag))
-                if file.is_file():
-                    self.seen.record(file, outcome)
+            if not isinstance(self.watch, FolderWatch) or tag != "final":
+                yield
+                return
+            with self.seen.own(self.watch.datastore.label_file(image_id, tag, file), file, outcome):
+                yield
 
     def training_requested(self) -> None:
         """Somebody starts a training run: encode what it will read, and count labels from here."""
@@ -100,6 +106,7 @@ class Background:
                 "auto_train": settings.auto_train,
                 "labels_since_training": self.auto_train.waiting,
             },
+            "repaired": list(self.repaired),
             "label_problems": list(self.watch.problems) if self.watch is not None else [],
         }
 
@@ -112,10 +119,7 @@ class Background:
                     "model_version": now[1],
                     "trained": now[1] > 0,
                     "shots": collection.counts(),
-                    "labelled_slices": {
-                        record.image_id: len(collection.labelled_slices(record.image_id))
-                        for record in collection.images()
-                    },
+                    "labelled_slices": {image: len(zs) for image, zs in collection.labelled_by_image().items()},
                     "learning_curve": collection.learning_curve()[-CURVE_POINTS:],
                 }
                 self._known = (now, known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,12 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fewsam.atomic import sweep
 from fewsam.cache import EmbeddingCache
 from fewsam.clicks import Clicks
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
 from fewsam.encoders import encoder_info
-from fewsam.errors import FewSAMError, ImageError
+from fewsam.errors import FewSAMError, ImageError, StorageError
 from fewsam.imported import TaskCollection
 from fewsam.model import ModelStore
 from fewsam.predictor import Predictor
@@ -101,6 +103,22 @@ class Context:
     def clicks(self) -> Clicks:
         with self._lock:
             return Clicks(self.predictor)
+
+    @cached_property
+    def repaired(self) -> tuple[str, ...]:
+        """Looks, once in the server's process, for what a kill or a full disk left; what was repaired."""
+        notices = list(self.collection.notices)
+        leftovers = sweep([self.folder, *(path for path in self.folder.iterdir() if path.is_dir())], own=True)
+        if leftovers:
+            notices.append(f"{len(leftovers)} half-written files of a killed process were deleted")
+        for name in ("results", "received"):  # answers and uploads that a kill left behind
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        try:
+            notices += self.store.repair()
+            notices += self.cache.notices
+        except StorageError as error:
+            notices.append(str(error))
+        return tuple(notices)
 
     @cached_property
     def encoder(self) -> dict[str, Any]:

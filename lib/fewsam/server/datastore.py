@@ -17,7 +17,7 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
-from fewsam.server.paths import IMAGE_ENDINGS
+from fewsam.server.paths import IMAGE_ENDINGS, digest_of
 
 INDEX_FILE = "datastore_v2.json"
 
@@ -35,7 +35,7 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, folder: str, *, watch: bool, read_only: bool) -> None:
         self._guard = threading.RLock()
-        _set_aside_if_broken(Path(folder) / INDEX_FILE)
+        self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
         super().__init__(folder, extensions=patterns, auto_reload=watch, read_only=read_only)
         if watch:  # what other processes write arrives by renaming
@@ -47,6 +47,17 @@ class FolderDatastore(LocalDatastore):
     def final_labels(self) -> Path:
         """Folder of the submitted labels."""
         return Path(self._datastore.label_path("final"))
+
+    def label_file(self, image_id: str, tag: str, label: Path) -> Path:
+        """Where a label of this file's kind is stored."""
+        return Path(self._datastore.label_path(tag)) / self._filename(image_id, self._to_id(label.name)[1])
+
+    def written_digest(self, image_id: str, name: str) -> str | None:
+        """SHA-256 of the final label of this file name that was stored last through this class."""
+        with self._guard:
+            entry = self._datastore.objects.get(image_id)
+            label = entry.labels.get("final") if entry is not None else None
+            return label.info.get("sha256") if label is not None and label.info.get("name") == name else None
 
     def close(self) -> None:
         """Stop watching the folder."""
@@ -68,7 +79,12 @@ class FolderDatastore(LocalDatastore):
             entry = self._entry(image_id)
             os.makedirs(folder, exist_ok=True)
             _copy_at_once(label_filename, os.path.join(folder, name))
-            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
+            info = {
+                **(label_info or {}),
+                "ts": int(time.time()),
+                "name": name,
+                "sha256": digest_of(Path(label_filename)),
+            }
             entry.labels[label_tag] = DataModel(info=info, ext=ending)
         return image_id
 
@@ -149,19 +165,24 @@ def _copy_at_once(source: str, target: str) -> None:
     temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
     try:
         shutil.copy(source, temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
 
 
-def _set_aside_if_broken(index: Path) -> None:
-    """A half-written index of an earlier crash would stop the start; the folder's files can rebuild it."""
+def _set_aside_if_broken(index: Path) -> list[str]:
+    """A damaged index would stop the start; the folder's files can rebuild it. Says what was done."""
     try:
-        json.loads(index.read_text(encoding="utf-8"))
+        LocalDatastoreModel.model_validate_json(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return
-    except ValueError:
+        return []
+    except ValueError:  # no UTF-8, no JSON, or none of ours
         kept = index.with_name(f"{index.name}.broken-{int(time.time())}")
         os.replace(index, kept)
-        logger.warning("%s was not readable and is kept as %s; the index is rebuilt from the folder", index, kept.name)
+        notice = f"{index.name} was not readable and is kept as {kept.name}; it was rebuilt from the folder"
+        logger.warning("%s: %s", index.parent, notice)
+        return [notice]
+    return []

@@ -23,6 +23,9 @@ from fewsam.errors import (
 logger = logging.getLogger(__name__)
 
 
+RETRY_SECONDS = 30
+
+
 class NotFoundError(FewSAMError):
     """The request names an image, a model or a strategy that does not exist."""
 
@@ -35,6 +38,10 @@ class BusyError(FewSAMError):
     """What was asked for is going on already."""
 
 
+class QueueFullError(FewSAMError):
+    """More requests wait than the server takes on."""
+
+
 class PacsError(FewSAMError):
     """The PACS does not answer, or refuses."""
 
@@ -44,6 +51,7 @@ _STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
     (NotFoundError, 404),
     (RequestError, 400),
     (BusyError, 429),
+    (QueueFullError, 503),
     (PacsError, 502),
     (ConfigError, 400),
     (LabelError, 422),
@@ -88,4 +96,5 @@ async def _answer(request: Request, error: Any) -> JSONResponse:
     # Only what is not the input's fault deserves a traceback.
     log = logger.error if status == 500 else logger.warning
     log("%s %s -> %d: %s", request.method, request.url.path, status, message_of(error), exc_info=status == 500)
-    return JSONResponse({"detail": message_of(error)}, status_code=status)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(error, QueueFullError) else None
+    return JSONResponse({"detail": message_of(error)}, status_code=status, headers=headers)

@@ -17,10 +17,10 @@ import nibabel as nib
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from fewsam.atomic import write_atomically
 from fewsam.dicomseg import write_seg
-from fewsam.errors import EmptyLabelError, FewSAMError
+from fewsam.errors import EmptyLabelError, FewSAMError, StorageError
 from fewsam.labelfile import read_label
-from fewsam.model import write_atomically
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.pacs import Outbox, Pacs, is_image
 from fewsam.server.palette import colour_of
@@ -46,6 +46,8 @@ class PacsDatastore(Datastore):
         self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"))
         self._guard = threading.RLock()
         self._problem = ""
+        self._known = folder / "series.json"  # the last list, for a start while the PACS is away
+        self._noted: dict[str, dict[str, str]] = read_json(self._known)
 
     # -- images
 
@@ -54,11 +56,21 @@ class PacsDatastore(Datastore):
         try:
             series = self.pacs.series()
             self._problem = ""
+            self._note_series(series)
         except PacsError as error:
             if str(error) != self._problem:
                 logger.warning("%s", error)
-            self._problem, series = str(error), self.pacs.known_series()
+            self._problem, series = str(error), self.pacs.known_series() or self._noted
         return [uid for uid, entry in series.items() if is_image(entry)]
+
+    def _note_series(self, series: dict[str, dict[str, str]]) -> None:
+        with self._guard:
+            if series != self._noted:
+                self._noted = dict(series)
+                try:
+                    _write(self._known, self._noted)
+                except StorageError as error:
+                    logger.warning("the list of series is not kept: %s", error)
 
     @property
     def problem(self) -> str:
@@ -105,7 +117,7 @@ class PacsDatastore(Datastore):
         return Path(self.get_image_uri(image_id)).read_bytes()
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        return {**self.pacs.known_series().get(image_id, {}), **read_json(self._note(image_id))}
+        return {**(self.pacs.known_series() or self._noted).get(image_id, {}), **read_json(self._note(image_id))}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._guard:

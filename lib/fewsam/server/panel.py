@@ -6,7 +6,6 @@ Slices count upwards along (row direction x column direction), as ITK orders a D
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
 from collections.abc import Callable
@@ -61,7 +60,7 @@ def _instance() -> FewSAMApp:
 
 
 async def _threaded(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(INFER_THREADS, work)
+    return await INFER_THREADS.run(work)
 
 
 @router.get("/state")

@@ -42,6 +42,7 @@ class Precompute:
         self._views_wanted = threading.Event()
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._todo: list[str] = []  # what the last look at all images found; looking at thousands takes a while
         self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
         self._thread = threading.Thread(target=self._run, name="precompute", daemon=True)
 
@@ -105,7 +106,10 @@ class Precompute:
     def _encode_next(self) -> bool:
         """Encode one image that is not; False where there is none left."""
         images = self.images()
-        todo = [image_id for image_id, path in images.items() if not self._done(image_id, path)]
+        self._todo = [image_id for image_id in self._todo if image_id in images]
+        if not self._todo:
+            self._todo = [image_id for image_id, path in images.items() if not self._done(image_id, path)]
+        todo = self._todo
         state = "encoding" if todo and self.context.settings.precompute else "done"
         if state != self.progress["state"] and (todo or len(images) != self.progress["total"]):
             logger.info("background encoding: %d of %d images done", len(images) - len(todo), len(images))
@@ -120,6 +124,8 @@ class Precompute:
             with suppress(OSError):
                 self._failed[image_id] = signature(path, self.context.settings)
             logger.warning("image %s was not encoded: %s", image_id, error)
+        if self._done(image_id, path):  # else something more urgent came up
+            todo.remove(image_id)
         return True
 
     def _done(self, image_id: str, path: str) -> bool:

@@ -6,13 +6,11 @@ beyond more keys. They stand before MONAI Label's routes, with the same role che
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
 from fastapi.background import BackgroundTasks
@@ -21,16 +19,16 @@ from monailabel.endpoints import infer as monai_infer
 from monailabel.endpoints import train as monai_train
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
+from starlette.middleware import Middleware
 
 from fewsam.server import access, errors, exposure, panel, panel_labels, proxy, viewer
+from fewsam.server.crowd import Crowd
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.labels import check_tag, is_plain, parse_params
 from fewsam.server.threads import INFER_THREADS
 
 if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
-
-T = TypeVar("T")
 
 router = APIRouter()
 _user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
@@ -53,16 +51,13 @@ def install(app: FastAPI) -> None:
     ours = app.router.routes[before:]
     app.router.routes[:] = [*ours, *app.router.routes[:before]]
     exposure.install(app)
+    app.user_middleware.insert(0, Middleware(Crowd))
     errors.install(app)  # last: it has the middleware built anew
 
 
 def _instance() -> FewSAMApp:
     instance: FewSAMApp = monai_apps.app_instance()
     return instance
-
-
-async def _in_infer_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(INFER_THREADS, work)
 
 
 @router.post("/infer/{model}")
@@ -79,7 +74,7 @@ async def infer(
 ) -> Any:
     """Segment an image of the studies, an uploaded file, or the image of a session."""
     work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
-    return await _in_infer_thread(work)
+    return await INFER_THREADS.run(work)
 
 
 def _infer(
@@ -99,7 +94,7 @@ def _infer(
         raise RequestError("output=dicom_seg is not available for this studies folder; use output=image or output=all")
     # What the client sends as params must not stand in for what the server decides.
     request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
-    with tempfile.TemporaryDirectory(prefix="fewsam-image-") as folder:
+    with tempfile.TemporaryDirectory(dir=_uploads(instance)) as folder:
         if session_id:
             sessions = instance.sessions()
             session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
@@ -125,8 +120,9 @@ def save_label(
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
-    with tempfile.TemporaryDirectory(prefix="fewsam-label-") as folder:
-        return _instance().submit_label(image, _received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
+    instance = _instance()
+    with tempfile.TemporaryDirectory(dir=_uploads(instance)) as folder:
+        return instance.submit_label(image, _received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
 
 @router.post("/activelearning/{strategy}")
@@ -165,6 +161,13 @@ def reload(user: User = _admin) -> dict[str, Any]:
     old.stop_background()
     new.start_background()
     return {}
+
+
+def _uploads(instance: FewSAMApp) -> Path:
+    """Folder for what clients send, which is emptied at the next start should the server be killed meanwhile."""
+    folder = instance.context.folder / "received"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _received(upload: UploadFile, folder: Path, default: str) -> Path:

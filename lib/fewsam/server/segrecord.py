@@ -6,7 +6,7 @@ import json
 import threading
 from pathlib import Path
 
-from fewsam.model import write_atomically
+from fewsam.atomic import write_atomically
 from fewsam.server.paths import read_json
 
 

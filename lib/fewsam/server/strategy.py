@@ -68,10 +68,11 @@ class NextSlice(Strategy):
     def _candidates(self, datastore: Datastore) -> tuple[list[Candidate], dict[str, set[int]]]:
         collection = self.context.collection
         entries = self._entries(datastore)
-        labelled = {image_id: set(collection.labelled_slices(image_id)) for image_id in entries}
+        drawn, recorded = collection.labelled_by_image(), collection.all_scores()
+        labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
         candidates = []
         for image_id, entry in entries.items():
-            scores, _ = collection.scores(image_id) or ([], 0)
+            scores = recorded.get(image_id, [])
             scored = len(scores) == entry.depth
             for z in range(entry.depth):
                 if z not in labelled[image_id]:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import tasks
 
+from fewsam.atomic import write_atomically
 from fewsam.config import Settings, load_settings
-from fewsam.errors import FewSAMError, NotEncodedError
-from fewsam.model import write_atomically
+from fewsam.errors import FewSAMError, NotEncodedError, StorageError
 from fewsam.server.context import Context
 from fewsam.server.paths import read_json
 from fewsam.training import TrainResult, train
@@ -28,6 +28,7 @@ from fewsam.views import LabelledSlice
 
 logger = logging.getLogger(__name__)
 
+SERVER_PROCESS = "FEWSAM_SERVER_PROCESS"  # environment variable: number of the server's process
 STATS_FILE = "train_stats.json"
 TUNABLE = ("steps", "batch", "learning_rate", "train_seconds", "seed")  # what a request may change
 STALL_SECONDS = 180.0  # without one newly encoded view the server is taken as gone
@@ -71,8 +72,9 @@ class DecoderTraining(TrainTask):
             # Only the server builds a SAM encoder: it fills the cache and this process reads it.
             context = Context(settings, self.context.folder, cached_only=settings.encoder != "compact")
             try:
+                gone = server_gone()
                 if context.cached_only:
-                    _wait_for_views(context, report)
+                    _wait_for_views(context, report, gone)
                 result = train(
                     settings,
                     context.collection,
@@ -80,7 +82,10 @@ class DecoderTraining(TrainTask):
                     context.store,
                     folder=context.folder / "training",
                     progress=report.progress,
+                    should_stop=gone,
                 )
+                if gone():
+                    raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
                 return report.finished(result, context.store.info())
             finally:
                 context.close()
@@ -121,8 +126,18 @@ def requested_settings(settings: Settings, request: Mapping[str, Any]) -> Settin
     return load_settings(None, {**settings.model_dump(), **changes}) if changes else settings
 
 
+def server_gone() -> Callable[[], bool]:
+    """Whether the server that started this process has ended, which leaves a run that nobody sees or can stop."""
+    named = os.environ.get(SERVER_PROCESS, "")
+    if not named.isdigit():  # not started by a server
+        return lambda: False
+    server = int(named)
+    # Where a parent that ends is replaced (all but Windows), its number may be another's by now.
+    return lambda: not psutil.pid_exists(server) or (os.name != "nt" and os.getppid() != server)
+
+
 class _Report:
-    """Writes the stats file, whole at every change."""
+    """Writes the stats file, whole at every change. On a full disk the run goes on without."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -173,11 +188,14 @@ class _Report:
 
     def _write(self, **changes: Any) -> dict[str, Any]:
         self._values.update(changes, seconds=round(time.monotonic() - self._started, 2))
-        write_atomically(self._path, json.dumps(self._values).encode())
+        try:
+            write_atomically(self._path, json.dumps(self._values).encode())
+        except StorageError as error:
+            logger.warning("progress is not shown: %s", error)
         return dict(self._values)
 
 
-def _wait_for_views(context: Context, report: _Report) -> None:
+def _wait_for_views(context: Context, report: _Report, gone: Callable[[], bool] = lambda: False) -> None:
     """Return when every view that training reads is in the cache.
 
     Raises:
@@ -191,7 +209,7 @@ def _wait_for_views(context: Context, report: _Report) -> None:
             return
         if now < missing:
             last_change, missing = time.monotonic(), now
-        if time.monotonic() - last_change > STALL_SECONDS:
+        if gone() or time.monotonic() - last_change > STALL_SECONDS:
             raise NotEncodedError(
                 f"{missing} of {len(keys)} views of labelled slices are not encoded and nobody encodes them; "
                 "train through the running server, or run `fewsam encode` first"
