@@ -92,8 +92,10 @@ def test_a_damaged_record_is_set_aside_and_the_servers_own_files_are_known_again
     again = watch_of(tmp_path, studies)
     assert "damaged" in again.seen.notices[0]
     again.start()
-    again.stop()
-    assert look(again) == 1
+    try:
+        assert look(again) == 1
+    finally:
+        again.stop()
     assert again.intake.context.collection.labelled_by_image() == {"b": [5]}
     assert list(tmp_path.glob("seen.sqlite.damaged-*"))
 
