@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve panel test lint sample-data benchmark evidence clean
+.PHONY: help env run demo serve panel test lint sample-data benchmark evidence trust clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -41,6 +41,7 @@ help:
 	@echo "make sample-data  generate sample-data/ where it is missing"
 	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
 	@echo "make evidence     few-shot results on the sample data, beside the baselines"
+	@echo "make trust        attack a server of its own: kills, full disks, damage, load; hours"
 	@echo "make clean        remove the environment and caches; labels and checkpoints stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
 
@@ -118,6 +119,17 @@ evidence: $(READY) $(SAMPLES)
 	  $(BIN)/fewsam simulate --tasks configs/evaluate/shared-all.yaml --root "$(SHARED)" --only ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus \
 	    --budget $(LOOP_BUDGET) --seeds 3 $(LOOP_CONF) $(EVIDENCE_CONF) -o $(EVIDENCE)/loop-shared; \
 	else echo "$(SHARED) is not there: real scans are left out"; fi
+
+# Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
+TRUST ?= trust
+TRUST_KILLS ?= 300
+TRUST_MINUTES ?= 20
+ATTACK = $(BIN)/python -m fewsam.trust
+trust: $(READY)
+	@failed=; \
+	for part in "faults --kills $(TRUST_KILLS)" disk damage pacs "load --minutes $(TRUST_MINUTES)" size; do \
+	  $(ATTACK) $$part -o $(TRUST) || failed="$$failed $${part%% *}"; done; \
+	test -z "$$failed" || { echo "found something:$$failed; see $(TRUST)/report.md"; exit 1; }
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:

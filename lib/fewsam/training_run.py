@@ -16,10 +16,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from fewsam.atomic import write_atomically
 from fewsam.config import Settings
+from fewsam.curves import Curves
 from fewsam.decoder import FewShotMaskDecoder
 from fewsam.episodes import Episodes
 from fewsam.errors import StorageError
@@ -86,8 +86,11 @@ class TrainingRun:
         started: float,
     ) -> tuple[dict[str, Tensor] | None, float | None]:
         """The best weights and their metric on ``split.measure``; (None, None) when told to stop."""
-        with SummaryWriter(str(self.events), purge_step=self.step) as board:
+        board = Curves(self.events, self.step)
+        try:
             return self._fit(split, progress, should_stop, started, board)
+        finally:
+            board.close()
 
     def _fit(
         self,
@@ -95,7 +98,7 @@ class TrainingRun:
         progress: Callable[[TrainProgress], None] | None,
         should_stop: Callable[[], bool] | None,
         started: float,
-        board: SummaryWriter,
+        board: Curves,
     ) -> tuple[dict[str, Tensor] | None, float | None]:
         settings, total = self.settings, self.settings.steps
         select_until = SELECT_SHARE if split.finish else 1.0
@@ -114,7 +117,7 @@ class TrainingRun:
             if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
                 evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
                 measured = measure(self.decoder, self.episodes, split.measure, split.learn)
-                board.add_scalar("dice/held_back", measured.metric, self.step)
+                board.add("dice/held_back", measured.metric, self.step)
                 # One slice held back is too noisy to choose a step by: there the latest weights go on.
                 if best_metric is None or measured.metric >= best_metric or split.finish:
                     best, best_metric = _copy(self.decoder), measured.metric
@@ -132,7 +135,7 @@ class TrainingRun:
                 saved = time.monotonic()
             loss = self._step(split.learn if selecting else split.finish, done, fresh)
             if self.step % LOG_STEPS == 0:
-                board.add_scalar("loss", loss, self.step)
+                board.add("loss", loss, self.step)
         return (_copy(self.decoder) if split.finish or best is None else best), best_metric
 
     def _step(self, slices: Sequence[int], done: float, fresh: bool) -> float:
