@@ -235,8 +235,8 @@ def test_a_full_disk_refuses_the_label_whole(
     collection = Collection(folder, accept_new=True)
     connect = database.connect
 
-    def nearly_full(path: Path) -> sqlite3.Connection:
-        db = connect(path)
+    def nearly_full(path: Path, **options: bool) -> sqlite3.Connection:
+        db = connect(path, **options)
         db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0] + 1}")
         return db
 
@@ -249,6 +249,34 @@ def test_a_full_disk_refuses_the_label_whole(
     check(collection, filled)
     assert collection.version == len(filled) and collection.shots("p2") == []
     assert collection.submit(fresh, "p2", drawing(70)).added == tuple(drawn_slices(drawing(70)))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_on_a_full_disk_what_is_there_can_be_read(tmp_path: Path, killed: bool) -> None:
+    """Readers of a log want a file of their own beside it, for which there is no room; a kill leaves a log behind."""
+    from fewsam.trust.disk import NoDiskError, small_disk  # here: the workers above shall start quickly
+
+    try:
+        with small_disk(tmp_path / "disk", megabytes=4) as disk:
+            Collection(disk / "c", accept_new=True).submit(make_volume(), "p1", drawing(1))
+            if killed:
+                code = "import os, sys; from pathlib import Path; from fewsam.collection.schema import connect\n"
+                code += "db = connect(Path(sys.argv[1])); db.execute('CREATE TABLE more (x)'); os._exit(9)"
+                subprocess.run([sys.executable, "-c", code, str(disk / "c" / MAIN)], check=False)
+                assert (disk / "c" / f"{MAIN}-wal").stat().st_size > 0
+                (disk / "c" / f"{MAIN}-shm").unlink()
+            with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+                while filler.write(bytes(4096)):
+                    pass
+            collection = Collection(disk / "c", accept_new=True)
+            assert collection.labelled_slices("p1") == drawn_slices(drawing(1))
+            check(collection, {1: 1})
+            with pytest.raises(StorageError, match="free disk space"):
+                collection.submit(make_volume(), "p1", drawing(2))
+            (disk / "filler").unlink()
+            assert collection.submit(make_volume(), "p1", drawing(2)).submission == 2
+    except NoDiskError as error:
+        pytest.skip(str(error))
 
 
 def test_a_failing_second_copy_does_not_refuse_a_label(

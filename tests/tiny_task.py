@@ -20,7 +20,7 @@ QUICK = {
     "views": "1",
     "fresh_views": "false",
     "steps": "4",
-    "train_seconds": "5",
+    "train_seconds": "500",  # the steps end it, on a busy machine too
     "detail_size": "64",
 }
 _CENTRES = ((12, 14, 6), (26, 30, 6), (12, 34, 4))

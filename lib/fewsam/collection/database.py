@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fewsam.collection.repair import COPY, MAIN, prepare, refresh_copy
-from fewsam.collection.schema import connect, rollback, storage_errors
+from fewsam.collection.schema import connect, is_full, rollback, storage_errors
 from fewsam.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -26,17 +26,26 @@ class Database:
         self.copy = folder / COPY
         self.notices = prepare(folder)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, alone: bool = False) -> sqlite3.Connection:
         if not self.path.exists():  # SQLite would make an empty one
             raise StorageError(f"the collection {self.path} is gone; restart: it is rebuilt from its copy")
-        return connect(self.path)
+        return connect(self.path, alone=alone)
 
     def _inode(self) -> int:
         return self.path.stat().st_ino if self.path.exists() else -1
 
     def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run ``work`` on one snapshot."""
-        with storage_errors(self.path), closing(self._connect()) as db:
+        """Run ``work`` on one snapshot; it may run again where the disk is full."""
+        with storage_errors(self.path):
+            try:
+                return self._read(work, alone=False)
+            except sqlite3.OperationalError as error:
+                if not is_full(error):
+                    raise
+                return self._read(work, alone=True)
+
+    def _read(self, work: Callable[[sqlite3.Connection], Result], alone: bool) -> Result:
+        with closing(self._connect(alone)) as db:
             db.execute("BEGIN")
             try:
                 return work(db)

@@ -13,7 +13,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from fewsam.collection.codec import open_blob
-from fewsam.collection.schema import APPEND_ONLY, APPLICATION_ID, VERSION, connect, create, rollback, storage_errors
+from fewsam.collection.schema import (
+    APPEND_ONLY,
+    APPLICATION_ID,
+    VERSION,
+    connect,
+    create,
+    is_full,
+    rollback,
+    storage_errors,
+)
 from fewsam.errors import StorageError
 
 MAIN = "collection.sqlite"
@@ -33,6 +42,23 @@ def prepare(folder: Path) -> list[str]:
     Raises:
         StorageError: the folder cannot be written, or a newer fewsam wrote the collection.
     """
+    try:
+        notices = _prepare(folder)
+    except StorageError as error:
+        # What is there can be read with no room left, and must not wait for room.
+        if (
+            not (folder / MAIN).exists()
+            or not isinstance(error.__cause__, sqlite3.Error)
+            or not is_full(error.__cause__)
+        ):
+            raise
+        notices = [f"{MAIN} was not checked at the start: {error.__cause__}; free disk space and start again"]
+    for notice in notices:
+        log.warning("collection %s: %s", folder, notice)
+    return notices
+
+
+def _prepare(folder: Path) -> list[str]:
     main, copy, notices = folder / MAIN, folder / COPY, list[str]()
     with storage_errors(main):
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,8 +79,6 @@ def prepare(folder: Path) -> list[str]:
                 if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:  # a full disk must not stop a reader
                     create(db)
             notices += _reconcile(main, copy)
-    for notice in notices:
-        log.warning("collection %s: %s", folder, notice)
     return notices
 
 

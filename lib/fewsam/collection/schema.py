@@ -50,10 +50,17 @@ CREATE TABLE IF NOT EXISTS reservations (
 """
 
 
-def connect(path: Path, *, wal: bool = True) -> sqlite3.Connection:
-    """A connection in autocommit mode: transactions are opened by hand. Every commit reaches the disk."""
+def connect(path: Path, *, wal: bool = True, alone: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode: transactions are opened by hand. Every commit reaches the disk.
+
+    Args:
+        alone: Nobody else may use the file meanwhile, and the index of the log is kept in memory: a file beside it,
+            which readers too need otherwise, finds no room on a full disk.
+    """
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        if alone:
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA synchronous = FULL")
         if wal:
             _enter_wal(db)
@@ -109,9 +116,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite found no room: it says either, by the file that did not fit."""
+    return "full" in str(error) or "disk I/O" in str(error)
+
+
 def _explain(path: Path, error: sqlite3.Error) -> str:
     text = str(error)
-    if "full" in text or "disk I/O" in text:
+    if is_full(error):
         return f"cannot write the collection {path} ({text}); nothing was stored: free disk space and submit again"
     if "locked" in text or "busy" in text:
         return f"another process held the collection {path} for {BUSY_SECONDS:.0f} s; nothing was stored: submit again"
