@@ -102,7 +102,7 @@ def test_ablations_change_the_settings(tmp_path, listed):
     given_cell = Cell("one", "fewsam[detail=false,steps=2]", 3, 0)
     cell = run_cell(given_cell, load_cases(task, root), task, given, tiny.embedder(tmp_path, given), tmp_path)
     assert set(cell.iou) == {"left", "right"}
-    assert {name for *_, name, _, _ in cell.calibration} == {"left", "right"}
+    assert {row[2] for row in cell.calibration} == {"left", "right"}
     assert len(cell.calibration) == 2 * cell.tested_slices
     assert cell.stages["fit"]["seconds"] > 0 and cell.stages["predict"]["peak_mb"] > 10
     with pytest.raises(ConfigError, match="detial"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fewsam.collection import Shot
+from fewsam.uncertainty import by_slice
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Prediction:
 
     Attributes:
         labelmap: (Z, H, W) uint8, value = position in ``classes`` + 1.
-        uncertainty: (Z, C) float32 in 0..1, one minus the Dice that the probabilities and the support
-            subsets expect of themselves; 0 where a class is neither predicted nor suspected.
+        uncertainty: (Z, C) float32 in 0..1, one minus the Dice to be expected (`fewsam.uncertainty`); 0 on slices
+            that are as somebody drew them.
         foreground: (Z, C) float32, share of the slice's pixels given to the class.
         model_version: 0 while no decoder is trained.
         remaining: Slices not segmented because time ran out.
@@ -47,7 +48,7 @@ class Prediction:
             "shots": self.shots,
             "classes": list(self.classes),
             "voxels": {name: int(voxels[value]) for value, name in enumerate(self.classes, 1)},
-            "uncertainty": [round(float(row.max(initial=0)), 4) for row in self.uncertainty],
+            "uncertainty": [round(float(u), 4) for u in by_slice(self.uncertainty, self.foreground)],
             "uncertainty_by_class": {
                 name: [round(float(u), 4) for u in self.uncertainty[:, c]] for c, name in enumerate(self.classes)
             },

@@ -20,6 +20,7 @@ from fewsam.fewshot import FewShotTask, make_ready
 from fewsam.model import ModelStore
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.prediction import Prediction, drawn_labelmap
+from fewsam.uncertainty import with_distance
 from fewsam.volume import Volume
 from fewsam.volume_runner import VolumeRunner
 
@@ -84,7 +85,7 @@ class Predictor:
         remaining = [z for z in wanted if z not in set(done)]
         answer = self._answer(labelmap, sorted(mine), remaining, notes)
         columns = [classes.index(name) for name in task.classes]
-        answer.uncertainty[:, columns] = runner.uncertainty
+        answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
         answer.uncertainty[answer.pasted] = 0
         for c in range(len(classes)):
             answer.foreground[:, c] = (labelmap == c + 1).mean(axis=(1, 2))

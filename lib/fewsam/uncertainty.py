@@ -1,28 +1,74 @@
-"""How sure an answer is: doubt within it, and doubt between answers of different supports."""
+"""How wrong an answer may be expected to be, by slice and class. What was tried instead: docs/uncertainty.md."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import numpy as np
 import torch
 from torch import Tensor
 
+BETWEEN = 0.3  # share of the disagreement between answers from different supports; the rest is doubt within the answer
+NEAR, FAR = 0.75, 2.0  # factor beside a labelled slice, and what a whole volume's length away would add to it
 
-def expected_disagreement(members: Tensor) -> Tensor:
-    """Uncertainty (N, C - 1) of E members' probabilities (E, N, C, h, w), background first, the answer first.
 
-    One minus the Dice expected between the answer's hard mask and (a) its own probabilities, (b) the
-    other members' hard masks, averaged: doubt within an answer and doubt between answers.
+def expected_error(members: Tensor, shown: Tensor) -> Tensor:
+    """One minus the Dice to be expected of the answer, (N, C - 1) in 0..1, from E members' probabilities.
+
+    Of a class in the answer: one minus the Dice between its mask and its own probabilities (doubt within the answer),
+    and between its mask and those of the other members (doubt between answers). Of a class that is not: the
+    chance that it should be, for which the cube of its highest probability stands. A sum over the slice will not
+    do there: a probability of one in a hundred everywhere is as much as a small organ.
+
+    Args:
+        members: (E, N, C, h, w), background first; the first member is the answer.
+        shown: (E, C) bool, whether a member's supports show the class: one that knows nothing of it has no say.
     """
     answer = members[0]
-    hard = torch.nn.functional.one_hot(answer.argmax(1), answer.shape[1]).permute(0, 3, 1, 2).to(answer.dtype)
-    soft = _soft_dice(answer, hard)
-    if len(members) == 1:
-        return (1 - soft)[:, 1:]
-    others = members[1:].argmax(2)
-    votes = torch.nn.functional.one_hot(others, answer.shape[1]).permute(0, 1, 4, 2, 3).to(answer.dtype)
-    between = torch.stack([_soft_dice(vote, hard) for vote in votes]).mean(0)
-    return (1 - (soft + between) / 2)[:, 1:]
+    hard = _one_hot(answer)
+    within = 1 - _dice(answer, hard)
+    votes, total = torch.zeros_like(within), torch.zeros_like(within)
+    for member, known in zip(members[1:], shown[1:], strict=True):
+        votes += known * (1 - _dice(_one_hot(member), hard))
+        total += known
+    between = torch.where(total > 0, votes / total.clamp_min(1), within)
+    there = hard.amax(dim=(2, 3)) > 0
+    absent = answer.amax(dim=(2, 3)) ** 3
+    return torch.where(there, (1 - BETWEEN) * within + BETWEEN * between, absent)[:, 1:]
 
 
-def _soft_dice(p: Tensor, q: Tensor) -> Tensor:
-    smooth = 4.0  # pixels: a class that is nowhere is certain to be absent
-    return (2 * (p * q).sum((2, 3)) + smooth) / (p.sum((2, 3)) + q.sum((2, 3)) + smooth)
+def with_distance(uncertainty: np.ndarray, labelled: Collection[int]) -> np.ndarray:
+    """The same (Z, C), less beside ``labelled`` slices of the volume and more far from them; as it is without any."""
+    if not labelled:
+        return uncertainty
+    depth = len(uncertainty)
+    distance = np.abs(np.arange(depth)[:, None] - np.array(sorted(labelled))).min(axis=1) / depth
+    found: np.ndarray = np.minimum(1.0, uncertainty * (NEAR + FAR * distance[:, None])).astype(uncertainty.dtype)
+    return found
+
+
+def by_slice(uncertainty: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """What is shown of each slice (Z,), from its classes: the error expected of a class that is there.
+
+    Of a class in the answer the uncertainty is its expected error; of one that is not, the chance that it should be,
+    so that it counts among the classes as far as that. The highest of any class would make the many slices alike on
+    which one small class is in doubt.
+
+    Args:
+        uncertainty: (Z, C) in 0..1.
+        foreground: (Z, C), above 0 where the class is in the answer.
+    """
+    there = np.where(foreground > 0, 1.0, uncertainty).sum(axis=1)
+    found: np.ndarray = uncertainty.sum(axis=1) / np.maximum(there, 1.0)
+    return found
+
+
+def _one_hot(probabilities: Tensor) -> Tensor:
+    winner = probabilities.argmax(1)
+    return torch.nn.functional.one_hot(winner, probabilities.shape[1]).permute(0, 3, 1, 2).to(probabilities.dtype)
+
+
+def _dice(p: Tensor, q: Tensor) -> Tensor:
+    """(N, C); 1 where both are nowhere."""
+    total = p.sum((2, 3)) + q.sum((2, 3))
+    return torch.where(total > 0, 2 * (p * q).sum((2, 3)) / total.clamp_min(1e-6), 1.0)

@@ -14,7 +14,7 @@ from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
 from fewsam.fewshot import FewShotTask
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
-from fewsam.uncertainty import expected_disagreement
+from fewsam.uncertainty import expected_error
 from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
 
@@ -57,8 +57,10 @@ class VolumeRunner:
         tick = self._spent("encode", tick)
         place = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
         detail = detail_tensor(details)
-        members = torch.stack([self._decode(embeddings, place, detail, subset) for subset in self._subsets()])
-        self.uncertainty[list(chunk)] = expected_disagreement(members).numpy()
+        subsets = self._subsets()
+        members = torch.stack([self._decode(embeddings, place, detail, subset) for subset in subsets])
+        shown = torch.stack([self.task.episodes.bank.shown(subset) > 0 for subset in subsets])
+        self.uncertainty[list(chunk)] = expected_error(members, shown).numpy()
         # The answer is that of all supports. Averaged with answers of some of them it was worse by 0.01 to 0.09 mean
         # IoU at three and five slices: a subset may lack the one slice that shows a class.
         self._kept.append(members[0].half().numpy())

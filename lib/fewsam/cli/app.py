@@ -20,6 +20,7 @@ from fewsam.cli import (
     phantom,
     portable,
     pretrain,
+    results,
     segment,
     simulate,
     train,
@@ -53,7 +54,21 @@ def _common(
     log_to_console(logging.INFO if verbose else logging.WARNING)
 
 
-for module in (encode, train, segment, evaluate, simulate, benchmark, info, portable, phantom, pretrain, pacs, ohif):
+for module in (
+    encode,
+    train,
+    segment,
+    evaluate,
+    simulate,
+    results,
+    benchmark,
+    info,
+    portable,
+    phantom,
+    pretrain,
+    pacs,
+    ohif,
+):
     module.register(app)
 
 

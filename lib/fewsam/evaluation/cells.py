@@ -17,6 +17,7 @@ from fewsam.evaluation.measures import Score
 from fewsam.evaluation.stages import Stages
 
 LOG = "cells.jsonl"
+CALIBRATION = 7  # columns of `Cell.calibration`
 MEASURES = ("iou", "dice", "surface_dice", "hd95")
 
 
@@ -27,8 +28,8 @@ class Cell:
     Attributes:
         iou: By class over all tested slices together; classes without truth there are left out.
         scores: By volume and structure.
-        calibration: By tested slice and structure, ``[volume, slice, structure, uncertainty, error]``, where the
-            method tells an uncertainty.
+        calibration: By tested slice and structure, ``[volume, slice, structure, uncertainty, error, truth pixels,
+            predicted pixels]``, where the method tells an uncertainty.
         stages: Seconds and peak memory (MB) by stage.
         labelled_slices, labelled_pixels: What the method learnt from; pixels are those of structures.
     """
@@ -44,7 +45,7 @@ class Cell:
     protocol: str = "slices"
     choice: str = "random"
     scores: list[Score] = field(default_factory=list)
-    calibration: list[tuple[str, int, str, float, float]] = field(default_factory=list)
+    calibration: list[tuple[str, int, str, float, float, int, int]] = field(default_factory=list)
     stages: Stages = field(default_factory=dict)
     labelled_slices: int = 0
     labelled_pixels: int = 0
@@ -82,7 +83,8 @@ class Cell:
         known = {one.name for one in fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
         values["scores"] = [Score.of(entry) for entry in values.get("scores", [])]
-        values["calibration"] = [tuple(row) for row in values.get("calibration", [])]
+        # rows without pixels are of an earlier form, from which no slice's error can be told
+        values["calibration"] = [tuple(row) for row in values.get("calibration", []) if len(row) == CALIBRATION]
         return cls(**values)
 
 
@@ -139,7 +141,8 @@ def write_tables(cells: Sequence[Cell], folder: Path) -> None:
     rows = [[*cell.key, *(getattr(score, name) for name in names)] for cell in cells for score in cell.scores]
     _write(folder / "volumes.csv", [*head, *names], rows)
     rows = [[*cell.key, *row] for cell in cells for row in cell.calibration]
-    _write(folder / "calibration.csv", [*head, "volume", "slice", "structure", "uncertainty", "error"], rows)
+    told = ["volume", "slice", "structure", "uncertainty", "error", "truth_pixels", "predicted_pixels"]
+    _write(folder / "calibration.csv", [*head, *told], rows)
 
 
 def _peaks(cell: Cell) -> list[float]:

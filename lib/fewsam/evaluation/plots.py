@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
+from fewsam.evaluation.calibration import calibrate, slice_pairs
 from fewsam.evaluation.cells import Cell
 from fewsam.evaluation.overlays import KINDS, example_file
 from fewsam.evaluation.summary import OURS, finished, summary, title
@@ -50,6 +52,10 @@ def draw_plots(cells: Sequence[Cell], folder: Path) -> dict[str, list[Path]]:
         examples = folder / f"{stem}-examples.png"
         if draw_examples([c for c in finished(cells) if title(c) == task], folder.parent, examples):
             made.append(examples)
+        telling = [c for c in finished(cells) if title(c) == task and c.calibration]
+        if telling:
+            made.append(folder / f"{stem}-uncertainty.png")
+            uncertainty_against_error(telling, made[-1])
         plots[task] = made
     return plots
 
@@ -58,28 +64,13 @@ def iou_against_k(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """A panel for the mean and one for each structure."""
     structures = list(dict.fromkeys(name for row in rows for name in row["by_structure"]))
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    ks = sorted({row["k"] for row in rows})
     panels = ["mean", *structures]
     columns = min(5, len(panels))
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(2.5 * columns + 1.6, 2.3 * lines + 0.5), layout="constrained")
     axes = np.atleast_1d(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)).ravel()
     for panel, axis in zip(panels, axes, strict=False):
-        for method in methods:
-            mine = sorted((row for row in rows if row["method"] == method), key=lambda row: row["k"])
-            values = [row["iou"] if panel == "mean" else row["by_structure"].get(panel, math.nan) for row in mine]
-            style = {"color": colour(methods, method), "linewidth": 2.2 if method == OURS else 1.3}
-            axis.plot([row["k"] for row in mine], values, marker="o", markersize=3.5, label=method, **style)
-            if panel == "mean":
-                band = [(row["k"], row["iou"] - row["spread"], row["iou"] + row["spread"]) for row in mine]
-                axis.fill_between(*zip(*band, strict=True), color=style["color"], alpha=0.12, linewidth=0)
-        axis.set_title(panel, fontsize=9, fontweight="bold" if panel == "mean" else "normal")
-        axis.set_ylim(0, 1)
-        if len(ks) > 1 and max(ks) >= 8 * min(ks):
-            axis.set_xscale("log")
-        axis.set_xticks(ks, [str(k) for k in ks])
-        axis.minorticks_off()
-        axis.grid(alpha=0.25)
+        iou_panel(axis, rows, panel, methods)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.supxlabel("labelled slices K", fontsize=9)
@@ -87,6 +78,28 @@ def iou_against_k(rows: Sequence[dict[str, Any]], path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     save(figure, path)
+
+
+def iou_panel(axis: Axes, rows: Sequence[dict[str, Any]], panel: str, methods: Sequence[str]) -> None:
+    """IoU of one structure, or of their ``mean`` with its spread over seeds, against K: a line a method."""
+    ks = sorted({row["k"] for row in rows})
+    for method in methods:
+        mine = sorted((row for row in rows if row["method"] == method), key=lambda row: row["k"])
+        if not mine:
+            continue
+        values = [row["iou"] if panel == "mean" else row["by_structure"].get(panel, math.nan) for row in mine]
+        style = {"color": colour(methods, method), "linewidth": 2.2 if method == OURS else 1.3}
+        axis.plot([row["k"] for row in mine], values, marker="o", markersize=3.5, label=method, **style)
+        if panel == "mean":
+            band = [(row["k"], row["iou"] - row["spread"], row["iou"] + row["spread"]) for row in mine]
+            axis.fill_between(*zip(*band, strict=True), color=style["color"], alpha=0.12, linewidth=0)
+    axis.set_title(panel, fontsize=9, fontweight="bold" if panel == "mean" else "normal")
+    axis.set_ylim(0, 1)
+    if len(ks) > 1 and max(ks) >= 8 * min(ks):
+        axis.set_xscale("log")
+    axis.set_xticks(ks, [str(k) for k in ks])
+    axis.minorticks_off()
+    axis.grid(alpha=0.25)
 
 
 def time_against_iou(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -110,6 +123,31 @@ def time_against_iou(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axis.grid(alpha=0.25, which="both")
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, path)
+
+
+def uncertainty_against_error(cells: Sequence[Cell], path: Path) -> None:
+    """A panel for each method that tells an uncertainty: a dot a slice, and the mean of each tenth of them."""
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    figure = Figure(figsize=(3.4 * len(methods) + 0.4, 3.5), layout="constrained")
+    for axis, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
+        uncertainty_panel(axis, [cell for cell in cells if cell.method == method], method)
+    figure.supxlabel("uncertainty shown of a slice", fontsize=9)
+    figure.supylabel("mean error of the slice (1 - Dice)", fontsize=9)
+    save(figure, path)
+
+
+def uncertainty_panel(axis: Axes, cells: Sequence[Cell], title: str) -> None:
+    """A dot a slice of all ``cells``, and the mean of each tenth of them."""
+    pairs = np.concatenate(list(slice_pairs(cells).values()))
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
+    axis.scatter(*pairs.T, s=7, alpha=0.35, color=COLOURS[0], linewidths=0)
+    tenths = np.array([part.mean(axis=0) for part in np.array_split(pairs, min(10, len(pairs)))])
+    axis.plot(*tenths.T, color=COLOURS[4], marker="o", markersize=4, linewidth=1.2)
+    axis.set_title(f"{title}: rank correlation {calibrate(cells).by_slice:.2f}", fontsize=9)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.25)
 
 
 def draw_examples(cells: Sequence[Cell], folder: Path, path: Path) -> bool:

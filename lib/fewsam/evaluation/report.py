@@ -15,7 +15,7 @@ from fewsam.evaluation.cells import Cell, failures
 from fewsam.evaluation.plots import draw_plots
 from fewsam.evaluation.provenance import weights_note
 from fewsam.evaluation.statistics import Comparison
-from fewsam.evaluation.summary import TaskTable, comparisons, finished, matrix, measure_tables, number, tables
+from fewsam.evaluation.summary import TaskTable, comparisons, finished, matrix, measure_tables, number, tables, title
 from fewsam.model import write_atomically
 
 PLOTS = "plots"
@@ -85,32 +85,37 @@ def _comparisons(cells: Sequence[Cell]) -> list[str]:
 
 
 def _calibration(cells: Sequence[Cell]) -> list[str]:
-    telling = [cell for cell in finished(cells) if cell.calibration]
-    if not telling:
+    table = calibration_table(cells)
+    if not table.rows:
         return []
-    header = (
-        "task",
-        "method",
-        "K",
-        "rank correlation by slice",
-        "by slice and structure",
-        "worst tenth found",
-        "slices",
-    )
-    table = TaskTable("", header, [])
-    for task, method, k in dict.fromkeys((cell.task, cell.method, cell.k) for cell in telling):
-        found = calibrate([cell for cell in telling if (cell.task, cell.method, cell.k) == (task, method, k)])
-        values = (number(found.by_slice, 2), number(found.by_structure, 2), number(found.worst_found, 2))
-        table.rows.append((task, method, str(k), *values, str(found.slices)))
     return [
         "## Uncertainty shown, against the true error",
         "",
-        "Spearman's rank correlation of the uncertainty that is served with one minus Dice, on tested slices; the "
-        "share of the worst tenth of slices that is among the most uncertain tenth (0.1 would be chance).",
+        "Of each tested slice: what is served as its uncertainty, and one minus Dice, meaned over the classes in its "
+        "truth or its answer. Spearman's rank correlation over all slices, the same within each volume (meaned), and "
+        "over pairs of slice and structure; the share of the worst tenth of slices that is among the most uncertain "
+        "tenth (0.1 would be chance); the means of both, which would be equal if the uncertainty were the error "
+        "expected.",
         "",
         *markdown(table),
         "",
     ]
+
+
+def calibration_table(cells: Sequence[Cell]) -> TaskTable:
+    """A row for each task, method and K that tells an uncertainty."""
+    telling = [cell for cell in finished(cells) if cell.calibration]
+    header = (
+        "task", "K", "method", "by slice", "within a volume", "by slice and structure", "worst tenth found",
+        "mean uncertainty", "mean error", "slices",
+    )  # fmt: skip
+    table = TaskTable("", header, [])
+    for key in dict.fromkeys((title(cell), cell.k, cell.method) for cell in telling):
+        found = calibrate([cell for cell in telling if (title(cell), cell.k, cell.method) == key])
+        values = (found.by_slice, found.within, found.by_structure, found.worst_found, found.uncertainty, found.error)
+        shown = (number(value, 2) for value in values)
+        table.rows.append((key[0], str(key[1]), key[2], *shown, str(found.slices)))
+    return table
 
 
 def probability(found: Comparison) -> str:

@@ -97,6 +97,7 @@ class Background:
     def status(self) -> dict[str, Any]:
         """What ``info()`` adds. Nearly every request calls it: counts are kept until something changes."""
         settings = self.context.settings
+        waiting = self.auto_train.waiting  # before the rest: a run that begins now must not look as if it had ended
         return {
             **self._counts(),
             "encoder": self.context.encoder,
@@ -104,7 +105,7 @@ class Background:
             "training": {
                 "running": is_training(),
                 "auto_train": settings.auto_train,
-                "labels_since_training": self.auto_train.waiting,
+                "labels_since_training": waiting,
             },
             "repaired": list(self.repaired),
             "label_problems": list(self.watch.problems) if self.watch is not None else [],

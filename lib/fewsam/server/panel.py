@@ -25,6 +25,7 @@ from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.palette import colour_of
 from fewsam.server.panel_image import open_image, overlapping, shown_labelmap, submissions, to_k
 from fewsam.server.threads import INFER_THREADS
+from fewsam.uncertainty import by_slice
 from fewsam.volume import Volume
 
 if TYPE_CHECKING:
@@ -140,8 +141,11 @@ def _image_state(app: FewSAMApp, image_id: str) -> dict[str, Any]:
         for name in shot.masks:
             by_class[name] = by_class.get(name, 0) + 1
     scores, _ = collection.scores(image_id) or ([], 0)
-    doubt = [max(score["uncertainty"], default=0.0) for score in scores]
-    along = doubt if len(doubt) == volume.depth else []
+    along: list[float] = []
+    if scores and len(scores) == volume.depth:
+        along = by_slice(
+            *(np.array([score[key] for score in scores]) for key in ("uncertainty", "foreground"))
+        ).tolist()
     order = [to_k(volume.geometry, z) for z in range(volume.depth)]
     return {
         "id": image_id,

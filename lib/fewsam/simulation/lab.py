@@ -110,12 +110,15 @@ class DirectLab:
         if self.every:
             train(self.settings, self.collection, self.embedder, self.store, folder=self.folder / "run")
         self.waiting = 0
-        self._answers = {i: self.predictor.predict(self.plan.cases[i].volume) for i in self.plan.offered}
+        self._answers = {i: self._predict(i) for i in self.plan.offered}
         return True
 
     def segment(self, index: int) -> dict[str, np.ndarray]:
-        answer = self._answers.get(index) or self.predictor.predict(self.plan.cases[index].volume)
+        answer = self._answers.get(index) or self._predict(index)
         return _masks(answer.labelmap, answer.classes)
+
+    def _predict(self, index: int) -> Prediction:
+        return self.predictor.predict(self.plan.cases[index].volume, f"case{index}")
 
     def close(self) -> None:
         self.collection.close()

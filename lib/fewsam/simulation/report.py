@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import fewsam
@@ -122,24 +123,8 @@ def plot(task: str, by_strategy: Mapping[str, list[Curve]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    shown = [name for name in by_strategy if name != FULL]
-    for number_, strategy in enumerate(sorted(shown, key=lambda name: name != OURS)):
-        curves = by_strategy[strategy]
-        style = {"color": COLOURS[number_ % len(COLOURS)]}
-        for axis, field in ((left, "slices"), (right, "minutes")):
-            for curve in curves:
-                axis.plot(
-                    [getattr(p, field) for p in curve.points], [p.iou for p in curve.points], lw=0.5, alpha=0.5, **style
-                )
-            x, y = mean_curve([curve.points for curve in curves], field)
-            axis.plot(x, y, lw=2.2, label=strategy, **style)
-    full = [c.full_iou for c in by_strategy.get(FULL, []) if c.full_iou is not None]
-    for axis in (left, right):
-        if full:
-            axis.axhline(float(np.mean(full)), color="black", lw=1, ls="--", label="full supervision")
-            axis.axhline(ENOUGH * float(np.mean(full)), color="black", lw=0.8, ls=":", label=f"{ENOUGH:.0%} of it")
-        axis.grid(alpha=0.25)
-        axis.set_ylim(0, 1)
+    for axis, field in ((left, "slices"), (right, "minutes")):
+        curve_panel(axis, by_strategy, field)
     left.set_xlabel("slices labelled")
     right.set_xlabel("estimated minutes")
     left.set_ylabel("mean IoU on tested slices")
@@ -147,6 +132,24 @@ def plot(task: str, by_strategy: Mapping[str, list[Curve]], path: Path) -> None:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     save(figure, path)
+
+
+def curve_panel(axis: Axes, by_strategy: Mapping[str, list[Curve]], field: str) -> None:
+    """IoU against a ``field`` of the points, a colour a strategy, and full supervision as a line."""
+    shown = [name for name in by_strategy if name != FULL]
+    for number_, strategy in enumerate(sorted(shown, key=lambda name: name != OURS)):
+        curves = by_strategy[strategy]
+        style = {"color": COLOURS[number_ % len(COLOURS)]}
+        for curve in curves:
+            x = [getattr(p, field) for p in curve.points]
+            axis.plot(x, [p.iou for p in curve.points], lw=0.5, alpha=0.5, **style)
+        axis.plot(*mean_curve([curve.points for curve in curves], field), lw=2.2, label=strategy, **style)
+    full = [c.full_iou for c in by_strategy.get(FULL, []) if c.full_iou is not None]
+    if full:
+        axis.axhline(float(np.mean(full)), color="black", lw=1, ls="--", label="full supervision")
+        axis.axhline(ENOUGH * float(np.mean(full)), color="black", lw=0.8, ls=":", label=f"{ENOUGH:.0%} of it")
+    axis.grid(alpha=0.25)
+    axis.set_ylim(0, 1)
 
 
 def mean_curve(runs: Sequence[list[Point]], field: str) -> tuple[np.ndarray, np.ndarray]:
