@@ -87,8 +87,8 @@ def slice_pairs(cells: Sequence[Cell]) -> dict[tuple, np.ndarray]:
     """(volume under one draw) -> (slices, 2) float: uncertainty as shown, and mean error."""
     rows: dict[tuple, dict[int, list[SliceError]]] = {}
     for cell in cells:
-        for volume, *values in cell.calibration:
-            row = SliceError(*values)
+        for entry in cell.calibration:
+            volume, row = entry[0], SliceError(*entry[1:])
             rows.setdefault((*cell.key, volume), {}).setdefault(row.slice, []).append(row)
     return {
         unit: np.array([(_shown(mine), mean_error(mine)) for mine in slices.values()]) for unit, slices in rows.items()

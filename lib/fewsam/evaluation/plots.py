@@ -88,11 +88,12 @@ def iou_panel(axis: Axes, rows: Sequence[dict[str, Any]], panel: str, methods: S
         if not mine:
             continue
         values = [row["iou"] if panel == "mean" else row["by_structure"].get(panel, math.nan) for row in mine]
-        style = {"color": colour(methods, method), "linewidth": 2.2 if method == OURS else 1.3}
-        axis.plot([row["k"] for row in mine], values, marker="o", markersize=3.5, label=method, **style)
+        shade, width = colour(methods, method), 2.2 if method == OURS else 1.3
+        x = [row["k"] for row in mine]
+        axis.plot(x, values, marker="o", markersize=3.5, label=method, color=shade, linewidth=width)
         if panel == "mean":
-            band = [(row["k"], row["iou"] - row["spread"], row["iou"] + row["spread"]) for row in mine]
-            axis.fill_between(*zip(*band, strict=True), color=style["color"], alpha=0.12, linewidth=0)
+            low, high = ([row["iou"] + sign * row["spread"] for row in mine] for sign in (-1, 1))
+            axis.fill_between(x, low, high, color=shade, alpha=0.12, linewidth=0)
     axis.set_title(panel, fontsize=9, fontweight="bold" if panel == "mean" else "normal")
     axis.set_ylim(0, 1)
     if len(ks) > 1 and max(ks) >= 8 * min(ks):
@@ -141,9 +142,9 @@ def uncertainty_panel(axis: Axes, cells: Sequence[Cell], title: str) -> None:
     pairs = np.concatenate(list(slice_pairs(cells).values()))
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
-    axis.scatter(*pairs.T, s=7, alpha=0.35, color=COLOURS[0], linewidths=0)
+    axis.scatter(pairs[:, 0], pairs[:, 1], s=7, alpha=0.35, color=COLOURS[0], linewidths=0)
     tenths = np.array([part.mean(axis=0) for part in np.array_split(pairs, min(10, len(pairs)))])
-    axis.plot(*tenths.T, color=COLOURS[4], marker="o", markersize=4, linewidth=1.2)
+    axis.plot(tenths[:, 0], tenths[:, 1], color=COLOURS[4], marker="o", markersize=4, linewidth=1.2)
     axis.set_title(f"{title}: rank correlation {calibrate(cells).by_slice:.2f}", fontsize=9)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)

@@ -139,11 +139,12 @@ def curve_panel(axis: Axes, by_strategy: Mapping[str, list[Curve]], field: str) 
     shown = [name for name in by_strategy if name != FULL]
     for number_, strategy in enumerate(sorted(shown, key=lambda name: name != OURS)):
         curves = by_strategy[strategy]
-        style = {"color": COLOURS[number_ % len(COLOURS)]}
+        shade = COLOURS[number_ % len(COLOURS)]
         for curve in curves:
-            x = [getattr(p, field) for p in curve.points]
-            axis.plot(x, [p.iou for p in curve.points], lw=0.5, alpha=0.5, **style)
-        axis.plot(*mean_curve([curve.points for curve in curves], field), lw=2.2, label=strategy, **style)
+            each = [getattr(p, field) for p in curve.points]
+            axis.plot(each, [p.iou for p in curve.points], lw=0.5, alpha=0.5, color=shade)
+        x, y = mean_curve([curve.points for curve in curves], field)
+        axis.plot(x, y, lw=2.2, label=strategy, color=shade)
     full = [c.full_iou for c in by_strategy.get(FULL, []) if c.full_iou is not None]
     if full:
         axis.axhline(float(np.mean(full)), color="black", lw=1, ls="--", label="full supervision")
