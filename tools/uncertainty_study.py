@@ -54,7 +54,7 @@ def before(members: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
 
 
 def parts(between: float, power: float | None = 3.0) -> Way:
-    """The shares of `expected_error`; ``power`` of the highest probability for absent classes (None: never in doubt)."""
+    """The shares of `expected_error`; ``power`` of the highest probability for absent classes (None: sure)."""
 
     def way(members: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         mask = hard(members[0])
