@@ -130,5 +130,5 @@ def test_what_is_no_segmentation_is_refused(scan: Path, image: Volume, tmp_path:
     (tmp_path / "text.dcm").write_text("no DICOM")
     with pytest.raises(LabelError, match="not a DICOM SEG"):
         read_seg(tmp_path / "text.dcm", image.geometry)
-    with pytest.raises(LabelError, match="refused"):
+    with pytest.raises(LabelError, match="is no DICOM SEG"):
         read_seg(scan / "slice001.dcm", image.geometry)

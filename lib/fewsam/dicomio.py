@@ -11,7 +11,8 @@ import pydicom
 import SimpleITK as sitk
 
 from fewsam.errors import ImageError
-from fewsam.imageio import NativeImage, from_sitk, unreadable
+from fewsam.imagebounds import check_size
+from fewsam.imageio import NativeImage, brief, from_sitk, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ _TAGS = [
     "NumberOfFrames",
     "Rows",
     "Columns",
+    "BitsAllocated",
+    "SamplesPerPixel",
 ]
 
 
@@ -55,17 +58,27 @@ def read_dicom(path: Path) -> NativeImage:
     chosen = max(series, key=len)
     if len(series) > 1:
         logger.warning("%s: holds %d series, the one with most slices (%d) is read", path, len(series), len(chosen))
-    chosen = _sorted(chosen, path)
     modality = str(chosen[0][1].get("Modality") or "") or None
-    names = [str(name) for name, _ in chosen]
     try:
+        chosen = _sorted(chosen, path)
+        names = [str(name) for name, _ in chosen]
+        check_size(path, [len(names), *_claimed(chosen[0][1])], 1)
         if len(names) == 1:
-            return from_sitk(path, sitk.ReadImage(names[0]), modality)
+            return from_sitk(path, sitk.ReadImage(names[0], imageIO="GDCMImageIO"), modality)
         reader = sitk.ImageSeriesReader()
+        reader.SetImageIO("GDCMImageIO")
         reader.SetFileNames(names)
         return from_sitk(path, reader.Execute(), modality)
-    except RuntimeError as error:
+    except ImageError:
+        raise
+    except Exception as error:  # pydicom reads a value when it is asked for, and then raises whatever it meets
         raise unreadable(path, error) from error
+
+
+def _claimed(header: pydicom.Dataset) -> list[int]:
+    """Frames, rows, columns, samples and bytes of each, as the header has them."""
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 16)
+    return [int(header.get("NumberOfFrames") or 1), int(header.Rows), int(header.Columns), samples, -(-bits // 8)]
 
 
 Slices = list[tuple[Path, pydicom.Dataset]]
@@ -77,14 +90,17 @@ def _series(files: list[Path]) -> list[Slices]:
     for file in files:
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=False)
-        except (pydicom.errors.InvalidDicomError, OSError, EOFError):
+            if not header.get("Rows") or not header.get("Columns") or header.get("Modality") in _NO_IMAGES:
+                continue
+            turned = tuple(round(float(v), 2) for v in header.get("ImageOrientationPatient") or ())
+            multiframe = str(file) if int(header.get("NumberOfFrames") or 1) > 1 else ""
+            key = str(header.get("SeriesInstanceUID") or ""), turned, int(header.Rows), int(header.Columns), multiframe
+        except pydicom.errors.InvalidDicomError:
+            continue  # a folder may hold other files
+        except Exception as error:  # as a value is read: pydicom raises whatever it meets
+            logger.warning("%s is left out, its header cannot be read: %s", file, brief(error))
             continue
-        if not header.get("Rows") or not header.get("Columns") or header.get("Modality") in _NO_IMAGES:
-            continue
-        turned = tuple(round(float(v), 2) for v in header.get("ImageOrientationPatient") or ())
-        multiframe = str(file) if int(header.get("NumberOfFrames") or 1) > 1 else ""
-        uid = str(header.get("SeriesInstanceUID") or "")
-        groups[uid, turned, header.Rows, header.Columns, multiframe].append((file, header))
+        groups[key].append((file, header))
     return list(groups.values())
 
 

@@ -20,7 +20,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from fewsam import __version__
-from fewsam.errors import EmptyLabelError, LabelError
+from fewsam.errors import EmptyLabelError, ImageError, LabelError
+from fewsam.imagebounds import check_size, max_bytes
 from fewsam.labelfile import read_label
 from fewsam.volume import Geometry, save_labelmap
 
@@ -101,13 +102,7 @@ def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
     Raises:
         LabelError: unreadable, empty, or altogether outside of the image.
     """
-    try:
-        sequence = pydicom.dcmread(path, stop_before_pixels=True).get("SegmentSequence") or ()
-    except (pydicom.errors.InvalidDicomError, OSError) as error:
-        raise LabelError(f"not a DICOM SEG: {error}") from error
-    labels = {
-        int(item.SegmentNumber): str(item.get("SegmentLabel") or f"segment {item.SegmentNumber}") for item in sequence
-    }
+    labels = _segment_names(path)
     masks: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory(prefix="fewsam-seg-") as name:
         folder = Path(name)
@@ -117,9 +112,12 @@ def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
             {"inputDICOM": path, "outputDirectory": folder, "outputType": "nii", "prefix": "s"},
             meta,
         )
-        attributes = json.loads(meta.read_text(encoding="utf-8"))["segmentAttributes"]
-        for place, segments in enumerate(attributes, start=1):
-            names = {number: labels[number] for number in (int(s["labelID"]) for s in segments)}
+        try:
+            attributes = json.loads(meta.read_bytes())["segmentAttributes"]
+            groups = [{int(s["labelID"]): labels[int(s["labelID"])] for s in segments} for segments in attributes]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LabelError(f"{path.name}: its segments cannot be told apart ({error!r}); export it again") from None
+        for place, names in enumerate(groups, start=1):
             try:
                 found = read_label(folder / f"s-{place}.nii.gz", geometry, names=names)
             except EmptyLabelError:
@@ -131,6 +129,30 @@ def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
     if not masks:
         raise EmptyLabelError("the DICOM SEG holds no voxel; draw at least one and export again")
     return masks
+
+
+def _segment_names(path: Path) -> dict[int, str]:
+    """Number to label of each segment; what the file claims of its size is within bounds.
+
+    Raises:
+        LabelError: no DICOM SEG, or too large.
+    """
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True)
+        if data.get("Modality") != "SEG":
+            raise LabelError(f"{path.name}: is no DICOM SEG, its modality is {str(data.get('Modality'))[:20]!r}")
+        frames = [int(data.get(word) or 1) for word in ("NumberOfFrames", "Rows", "Columns")]
+        check_size(path, frames, 1)
+        items = data.get("SegmentSequence") or ()
+        return {
+            int(item.SegmentNumber): str(item.get("SegmentLabel") or f"segment {item.SegmentNumber}") for item in items
+        }
+    except LabelError:
+        raise
+    except ImageError as error:
+        raise LabelError(str(error)) from None
+    except Exception as error:  # pydicom raises whatever it meets in a damaged file
+        raise LabelError(f"{path.name}: not a DICOM SEG ({' '.join(str(error).split())[:300]})") from error
 
 
 def _set_texts(data: Dataset, names: list[str], annotator: str, description: str) -> None:
@@ -186,6 +208,12 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(singular.get(word, word) for word in words)
 
 
+def _bounded() -> list[str]:
+    """Before a command: what keeps its memory within bounds, where this machine has it."""
+    program = shutil.which("prlimit")
+    return [program, f"--as={6 * max_bytes() + (4 << 30)}"] if program else []
+
+
 def _run(tool: str, arguments: Mapping[str, Any], result: Path) -> None:
     """Run one of dcmqi's converters; it says by its output file alone whether all went well."""
     program = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
@@ -195,7 +223,9 @@ def _run(tool: str, arguments: Mapping[str, Any], result: Path) -> None:
     for key, value in arguments.items():
         command += [f"--{key}", str(value)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        done = subprocess.run(
+            [*_bounded(), *command], capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise LabelError(f"{tool} did not end within {_SECONDS:.0f} s") from None
     if done.returncode or not result.exists():

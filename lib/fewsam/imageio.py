@@ -6,6 +6,7 @@ A native array is ordered ``(i, j, k[, c])``; the affine takes ``(i, j, k)`` to 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from nibabel.arrayproxy import ArrayProxy
 from PIL import Image
 
 from fewsam.errors import ImageError
+from fewsam.imagebounds import MAX_HEADER, check_metaimage, check_nifti, check_size, nrrd_stream
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +46,14 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
     return path.name.lower().endswith(suffixes)
 
 
-def read_native(path: Path) -> NativeImage:
+def read_native(path: Path, limit: int | None = None) -> NativeImage:
     """Read an image file of any supported format but DICOM.
 
+    Args:
+        limit: bytes that its voxels may take; None: `fewsam.imagebounds.max_bytes`.
+
     Raises:
-        ImageError: missing, unreadable, empty, or neither a 2D or 3D grey image nor an RGB one.
+        ImageError: missing, unreadable, empty, too large, or neither a 2D or 3D grey image nor an RGB one.
     """
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder; check the path")
@@ -63,7 +68,7 @@ def read_native(path: Path) -> NativeImage:
     else:
         raise ImageError(f"{path}: not an image of a supported kind; use {SUPPORTED}")
     try:
-        return reader(path)
+        return reader(path, limit)
     except ImageError:
         raise
     except Exception as error:  # each library raises its own kinds, down to zlib.error and struct.error
@@ -117,12 +122,12 @@ def native_image(
     return NativeImage(array, affine, modality)
 
 
-def _read_nifti(path: Path) -> NativeImage:
+def _read_nifti(path: Path, limit: int | None) -> NativeImage:
+    kind = nib.Nifti2Image if check_nifti(path, limit) == 540 else nib.Nifti1Image
     # not memory-mapped: the file may be replaced while we work on it
-    image = nib.load(path, mmap=False)
-    if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, ArrayProxy):
-        raise ImageError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz")
+    image = kind.from_filename(path, mmap=False)
     proxy = image.dataobj
+    assert isinstance(proxy, ArrayProxy)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     array = np.asanyarray(proxy.get_unscaled())
     colour = array.dtype.kind == "V"
@@ -140,18 +145,20 @@ def _read_nifti(path: Path) -> NativeImage:
     return native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
 
 
-def read_nrrd(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def read_nrrd(path: Path, limit: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
     """Array in the file's own axis order, first axis fastest, and header of a NRRD file."""
     with path.open("rb") as stream:
-        lines = []
-        while (line := stream.readline()).strip():  # pynrrd itself drops what is not ASCII, as in class names
+        lines, left = [], MAX_HEADER
+        while (line := stream.readline(left)).strip():  # pynrrd itself drops what is not ASCII, as in class names
             lines.append(line.decode("utf-8", "replace"))
+            left -= len(line)
         header = nrrd.read_header(lines)
-        return nrrd.read_data(header, stream, str(path), index_order="F"), header
+        plain, data = nrrd_stream(path, header, stream, limit)
+        return nrrd.read_data(plain, data, str(path), index_order="F"), header
 
 
-def _read_nrrd(path: Path) -> NativeImage:
-    array, header = read_nrrd(path)
+def _read_nrrd(path: Path, limit: int | None) -> NativeImage:
+    array, header = read_nrrd(path, limit)
     kinds = [str(kind).lower() for kind in header.get("kinds") or []]
     channels = [axis for axis, kind in enumerate(kinds) if "color" in kind or kind == "vector"]
     if channels:
@@ -188,12 +195,33 @@ _SPACE_SIGNS = {"left": -1.0, "posterior": -1.0, "inferior": -1.0, "right": 1.0,
 _SPACE_SIGNS |= {word[0]: sign for word, sign in _SPACE_SIGNS.items()}
 
 
-def _read_sitk(path: Path) -> NativeImage:
-    if has_suffix(path, FLAT):
-        with Image.open(path) as image:
+def _read_sitk(path: Path, limit: int | None) -> NativeImage:
+    # By its ending alone: ITK would look into the file, and has readers for formats that nobody means here.
+    kind = next(name for endings, name in _ITK_READERS.items() if has_suffix(path, endings))
+    if kind == "MetaImageIO":
+        check_metaimage(path, limit)
+    elif kind == "PNGImageIO":
+        with Image.open(path, formats=["PNG"]) as image:
             if image.mode == "LA":  # grey with alpha, which SimpleITK does not know
+                check_size(path, image.size, 2, limit)
                 return native_image(path, np.asarray(image)[..., 0].T, LPS)
-    return from_sitk(path, sitk.ReadImage(str(path)))
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(kind)
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_size(path, [*reader.GetSize(), reader.GetNumberOfComponents()], _bytes_of(reader.GetPixelID()), limit)
+    return from_sitk(path, reader.Execute())
+
+
+_ITK_READERS = {
+    METAIMAGE: "MetaImageIO", (".png",): "PNGImageIO", (".jpg", ".jpeg"): "JPEGImageIO", (".bmp",): "BMPImageIO",
+    (".tif", ".tiff"): "TIFFImageIO",
+}  # fmt: skip
+
+
+def _bytes_of(pixel: int) -> int:
+    found = re.search(r"\d+", sitk.GetPixelIDValueAsString(pixel))
+    return int(found[0]) // 8 if found else 8
 
 
 def from_sitk(path: Path, image: sitk.Image, modality: str | None = None) -> NativeImage:

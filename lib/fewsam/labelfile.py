@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,16 @@ from PIL import Image
 
 from fewsam.dicomio import is_dicom
 from fewsam.errors import EmptyLabelError, ImageError, LabelError
+from fewsam.imagebounds import MAX_LAYERS, check_size, max_bytes
 from fewsam.imageio import FLAT, NRRD, has_suffix, nrrd_affine, read_native, read_nrrd
 from fewsam.labelgrid import align
 from fewsam.volume import Geometry
 
 logger = logging.getLogger(__name__)
+
+_LEAST_ROOM = 1 << 26  # bytes that any label may take; those of large images may take more
+_FLAT_FORMATS = ["PNG", "BMP", "TIFF", "JPEG"]
+_MAX_VALUES = 255  # classes of one file: each gets a mask of the image's size
 
 # Slicer's helpers, which it saves along with what was drawn
 _HELPERS = {"background", "foreground_scribbles", "background_scribbles"}
@@ -67,10 +73,12 @@ def read_label(
     path = Path(path)
     masks: dict[str, np.ndarray] = {}
     for layer in _read_layers(path, geometry):
-        counts = np.bincount(layer.values.reshape(-1))
+        counts = np.bincount(layer.values.reshape(-1, order="A"))
         present = [int(value) for value in np.flatnonzero(counts) if value]
         named = _named(path, present, layer.names, names, label_info)
         wanted = [value for value in present if named[value].casefold() not in _HELPERS]
+        if len(wanted) + len(masks) > _MAX_VALUES:
+            raise LabelError(f"{path}: holds {len(wanted)} classes; send {_MAX_VALUES} at most in one file")
         if not wanted:
             continue
         values = align(path, layer.values, layer.affine, geometry, {value: named[value] for value in wanted})
@@ -92,23 +100,23 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
         raise LabelError(f"{path}: no such label file; check the path")
     if path.is_dir() or has_suffix(path, (".dcm",)) or is_dicom(path):
         raise LabelError(f"{path}: DICOM labels cannot be read; convert the segmentation to .nii.gz or .seg.nrrd")
-    if path.stat().st_size == 0:
+    size, expected = path.stat().st_size, math.prod(geometry.shape)
+    if size == 0:
         raise LabelError(f"{path}: the file is empty; save the label again")
     if has_suffix(path, (".bin",)):
-        raw = np.fromfile(path, dtype=np.uint8)
-        expected = int(np.prod(geometry.shape))
-        if raw.size != expected:
+        if size != expected:
             raise LabelError(
-                f"{path}: {raw.size} bytes do not fit the image's grid {geometry.shape}; send one byte for each of its "
+                f"{path}: {size} bytes do not fit the image's grid {geometry.shape}; send one byte for each of its "
                 f"{expected} voxels"
             )
-        return [_Layer(raw.reshape(geometry.shape, order="F"), None)]
-    if has_suffix(path, FLAT):
-        return [_Layer(_whole_numbers(path, _read_flat(path)), None)]
-    if has_suffix(path, NRRD) and (layers := _read_segments(path)):
-        return layers
+        return [_Layer(np.fromfile(path, dtype=np.uint8).reshape(geometry.shape, order="F"), None)]
+    limit = min(max_bytes(), max(_LEAST_ROOM, 64 * expected))
     try:
-        image = read_native(path)
+        if has_suffix(path, FLAT):
+            return [_Layer(_whole_numbers(path, _read_flat(path, limit)), None)]
+        if has_suffix(path, NRRD) and (layers := _read_segments(path, limit)):
+            return layers
+        image = read_native(path, limit)
     except ImageError as error:
         raise LabelError(str(error)) from error
     if image.array.ndim != 3:
@@ -116,12 +124,15 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
     return [_Layer(_whole_numbers(path, image.array), image.affine)]
 
 
-def _read_flat(path: Path) -> np.ndarray:
+def _read_flat(path: Path, limit: int) -> np.ndarray:
     """Values of a 2D image as ``(i, j, 1)``; of a palette image its indices, of a JPEG only black or white."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FLAT_FORMATS) as image:
+            check_size(path, image.size, 4, limit)
             pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # each of its formats has kinds of its own, down to DecompressionBombError
         raise LabelError(f"{path}: cannot be read ({error}); check that the file is whole") from error
     if pixels.ndim == 3:
         colours = pixels[..., : 3 if pixels.shape[2] > 2 else 1]
@@ -133,15 +144,19 @@ def _read_flat(path: Path) -> np.ndarray:
     return pixels.T[:, :, None]
 
 
-def _read_segments(path: Path) -> list[_Layer]:
+def _read_segments(path: Path, limit: int) -> list[_Layer]:
     """Layers of a Slicer segmentation; empty where the file has no segments."""
     try:
-        array, header = read_nrrd(path)
+        array, header = read_nrrd(path, limit)
+        segments = sorted({int(m[1]) for key in header if (m := re.match(r"Segment([0-9]{1,6})_", key))})
+        return _layers(path, array, header, segments) if segments else []
+    except (ImageError, LabelError):
+        raise
     except Exception as error:  # pynrrd raises its own kinds and those of zlib and bz2
         raise LabelError(f"{path}: cannot be read ({error}); check that the file is whole") from error
-    segments = sorted({int(m[1]) for key in header if (m := re.match(r"Segment(\d+)_", key))})
-    if not segments:
-        return []
+
+
+def _layers(path: Path, array: np.ndarray, header: Mapping[str, Any], segments: list[int]) -> list[_Layer]:
     if array.ndim == 4:
         directions = header.get("space directions")
         lists = [
@@ -152,6 +167,8 @@ def _read_segments(path: Path) -> list[_Layer]:
         array = array[..., None]
     else:
         raise LabelError(f"{path}: a segmentation of shape {array.shape} cannot be read; save it from Slicer again")
+    if 0 in array.shape or array.shape[3] > MAX_LAYERS:
+        raise LabelError(f"{path}: a segmentation of shape {array.shape} cannot be read; save it from Slicer again")
     named: dict[int, dict[int, str]] = {}
     stacked = array.shape[3] > 1
     for position, number in enumerate(segments):
@@ -159,7 +176,7 @@ def _read_segments(path: Path) -> list[_Layer]:
         # files from before layers were shared give each segment a layer of its own, or its place as value
         layer = int(header.get(f"Segment{number}_Layer", position if stacked else 0))
         value = int(header.get(f"Segment{number}_LabelValue", 1 if stacked else position + 1))
-        if name and layer < array.shape[3]:
+        if name and 0 <= layer < array.shape[3]:
             named.setdefault(layer, {})[value] = name
     affine = nrrd_affine(header)
     return [_Layer(_whole_numbers(path, array[..., n]), affine, named.get(n, {})) for n in range(array.shape[3])]
@@ -167,6 +184,8 @@ def _read_segments(path: Path) -> list[_Layer]:
 
 def _whole_numbers(path: Path, array: np.ndarray) -> np.ndarray:
     """The array as uint8 or uint16, refused if that would change a value."""
+    if array.size == 0 or array.dtype.kind not in "biuf":
+        raise LabelError(f"{path}: {array.size} voxels of {array.dtype}; save one whole number a voxel")
     low, high = array.min(), array.max()
     if not (low >= 0 and high <= 65535):  # NaN fails too
         raise LabelError(f"{path}: label values run from {low} to {high}; they must be whole numbers from 0 to 65535")
@@ -215,7 +234,8 @@ def _readings(path: Path, label_info: Sequence[Mapping[str, Any]]) -> list[dict[
     """The two ways to read label_info: ``idx`` is the value, or the position (from 1) is."""
     try:
         entries = [(str(entry["name"]).strip(), int(entry.get("idx", n + 1))) for n, entry in enumerate(label_info)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LabelError(f"{path}: label_info {label_info!r} must be a list of {{name, idx}}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        shown = repr(label_info)[:200]
+        raise LabelError(f"{path}: label_info {shown} must be a list of {{name, idx}}") from error
     entries = [(name, idx) for name, idx in entries if idx != 0]  # background by name
     return [{idx: name for name, idx in entries}, {n + 1: name for n, (name, _) in enumerate(entries)}]

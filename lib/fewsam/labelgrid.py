@@ -15,6 +15,7 @@ from fewsam.volume import Geometry
 
 logger = logging.getLogger(__name__)
 
+_FAR = 1e12  # voxels: what no header can mean, and no index can hold
 _SAME_PLACE = 0.1  # voxels by which two grids may differ at a corner and still be one grid
 
 
@@ -48,8 +49,11 @@ def align(
         onto = geometry.affine
         if 1 in values.shape and 1 in geometry.shape:
             affine, onto = _one_mm_thick(affine, values.shape), _one_mm_thick(onto, geometry.shape)
-        to_label = np.linalg.inv(affine) @ onto
-        to_image = np.linalg.inv(to_label)
+        with np.errstate(all="ignore"):
+            to_label = np.linalg.inv(affine) @ onto
+            to_image = np.linalg.inv(to_label)
+        if not (np.abs(to_label) < _FAR).all() or not (np.abs(to_image) < _FAR).all():  # NaN fails too
+            raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         raise LabelError(f"{path}: its affine {affine.tolist()} is not invertible; mend the header") from None
     steps = _voxel_steps(to_label, geometry.shape)

@@ -33,6 +33,7 @@ _PLANES: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((1, +1), (2, -1), (0, -1)),
     0: ((0, -1), (2, -1), (1, -1)),
 }
+_FAR = 1e9  # mm: beyond, no arithmetic holds
 _SAME_SPACING = 0.01  # axes whose spacing differs by less are equally coarse
 
 
@@ -121,7 +122,7 @@ def geometry_for(shape: Sequence[int], affine: np.ndarray, axis: str = "auto") -
     if len(sizes) != 3 or min(sizes) < 1:
         raise ImageError(f"grid {tuple(shape)} holds no 2D or 3D image; give one with at least one voxel an axis")
     affine = np.array(affine, dtype=np.float64)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if affine.shape != (4, 4) or not (np.abs(affine) < _FAR).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ImageError(
             f"affine {affine.tolist()} places no volume in space; mend the spacing and direction in the header"
         )
