@@ -120,10 +120,13 @@ def _names_in(file: Path) -> dict[int, str]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         entries: Mapping[str, object] = content.get("labels", {}) if file.name == "dataset.json" else content
-        pairs = [(int(key), str(entry)) if key.strip().isdigit() else (entry, key) for key, entry in entries.items()]
+        pairs = [
+            (int(key), str(entry)) if re.fullmatch(r" *[0-9]{1,9} *", key) else (entry, key)
+            for key, entry in entries.items()
+        ]
         # regions of nnU-Net (lists of values) overlap: such a label needs names of its own
         return {int(value): name for value, name in pairs if isinstance(value, int) and value > 0 and name != "ignore"}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise LabelError(f"{file}: names of label values cannot be read ({error}); mend it or pass --names") from None
 
 
@@ -136,7 +139,7 @@ def parse_names(text: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for part in text.split(","):
         value, _, name = part.partition("=")
-        if not value.strip().isdigit() or int(value) < 1 or not name.strip():
+        if not re.fullmatch("[0-9]{1,9}", value.strip()) or int(value) < 1 or not name.strip():
             raise ConfigError(f"names {text!r} must look like 1=liver,2=spleen")
         names[int(value)] = name.strip()
     return names

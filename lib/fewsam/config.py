@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fewsam.errors import ConfigError
+from fewsam.yamlfile import read_yaml
 
 PRESET_DIR = Path(__file__).resolve().parents[2] / "configs"
+
+MAX_LABELS, MAX_NAME = 255, 100  # as many as a labelmap of bytes holds, and as the collection takes
 
 # Display windows (low, high) in Hounsfield units, as radiology work stations name them.
 WINDOWS: dict[str, tuple[float, float]] = {
@@ -49,7 +53,7 @@ class Settings(BaseModel):
     untrained: bool = False  # the compact encoder with random weights, as a baseline
     download: bool = True
     input_size: int | None = Field(default=None, ge=64, le=1024, multiple_of=16)  # None: the encoder's own
-    cache_gb: float = Field(default=8.0, gt=0)
+    cache_gb: float = Field(default=8.0, gt=0, le=1e6)
     device: str = "auto"
     precompute: bool = True
 
@@ -63,14 +67,14 @@ class Settings(BaseModel):
     ensemble: int = Field(default=3, ge=1, le=8)  # support subsets at prediction; their spread is the uncertainty
 
     # -- training
-    steps: int = Field(default=600, ge=1)
-    batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    views: int = Field(default=12, ge=0)  # cached augmented views of each labelled slice
+    steps: int = Field(default=600, ge=1, le=10_000_000)
+    batch: int = Field(default=8, ge=1, le=1024)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    views: int = Field(default=12, ge=0, le=1000)  # cached augmented views of each labelled slice
     fresh_views: bool = False  # new views while training, an encoding each; cached ones get a fresh tone anyway
-    train_seconds: float = Field(default=45.0, gt=0)  # wall-clock budget of the training loop
+    train_seconds: float = Field(default=45.0, gt=0, le=1e7)  # wall-clock budget of the training loop
     keep_better: bool = True  # the served decoder stays where it did better on slices held back
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     auto_train: str = "off"  # off | every:N | idle:SECONDS
 
     # -- prediction
@@ -84,7 +88,13 @@ class Settings(BaseModel):
     def _split_labels(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, (list, tuple)) or any(isinstance(name, (list, dict, tuple)) for name in value):
+            raise ValueError("expected names: liver,spleen,...")
         names = [str(name).strip() for name in value]
+        if odd := [name for name in names if not (0 < len(name) <= MAX_NAME and name.isprintable())]:
+            raise ValueError(f"a label name has 1 to {MAX_NAME} printable characters, {_shown(odd[0])} has not")
+        if len(names) > MAX_LABELS:
+            raise ValueError(f"{len(names)} labels are too many; {MAX_LABELS} fit a labelmap")
         folded = [name.casefold() for name in names]
         if len(set(folded)) != len(folded):
             raise ValueError(f"label names must differ in more than case: {names}")
@@ -107,22 +117,22 @@ class Settings(BaseModel):
 
     @staticmethod
     def _pair(value: Any, expected: str) -> tuple[float, float]:
-        parts = value.split(",") if isinstance(value, str) else list(value)
         try:
+            parts = value.split(",") if isinstance(value, str) else list(value)
             low, high = (float(part) for part in parts)
-        except (TypeError, ValueError):
-            raise ValueError(f"expected {expected}, got {value!r}") from None
-        if not low < high:
-            raise ValueError(f"low must be below high, got {value!r}")
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"expected {expected}, got {_shown(value)}") from None
+        if not (low < high and math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"low must be below high and both finite, got {_shown(value)}")
         return low, high
 
     @field_validator("auto_train")
     @classmethod
     def _auto_train_rule(cls, value: str) -> str:
         kind, _, amount = value.partition(":")
-        if value == "off" or (kind in ("every", "idle") and amount.isdigit() and int(amount) > 0):
+        if value == "off" or (kind in ("every", "idle") and re.fullmatch("[0-9]{1,7}", amount) and int(amount) > 0):
             return value
-        raise ValueError(f"expected off, every:N or idle:SECONDS, got {value!r}")
+        raise ValueError(f"expected off, every:N or idle:SECONDS, got {_shown(value)}")
 
 
 def presets() -> list[str]:
@@ -144,9 +154,9 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
     values.update(overrides or {})
     for key in values:
         if key not in Settings.model_fields:
-            near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+            near = difflib.get_close_matches(str(key)[:100], Settings.model_fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Settings.model_fields)}"
-            raise ConfigError(f"unknown setting {key!r}; {hint}")
+            raise ConfigError(f"unknown setting {_shown(key)}; {hint}")
     for key, value in values.items():
         if isinstance(value, str) and value.strip().casefold() in ("none", "null", ""):
             values[key] = (
@@ -158,19 +168,25 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"setting {key!r} = {first['input']!r}: {message}") from None
+        raise ConfigError(f"setting {key!r} = {_shown(first['input'])}: {message[:500]}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _read_preset(preset: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(preset)
     if path.suffix not in (".yaml", ".yml"):
         path = PRESET_DIR / f"{preset}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"no preset {str(preset)!r}; shipped: {', '.join(presets())}, or give a .yaml file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"preset {path} is not valid YAML: {error}") from None
+        found = path.is_file()
+    except OSError:  # a name longer than any file has
+        found = False
+    if not found:
+        raise ConfigError(f"no preset {str(preset)!r}; shipped: {', '.join(presets())}, or give a .yaml file")
+    values = read_yaml(path, "preset") or {}
     if not isinstance(values, dict):
         raise ConfigError(f"preset {path} must be a mapping of settings, not {type(values).__name__}")
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def parse_numbers(text: str, what: str) -> list[int]:
     numbers: dict[int, None] = {}
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.strip().partition("-"))
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not re.fullmatch("[0-9]{1,9}", first) or (dash and not re.fullmatch("[0-9]{1,9}", last)):
             raise ConfigError(f"{what} {text!r} must be numbers such as 10,20,30 or 10-14")
         start, stop = int(first), int(last) if dash else int(first)
         if not start <= stop <= start + 100_000:

@@ -64,26 +64,30 @@ def in_dataset(file: Path, channel: int = 0) -> Pairs:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         labels = dict(content["labels"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is no data set description: {error!r}; it needs 'labels'") from None
-    names = _values(file, labels)
-    folder = file.parent
-    listed = [entry for entry in content.get("training", []) if isinstance(entry, dict)]
-    if listed:  # the Decathlon's way, which AMOS and BTCV share
+        names = _values(file, labels)
+        folder = file.parent
+        listed = [entry for entry in content.get("training") or [] if isinstance(entry, dict)]
         pairs = [Pair(folder / str(entry["image"]), folder / str(entry["label"])) for entry in listed]
+        channels = len(content.get("channel_names", content.get("modality", {})))
+        ending = str(content.get("file_ending", ".nii.gz"))
+        if re.search(r"[/\\*?\[\]\0]", ending):
+            raise ValueError(f"file_ending {ending!r}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = repr(error)[:300]
+        raise ConfigError(f"{file} is no data set description: {reason}; it needs 'labels'") from None
+    if pairs:  # the Decathlon's way, which AMOS and BTCV share
         pairs = [Pair(_channel_file(pair.image, channel), pair.label) for pair in pairs]
     else:
-        ending = str(content.get("file_ending", ".nii.gz"))
         truths = sorted((folder / "labelsTr").glob(f"*{ending}"))
         stems = [path.name.removesuffix(ending) for path in truths]
         pairs = [
             Pair(folder / "imagesTr" / f"{stem}_{channel:04d}{ending}", path)
             for stem, path in zip(stems, truths, strict=True)
         ]
-    missing = [path for pair in pairs for path in (pair.image, pair.label) if not path.is_file()]
+    missing = [path for pair in pairs for path in (pair.image, pair.label) if not _is_file(path)]
     if not pairs or missing:
         raise ConfigError(f"{file}: {missing[0] if missing else 'no truth in labelsTr'} is missing")
-    if len(content.get("channel_names", content.get("modality", {}))) > 1:
+    if channels > 1:
         logger.warning("%s has several channels an image; channel %d is taken", file, channel)
     return Pairs(pairs, names)
 
@@ -91,7 +95,7 @@ def in_dataset(file: Path, channel: int = 0) -> Pairs:
 def _values(file: Path, labels: dict[str, object]) -> dict[int, str]:
     names: dict[int, str] = {}
     for key, entry in labels.items():
-        value, name = (int(key), str(entry)) if key.strip().isdigit() else (entry, key)
+        value, name = (int(key), str(entry)) if re.fullmatch(r" *[0-9]{1,9} *", key) else (entry, key)
         if isinstance(value, list):
             raise ConfigError(f"{file}: {name!r} is a region of several values; list the values and names in the task")
         if isinstance(value, int) and value > 0 and name != "ignore":
@@ -99,9 +103,16 @@ def _values(file: Path, labels: dict[str, object]) -> dict[int, str]:
     return names
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file has
+        return False
+
+
 def _channel_file(image: Path, channel: int) -> Path:
     """The file itself, or with nnU-Net's number of a channel where only that exists."""
-    if image.is_file():
+    if _is_file(image) or not image.name:
         return image
     stem, dot, ending = image.name.partition(".")
     return image.with_name(f"{stem}_{channel:04d}{dot}{ending}")

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fewsam.config import PRESET_DIR
 from fewsam.errors import ConfigError, FewSAMError
 from fewsam.evaluation.datasets import Pair, Pairs, in_dataset, in_dicom, in_folder, matching
+from fewsam.yamlfile import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -136,14 +136,14 @@ def read_tasks(path: Path) -> list[Task]:
         ConfigError: the list cannot be read, or an entry is malformed.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["tasks"]
+        entries = read_yaml(path, "task list")["tasks"]
         tasks = [Task(**entry) for entry in entries]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"task list {path} cannot be read: {place} {first['msg']}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError(f"task list {path} cannot be read: {error}") from None
+        raise ConfigError(f"task list {path} cannot be read: {place[:80]} {first['msg'][:300]}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"task list {path} cannot be read: {str(error)[:300]}; it needs tasks: [...]") from None
     names = [task.name for task in tasks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"task list {path} has {twice[0]!r} twice; names tell results apart")
@@ -196,10 +196,7 @@ def task_root(tasks: Path, root: Path | None) -> Path:
         ConfigError: there is none.
     """
     if root is None:
-        try:
-            listed = yaml.safe_load(tasks.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"task list {tasks} cannot be read: {error}") from None
+        listed = read_yaml(tasks, "task list")
         if isinstance(listed, dict) and listed.get("root"):
             root = tasks.parent / str(listed["root"])
         elif os.environ.get(SHARED_DATA):
