@@ -3,12 +3,16 @@
 import fewsam  # noqa: F401  first, so that segment_anything can import torchvision
 
 # isort: split
+import contextlib
 import hashlib
 import http.server
 import json
 import logging
+import os
+import pickle
 import socket
 import threading
+import zipfile
 from functools import partial
 
 import pytest
@@ -387,6 +391,43 @@ def test_a_bad_sam_checkpoint_is_refused(tmp_path, tiny, content, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         encoders.build_encoder(settings(encoder="vit_b", checkpoint=str(path)))
     assert "sam.pth" in str(caught.value)
+
+
+class Planted:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("way", ["plain pickle", "zip", "old torch", "beside tensors", "safetensors", "compact"])
+def test_a_pickle_is_never_run(tmp_path, way):
+    mark = tmp_path / "ran"
+    path = tmp_path / ("sam.safetensors" if way in ("safetensors", "compact") else "sam.pth")
+    if way in ("plain pickle", "safetensors", "compact"):
+        path.write_bytes(pickle.dumps(Planted(mark)))
+    else:
+        planted = {"image_encoder.a": torch.ones(1), "extra": Planted(mark)} if "beside" in way else Planted(mark)
+        torch.save(planted, path, _use_new_zipfile_serialization=way != "old torch")
+    with pytest.raises(CheckpointError, match="sam"):
+        encoders.build_encoder(settings(encoder="compact" if way == "compact" else "vit_b", checkpoint=str(path)))
+    assert not mark.exists()
+    if not path.name.endswith("safetensors"):  # the file does what it is there for where pickles are loaded
+        with contextlib.suppress(RuntimeError):  # that it is no checkpoint shows after it ran
+            torch.load(path, weights_only=False)
+        assert mark.exists()
+
+
+def test_a_checkpoint_that_would_unfold_is_refused(tmp_path):
+    torch.save({"image_encoder.a": torch.zeros(1 << 20)}, tmp_path / "whole.pth")
+    with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(tmp_path / "sam.pth", "w", 8) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(CheckpointError, match="it is compressed"):
+        encoders.build_encoder(settings(encoder="vit_b", checkpoint=str(tmp_path / "sam.pth")))
 
 
 def test_a_checkpoint_of_another_size_says_which(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -78,7 +79,15 @@ def class_slots(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ..
 
 
 def build_decoder(switches: dict[str, Any]) -> FewShotMaskDecoder:
-    """A decoder from the switches of a card."""
+    """A decoder from the switches of a card.
+
+    Raises:
+        CheckpointError: a switch that no decoder has, or beyond its bounds: a card comes with its file.
+    """
+    bounds = {"use_tokens": 1, "use_dense": 1, "use_detail": 1, "stride": 64, "mlp_dim": 8192}
+    for name, value in switches.items():
+        if name not in bounds or type(value) not in (bool, int) or not 0 <= value <= bounds[name]:
+            raise CheckpointError(f"no decoder has the switch {str(name)[:80]!r} at {str(value)[:80]}; update fewsam")
     return FewShotMaskDecoder(**switches)
 
 
@@ -96,7 +105,7 @@ class ModelStore:
             return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
         except FileNotFoundError:
             return 0
-        except (ValueError, KeyError, TypeError) as error:
+        except _NO_POINTER as error:
             newest = max(self._numbers(), default=0)
             logger.warning("%s is damaged (%s): serving version %d, the newest there is", self.pointer, error, newest)
             return newest
@@ -113,7 +122,7 @@ class ModelStore:
         try:
             json.loads(self.pointer.read_text(encoding="utf-8"))["version"]
             pointed = self.version()
-        except (ValueError, KeyError, TypeError):
+        except _NO_POINTER:
             notices.append(f"{self.pointer.name} was damaged")
             pointed = max(self._numbers(), default=0)
         whole = 0
@@ -152,12 +161,12 @@ class ModelStore:
         if version == 0:
             return None
         problems: list[str] = []
-        candidates = sorted(self._numbers() & set(range(1, version + 1)), reverse=True) or [version]
+        candidates = sorted((n for n in self._numbers() if 1 <= n <= version), reverse=True) or [version]
         for number in candidates:
             try:
                 decoder, card = self._read(self._path(number))
             except _UNREADABLE as error:
-                problems.append(f"version {number} cannot be read: {error}")
+                problems.append(f"version {number} cannot be read: {' '.join(str(error).split())[:300]}")
                 continue
             return TaskModel(decoder, card, number, problems)
         raise CheckpointError(f"no trained decoder in {self.versions} can be read ({'; '.join(problems)}); train again")
@@ -207,14 +216,16 @@ class ModelStore:
         try:
             with safe_open(path, framework="pt") as file:
                 card = json.loads((file.metadata() or {})["card"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is no decoder of ours or is damaged ({error})") from None
-        if card.get("format") != FORMAT:
-            raise CheckpointError(f"{path} has format {card.get('format')}, this version reads {FORMAT}; train again")
-        tuples = {key: tuple(card[key]) for key in ("classes", "slots", "shots", "measured_on", "largest_component")}
-        return ModelCard(**{**card, **tuples})
+            version = card.get("format")
+            if version == FORMAT:
+                return TypeAdapter(ModelCard).validate_python(card)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{path} is no decoder of ours or is damaged ({reason})") from None
+        raise CheckpointError(f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; train again")
 
 
+_NO_POINTER = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 _UNREADABLE = (OSError, SafetensorError, CheckpointError, RuntimeError, TypeError)
 
 

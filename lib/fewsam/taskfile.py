@@ -98,7 +98,7 @@ def read_task(path: Path) -> TaskFile:
     try:
         arrays = load_arrays(members["shots.safetensors"])
         decoder = load_tensors(members["decoder.safetensors"]) if "decoder.safetensors" in members else None
-    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise _damaged(path, f"its tensors cannot be read: {error}") from None
     count = len(arrays["shot"]) if "shot" in arrays and arrays["shot"].ndim == 1 else 0
     classes = 1 + len(meta.classes)

@@ -162,8 +162,10 @@ def build_compact(path: Path | None) -> CompactEncoder:
         state = load_file(path)
         network = _empty(fusion=any(key.startswith("fusion.") for key in state))
         network.load_state_dict(state)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        if not all(bool(torch.isfinite(value).all()) for value in network.parameters()):
+            raise ValueError("some of them are no finite numbers")
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, OverflowError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
         raise CheckpointError(f"{path} does not hold weights of the compact encoder: {reason}") from error
     return network
 
