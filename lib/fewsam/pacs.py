@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -201,11 +202,7 @@ class Archive:
         root = _root(request)
 
         def work() -> Dataset:
-            parts = [part.content for part in decoder.MultipartDecoder(body, kind).parts]
-            datasets = [pydicom.dcmread(io.BytesIO(part)) for part in parts]
-            for data in datasets:
-                if not all(data.get(name) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
-                    raise ValueError("an instance lacks its study, series or instance UID")
+            datasets = _sent(body, kind)
             answer = self._client.store_instances(datasets, request.path_params.get("study"))
             uids = {data.SOPInstanceUID: (data.StudyInstanceUID, data.SeriesInstanceUID) for data in datasets}
             for item in answer.get("ReferencedSOPSequence", ()):
@@ -215,10 +212,7 @@ class Archive:
                 )
             return answer
 
-        try:
-            answer = await self._run(work)
-        except (pydicom.errors.InvalidDicomError, decoder.ImproperBodyPartContentException) as error:
-            raise ValueError(f"not DICOM: {error}") from error
+        answer = await self._run(work)
         return Response(answer.to_json(), media_type=_JSON, status_code=202 if "FailedSOPSequence" in answer else 200)
 
     # -- below
@@ -240,6 +234,27 @@ class Archive:
         if not found:
             raise NotThere(f"nothing is stored under {request.url.path}")
         return found
+
+
+def _sent(body: bytes, kind: str) -> list[Dataset]:
+    """The instances of a request to store them.
+
+    Raises:
+        ValueError: no DICOM, or a UID that is none: UIDs become names of files.
+    """
+    try:
+        parts = [part.content for part in decoder.MultipartDecoder(body, kind).parts]
+        datasets: list[Dataset] = [pydicom.dcmread(io.BytesIO(part)) for part in parts]
+        uids = [
+            str(data.get(name) or "")
+            for data in datasets
+            for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        ]
+    except Exception as error:  # pydicom raises whatever it meets in a damaged file
+        raise ValueError(f"not DICOM: {str(error)[:200]}") from error
+    if not all(re.fullmatch(r"[0-9][0-9.]{0,63}", uid) for uid in uids):
+        raise ValueError("an instance lacks its study, series or instance UID, or it is none")
+    return datasets
 
 
 class NotThere(Exception):

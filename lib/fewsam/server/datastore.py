@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from fewsam.server.errors import RequestError
 from fewsam.server.paths import IMAGE_ENDINGS, digest_of
 
 INDEX_FILE = "datastore_v2.json"
+FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, folder: str, *, watch: bool, read_only: bool) -> None:
         self._guard = threading.RLock()
+        self._refused: set[str] = set()  # links, each said once
         self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
         super().__init__(folder, extensions=patterns, auto_reload=watch, read_only=read_only)
@@ -89,9 +93,62 @@ class FolderDatastore(LocalDatastore):
         return image_id
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        with self._guard:
-            self._reload()
-            return str(super().add_image(image_id, image_filename, image_info))
+        """Store an image file as ``<image_id><ending>``, in place of a link of that name too.
+
+        Raises:
+            RequestError: an id that is no name of a file.
+        """
+        own_id, ending = self._to_id(os.path.basename(image_filename))
+        image_id = check_id(image_id or own_id)
+        name = self._filename(image_id, ending)
+        with self._changing():
+            _copy_at_once(image_filename, os.path.join(self._datastore.image_path(), name))
+            info = {**(image_info or {}), "ts": int(time.time()), "name": name}
+            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ending))
+        return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        entry = self._datastore.objects.get(image_id)
+        if entry is not None:
+            _unlink(os.path.join(self._datastore.image_path(), self._filename(image_id, entry.image.ext)))
+        super().remove_image(image_id)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        label = self._datastore.label(label_id, label_tag)
+        if label is not None:
+            _unlink(os.path.join(self._datastore.label_path(label_tag), self._filename(label_id, label.ext)))
+        super().remove_label(label_id, label_tag)
+
+    def get_image_uri(self, image_id: str) -> str:
+        return self._own(super().get_image_uri(image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        return self._own(super().get_label_uri(label_id, label_tag))
+
+    def is_inside(self, file: Path) -> bool:
+        """Whether a file lies in the studies folder itself, links followed; FEWSAM_FOLLOW_LINKS=true allows others."""
+        if os.environ.get(FOLLOW_LINKS, "").casefold() in ("1", "true", "yes"):
+            return True
+        if file.resolve().is_relative_to(Path(self._datastore_path).resolve()):
+            return True
+        if file.name not in self._refused:
+            self._refused.add(file.name)
+            logger.warning(
+                "%s is a link out of the studies folder and is left out; %s=true takes it", file, FOLLOW_LINKS
+            )
+        return False
+
+    def _own(self, path: str) -> str:
+        if path and not self.is_inside(Path(path)):
+            raise RequestError(
+                f"{os.path.basename(path)} is a link out of the studies folder; start the server with "
+                f"{FOLLOW_LINKS}=true if it is to be followed"
+            )
+        return path
+
+    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
+        files = super()._list_files(path, patterns)
+        return {name: file for name, file in files.items() if self.is_inside(Path(path) / file)}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._changing():
@@ -159,6 +216,26 @@ class FolderDatastore(LocalDatastore):
             json.dump(self._datastore.model_dump(exclude={"base_path"}), file, indent=2, default=str)
         os.replace(temporary, self._datastore_config_path)
         self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+def check_id(image_id: str) -> str:
+    """``image_id``, if it can be the name of a file.
+
+    Raises:
+        RequestError: it leads elsewhere, is hidden, or is longer than names are.
+    """
+    odd = re.search(r"[/\\]", image_id) or not image_id.isprintable() or len(image_id.encode(errors="replace")) > 180
+    if odd or image_id.startswith(".") or not image_id.strip():
+        raise RequestError(
+            f"image {image_id[:80]!r} cannot be stored under this id; use letters, digits, -, _ and dots"
+        )
+    return image_id
+
+
+def _unlink(path: str) -> None:
+    """Remove a link, never what it leads to."""
+    if os.path.islink(path):
+        os.unlink(path)
 
 
 def _copy_at_once(source: str, target: str) -> None:

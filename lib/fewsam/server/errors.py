@@ -67,6 +67,8 @@ def status_of(error: Exception) -> int:
     """HTTP status for ``error``; 500 for what is not a refusal of ours."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return 507
+    if isinstance(error, UnicodeEncodeError):  # half a surrogate pair, which JSON can spell and nothing can store
+        return 400
     if isinstance(error, MONAILabelException):
         return 400 if error.error == MONAILabelError.INVALID_INPUT else 404 if "not found" in error.msg else 500
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
@@ -79,7 +81,9 @@ def message_of(error: Exception) -> str:
     if status_of(error) == 507 and isinstance(error, OSError):
         return f"the server's disk is full ({error.filename or 'no file named'}); free some space and try again"
     if isinstance(error, FewSAMError):
-        return str(error)
+        return str(error).encode(errors="replace").decode()
+    if isinstance(error, UnicodeEncodeError):
+        return f"the request holds text that is no Unicode ({error.reason}); send whole characters"
     return f"unexpected {type(error).__name__} in the server; its log says more"
 
 

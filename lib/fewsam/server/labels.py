@@ -68,7 +68,7 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     """
     try:
         raw = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"params is not valid JSON ({error}); send an object such as {{}}") from None
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ from fewsam.dicomseg import write_seg
 from fewsam.errors import EmptyLabelError, FewSAMError, StorageError
 from fewsam.labelfile import read_label
 from fewsam.server.errors import PacsError, RequestError
+from fewsam.server.labels import check_tag
 from fewsam.server.pacs import Outbox, Pacs, is_image
 from fewsam.server.palette import colour_of
 from fewsam.server.paths import LABEL_ENDINGS, read_json, split_ending
@@ -188,7 +190,7 @@ class PacsDatastore(Datastore):
         return Path(uri).read_bytes() if uri else None
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        return read_json(self._labels(label_tag) / f"{label_id}.json")
+        return read_json(self._labels(label_tag) / f"{_plain_uid(label_id)}.json")
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         if not self._files(label_id, label_tag):
@@ -264,22 +266,22 @@ class PacsDatastore(Datastore):
         }
 
     def _labels(self, tag: str) -> Path:
-        return self.folder / "labels" / str(getattr(tag, "value", tag))
+        return self.folder / "labels" / check_tag(tag)
 
     def _tags(self) -> list[str]:
         root = self.folder / "labels"
         return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
     def _files(self, image_id: str, tag: str) -> list[Path]:
-        folder = self._labels(tag)
-        return [file for ending in LABEL_ENDINGS if (file := folder / f"{image_id}{ending}").is_file()]
+        folder, uid = self._labels(tag), _plain_uid(image_id)
+        return [file for ending in LABEL_ENDINGS if (file := folder / f"{uid}{ending}").is_file()]
 
     def _note(self, image_id: str) -> Path:
         return self.folder / "notes" / f"{_plain_uid(image_id)}.json"
 
 
 def _plain_uid(uid: str) -> str:
-    if not uid or set(uid) - set("0123456789."):
+    if not re.fullmatch(r"[0-9][0-9.]{0,63}", uid):
         raise ImageNotFoundException(f"{uid!r} is no DICOM UID")
     return uid
 

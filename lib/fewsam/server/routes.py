@@ -6,7 +6,6 @@ beyond more keys. They stand before MONAI Label's routes, with the same role che
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
 from fastapi.background import BackgroundTasks
+from fastapi.routing import APIRoute
 from monailabel.config import settings
 from monailabel.endpoints import infer as monai_infer
 from monailabel.endpoints import train as monai_train
@@ -21,11 +21,13 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils import app as monai_apps
 from starlette.middleware import Middleware
 
-from fewsam.server import access, errors, exposure, panel, panel_labels, proxy, viewer
+from fewsam.server import access, errors, exposure, gate, panel, panel_labels, proxy, viewer
+from fewsam.server.bodies import BodyLimit
 from fewsam.server.crowd import Crowd
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.labels import check_tag, is_plain, parse_params
 from fewsam.server.threads import INFER_THREADS
+from fewsam.server.uploads import received
 
 if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
@@ -43,16 +45,25 @@ def install(app: FastAPI) -> None:
     app.state.fewsam = True
     before = len(app.router.routes)
     app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    app.include_router(router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    for part in (panel, panel_labels):
-        app.include_router(part.router, prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    for ours_first in (router, gate.router, panel.router, panel_labels.router):
+        app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
     viewer.install(app)
-    ours = app.router.routes[before:]
-    app.router.routes[:] = [*ours, *app.router.routes[:before]]
+    ours, stock = app.router.routes[before:], app.router.routes[:before]
+    _describe_once(ours, stock)
+    app.router.routes[:] = [*ours, *stock]
+    app.user_middleware.append(Middleware(BodyLimit))
     exposure.install(app)
     app.user_middleware.insert(0, Middleware(Crowd))
     errors.install(app)  # last: it has the middleware built anew
+
+
+def _describe_once(ours: list[BaseRoute], stock: list[BaseRoute]) -> None:
+    """Let /openapi.json describe the routes that answer, not those of MONAI Label behind them."""
+    taken = {(route.path, method) for route in ours if isinstance(route, APIRoute) for method in route.methods or ()}
+    for route in stock:
+        if isinstance(route, APIRoute) and any((route.path, method) in taken for method in route.methods or ()):
+            route.include_in_schema = False
 
 
 def _instance() -> FewSAMApp:
@@ -94,7 +105,7 @@ def _infer(
         raise RequestError("output=dicom_seg is not available for this studies folder; use output=image or output=all")
     # What the client sends as params must not stand in for what the server decides.
     request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
-    with tempfile.TemporaryDirectory(dir=_uploads(instance)) as folder:
+    with tempfile.TemporaryDirectory(dir=gate.uploads(instance)) as folder:
         if session_id:
             sessions = instance.sessions()
             session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
@@ -102,7 +113,7 @@ def _infer(
                 raise NotFoundError(f"no session is called {session_id!r}; it may have expired: create it again")
             request["image_file"] = session.image
         elif file:
-            request["image_file"] = str(_received(file, Path(folder), "image.nii.gz"))
+            request["image_file"] = str(received(file, Path(folder), "image.nii.gz"))
         result = instance.infer(request)
     return monai_infer.send_response(instance.datastore(), result, output, background_tasks)
 
@@ -121,8 +132,8 @@ def save_label(
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
     instance = _instance()
-    with tempfile.TemporaryDirectory(dir=_uploads(instance)) as folder:
-        return instance.submit_label(image, _received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
+    with tempfile.TemporaryDirectory(dir=gate.uploads(instance)) as folder:
+        return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
 
 @router.post("/activelearning/{strategy}")
@@ -135,9 +146,10 @@ def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User 
 @router.post("/train/")
 def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = _admin) -> Any:
     """Start every trainer."""
-    instance = _instance()
-    instance.before_training(None, enqueue=True)
-    return monai_train.run(params, run_sync)
+    _no_sync(run_sync)
+    known = {name: gate.plain_training(params, name) for name in _instance().info()["trainers"]}
+    _instance().before_training(None, enqueue=True)
+    return monai_train.run(known)
 
 
 @router.post("/train/{model}")
@@ -145,9 +157,10 @@ def train(
     model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = _admin
 ) -> Any:
     """Start one trainer; 429 while one runs, unless it may wait in the queue."""
-    instance = _instance()
-    instance.before_training(model, enqueue)
-    return monai_train.run_model(model, params, run_sync, enqueue)
+    _no_sync(run_sync)
+    known = gate.plain_training(params)
+    _instance().before_training(model, enqueue)
+    return monai_train.run_model(model, known, enqueue=enqueue)
 
 
 @router.post("/reload")
@@ -163,17 +176,6 @@ def reload(user: User = _admin) -> dict[str, Any]:
     return {}
 
 
-def _uploads(instance: FewSAMApp) -> Path:
-    """Folder for what clients send, which is emptied at the next start should the server be killed meanwhile."""
-    folder = instance.context.folder / "received"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _received(upload: UploadFile, folder: Path, default: str) -> Path:
-    """Store an upload under the last part of its own name, so that messages name what the client sent."""
-    name = Path((upload.filename or default).replace("\\", "/")).name or default
-    path = folder / name
-    with path.open("wb") as file:
-        shutil.copyfileobj(upload.file, file)
-    return path
+def _no_sync(run_sync: bool) -> None:
+    if run_sync:
+        raise RequestError("training runs in a process of its own; leave run_sync out, GET /train/ tells its progress")

@@ -8,6 +8,7 @@ import monailabel
 from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse, Response
 from monailabel.config import settings
+from monailabel.endpoints import ohif
 from monailabel.endpoints.user.auth import RBAC, User
 from starlette.staticfiles import StaticFiles
 
@@ -30,8 +31,14 @@ def install(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(_BUNDLED / "index.html", headers={"cache-control": "no-cache"})
 
+    async def rest(path: str, user: User = _user) -> Response:
+        # MONAI Label's own answers 500 for a folder.
+        known = (_BUNDLED / path).is_file() if path.isprintable() and "/" not in path else False
+        return ohif.get_ohif(path) if known else await page()
+
     app.add_api_route(f"{prefix}/ohif/app-config.js", config, include_in_schema=False)
     app.add_api_route(f"{prefix}/ohif/", page, include_in_schema=False)
     assets = _BUNDLED / "assets"
     if assets.is_dir():  # MONAI Label's route gives its start page for paths with a slash
         app.mount(f"{prefix}/ohif/assets", StaticFiles(directory=assets))
+    app.add_api_route(f"{prefix}/ohif/{{path:path}}", rest, include_in_schema=False)

@@ -149,7 +149,7 @@ class FolderWatch:
         folder = self.datastore.final_labels()
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
             image_id, ending = split_ending(file.name)
-            if file.name.startswith(".") or not ending or not file.is_file():
+            if file.name.startswith(".") or not ending or not file.is_file() or not self.datastore.is_inside(file):
                 continue
             with self.lock:
                 if self._stop.is_set():
