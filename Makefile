@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve panel test lint sample-data benchmark evidence trust clean
+.PHONY: help env run demo serve panel test lint sample-data benchmark evidence trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -42,6 +42,8 @@ help:
 	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
 	@echo "make evidence     few-shot results on the sample data, beside the baselines"
 	@echo "make trust        attack a server of its own: kills, full disks, damage, load; hours"
+	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
+	@echo "make audit        look the pinned packages up for published vulnerabilities"
 	@echo "make clean        remove the environment and caches; labels and checkpoints stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
 
@@ -97,6 +99,20 @@ lint: $(READY)
 test: lint
 	$(IN_VENV) python -m pytest $(PYTEST_ARGS)
 
+# atheris has wheels for Linux and Python 3.11 and later; without it the cases are made by hypothesis.
+CASES ?= 20000
+REST_CASES ?= 2000
+FUZZ_ARGS ?=
+fuzz: $(READY)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps atheris==3.0.0 || true
+	$(IN_VENV) python tools/fuzz.py --cases $(CASES) --rest-cases $(REST_CASES) $(FUZZ_ARGS)
+
+# pip-audit brings packages of its own and stays out of the environment.
+audit: $(READY)
+	@test -x $(VENV)-audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)-audit && \
+	  $(VENV)-audit/bin/pip install -q pip-audit==2.10.1; } || echo "pip-audit cannot be installed"
+	@$(VENV)-audit/bin/python tools/audit.py
+
 benchmark: $(READY) $(SAMPLES)
 	$(BIN)/fewsam benchmark --samples sample-data
 
@@ -133,5 +149,5 @@ trust: $(READY)
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build packaging/*/build
+	rm -rf $(VENV) $(VENV)-audit fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis build packaging/*/build
 	find lib apps tests packaging -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +

@@ -179,7 +179,7 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
     from monailabel.app import app as stock
     from monailabel.endpoints import login
 
-    from fewsam.server import panel, proxy, routes, viewer
+    from fewsam.server import gate, panel, proxy, routes, viewer
 
     def flat(found: Any) -> Iterator[tuple[str, str]]:
         for route in found:
@@ -190,7 +190,16 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
 
     ours = FastAPI(openapi_url=None)  # no pages of its own
     viewer.install(ours)
-    parts = (stock, login.router, ours, access.install(FastAPI()), panel.router, proxy.router, routes.router)
+    parts = (
+        stock,
+        login.router,
+        ours,
+        access.install(FastAPI()),
+        gate.router,
+        panel.router,
+        proxy.router,
+        routes.router,
+    )
     there = {one for part in parts for one in flat(part.routes)}
     public = {tuple(one.split()) for one in PUBLIC.split(",")}
     assert there == set(NEEDS) | public
