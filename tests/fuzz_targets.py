@@ -265,7 +265,10 @@ def _seeds_archive() -> list[bytes]:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, link
             bundle.addfile(info, io.BytesIO())
-    return [zipped.getvalue(), tarred.getvalue()]
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.dcm", b"hello" * 20)
+    return [zipped.getvalue(), tarred.getvalue(), whole.getvalue()]
 
 
 def _name(data: bytes, folder: Path) -> None:

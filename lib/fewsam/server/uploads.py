@@ -67,8 +67,9 @@ def unpack(archive: Path, folder: Path) -> None:
                         room.take(taken, folder, entry.name)
         else:
             raise RequestError(f"{archive.name}: is neither zip nor tar; send the files themselves")
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError,
-            OverflowError, LookupError) as error:  # fmt: skip
+    except RequestError:
+        raise
+    except Exception as error:  # zipfile and tarfile pass on what zlib, lzma, bz2 and struct raise
         raise RequestError(f"{archive.name}: cannot be unpacked ({str(error)[:200]}); pack it again") from None
 
 
