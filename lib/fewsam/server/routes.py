@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
 from fastapi.background import BackgroundTasks
-from fastapi.routing import APIRoute
+from fastapi.openapi.utils import get_openapi
 from monailabel.config import settings
 from monailabel.endpoints import infer as monai_infer
 from monailabel.endpoints import train as monai_train
@@ -49,21 +49,25 @@ def install(app: FastAPI) -> None:
         app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
     viewer.install(app)
-    ours, stock = app.router.routes[before:], app.router.routes[:before]
-    _describe_once(ours, stock)
-    app.router.routes[:] = [*ours, *stock]
+    ours = app.router.routes[before:]
+    app.router.routes[:] = [*ours, *app.router.routes[:before]]
+    _describe(app)
     app.user_middleware.append(Middleware(BodyLimit))
     exposure.install(app)
     app.user_middleware.insert(0, Middleware(Crowd))
     errors.install(app)  # last: it has the middleware built anew
 
 
-def _describe_once(ours: list[BaseRoute], stock: list[BaseRoute]) -> None:
-    """Let /openapi.json describe the routes that answer, not those of MONAI Label behind them."""
-    taken = {(route.path, method) for route in ours if isinstance(route, APIRoute) for method in route.methods or ()}
-    for route in stock:
-        if isinstance(route, APIRoute) and any((route.path, method) in taken for method in route.methods or ()):
-            route.include_in_schema = False
+def _describe(app: FastAPI) -> None:
+    """Let /openapi.json describe the routes that answer: where two have one path, FastAPI describes the last."""
+
+    def description() -> dict[str, Any]:
+        if not app.openapi_schema:
+            routes = list(reversed(app.routes))
+            app.openapi_schema = get_openapi(title=app.title, version=app.version, routes=routes)
+        return app.openapi_schema
+
+    app.openapi = description  # type: ignore[method-assign]
 
 
 def _instance() -> FewSAMApp:
