@@ -7,6 +7,7 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from dataclasses import replace
@@ -53,7 +54,7 @@ def submit(
         raw["annotator"] = user.username  # who it was, whatever the client says
     volume = open_image(app, image)
     drawn, replaced = _slices(raw, volume)
-    values = _labelmap(label.file.read(), volume)
+    values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [])
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
     with _one_at_a_time, tempfile.TemporaryDirectory(prefix="fewsam-label-") as folder:
