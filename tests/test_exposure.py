@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,10 @@ from monailabel.config import settings
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from fewsam.cli import main
 from fewsam.loopback import is_loopback, open_to_all
 from fewsam.server import exposure
-from server_harness import Server, make_studies
+from server_harness import REPOSITORY, Server, make_studies
 
 VIEWER = "https://viewer.example.org"
 
@@ -124,26 +122,20 @@ def test_loopback_addresses(host: str, answer: bool) -> None:
     assert is_loopback(host) == answer
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fewsam.cli", "pacs", str(tmp_path), "--port", "0", "--host", "0.0.0.0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.wait()
-
-
-def test_the_small_pacs_warns_too(pacs: subprocess.Popen[str]) -> None:
-    assert pacs.stdout is not None
-    said = ""
-    until = time.monotonic() + 250
-    while "DICOMweb over" not in said and time.monotonic() < until and (line := pacs.stdout.readline()):
-        said += line
-    assert "listens on 0.0.0.0 without authentication" in " ".join(said.split())
+@pytest.mark.parametrize("command", ["pacs", "ohif"])
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_commands_warn_before_they_listen(
+    command: str, enabled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MONAI_LABEL_AUTH_ENABLE", str(enabled).lower())
+    elsewhere = "192.0.2.1"  # of documents alone (RFC 5737): no machine has it, so that nothing is opened to anybody
+    arguments = [command, str(tmp_path), "--port", "0", "--host", elsewhere]
+    arguments += ["--app", str(REPOSITORY / "apps" / "fewsam")] if command == "ohif" else []
+    assert main(arguments) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"cannot listen on {elsewhere}:0" in said
+    # the small PACS has no authentication at all
+    assert (f"listens on {elsewhere} without authentication" in said) == (command == "pacs" or not enabled)
 
 
 @pytest.mark.timeout(900)

@@ -45,8 +45,10 @@ def ohif(
     if not (app / "main.py").is_file():
         raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
     pairs = [_pair(text) for text in conf or ()]
+    if not is_loopback(host) and os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() not in _TRUE:
+        note(open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"))
     if not _free(port, host):
-        raise ConfigError(f"port {port} of {host} is taken; give another --port")
+        raise ConfigError(f"cannot listen on {host}:{port}; give another --port, or a --host of this machine")
     stops: list[Callable[[], None]] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -56,8 +58,6 @@ def ohif(
         )  # fmt: skip
         log = app / "logs" / "ohif.log"
         server = _start_server(app, address, (host, port), pairs, log, stops)
-        if not is_loopback(host) and os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() not in _TRUE:
-            note(open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"))
         host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # where this machine finds it
         say(f"PACS:   {address}")
         say(f"Server: http://{host}:{port}   (starting; its log: {log})")

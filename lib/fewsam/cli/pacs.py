@@ -31,15 +31,15 @@ def pacs(
     from fewsam.loopback import is_loopback, open_to_all
 
     app = archive.build_app(folder)
+    if is_loopback(host):  # a web page must not read it by having its own name resolve to this machine
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
+    else:
+        note(open_to_all("this PACS", host, "it has no password; leave out --host to serve this machine alone"))
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); give another --port") from error
-    if is_loopback(host):  # a web page must not read it by having its own name resolve to this machine
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
-    else:
-        note(open_to_all("this PACS", host, "it has no password; leave out --host to serve this machine alone"))
     say(f"DICOMweb over {folder}: http://{host}:{listening.getsockname()[1]}{archive.PREFIX}")
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
