@@ -16,6 +16,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PACS_PORT ?= 8042
+# A newer OHIF for `make run` and `make demo`: npm install --prefix viewer @ohif/app@3.12.10 && make run VIEWER=viewer
+VIEWER ?=
 # DICOM files for `make run` and `make demo`; images or a DICOMweb address for `make serve`.
 DICOM ?= sample-data/dicom
 STUDIES ?= sample-data/ct
@@ -68,11 +70,11 @@ $(SAMPLES) $(SAMPLE_SCANS) &: | $(READY)
 	$(BIN)/fewsam phantom sample-data
 
 run: $(READY) $(SAMPLE_SCANS)
-	@exec $(BIN)/fewsam ohif $(DICOM) --port $(PORT) --pacs-port $(PACS_PORT) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+	@exec $(BIN)/fewsam ohif $(DICOM) --port $(PORT) --pacs-port $(PACS_PORT) $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
 
 demo: $(READY) $(SAMPLE_SCANS)
 	@exec $(BIN)/fewsam ohif $(DICOM) --orthanc sample-data/orthanc --port $(PORT) --pacs-port $(PACS_PORT) \
-	  --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+	  $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
 
 serve: $(READY) $(SAMPLES)
 	@echo

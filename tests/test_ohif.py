@@ -120,7 +120,7 @@ def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest
 
         # Segment: untrained, and says so; slices drawn by hand stay.
         me.click("segment")
-        assert "Untrained answer" in me.wait_message("ntrained answer")
+        assert "Untrained answer, from 3 labelled slices." in me.wait_message("ntrained answer")
         first = me.voxels(width)
         assert np.array_equal(first[list(DRAWN)], drawn[list(DRAWN)])
         assert (first > 0).sum() > 3 * (drawn > 0).sum()

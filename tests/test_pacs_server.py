@@ -180,8 +180,8 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     assert first["added"] == [2]
     asked = put(others, {2: 0, 3: 0})
     assert asked.status_code == 409 and asked.json()["slices"] == [2] and "Slice 3" in asked.json()["detail"]
-    assert site.state("other")["image"]["shots"] == first["shots"]  # nothing of it is stored
-    assert put(others, {2: first["shots"]["2"]}).json()["superseded"] == [2]  # it was drawn over that one
+    assert site.state("other")["image"]["submissions"] == first["submissions"]  # nothing of it is stored
+    assert put(others, {2: first["submissions"]["2"]}).json()["superseded"] == [2]  # it was drawn over that one
     _, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
     now = image.geometry.to_slices(voxels.reshape(image.geometry.shape, order="F"))
     assert np.array_equal(now[2], others[2])  # the structure that it draws nowhere does not stay
@@ -192,7 +192,7 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     assert put(blank, {99: 0}).status_code == 400
     assert requests.put(f"{site.server.url}/fewsam/label", params={"image": "1.2.3"}, files={"label": b"x"},
                         timeout=60).status_code == 404  # fmt: skip
-    seen = site.state("other")["image"]["shots"]["2"]
+    seen = site.state("other")["image"]["submissions"]["2"]
     assert put(blank, {2: seen}).json()["cleared"] == [2]  # erased by hand: nothing is there
     head, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
     assert not voxels.any() and head["overlaps"] == []
@@ -213,7 +213,7 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     shown = image.geometry.to_slices(voxels.reshape(image.geometry.shape, order="F")).copy()
     shown[4, 0:3, 0:3] = 1
     shown[4, 16:18, 16:18] = 0  # a hole in both
-    answer = put(shown, {4: head["shots"]["4"]}).json()
+    answer = put(shown, {4: head["submissions"]["4"]}).json()
     assert answer["superseded"] == [4] and answer["overlaps"] == [4]
     path = site.scans / "both.dcm"
     max(site.segs(), key=lambda data: str(data.SOPInstanceUID)).save_as(path, write_like_original=False)

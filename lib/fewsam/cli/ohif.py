@@ -37,6 +37,9 @@ def ohif(
     orthanc: Annotated[
         Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
     ] = None,
+    viewer: Annotated[
+        Path | None, typer.Option(help="A newer OHIF, e.g. after npm install --prefix viewer @ohif/app@3.12.10.")
+    ] = None,
     conf: Annotated[list[str] | None, typer.Option(help="key=value for the server; may be repeated.")] = None,
 ) -> None:
     """Label a folder of DICOM files in OHIF: starts a PACS and the server, prints the link, ends both on Ctrl-C."""
@@ -44,6 +47,10 @@ def ohif(
         raise StorageError(f"{folder}: no such folder; give one with DICOM files")
     if not (app / "main.py").is_file():
         raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
+    if viewer is not None:
+        from fewsam.server.viewer_folder import find_viewer
+
+        os.environ["FEWSAM_VIEWER"] = str(find_viewer(viewer))
     pairs = [_pair(text) for text in conf or ()]
     if not is_loopback(host) and os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() not in _TRUE:
         note(open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"))

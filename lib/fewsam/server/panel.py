@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from fewsam.server.errors import RequestError
 from fewsam.server.pacs_datastore import PacsDatastore
-from fewsam.server.palette import colour_of
+from fewsam.server.palette import COLOURS, colour_of
 from fewsam.server.panel_image import open_image, overlapping, shown_labelmap, submissions, to_k
 from fewsam.server.threads import INFER_THREADS
 from fewsam.uncertainty import by_slice
@@ -77,6 +77,7 @@ def state(image: str = "", user: User = _user) -> dict[str, Any]:
             {"name": name, "value": place + 1, "color": colour_of(name, place), "slices": counts.get(name, 0)}
             for place, name in enumerate(collection.classes)
         ],
+        "palette": list(COLOURS),
         "new_labels": app.context.settings.new_labels,
         "model_version": info.get("model_version", 0),
         "trained": info.get("trained", False),
@@ -151,7 +152,7 @@ def _image_state(app: FewSAMApp, image_id: str) -> dict[str, Any]:
         "id": image_id,
         "slices": volume.depth,
         "labelled": sorted(order[shot.slice] for shot in shots),
-        "shots": submissions(volume.geometry, shots),
+        "submissions": submissions(volume.geometry, shots),
         "counts": by_class,
         "uncertainty": [round(float(along[order[k]]), 4) for k in range(volume.depth)] if along else [],
     }
@@ -166,7 +167,7 @@ def _labelmap(image_id: str) -> Response:
     head = {
         "classes": list(app.context.collection.classes),
         "drawn": sorted(map(int, drawn)),
-        "shots": drawn,
+        "submissions": drawn,
         "overlaps": sorted(to_k(volume.geometry, shot.slice) for shot in shots if overlapping(shot)),
         "served": version is not None,
         "model_version": version or 0,
@@ -180,7 +181,7 @@ def _segment(image_id: str) -> Response:
     shots = app.context.collection.shots(image_id, content_hash=volume.content_hash)
     labels, answer = app.segment(image_id)
     answer["pasted"] = sorted(to_k(volume.geometry, z) for z in answer["pasted"])
-    answer["shots"] = submissions(volume.geometry, shots)
+    answer["submissions"] = submissions(volume.geometry, shots)
     return _voxels(answer, volume.geometry.to_native(labels))
 
 

@@ -86,7 +86,7 @@ def submit(
         answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
     answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer)
     answer["overlaps"] = sorted(to_k(volume.geometry, shot.slice) for shot in now if overlapping(shot))
-    answer["shots"] = submissions(volume.geometry, now)
+    answer["submissions"] = submissions(volume.geometry, now)
     return answer
 
 

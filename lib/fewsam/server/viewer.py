@@ -1,7 +1,11 @@
-"""OHIF at ``/ohif/``: MONAI Label's bundled viewer with our mode and panel, given through its configuration script."""
+"""OHIF at ``/ohif/`` with our mode and panel, given through its configuration script.
+
+It is MONAI Label's bundled viewer, or a newer one in the folder that ``FEWSAM_VIEWER`` names.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import monailabel
@@ -12,8 +16,11 @@ from monailabel.endpoints import ohif
 from monailabel.endpoints.user.auth import RBAC, User
 from starlette.staticfiles import StaticFiles
 
+from fewsam.server.viewer_folder import ViewerFolder
+
 BUILT = Path(__file__).parent / "viewer" / "dist"
 SCRIPT = "fewsam.js"
+FOLDER = "FEWSAM_VIEWER"
 _BUNDLED = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
 _user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 
@@ -28,6 +35,17 @@ def install(app: FastAPI) -> None:
         ours = (BUILT / SCRIPT).read_text(encoding="utf-8")
         return Response(f"{stock}\n;{ours}", media_type="text/javascript", headers={"cache-control": "no-store"})
 
+    app.add_api_route(f"{prefix}/ohif/app-config.js", config, include_in_schema=False)
+    if folder := os.environ.get(FOLDER):
+        own = ViewerFolder(Path(folder), f"{prefix}/ohif/")
+
+        def file(path: str = "") -> Response:
+            content, media = own.file(path)
+            return Response(content, media_type=media, headers={"cache-control": "no-cache"})
+
+        app.add_api_route(f"{prefix}/ohif/{{path:path}}", file, include_in_schema=False)
+        return
+
     async def page() -> Response:
         return FileResponse(_BUNDLED / "index.html", headers={"cache-control": "no-cache"})
 
@@ -36,7 +54,6 @@ def install(app: FastAPI) -> None:
         known = (_BUNDLED / path).is_file() if path.isprintable() and "/" not in path else False
         return ohif.get_ohif(path) if known else await page()
 
-    app.add_api_route(f"{prefix}/ohif/app-config.js", config, include_in_schema=False)
     app.add_api_route(f"{prefix}/ohif/", page, include_in_schema=False)
     assets = _BUNDLED / "assets"
     if assets.is_dir():  # MONAI Label's route gives its start page for paths with a slash

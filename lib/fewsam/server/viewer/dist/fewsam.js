@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 51b27ac9892d13e7581054347d924fc395043aa946efbe8c36166ab562f6f4ee */
+/* fewsam panel, built from sources 2b48849348ab3b79132cb8734199c8bddec64b5f1e0dcdcd9ddf25daf35b69fb */
 (function() {
 	// src/ohif.ts
 	var host = {
@@ -31,6 +31,15 @@
 		} catch {
 			return null;
 		}
+	}
+	/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
+	function showPanel(id) {
+		const bring = () => host.services.panelService?.activatePanel?.(id, true);
+		for (const later of [
+			0,
+			500,
+			1500
+		]) window.setTimeout(bring, later);
 	}
 	function useTool(viewportId, toolName) {
 		const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
@@ -429,12 +438,12 @@
 			return voxels;
 		}
 		/** Note whose labels the clean slices show: submission by slice, as the server has them. */
-		saw(shots, slices) {
-			for (let k = 0; k < this.depth; k++) if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = shots[k] ?? 0;
+		saw(submissions, slices) {
+			for (let k = 0; k < this.depth; k++) if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = submissions[k] ?? 0;
 		}
 		/** Slices that somebody else submitted since they came here. */
-		outdated(shots) {
-			return this.seen.flatMap((id, k) => id === (shots[k] ?? 0) ? [] : [k]);
+		outdated(submissions) {
+			return this.seen.flatMap((id, k) => id === (submissions[k] ?? 0) ? [] : [k]);
 		}
 		/** Put slices in place; by hand ones become dirty, and each call is one step of undo unless it comes from elsewhere. */
 		write(slices, byHand, undoable = true) {
@@ -453,12 +462,12 @@
 			this.redraw(changes.map((change) => change.k));
 		}
 		/** Put a whole volume in place, but for the slices that were drawn on since. */
-		fill(voxels, shots, undoable = true) {
+		fill(voxels, submissions, undoable = true) {
 			if (voxels.length !== this.depth * this.sliceSize) throw new Error("The answer does not fit this series; reload the page.");
 			const slices = /* @__PURE__ */ new Map();
 			for (let k = 0; k < this.depth; k++) if (!this.dirty.has(k)) slices.set(k, this.part(voxels, k));
 			this.write(slices, false, undoable);
-			this.saw(shots);
+			this.saw(submissions);
 		}
 		undo() {
 			this.commit();
@@ -961,6 +970,7 @@
 		threshold: "ThresholdCircularBrushDynamic"
 	};
 	var Panel = class {
+		id;
 		view;
 		state = null;
 		map = null;
@@ -977,8 +987,10 @@
 		wasTraining = false;
 		trainedFrom = 0;
 		timer = 0;
+		waited = 0;
 		radius = 8;
-		constructor() {
+		constructor(id) {
+			this.id = id;
 			const acts = {
 				submit: () => void this.submit(),
 				theirs: () => void this.theirs(),
@@ -1031,6 +1043,7 @@
 		async follow() {
 			const now = active();
 			const series = now?.displaySet.SeriesInstanceUID ?? "";
+			if (!now && !this.map && ++this.waited === 4) this.say(`No image series is open. Double-click one in the list. The viewer marks what it cannot show with a triangle in the list on the left.`, "");
 			if (!now || this.opening === series + now.viewportId) return;
 			if (this.map?.series === series && this.map.viewportId === now.viewportId) return;
 			this.opening = series + now.viewportId;
@@ -1039,7 +1052,7 @@
 				this.state = await getState(series);
 				const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
 				const known = await getLabelmap(series);
-				map.fill(known.voxels, known.head.shots);
+				map.fill(known.voxels, known.head.submissions);
 				const drafts = restore(map);
 				map.onStroke = () => {
 					this.keep(map);
@@ -1047,6 +1060,7 @@
 				};
 				this.map = map;
 				this.overlay = new Overlay(map);
+				showPanel(this.id);
 				map.choose(this.chosen);
 				this.say(greeting(known.head, drafts, this.state), "");
 				this.arrive();
@@ -1087,12 +1101,12 @@
 			const [map, image] = [this.map, this.state?.image];
 			if (!map || image?.id !== map.series) return;
 			map.commit();
-			const stale = map.outdated(image.shots).filter((k) => !map.dirty.has(k));
+			const stale = map.outdated(image.submissions).filter((k) => !map.dirty.has(k));
 			if (!stale.length) return;
 			const { head, voxels } = await getLabelmap(map.series);
 			if (this.map !== map) return;
 			map.commit();
-			map.fill(voxels, head.shots, false);
+			map.fill(voxels, head.submissions, false);
 			if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 		}
 		classes() {
@@ -1121,7 +1135,7 @@
 				}
 				this.conflict = [];
 				map.commit();
-				map.saw(answer.shots, slices);
+				map.saw(answer.submissions, slices);
 				slices.filter((k) => same(map.slice(k), map.part(voxels, k))).forEach((k) => map.dirty.delete(k));
 				this.keep(map);
 				this.clearPoints();
@@ -1136,7 +1150,7 @@
 				const slices = this.conflict;
 				map.write(new Map(slices.map((k) => [k, map.part(voxels, k)])), false);
 				slices.forEach((k) => map.dirty.delete(k));
-				map.saw(head.shots, slices);
+				map.saw(head.submissions, slices);
 				this.conflict = [];
 				this.keep(map);
 				this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
@@ -1146,7 +1160,7 @@
 			await this.work("Segmenting", async (map) => {
 				map.commit();
 				const { head, voxels } = await segment(map.series);
-				map.fill(voxels, head.shots);
+				map.fill(voxels, head.submissions);
 				this.clearPoints();
 				const kept = map.dirty.size ? ` ${count(map.dirty.size, "slice")} drawn and not submitted: left as drawn.` : "";
 				const model = head.trained ? `Model ${head.model_version}` : "Untrained answer";
@@ -1244,10 +1258,15 @@
 			const there = known.find((one) => one.name.toLowerCase() === name.toLowerCase());
 			if (there) return this.choose(there.value);
 			const value = Math.max(0, ...known.map((one) => one.value)) + 1;
+			const palette = this.state?.palette ?? [];
 			this.pending.push({
 				name,
 				value,
-				color: rgb(value * 67 % 360),
+				color: palette[(value - 1) % palette.length] ?? [
+					230,
+					75,
+					53
+				],
 				slices: 0
 			});
 			this.view.typed = "";
@@ -1310,8 +1329,8 @@
 		}
 		show() {
 			const { state, map, chosen, tool, busy } = this;
-			const shots = state?.image?.shots ?? {};
-			const foreign = map?.outdated(shots).filter((k) => map.dirty.has(k)) ?? [];
+			const submissions = state?.image?.submissions ?? {};
+			const foreign = map?.outdated(submissions).filter((k) => map.dirty.has(k)) ?? [];
 			this.view.show({
 				state,
 				chosen,
@@ -1333,17 +1352,6 @@
 			this.overlay.draw();
 		}
 	};
-	function rgb(hue) {
-		const channel = (n) => {
-			const k = (n + hue / 30) % 12;
-			return Math.round(255 * (.55 - .4 * Math.max(-1, Math.min(k - 3, 9 - k, 1)) * .8));
-		};
-		return [
-			channel(0),
-			channel(8),
-			channel(4)
-		];
-	}
 	// src/main.ts
 	/** Our extension and mode, given to the viewer as objects through its configuration script. */
 	var EXTENSION = "fewsam";
@@ -1352,7 +1360,7 @@
 	var mount = (node) => {
 		if (!node) return;
 		node.style.height = "100%";
-		panel ??= new Panel();
+		panel ??= new Panel(PANEL);
 		node.replaceChildren(panel.root);
 	};
 	var element = {

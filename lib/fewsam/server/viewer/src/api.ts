@@ -14,7 +14,7 @@ export interface ImageState {
   counts: Record<string, number>;
   uncertainty: number[];
   /** Submission that each labelled slice is of. */
-  shots: Record<string, number>;
+  submissions: Record<string, number>;
 }
 
 export interface CurvePoint {
@@ -25,6 +25,7 @@ export interface CurvePoint {
 
 export interface State {
   classes: ClassInfo[];
+  palette: [number, number, number][];
   new_labels: boolean;
   model_version: number;
   trained: boolean;

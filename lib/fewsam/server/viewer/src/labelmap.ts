@@ -161,15 +161,15 @@ export class Labelmap {
   }
 
   /** Note whose labels the clean slices show: submission by slice, as the server has them. */
-  saw(shots: Record<string, number>, slices?: number[]): void {
+  saw(submissions: Record<string, number>, slices?: number[]): void {
     for (let k = 0; k < this.depth; k++) {
-      if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = shots[k] ?? 0;
+      if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = submissions[k] ?? 0;
     }
   }
 
   /** Slices that somebody else submitted since they came here. */
-  outdated(shots: Record<string, number>): number[] {
-    return this.seen.flatMap((id, k) => (id === (shots[k] ?? 0) ? [] : [k]));
+  outdated(submissions: Record<string, number>): number[] {
+    return this.seen.flatMap((id, k) => (id === (submissions[k] ?? 0) ? [] : [k]));
   }
 
   /** Put slices in place; by hand ones become dirty, and each call is one step of undo unless it comes from elsewhere. */
@@ -187,7 +187,7 @@ export class Labelmap {
   }
 
   /** Put a whole volume in place, but for the slices that were drawn on since. */
-  fill(voxels: Uint8Array, shots: Record<string, number>, undoable = true): void {
+  fill(voxels: Uint8Array, submissions: Record<string, number>, undoable = true): void {
     if (voxels.length !== this.depth * this.sliceSize) {
       throw new Error('The answer does not fit this series; reload the page.');
     }
@@ -196,7 +196,7 @@ export class Labelmap {
       if (!this.dirty.has(k)) slices.set(k, this.part(voxels, k));
     }
     this.write(slices, false, undoable);
-    this.saw(shots);
+    this.saw(submissions);
   }
 
   undo(): boolean {

@@ -15,7 +15,7 @@ let panel: Panel | null = null;
 const mount = (node: HTMLElement | null): void => {
   if (!node) return;
   node.style.height = '100%';
-  panel ??= new Panel();
+  panel ??= new Panel(PANEL);
   node.replaceChildren(panel.root);
 };
 const element = {

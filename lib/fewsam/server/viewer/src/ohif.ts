@@ -34,6 +34,12 @@ export function viewportOf(viewportId: string): Any | null {
   }
 }
 
+/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
+export function showPanel(id: string): void {
+  const bring = (): void => host.services.panelService?.activatePanel?.(id, true);
+  for (const later of [0, 500, 1500]) window.setTimeout(bring, later);
+}
+
 export function useTool(viewportId: string, toolName: string): void {
   const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
   if (group) host.commands.run('setToolActiveToolbar', { toolName, toolGroupIds: [group.id] });

@@ -3,7 +3,7 @@
 import * as api from './api';
 import { keep, restore } from './drafts';
 import { Labelmap, same } from './labelmap';
-import { active, brushSize, useTool } from './ohif';
+import { active, brushSize, showPanel, useTool } from './ohif';
 import { corrected } from './points';
 import { Overlay, Point } from './strip';
 import { capital, count, greeting, problems, receipt, slicesOf } from './texts';
@@ -33,9 +33,10 @@ export class Panel {
   private wasTraining = false;
   private trainedFrom = 0;
   private timer = 0;
+  private waited = 0; // looks without an open series
   private radius = 8;
 
-  constructor() {
+  constructor(private id: string) {
     const acts: Record<Button, () => void> = {
       submit: () => void this.submit(),
       theirs: () => void this.theirs(),
@@ -95,6 +96,10 @@ export class Panel {
   private async follow(): Promise<void> {
     const now = active();
     const series: string = now?.displaySet.SeriesInstanceUID ?? '';
+    if (!now && !this.map && ++this.waited === 4) {
+      const marked = 'The viewer marks what it cannot show with a triangle in the list on the left.';
+      this.say(`No image series is open. Double-click one in the list. ${marked}`, '');
+    }
     if (!now || this.opening === series + now.viewportId) return;
     if (this.map?.series === series && this.map.viewportId === now.viewportId) return;
     this.opening = series + now.viewportId;
@@ -103,7 +108,7 @@ export class Panel {
       this.state = await api.getState(series);
       const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
       const known = await api.getLabelmap(series);
-      map.fill(known.voxels, known.head.shots);
+      map.fill(known.voxels, known.head.submissions);
       const drafts = restore(map);
       map.onStroke = () => {
         this.keep(map);
@@ -111,6 +116,7 @@ export class Panel {
       };
       this.map = map;
       this.overlay = new Overlay(map);
+      showPanel(this.id);
       map.choose(this.chosen);
       this.say(greeting(known.head, drafts, this.state), '');
       this.arrive();
@@ -155,12 +161,12 @@ export class Panel {
     const [map, image] = [this.map, this.state?.image];
     if (!map || image?.id !== map.series) return;
     map.commit();
-    const stale = map.outdated(image.shots).filter(k => !map.dirty.has(k));
+    const stale = map.outdated(image.submissions).filter(k => !map.dirty.has(k));
     if (!stale.length) return;
     const { head, voxels } = await api.getLabelmap(map.series);
     if (this.map !== map) return;
     map.commit(); // what was drawn while the answer came stays
-    map.fill(voxels, head.shots, false);
+    map.fill(voxels, head.submissions, false);
     if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
   }
 
@@ -189,7 +195,7 @@ export class Panel {
       }
       this.conflict = [];
       map.commit();
-      map.saw(answer.shots, slices);
+      map.saw(answer.submissions, slices);
       // What was drawn on while the answer came is still to be submitted.
       slices.filter(k => same(map.slice(k), map.part(voxels, k))).forEach(k => map.dirty.delete(k));
       this.keep(map);
@@ -206,7 +212,7 @@ export class Panel {
       const slices = this.conflict;
       map.write(new Map(slices.map(k => [k, map.part(voxels, k)])), false);
       slices.forEach(k => map.dirty.delete(k));
-      map.saw(head.shots, slices);
+      map.saw(head.submissions, slices);
       this.conflict = [];
       this.keep(map);
       this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
@@ -217,7 +223,7 @@ export class Panel {
     await this.work('Segmenting', async map => {
       map.commit();
       const { head, voxels } = await api.segment(map.series);
-      map.fill(voxels, head.shots);
+      map.fill(voxels, head.submissions);
       this.clearPoints();
       const kept = map.dirty.size ? ` ${count(map.dirty.size, 'slice')} drawn and not submitted: left as drawn.` : '';
       const model = head.trained ? `Model ${head.model_version}` : 'Untrained answer';
@@ -305,7 +311,8 @@ export class Panel {
     const there = known.find(one => one.name.toLowerCase() === name.toLowerCase());
     if (there) return this.choose(there.value);
     const value = Math.max(0, ...known.map(one => one.value)) + 1;
-    this.pending.push({ name, value, color: rgb((value * 67) % 360), slices: 0 });
+    const palette = this.state?.palette ?? [];
+    this.pending.push({ name, value, color: palette[(value - 1) % palette.length] ?? [230, 75, 53], slices: 0 });
     this.view.typed = '';
     this.map?.colour(this.pending);
     this.choose(value);
@@ -377,8 +384,8 @@ export class Panel {
 
   private show(): void {
     const { state, map, chosen, tool, busy } = this;
-    const shots = state?.image?.shots ?? {};
-    const foreign = map?.outdated(shots).filter(k => map.dirty.has(k)) ?? [];
+    const submissions = state?.image?.submissions ?? {};
+    const foreign = map?.outdated(submissions).filter(k => map.dirty.has(k)) ?? [];
     this.view.show({
       state,
       chosen,
@@ -399,12 +406,4 @@ export class Panel {
     this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
     this.overlay.draw();
   }
-}
-
-function rgb(hue: number): [number, number, number] {
-  const channel = (n: number): number => {
-    const k = (n + hue / 30) % 12;
-    return Math.round(255 * (0.55 - 0.4 * Math.max(-1, Math.min(k - 3, 9 - k, 1)) * 0.8));
-  };
-  return [channel(0), channel(8), channel(4)];
 }
