@@ -47,8 +47,10 @@ def read_results(folders: Sequence[Path]) -> Found:
     cells: list[Cell] = []
     curves: list[Curve] = []
     configurations = {}
+    logs = (CELLS, CURVES)
+    folders = [one for folder in folders for one in _holding(folder, logs)]
     for folder in folders:
-        if not any((folder / log).is_file() for log in (CELLS, CURVES)):
+        if not any((folder / log).is_file() for log in logs):
             raise ConfigError(f"{folder} holds no results; give folders that `fewsam evaluate` or `simulate` wrote")
         cells += read_cells(folder)
         curves += read_curves(folder)
@@ -58,6 +60,13 @@ def read_results(folders: Sequence[Path]) -> Found:
     if len(encoders) > 1:
         raise ConfigError(f"{', '.join(map(str, folders))} were made with different encoders; give them apart")
     return Found(cells, curves, configurations)
+
+
+def _holding(folder: Path, logs: Sequence[str]) -> list[Path]:
+    """The folder itself where it has a log, else those in it that have one, else itself, to be named in an error."""
+    if any((folder / log).is_file() for log in logs):
+        return [folder]
+    return sorted({path.parent for log in logs for path in folder.glob(f"*/{log}")}) or [folder]
 
 
 def write_results(folders: Sequence[Path], into: Path) -> tuple[Path, Path | None]:

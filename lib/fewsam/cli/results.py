@@ -11,11 +11,14 @@ from fewsam.cli.common import say
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: fewsam results evidence/sample evidence/loop-sample -o evidence")(results)
+    app.command(epilog="Example: fewsam results evidence -o evidence")(results)
 
 
 def results(
-    folders: Annotated[list[Path], typer.Argument(help="Folders that fewsam evaluate and fewsam simulate wrote.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Folders that fewsam evaluate and fewsam simulate wrote, or one that holds them."),
+    ],
     into: Annotated[Path, typer.Option("--out", "-o", help="Folder for results.md and results.png.")] = Path("."),
 ) -> None:
     """Put what was measured into one Markdown text and one picture, as for a README."""

@@ -45,7 +45,7 @@ def simulate(
     """Run the curves that ``folder`` lacks; all of the folder's curves.
 
     Args:
-        full: Measure full supervision too, once a seed.
+        full: Measure full supervision too, once a seed: every slice that may be offered labelled, and trained on.
         progress: Called with each curve at each of its points, and at its end.
     """
     if through not in THROUGH:
@@ -85,7 +85,9 @@ def _attempt(
     with tempfile.TemporaryDirectory(prefix="fewsam-loop-") as name:
         try:
             planned = plan(cases, task, curve.seed)
-            through = "direct" if curve.strategy == FULL else curve.through
+            through = curve.through
+            if curve.strategy == FULL:  # trained, even where the loop measures the untrained answer
+                through, settings = "direct", settings.model_copy(update={"auto_train": "every:1"})
             lab = _lab(through, planned, settings, embedder, Path(name), curve.seed)
             try:
                 if curve.strategy == FULL:
