@@ -216,6 +216,12 @@ class Person:
                     left &= np.hypot(*np.ogrid[-row : mask.shape[0] - row, -column : mask.shape[1] - column]) > radius
         self.page.wait_for_timeout(300)
 
+    def erase(self, shape: tuple[int, int], k: int, spacing: float) -> None:
+        """Empty slice k with a large eraser, row after row."""
+        self.brush_size(12 * spacing)
+        for row in range(0, shape[0], 14):
+            self.stroke([(column, row) for column in range(0, shape[1], 10)], k)
+
     def stroke(self, points: list[tuple[int, int]], k: int) -> None:
         """One stroke of the chosen tool through pixels (i, j) of slice k, which is shown."""
         first = self.screen(0, 0, k)

@@ -11,17 +11,18 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 STEPS = {"2-drawn": "draw on three slices", "4-untrained": "segment: untrained", "5-points": "correct with points",
-         "7-trained": "train, segment again"}  # fmt: skip
+         "8-trained": "correct, train, segment again"}  # fmt: skip
 FILM = {
     "1-open": "open a study",
     "2-drawn": "draw on three slices",
     "3-submitted": "submit",
     "4-untrained": "segment: untrained",
     "5-points": "correct with points",
-    "6-training": "train",
-    "7-trained": "segment again",
-    "8-next": "next slice: where a label would teach most",
-    "9-restarted": "after a restart: all is there",
+    "6-corrected": "draw where the strip is red",
+    "7-training": "train",
+    "8-trained": "segment again",
+    "9-next": "next slice: where a label would teach most",
+    "10-restarted": "after a restart: all is there",
 }
 WIDTH = 640
 SECONDS = 1.8  # a picture

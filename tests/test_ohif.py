@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import requests
 from dicomweb_client import DICOMwebClient
 
 from browser import Person, need_chromium, open_browser, start_pacs
@@ -53,9 +54,14 @@ class Clinic:
         ]
         return sorted(objects, key=lambda data: str(data.SOPInstanceUID))
 
-    def iou(self, voxels: np.ndarray) -> float:
+    def unsure(self) -> np.ndarray:
+        """(Z,) what the strip beside the slices shows: 0 labelled, 1 least sure."""
+        state = requests.get(f"{self.server.url}/fewsam/state", params={"image": self.series}, timeout=30).json()
+        return np.array(state["image"]["uncertainty"])
+
+    def iou(self, voxels: np.ndarray, drawn: Sequence[int]) -> float:
         """Mean over the structures, on slices that nobody drew."""
-        rest = np.setdiff1d(np.arange(len(voxels)), DRAWN)
+        rest = np.setdiff1d(np.arange(len(voxels)), drawn)
         scores = []
         for value, name in enumerate(STRUCTURES, start=1):
             shown, true = voxels[rest] == value, self.truth[name][rest]
@@ -148,28 +154,45 @@ def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest
         me.page.wait_for_selector("#fewsam-curve circle")
         assert len(clinic.segs()) == 2
 
+        # Draw anew the two slices that the strip shows as least sure, each far from what is labelled.
+        corrected = []
+        for _ in range(2):
+            unsure = clinic.unsure()
+            unsure[[z for n in (*DRAWN, k, *corrected) for z in range(max(0, n - 2), n + 3) if z < len(unsure)]] = 0
+            corrected.append(int(unsure.argmax()))
+            me.go_to(corrected[-1])
+            me.tool("eraser")
+            me.erase(first.shape[1:], corrected[-1], spacing)
+            me.tool("brush")
+            for name in STRUCTURES:
+                if clinic.truth[name][corrected[-1]].any():
+                    me.structure(name)
+                    me.paint(clinic.truth[name][corrected[-1]], corrected[-1], spacing)
+        me.picture("6-corrected")
+        me.click("submit")
+        me.wait_message("2 slices submitted")
+
         # Train, and segment again: better, on slices that nobody drew.
         me.click("train")
         me.page.wait_for_function("document.querySelector('#fewsam-train').textContent === 'Stop training'")
         me.page.wait_for_timeout(4000)
-        me.picture("6-training")
+        me.picture("7-training")
         said = me.wait_message("Model 1 is live", "not better", "failed")
         assert "failed" not in said
         me.click("segment")
         me.wait_message("labelled slices")
-        second = me.voxels(width)
-        print(
-            f"IoU of the slices nobody drew: {clinic.iou(first):.3f} untrained, {clinic.iou(second):.3f} after: {said}"
-        )
+        second, counts = me.voxels(width), me.counts()
+        untrained, trained = (clinic.iou(voxels, (*DRAWN, k, *corrected)) for voxels in (first, second))
+        print(f"IoU of the slices nobody drew: {untrained:.3f} untrained, {trained:.3f} after: {said}")
         me.go_to(ELSEWHERE)
-        me.picture("7-trained")
+        me.picture("8-trained")
 
         # Next slice: in this study or another one.
         me.click("next")
         me.wait_message("would teach most")
         me.page.wait_for_timeout(1500)
         me.wait_ready()
-        me.picture("8-next")
+        me.picture("9-next")
 
         # Reload the page, restart the server: what was submitted is there.
         clinic.server.stop()
@@ -179,15 +202,12 @@ def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest
         kept = again.voxels(width)
         assert np.array_equal(kept[list(DRAWN)], drawn[list(DRAWN)])
         assert np.array_equal(kept[k], second[k])
-        assert again.counts()["liver"] == "4 / 4"
+        assert again.counts() == counts
         again.go_to(DRAWN[0])
-        again.picture("9-restarted")
+        again.picture("10-restarted")
         assert me.errors == [] and again.errors == []
-    untrained, trained = clinic.iou(first), clinic.iou(second)
     assert untrained > 0.4
-    if trained <= untrained:
-        # The aim is a rise. Four slices, painted by brush on 96 x 76 pixels, do not give it each time yet.
-        pytest.xfail(f"the trained answer is not better than the untrained one: {trained:.3f}, {untrained:.3f}")
+    assert trained > untrained
 
 
 def masks_of(seg: pydicom.Dataset, image: Volume) -> dict[str, np.ndarray]:

@@ -217,14 +217,17 @@ class Ingest:
         add_blobs(db, self._blobs.blobs)
 
     def _curve(self, db: sqlite3.Connection, plan: Plan, base: int | None, served: list[int]) -> dict[str, Any] | None:
-        """Dice of what was served against this label, on slices whose shot was not pasted into what was served."""
+        """Dice of what was served against this label, on slices that a person drew or corrected for the first time.
+
+        On others the answer was right by definition (a drawn slice is pasted into it) or nobody has said so: slices
+        left as they were would raise the curve with the size of the volume.
+        """
         number = base if base is not None else next(iter(served), None)
         found = served_labelmap(db, number) if number is not None else None
         if found is None:
             return None
         labelmap, classes, version = found
-        pasted = {*plan.superseded, *plan.cleared, *plan.unchanged, *plan.kept}
-        slices = [z for z in range(self._shape[0]) if z not in pasted] if base is not None else plan.added
+        slices = plan.added
         dice: dict[str, float] = {}
         for key, mask in self._masks.items():
             value = next((i + 1 for i, name in enumerate(classes) if class_key(name) == key), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ DEFAULT = "informative"
 class NextSlice(Strategy):
     """Offers a slice that is not labelled and that nobody else was sent to.
 
-    An image with some labelled slices is offered until all its slices are labelled.
+    An image with some labelled slices is offered until all its slices are labelled. Where the modality of images is
+    known, those of a modality with labels come first: what was drawn on CT is not asked for on MR before CT is done.
     """
 
     def __init__(self, name: str, context: Context, index: ImageIndex, image_path: Callable[[str], str]) -> None:
@@ -67,8 +68,8 @@ class NextSlice(Strategy):
 
     def _candidates(self, datastore: Datastore) -> tuple[list[Candidate], dict[str, set[int]]]:
         collection = self.context.collection
-        entries = self._entries(datastore)
         drawn, recorded = collection.labelled_by_image(), collection.all_scores()
+        entries = self._entries(datastore, drawn)
         labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
         candidates = []
         for image_id, entry in entries.items():
@@ -88,11 +89,21 @@ class NextSlice(Strategy):
                     )
         return candidates, labelled
 
-    def _entries(self, datastore: Datastore) -> dict[str, IndexEntry]:
-        """What is known of each image; a few of those not known yet are opened, one at least if there is no other."""
+    def _entries(self, datastore: Datastore, drawn: Mapping[str, Collection[int]]) -> dict[str, IndexEntry]:
+        """What is known of each image of the modalities with labels, or of all where those are labelled throughout."""
+        images = sorted(datastore.list_images())
+        modality = {image_id: str(datastore.get_image_info(image_id).get("Modality") or "") for image_id in images}
+        begun = {modality[image_id] for image_id in images if drawn.get(image_id)}
+        entries = self._opened([image_id for image_id in images if not begun or modality[image_id] in begun])
+        if all(len(drawn.get(image_id, ())) >= entry.depth for image_id, entry in entries.items()):
+            entries |= self._opened([image_id for image_id in images if image_id not in entries])
+        return entries
+
+    def _opened(self, images: Sequence[str]) -> dict[str, IndexEntry]:
+        """Those known already; a few of the others are opened, one at least if there is no other."""
         entries: dict[str, IndexEntry] = {}
         unknown = []
-        for image_id in sorted(datastore.list_images()):
+        for image_id in images:
             entry = self.index.get(image_id)
             if entry is None:
                 unknown.append(image_id)

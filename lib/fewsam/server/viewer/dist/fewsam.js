@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2b48849348ab3b79132cb8734199c8bddec64b5f1e0dcdcd9ddf25daf35b69fb */
+/* fewsam panel, built from sources 6984923c2b20ca934bfd61a01f9d7856fb6ecc0a913619c8554209fac042a787 */
 (function() {
 	// src/ohif.ts
 	var host = {
@@ -1211,7 +1211,7 @@
 			sessionStorage.removeItem(JUMP);
 			const map = this.map;
 			window.setTimeout(() => map.jump(slice), 600);
-			this.say(`Slice ${slice + 1} of this study: its label would teach most.`, "good");
+			this.say(`Another study. Slice ${slice + 1}: its label would teach most.`, "good");
 		}
 		async point(i, j, k) {
 			const label = this.name();

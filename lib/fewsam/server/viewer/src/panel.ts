@@ -271,7 +271,7 @@ export class Panel {
     sessionStorage.removeItem(JUMP);
     const map = this.map;
     window.setTimeout(() => map.jump(slice), 600);
-    this.say(`Slice ${slice + 1} of this study: its label would teach most.`, 'good');
+    this.say(`Another study. Slice ${slice + 1}: its label would teach most.`, 'good');
   }
 
   private async point(i: number, j: number, k: number): Promise<void> {
