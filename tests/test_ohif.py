@@ -37,7 +37,7 @@ class Clinic:
         self.study, self.series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
         labels = load_volume(folder / "samples" / "truth" / "ct" / "patient01.nii.gz").slices
         self.truth = {name: labels == value for name, value in (("liver", 1), ("kidney_right", 3))}
-        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 30, "steps": 200}
+        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 150}  # the steps end it
         self.server = Server(folder, self.pacs.dicomweb, conf)
 
     @property
@@ -154,10 +154,11 @@ def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest
         me.page.wait_for_selector("#fewsam-curve circle")
         assert len(clinic.segs()) == 2
 
-        # Draw anew the two slices that the strip shows as least sure, each far from what is labelled.
+        # Draw anew the two slices with structures that the strip shows as least sure, far from what is labelled.
+        shows = np.any([mask.any(axis=(1, 2)) for mask in clinic.truth.values()], axis=0)
         corrected = []
         for _ in range(2):
-            unsure = clinic.unsure()
+            unsure = np.where(shows, clinic.unsure(), 0.0)
             unsure[[z for n in (*DRAWN, k, *corrected) for z in range(max(0, n - 2), n + 3) if z < len(unsure)]] = 0
             corrected.append(int(unsure.argmax()))
             me.go_to(corrected[-1])

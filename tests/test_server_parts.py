@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_constructing_the_app_opens_and_starts_nothing(
         raise AssertionError("the constructor built an encoder")
 
     monkeypatch.setattr(fewsam.embedder, "build_encoder", forbidden)
+    monkeypatch.delitem(sys.modules, "monailabel.app", raising=False)  # by which the app knows the server itself
     before = set(threading.enumerate())  # of earlier tests; those may end meanwhile
     app = FewSAMApp(str(tmp_path / "app"), str(studies), {"labels": "ball,box"})
     assert set(threading.enumerate()) <= before
