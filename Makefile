@@ -131,7 +131,7 @@ EVIDENCE_CONF ?= --conf steps=260 --conf train_seconds=900
 LOOP_STRATEGIES ?= informative,foreground_truth
 LOOP_CONF ?= --conf auto_train=every:2 --conf steps=90
 LOOP_BUDGET ?= 10
-LOOP_SEEDS ?= 2
+LOOP_SEEDS ?= 1
 SAMPLE_TASKS ?= configs/evaluate/sample.yaml
 SAMPLE_ONLY ?= sample-ct
 SAMPLE_K ?= 5
