@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PACS_PORT ?= 8042
-# A newer OHIF for `make run` and `make demo`: npm install --prefix viewer @ohif/app@3.12.10 && make run VIEWER=viewer
+# A newer OHIF for `make run` and `make demo`: make viewer && make run VIEWER=viewer
 VIEWER ?=
 # DICOM files for `make run` and `make demo`; images or a DICOMweb address for `make serve`.
 DICOM ?= sample-data/dicom
@@ -32,12 +32,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve panel test lint sample-data benchmark evidence trust fuzz audit clean
+.PHONY: help env run demo serve viewer panel test lint sample-data benchmark evidence trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
 	@echo "make demo         the same on Orthanc, where that is installed"
 	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
+	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, types and the whole test suite"
 	@echo "make lint         lint and types"
@@ -89,6 +90,12 @@ serve: $(READY) $(SAMPLES)
 	@echo
 	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false exec \
 	  monailabel start_server --app apps/fewsam --studies $(STUDIES) --host $(HOST) --port $(PORT) $(CONF)
+
+# npm's package holds the built viewer; what it lists as dependencies was needed to build it.
+OHIF := 3.12.10
+viewer:
+	mkdir -p viewer && cd viewer && npm pack --silent @ohif/app@$(OHIF) && tar -xzf ohif-app-$(OHIF).tgz --strip-components=1 \
+	  && rm ohif-app-$(OHIF).tgz
 
 panel:
 	cd lib/fewsam/server/viewer && npm install --no-audit --no-fund --no-package-lock && npm run build

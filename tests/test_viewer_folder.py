@@ -51,7 +51,7 @@ def test_what_is_no_file_of_the_viewer_is_its_start_page(folder: Path) -> None:
 
 
 def test_a_folder_without_a_viewer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="npm install"):
+    with pytest.raises(ConfigError, match="make viewer"):
         find_viewer(tmp_path)
 
 

@@ -37,9 +37,7 @@ def ohif(
     orthanc: Annotated[
         Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
     ] = None,
-    viewer: Annotated[
-        Path | None, typer.Option(help="A newer OHIF, e.g. after npm install --prefix viewer @ohif/app@3.12.10.")
-    ] = None,
+    viewer: Annotated[Path | None, typer.Option(help="Folder of a newer OHIF, as `make viewer` fetches it.")] = None,
     conf: Annotated[list[str] | None, typer.Option(help="key=value for the server; may be repeated.")] = None,
 ) -> None:
     """Label a folder of DICOM files in OHIF: starts a PACS and the server, prints the link, ends both on Ctrl-C."""

@@ -18,7 +18,7 @@ _ROOTED = {
 
 
 def find_viewer(folder: Path) -> Path:
-    """The viewer's own folder: ``folder``, or where npm puts it below.
+    """The viewer's own folder: ``folder``, or where an unpacked or installed package has it.
 
     Raises:
         ConfigError: there is none.
@@ -26,7 +26,7 @@ def find_viewer(folder: Path) -> Path:
     for place in (folder, folder / "dist", folder / "node_modules" / "@ohif" / "app" / "dist"):
         if (place / "index.html").is_file() and next(place.glob("app.bundle.*.js"), None):
             return place.resolve()
-    raise ConfigError(f"{folder}: no built OHIF there; get one with: npm install --prefix {folder} @ohif/app@3.12.10")
+    raise ConfigError(f"{folder}: no built OHIF there; get one with `make viewer`, or unpack there what npm pack gives")
 
 
 class ViewerFolder:
