@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import tiny
+from fewsam.config import load_settings
 from fewsam.errors import ConfigError, LabelError
 from fewsam.evaluation.cases import Case, load_cases
 from fewsam.evaluation.tasks import Task
@@ -16,7 +17,7 @@ from fewsam.simulation.loop import Curve, Point, area, measure, run_loop, slices
 from fewsam.simulation.plan import Plan, plan
 from fewsam.simulation.report import mean_curve, write_report
 from fewsam.simulation.rest import RestLab
-from fewsam.simulation.run import FULL, read_curves, simulate
+from fewsam.simulation.run import FULL, _trained_once, read_curves, simulate
 from fewsam.volume import Volume, load_volume
 
 NAMES = {1: "left", 2: "right", 3: "small"}
@@ -289,3 +290,11 @@ def test_the_command(tmp_path, task, capsys):
     assert "another --out" in capsys.readouterr().err
     assert main([str(part) for part in [*line, "--strategies", "random", "--through", "rest"]]) == 1
     assert "random" in capsys.readouterr().err
+
+
+def test_full_supervision_has_the_steps_of_all_the_loops_trainings():
+    loop = load_settings(None, {"auto_train": "every:2", "steps": 90, "train_seconds": 15})
+    once = _trained_once(loop, budget=10)
+    assert (once.auto_train, once.steps, once.train_seconds) == ("every:1", 450, 75)
+    untrained = loop.model_copy(update={"auto_train": "off"})
+    assert _trained_once(untrained, 10).steps == 90

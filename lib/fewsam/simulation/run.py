@@ -87,7 +87,7 @@ def _attempt(
             planned = plan(cases, task, curve.seed)
             through = curve.through
             if curve.strategy == FULL:  # trained, even where the loop measures the untrained answer
-                through, settings = "direct", settings.model_copy(update={"auto_train": "every:1"})
+                through, settings = "direct", _trained_once(settings, curve.budget)
             lab = _lab(through, planned, settings, embedder, Path(name), curve.seed)
             try:
                 if curve.strategy == FULL:
@@ -100,6 +100,14 @@ def _attempt(
             why = str(error) if isinstance(error, FewSAMError) else traceback.format_exc()
             logger.error("%s, %s, seed %d failed: %s", curve.task, curve.strategy, curve.seed, why)
             curve.error = f"{type(error).__name__}: {error}"
+
+
+def _trained_once(settings: Settings, budget: int) -> Settings:
+    """For one training that takes as many steps as all those of a loop, each of which goes on where the last ended."""
+    kind, _, amount = settings.auto_train.partition(":")
+    trainings = max(1, budget // int(amount)) if kind == "every" else 1
+    longer = {"steps": settings.steps * trainings, "train_seconds": settings.train_seconds * trainings}
+    return settings.model_copy(update={"auto_train": "every:1", **longer})
 
 
 def _lab(through: str, planned: Plan, settings: Settings, embedder: Embedder, folder: Path, seed: int) -> Lab:
