@@ -170,12 +170,12 @@ class Server:
             time.sleep(0.2)
         raise TimeoutError(f"{what} did not happen within {timeout:.0f} s:\n{self.tail()}")
 
-    def train(self, timeout: float = 240.0, **params: object) -> dict[str, Any]:
+    def train(self, timeout: float = 900.0, **params: object) -> dict[str, Any]:
         """Train through the client and wait for the end; the final stats."""
         self.client.train_start(MODEL, params)
         return self.wait_for_training(timeout)
 
-    def wait_for_training(self, timeout: float = 240.0) -> dict[str, Any]:
+    def wait_for_training(self, timeout: float = 900.0) -> dict[str, Any]:
         """Wait until no run is on; the stats of the last one."""
         self.wait(lambda: not self.client.info()["training"]["running"], "the end of training", timeout)
         return dict(self.client.info()["train_stats"][MODEL])

@@ -85,19 +85,19 @@ def assert_rises(scores: dict[str, float]) -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(values)), scores
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_loop_on_a_generated_patient(tmp_path):
     data = tmp_path / "data"
     write_dataset(data, patients=1, seed=0)
     scan = data / "ct" / "patient01.nii.gz"
     truth = np.asarray(nib.load(data / "truth" / "ct" / "patient01.nii.gz").dataobj).astype(np.uint8)
     labels = {int(value): name for value, name in json.loads((data / "truth" / "labels.json").read_text()).items()}
-    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "steps": 300, "train_seconds": 240}) as server:
+    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "steps": 300, "train_seconds": 1000}) as server:
         scores = loop(server, "patient01", scan, truth, labels, [13, 25, 37])
     assert_rises(scores)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(not (SHARED / "ts_ct_abdomen").is_dir(), reason="real scans are not beside the repository")
 def test_the_loop_on_a_real_ct(tmp_path):
     names = {
@@ -108,7 +108,7 @@ def test_the_loop_on_a_real_ct(tmp_path):
     studies.mkdir()
     scan = Path(shutil.copy(SHARED / "ts_ct_abdomen" / "example_ct_sm.nii.gz", studies / "ct.nii.gz"))
     truth = np.asarray(nib.load(SHARED / "ts_ct_abdomen" / "example_seg.nii.gz").dataobj).astype(np.uint8)
-    conf = {"labels": ",".join(names.values()), "steps": 300, "train_seconds": 240}
+    conf = {"labels": ",".join(names.values()), "steps": 300, "train_seconds": 1000}
     with Server(tmp_path, studies, conf=conf) as server:
         scores = loop(server, "ct", scan, truth, names, [4, 9, 14, 20, 26])
     assert_rises(scores)
