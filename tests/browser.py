@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import requests
 from scipy import ndimage
 
 from fewsam.errors import ConfigError
 from fewsam.orthanc import Orthanc, find_orthanc
-from server_harness import REPOSITORY
+from fewsam.processes import PacsProcess, unused_port
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -72,50 +67,16 @@ def need_chromium() -> str:
     return path
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class EmbeddedPacs:
-    """``fewsam pacs`` as a process."""
-
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.folder = folder
-        self.port = port or free_port()
-        self.dicomweb = f"http://127.0.0.1:{self.port}/dicom-web"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> EmbeddedPacs:
-        command = [sys.executable, "-m", "fewsam.cli", "pacs", str(self.folder), "--port", str(self.port)]
-        self._process = subprocess.Popen(command, env=_environment())
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with suppress(requests.RequestException):
-                if requests.get(f"{self.dicomweb}/studies", timeout=5).ok:
-                    return self
-            time.sleep(0.1)
-        self.stop()
-        raise RuntimeError("the embedded PACS did not start")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=20)
-            self._process = None
-
-
 def start_pacs(kind: str, folder: Path, scans: Path) -> Any:
     """A running PACS, "embedded" or "orthanc", that holds the DICOM files below ``scans``."""
     if kind == "embedded":
         shutil.copytree(scans, folder / "dicom")
-        return EmbeddedPacs(folder / "dicom").start()
+        return PacsProcess(folder / "dicom").start()
     try:
         find_orthanc()
     except ConfigError as error:
         pytest.skip(str(error))
-    pacs = Orthanc(folder / "orthanc", free_port()).start()
+    pacs = Orthanc(folder / "orthanc", unused_port()).start()
     pacs.upload(scans)
     return pacs
 
@@ -284,10 +245,3 @@ class Person:
         if self.pictures is not None:
             self.pictures.mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=str(self.pictures / f"{name}.png"))
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    path = [str(REPOSITORY / "lib"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

@@ -10,13 +10,7 @@ repository. Its log stays in ``server.log`` and ends every error message of the 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +20,14 @@ import psutil
 import requests
 from monailabel.client import MONAILabelClient
 
+from fewsam.processes import MODEL, PATIENCE, ServerProcess, kill_all
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODEL = "segmentation"
 CLASSES = ("ball", "box")
 
 
-class Server:
-    """``monailabel start_server`` on 127.0.0.1 and a free port; stopped by its own process id.
-
-    Args:
-        folder: For the app's copy, sessions and the log; the app's files survive a restart with the same folder.
-        studies: Folder of images.
-        conf: ``--conf`` pairs.
-        environment: Added to the server's environment.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        studies: Path | str,
-        conf: Mapping[str, object] | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.folder, self.studies = folder, studies
-        self.conf = dict(conf or {})
-        self.app = folder / "app"
-        self.log = folder / "server.log"
-        self.port = 0
-        self.process: subprocess.Popen[bytes] | None = None
-        self._environment = dict(environment or {})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+class Server(ServerProcess):
+    """The server of a test: a context, with MONAI Label's client, that a kill ends with all its processes."""
 
     @property
     def client(self) -> MONAILabelClient:
@@ -67,115 +36,17 @@ class Server:
         downloads.mkdir(exist_ok=True)
         return MONAILabelClient(self.url, tmpdir=str(downloads), client_id="tester")
 
-    @property
-    def data(self) -> Path:
-        """The one task folder of this app: collection, cache, versions."""
-        return next(path for path in (self.app / "model").iterdir() if path.is_dir())
-
-    def start(self, timeout: float = 180.0) -> Server:
-        """Start and wait until ``/info/`` answers.
-
-        Raises:
-            RuntimeError: it ended or did not answer in time; the message ends with its log.
-        """
-        self.launch()
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            if self.process is None or self.process.poll() is not None:
-                raise RuntimeError(f"the server ended while starting:\n{self.tail()}")
-            try:
-                if requests.get(f"{self.url}/info/", timeout=5).status_code in (200, 401):  # 401: log in
-                    return self
-            except requests.RequestException:
-                pass
-            time.sleep(0.2)
-        self.kill()
-        raise RuntimeError(f"the server did not answer within {timeout:.0f} s:\n{self.tail()}")
-
-    def launch(self) -> None:
-        """Start without waiting."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.app.mkdir(exist_ok=True)
-        shutil.copy(REPOSITORY / "apps" / "fewsam" / "main.py", self.app / "main.py")
-        self.port = _free_port()
-        command = [sys.executable, "-m", "monailabel.main", "start_server", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--app", str(self.app), "--studies", str(self.studies)]
-        for key, value in self.conf.items():
-            command += ["--conf", key, str(value)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=self._env()
-            )
-
-    def _env(self) -> dict[str, str]:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("MONAI_LABEL_")}
-        path = [str(REPOSITORY / "lib"), *filter(None, [env.get("PYTHONPATH")])]
-        env.update(
-            PYTHONPATH=os.pathsep.join(path),
-            PATH=os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")]),
-            PYTHONUNBUFFERED="1",
-            MONAI_LABEL_TRACKING_ENABLED="false",
-            MONAI_LABEL_SESSION_PATH=str(self.folder / "sessions"),
-        )
-        env.update(self._environment)
-        return env
-
-    def stop(self) -> None:
-        """Ask it to end; make sure that it and its training processes do."""
-        if self.process is None:
-            return
-        children = self.children()
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        _end(children)
-        self.process = None
-
-    def kill(self) -> None:
+    def kill(self) -> list[psutil.Process]:
         """``kill -9``, children included."""
-        if self.process is None:
-            return
-        children = self.children()
-        self.process.kill()
-        self.process.wait()
-        _end(children)
-        self.process = None
+        kill_all(super().kill())
+        return []
 
-    def children(self) -> list[psutil.Process]:
-        """Its processes, such as a training run."""
-        if self.process is None or self.process.poll() is not None:
-            return []
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def tail(self, lines: int = 60) -> str:
-        """The last lines of the log."""
-        if not self.log.exists():
-            return "(no log)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def wait(self, condition: Callable[[], Any], what: str, timeout: float = 120.0) -> Any:
-        """The first true value of ``condition``.
-
-        Raises:
-            TimeoutError: it stayed false; the message ends with the log.
-        """
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            value = condition()
-            if value:
-                return value
-            time.sleep(0.2)
-        raise TimeoutError(f"{what} did not happen within {timeout:.0f} s:\n{self.tail()}")
-
-    def train(self, timeout: float = 900.0, **params: object) -> dict[str, Any]:
+    def train(self, timeout: float = PATIENCE, **params: object) -> dict[str, Any]:
         """Train through the client and wait for the end; the final stats."""
         self.client.train_start(MODEL, params)
         return self.wait_for_training(timeout)
 
-    def wait_for_training(self, timeout: float = 900.0) -> dict[str, Any]:
+    def wait_for_training(self, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until no run is on; the stats of the last one."""
         self.wait(lambda: not self.client.info()["training"]["running"], "the end of training", timeout)
         return dict(self.client.info()["train_stats"][MODEL])
@@ -186,7 +57,8 @@ class Server:
         return np.asarray(nib.load(file).dataobj), answer
 
     def __enter__(self) -> Server:
-        return self.start()
+        self.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -239,18 +111,3 @@ def put_label(server: Server, image_id: str, file: Path, params: object = None, 
             files={"label": (file.name, label)},
             timeout=60,
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _end(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(processes, timeout=10)

@@ -213,7 +213,7 @@ def server(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     conf = {"labels": ",".join(CLASSES), "precompute": "false"}
     running = Server(folder, folder / "studies", conf, environment)
     try:
-        yield running.start(timeout=600)
+        yield running.start()
     finally:
         running.stop()
 

@@ -28,9 +28,9 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from browser import EmbeddedPacs
 from fewsam.anonymous import anonymous, kind_of
 from fewsam.phantom import write_dataset
+from fewsam.processes import PacsProcess
 from fewsam.taskfile import read_task
 from fewsam.volume import load_volume
 from server_harness import REPOSITORY, Server
@@ -153,12 +153,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     marks = mark(scans)
     uid = str(pydicom.dcmread(scans / "slice001.dcm").SeriesInstanceUID)
     image = load_volume(scans, axis="2")
-    pacs = EmbeddedPacs(scans).start()
+    pacs = PacsProcess(scans).start()
     conf = {"labels": ",".join(NAMES), "precompute": "false", "steps": 4, "views": 1, "fresh_views": "false",
             "input_size": 128, "detail_size": 64, "prototypes": 1, "ensemble": 1}  # fmt: skip
     server = Server(folder / "server", pacs.dicomweb, conf)
     try:
-        server.start(timeout=600)
+        server.start()
         drawn = np.where(np.isin(np.arange(SHAPE[2]), (8, 12))[:, None, None] & np.isin(truth, (1, 2)), truth, 0)
         sent = image.geometry.to_native(drawn.astype(np.uint8)).tobytes(order="F")
         info = [{"name": name, "idx": value} for value, name in enumerate(NAMES, 1)]

@@ -145,7 +145,7 @@ def test_the_real_server_keeps_foreign_pages_out(tmp_path: Path) -> None:
     make_studies(tmp_path / "studies", images=("a",), shape=(24, 20, 6))
     server = Server(tmp_path, tmp_path / "studies", {"labels": "ball", "precompute": "false"})
     try:
-        server.start(timeout=600)
+        server.start()
         foreign = {"Origin": "https://evil.example"}
         assert requests.post(f"{server.url}/activelearning/random", headers=foreign, timeout=60).status_code == 403
         read = requests.get(f"{server.url}/info/", headers=foreign, timeout=60)

@@ -15,10 +15,11 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
-from browser import EmbeddedPacs, start_pacs
+from browser import start_pacs
 from fewsam.dicomseg import read_seg, write_seg
 from fewsam.labelwrite import write_native_masks
 from fewsam.phantom import write_dataset
+from fewsam.processes import PacsProcess
 from fewsam.volume import Volume, load_volume
 from server_harness import Server
 
@@ -33,7 +34,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         write_dataset(folder / "samples", patients=2, shape=SHAPE)
         self.scans = folder / "samples" / "dicom"
-        self.pacs: EmbeddedPacs = start_pacs("embedded", folder, self.scans)
+        self.pacs: PacsProcess = start_pacs("embedded", folder, self.scans)
         self.uids = {
             name: str(pydicom.dcmread(self.scans / scan / "slice001.dcm").SeriesInstanceUID)
             for name, scan in (("ct", "ct-patient01"), ("mr", "mr-patient01"), ("other", "ct-patient02"))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 
+from fewsam.processes import ProcessError
 from server_harness import MODEL, Server, make_studies, put_label, write_label
 
 # As little work as shows the mechanism.
@@ -378,6 +379,6 @@ def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
 def test_an_unknown_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     make_studies(tmp_path / "studies", ("a",))
     server = Server(tmp_path / "server", tmp_path / "studies", conf={"lables": "ball"})
-    with pytest.raises(RuntimeError, match="unknown setting 'lables'; did you mean 'labels'"):
+    with pytest.raises(ProcessError, match="unknown setting 'lables'; did you mean 'labels'"):
         server.start()
     assert "Traceback" not in server.log.read_text()

@@ -242,9 +242,10 @@ def test_the_loop_through_the_real_server(tmp_path, task, protocol):
         curve = run_loop(lab, planned, Curve("t", "informative", 0, 3, "rest"), Noise(), Pace(60, 20))
         with pytest.raises(ConfigError, match="no strategy 'random'"):
             lab.next_slice("random")
+        process = lab.server.process
     finally:
         lab.close()
-    assert lab.process.poll() is not None
+    assert process is not None and process.poll() is not None
     assert len(curve.order) == 3 and curve.points[-1].slices == 3
     assert all(z in planned.offered[index] for index, z in curve.order)
     assert 0 < curve.points[-1].iou <= 1 and curve.points[-1].changed > 0

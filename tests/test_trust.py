@@ -15,9 +15,8 @@ from fewsam.trust.disk import DiskFull, NoDiskError, small_disk
 from fewsam.trust.faults import Faults
 from fewsam.trust.ledger import Entry, Ledger
 from fewsam.trust.load import Load
-from fewsam.trust.site import CLASSES
 from fewsam.trust.size import long_volume, many_pictures
-from fewsam.trust.studies import Drawing, draw, write_image
+from fewsam.trust.studies import CLASSES, Drawing, draw, write_image
 from fewsam.volume import load_volume
 
 pytestmark = pytest.mark.timeout(900)  # servers are started again and again

@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 
 from fewsam.errors import ConfigError
+from fewsam.processes import end
 
 _PLUGINS = (
     "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
@@ -98,12 +99,6 @@ class Orthanc:
 
     def stop(self) -> None:
         """Ask it to end, and make sure that it does."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        if self._process is not None:
+            end(self._process)
+            self._process = None

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -101,32 +101,19 @@ def _free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def _unused() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _start_pacs(folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
-    import requests
+    from fewsam.processes import PacsProcess
 
-    port = port if port and _free(port) else _unused()
-    process = _spawn([sys.executable, "-m", "fewsam.cli", "pacs", str(folder), "--port", str(port)], os.environ, stops)
-    address = f"http://127.0.0.1:{port}/dicom-web"
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if requests.get(f"{address}/studies?limit=1", timeout=2).ok:
-                return address
-        except requests.RequestException:
-            time.sleep(0.2)
-    raise ConfigError("the PACS did not start; its output is above")
+    pacs = PacsProcess(folder, port if port and _free(port) else 0)
+    stops.append(pacs.stop)
+    return pacs.start().dicomweb
 
 
 def _start_orthanc(database: Path, folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
     from fewsam.orthanc import Orthanc
+    from fewsam.processes import unused_port
 
-    pacs = Orthanc(database.resolve(), port if port and _free(port) else _unused()).start()
+    pacs = Orthanc(database.resolve(), port if port and _free(port) else unused_port()).start()
     stops.append(pacs.stop)
     say(f"{pacs.upload(folder)} files of {folder} are in Orthanc, {pacs.url}")
     return pacs.dicomweb
@@ -140,6 +127,8 @@ def _start_server(
     log: Path,
     stops: list[Callable[[], None]],
 ) -> subprocess.Popen[bytes]:
+    from fewsam.processes import end
+
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", address]
     command += ["--host", where[0], "--port", str(where[1])]
     for key, value in conf:
@@ -152,40 +141,11 @@ def _start_server(
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
     }
     log.parent.mkdir(parents=True, exist_ok=True)
-    return _spawn(command, environment, stops, log)
-
-
-def _spawn(
-    command: list[str], environment: Mapping[str, str], stops: list[Callable[[], None]], log: Path | None = None
-) -> subprocess.Popen[bytes]:
-    # In a session of its own, so that Ctrl-C comes here alone and the end has an order.
-    output = log.open("ab") if log else None
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=output)
-    if output:
-        output.close()
-    stops.append(lambda: _end(process))
+    with log.open("ab") as output:
+        # In a session of its own, so that Ctrl-C comes here alone and the end has an order.
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=output)
+    stops.append(lambda: end(process))
     return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it started, such as a training run."""
-    import psutil
-
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    process.terminate()
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for child in family:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 def _tail(log: Path) -> str:

@@ -6,32 +6,22 @@ The server's own rule trains. Images of the pool are its studies; tested volumes
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import requests
 
-from fewsam.config import PRESET_DIR, Settings
+from fewsam.config import Settings
 from fewsam.dataset_export import write_image
 from fewsam.errors import ConfigError, FewSAMError, LabelError
 from fewsam.labelfile import read_label
+from fewsam.processes import MODEL, PATIENCE, ServerProcess
 from fewsam.simulation.lab import Masks
 from fewsam.simulation.plan import Plan
 from fewsam.volume import save_labelmap
 
-MODEL = "segmentation"
 STRATEGIES = ("informative", "foreground_random", "interval", "first")  # its "random" is "informative"
-APP = PRESET_DIR.parent / "apps" / "fewsam" / "main.py"
-WAIT = 900.0  # seconds for a start or a training
 
 
 class RestLab:
@@ -42,7 +32,7 @@ class RestLab:
         folder: For the app's copy, studies and ``server.log``.
 
     Raises:
-        FewSAMError: it does not start; the message ends with its log.
+        ProcessError: it does not start; the message ends with its log.
     """
 
     def __init__(self, plan: Plan, settings: Settings, folder: Path, seed: int) -> None:
@@ -64,56 +54,18 @@ class RestLab:
         return self.folder / ("studies" if index in self.plan.offered else "tested")
 
     def _start(self, settings: Settings) -> None:
-        app = self.folder / "app"
-        app.mkdir(parents=True)
-        shutil.copy(APP, app / "main.py")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "monailabel.main", "start_server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--app", str(app), "--studies", str(self.folder / "studies")]
         changed = settings.model_dump(exclude_defaults=True) | {"labels": self.classes, "seed": self.seed}
-        for key, value in changed.items():
-            text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-            command += ["--conf", key, text]
-        env = {key: value for key, value in os.environ.items() if not key.startswith("MONAI_LABEL_")}
-        env |= {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(PRESET_DIR.parent / "lib"), env.get("PYTHONPATH")])),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")]),
-            "MONAI_LABEL_TRACKING_ENABLED": "false",
-            "MONAI_LABEL_SESSION_PATH": str(self.folder / "sessions"),
-        }
-        self.log = self.folder / "server.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=env)
+        self.server = ServerProcess(self.folder, self.folder / "studies", changed)
         try:
-            self._wait(self._is_up, "the start of the server")
+            self.server.start()
+            # as a lab finds it by morning
+            self.server.wait(lambda: self.server.info()["encoding"]["state"] == "done", "the end of encoding")
         except BaseException:
             self.close()
             raise
 
-    def _is_up(self) -> bool:
-        if self.process.poll() is not None:
-            raise FewSAMError(f"the server ended while starting: {self._tail()}")
-        try:
-            info = requests.get(f"{self.url}/info/", timeout=5)
-        except requests.RequestException:
-            return False
-        return info.status_code == 200 and info.json()["encoding"]["state"] == "done"  # as a lab finds it by morning
-
-    def _tail(self) -> str:
-        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
-
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + WAIT
-        while not condition():
-            if time.monotonic() > until or self.process.poll() is not None:
-                raise FewSAMError(f"{what} did not come: {self._tail()}")
-            time.sleep(0.5)
-
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        answer = requests.request(method, f"{self.url}/{path}", timeout=WAIT, **options)
+        answer = requests.request(method, f"{self.server.url}/{path}", timeout=PATIENCE, **options)
         if answer.status_code != 200:
             raise FewSAMError(f"{method} {path} was refused with {answer.status_code}: {answer.text[:300]}")
         return answer
@@ -166,13 +118,13 @@ class RestLab:
             return False
         if self.waiting < self.every:
             self._ask("POST", f"train/{MODEL}", json={})
-        self._wait(self._trained, "the end of training")
+        self.server.wait(self._trained, "the end of training")
         self.waiting = 0
         self._answers = {index: self._infer(index) for index in self.plan.offered}
         return True
 
     def _trained(self) -> bool:
-        training = self._ask("GET", "info/").json()["training"]
+        training = self.server.info()["training"]
         return not training["running"] and training["labels_since_training"] == 0
 
     def segment(self, index: int) -> dict[str, np.ndarray]:
@@ -197,13 +149,4 @@ class RestLab:
             return {}
 
     def close(self) -> None:
-        children = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for child in children:
-            if child.is_running():
-                child.kill()
+        self.server.stop()

@@ -13,9 +13,9 @@ import requests
 
 from fewsam.errors import FewSAMError
 from fewsam.model import ModelStore
+from fewsam.processes import MODEL, ProcessError, ServerProcess
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.site import MODEL, TINY, Site
-from fewsam.trust.studies import draw, write_image
+from fewsam.trust.studies import TINY, draw, write_image
 
 DAY = 86_400
 # Imported by every Python process that has its folder on the path: the clock that the server reads is off by as many
@@ -86,7 +86,7 @@ class Damage:
         shim = folder / "shim"
         shim.mkdir(parents=True)
         (shim / "sitecustomize.py").write_text(textwrap.dedent(CLOCK.format(file=str(self.clock))))
-        self.site = Site(folder, folder / "studies", TINY, {"PYTHONPATH": str(shim)})
+        self.site = ServerProcess(folder, folder / "studies", TINY, {"PYTHONPATH": str(shim)})
         self.ledger = Ledger()
         self.done: list[Case] = []
         self._drawn = 20_000
@@ -163,7 +163,7 @@ class Damage:
             case.problems += self._check()
             self._work()
             self._train()
-        except (requests.RequestException, RuntimeError, FewSAMError, OSError, KeyError) as error:
+        except (requests.RequestException, FewSAMError, OSError, KeyError) as error:
             case.problems.append(f"{type(error).__name__}: {error}")
 
     def _leave(self) -> None:
@@ -185,7 +185,7 @@ class Damage:
                 self.site.start()
                 case.repaired += self.site.info()["repaired"]
                 case.problems += self._check()
-        except (requests.RequestException, RuntimeError, FewSAMError, OSError) as error:
+        except (requests.RequestException, FewSAMError, OSError) as error:
             case.problems.append(f"{type(error).__name__}: {error}")
 
     def _next(self, client: str) -> tuple[str, int]:
@@ -206,7 +206,7 @@ class Damage:
         self.site.wait(lambda: not self.site.info()["training"]["running"], "the end of training")
         after = self.site.info()["model_version"]
         if after <= before:
-            raise RuntimeError(f"training published nothing: model {after} after {before}\n{self.site.tail()}")
+            raise ProcessError(f"training published nothing: model {after} after {before}\n{self.site.tail()}")
 
     def _check(self) -> list[str]:
         problems = self.ledger.check_collection(self.site.data, everything=True)

@@ -17,10 +17,10 @@ import requests
 
 from fewsam.errors import FewSAMError
 from fewsam.model import ModelStore
+from fewsam.processes import MODEL, ServerProcess
 from fewsam.taskfile import read_task
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.site import MODEL, TINY, Site
-from fewsam.trust.studies import draw, write_image
+from fewsam.trust.studies import TINY, draw, write_image
 
 MEGABYTES = 400
 # Bytes left free: each lets the write get a little further before the disk is full.
@@ -84,7 +84,7 @@ class DiskFull:
         for name in ("a", "b"):
             write_image(disk / "studies", name)
         conf = {**TINY, "precompute": "false", "cache_gb": 0.15}
-        self.site = Site(folder, disk / "studies", conf, app=disk / "app")
+        self.site = ServerProcess(folder, disk / "studies", conf, app=disk / "app")
         self.ledger = Ledger()
         self.done: list[Full] = []
         self._drawn = 10_000
@@ -117,7 +117,7 @@ class DiskFull:
             with self._filled(one.left):
                 write(one)
             one.problems += self._check()
-        except (requests.RequestException, RuntimeError, FewSAMError, OSError) as error:
+        except (requests.RequestException, FewSAMError, OSError) as error:
             one.problems.append(f"{type(error).__name__}: {error}")
 
     @contextmanager

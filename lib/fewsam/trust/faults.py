@@ -20,10 +20,10 @@ import requests
 
 from fewsam.errors import FewSAMError
 from fewsam.model import ModelStore
+from fewsam.processes import MODEL, ProcessError, ServerProcess
 from fewsam.taskfile import read_task
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.site import MODEL, TINY, Site
-from fewsam.trust.studies import SHAPE, draw, write_image
+from fewsam.trust.studies import SHAPE, TINY, draw, write_image
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Faults:
         shutil.rmtree(folder, ignore_errors=True)
         for name in IMAGES:
             write_image(folder / "studies", name)
-        self.site = Site(folder, folder / "studies", {**TINY, "auto_train": "every:20"})
+        self.site = ServerProcess(folder, folder / "studies", {**TINY, "auto_train": "every:20"})
         self.ledger = Ledger()
         self.version = 0
         self.kills: list[Kill] = []
@@ -123,12 +123,12 @@ class Faults:
         if self.site.process is None:
             try:
                 kill.restart_seconds = round(self.site.start(), 2)
-            except RuntimeError as error:
+            except ProcessError as error:
                 kill.problems.append(f"the server does not start: {error}")
                 return kill
         try:
             kill.problems += self._check_server(kill)
-        except (requests.RequestException, RuntimeError, FewSAMError, OSError) as error:
+        except (requests.RequestException, FewSAMError, OSError) as error:
             kill.problems.append(f"{type(error).__name__}: {error}")
         return kill
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import requests
 
-from fewsam.trust.site import Site
+from fewsam.processes import ServerProcess
 
 MEGABYTE = 1 << 20
 
@@ -26,7 +26,7 @@ class Gauges:
         failures: What ``/info/`` answered otherwise.
     """
 
-    def __init__(self, site: Site, every: float = 0.5) -> None:
+    def __init__(self, site: ServerProcess, every: float = 0.5) -> None:
         self.site, self.every = site, every
         self.memory: list[tuple[float, int, int, int]] = []
         self.latencies: list[float] = []

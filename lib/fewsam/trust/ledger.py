@@ -13,8 +13,8 @@ import numpy as np
 import requests
 
 from fewsam.collection import Collection
-from fewsam.trust.site import CLASSES, MODEL, Site
-from fewsam.trust.studies import Drawing
+from fewsam.processes import MODEL, ServerProcess
+from fewsam.trust.studies import CLASSES, Drawing
 
 
 @dataclass
@@ -44,7 +44,9 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _proved: set[int] = field(default_factory=set)
 
-    def submit(self, site: Site, image: str, drawing: Drawing, folder: Path, annotator: str = "") -> requests.Response:
+    def submit(
+        self, site: ServerProcess, image: str, drawing: Drawing, folder: Path, annotator: str = ""
+    ) -> requests.Response:
         """Send a label as a client does.
 
         Raises:
@@ -124,7 +126,7 @@ class Ledger:
                 self.entries.append(entry)
         self.unsure.clear()
 
-    def check_served(self, site: Site, folder: Path) -> list[str]:
+    def check_served(self, site: ServerProcess, folder: Path) -> list[str]:
         """What of the labels in force the datastore and the server's answers lack."""
         problems: list[str] = []
         last = {(entry.image, k): entry for entry in self.entries for k in entry.drawing.slices}

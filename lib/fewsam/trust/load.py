@@ -15,10 +15,10 @@ from typing import Any
 
 import requests
 
+from fewsam.processes import MODEL, ServerProcess
 from fewsam.trust.gauges import Gauges
 from fewsam.trust.ledger import Entry, Ledger
-from fewsam.trust.site import MODEL, TINY, Site
-from fewsam.trust.studies import draw, write_image
+from fewsam.trust.studies import TINY, draw, write_image
 
 IMAGES, SHAPE = 10, (64, 64, 40)
 THINKING = (2.0, 8.0)  # seconds that a drawing takes
@@ -42,7 +42,7 @@ class Load:
         for name in self.images:
             write_image(folder / "studies", name, SHAPE)
         # Whoever draws changes a few slices of the order of the settings; trainings come by themselves.
-        self.site = Site(folder, folder / "studies", {**TINY, "auto_train": "every:25", "steps": 20})
+        self.site = ServerProcess(folder, folder / "studies", {**TINY, "auto_train": "every:25", "steps": 20})
         self.ledger = Ledger()
         self.people = [f"annotator {number}" for number in range(annotators)]
         self.seed = seed

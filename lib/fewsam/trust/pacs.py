@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,9 @@ import requests
 from dicomweb_client import DICOMwebClient
 
 from fewsam.collection import Collection
-from fewsam.trust.site import MODEL, TINY, Site
+from fewsam.errors import FewSAMError
+from fewsam.processes import MODEL, PacsProcess, ServerProcess
+from fewsam.trust.studies import TINY
 from fewsam.volume import Volume, load_volume
 
 NAMES = ("liver", "spleen")
@@ -48,9 +48,9 @@ class PacsGone:
         self.folder, self.scans = folder, folder / "samples" / "dicom"
         self.image: Volume = load_volume(self.scans / "ct-patient01", axis="2")
         self.truth = load_volume(folder / "samples" / "truth" / "ct" / "patient01.nii.gz").slices
-        self.pacs, self.port = start_pacs(self.scans, folder / "pacs.log")
+        self.pacs = PacsProcess(self.scans).start()
         conf = {**TINY, "labels": ",".join(NAMES), "precompute": "false"}
-        self.site = Site(folder, f"http://127.0.0.1:{self.port}/dicom-web", conf)
+        self.site = ServerProcess(folder, self.pacs.dicomweb, conf)
         self.done: list[Step] = []
         self.drawn: set[int] = set()
 
@@ -61,14 +61,14 @@ class PacsGone:
                 step = Step(work.__doc__ or "")
                 try:
                     work(step)
-                except (requests.RequestException, RuntimeError, OSError, KeyError) as error:
+                except (requests.RequestException, FewSAMError, OSError, KeyError) as error:
                     step.problems.append(f"{type(error).__name__}: {error}")
                 self.done.append(step)
                 if progress:
                     progress(step)
         finally:
             self.site.stop()
-            self._away()
+            self.pacs.kill()
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -77,10 +77,6 @@ class PacsGone:
             "problems": [f"{step.name}: {problem}" for step in self.done for problem in step.problems],
             "each": [asdict(step) for step in self.done],
         }
-
-    def _away(self) -> None:
-        self.pacs.kill()
-        self.pacs.wait()
 
     def _listed(self) -> list[str]:
         listed = requests.get(f"{self.site.url}/datastore/", params={"output": "all"}, timeout=120).json()
@@ -102,12 +98,12 @@ class PacsGone:
             for person in people:
                 person.start()
             time.sleep(delay)
-            self._away()
+            self.pacs.kill()
             for person in people:
                 person.join()
             odd = [f"{a.status_code}: {a.text[:200]}" for a in answers if a.status_code not in (200, 502)]
             step.problems += [f"an answer without the PACS was {answer}" for answer in odd]
-            self.pacs, _ = start_pacs(self.scans, self.folder / "pacs.log", self.port)
+            self.pacs.start()
         halves = list((self.site.data / "pacs" / "images").glob(".part-*"))
         step.problems += [f"half a download stays: {half.name}" for half in halves]
         for uid in self._listed():
@@ -118,7 +114,7 @@ class PacsGone:
     def _label(self, step: Step) -> None:
         """killed before a label"""
         self._submit(step, 8, waiting=0)
-        self._away()
+        self.pacs.kill()
         self._submit(step, 11, waiting=1)
 
     def _restart(self, step: Step) -> None:
@@ -133,7 +129,7 @@ class PacsGone:
 
     def _back(self, step: Step) -> None:
         """back again"""
-        self.pacs, _ = start_pacs(self.scans, self.folder / "pacs.log", self.port)
+        self.pacs.start()
 
         def sent() -> bool:
             state = requests.get(f"{self.site.url}/fewsam/state", timeout=60).json()["pacs"]
@@ -181,20 +177,3 @@ def _series_of(folder: Path) -> str:
     import pydicom
 
     return str(pydicom.dcmread(sorted(folder.glob("*.dcm"))[0], stop_before_pixels=True).SeriesInstanceUID)
-
-
-def start_pacs(folder: Path, log: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], int]:
-    """``fewsam pacs`` on a port; its process and the port."""
-    command = [sys.executable, "-m", "fewsam.cli", "pacs", str(folder), "--port", str(port)]
-    before = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        said = log.read_bytes()[before:].decode(errors="replace").replace("\n", "")
-        if "/dicom-web" in said:
-            return process, int(said.rsplit("127.0.0.1:", 1)[1].split("/")[0])
-        if process.poll() is not None:
-            break
-        time.sleep(0.2)
-    raise RuntimeError(f"the PACS does not start: {log.read_text(errors='replace')[-500:]}")

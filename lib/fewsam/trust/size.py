@@ -11,10 +11,11 @@ import numpy as np
 import requests
 from PIL import Image
 
+from fewsam.errors import FewSAMError
+from fewsam.processes import MODEL, ServerProcess
 from fewsam.trust.gauges import Gauges
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.site import MODEL, TINY, Site
-from fewsam.trust.studies import draw, write_image
+from fewsam.trust.studies import TINY, draw, write_image
 
 SIDE = 128  # pixels
 
@@ -24,7 +25,11 @@ def long_volume(folder: Path, depth: int = 1000) -> tuple[dict[str, Any], Gauges
     shutil.rmtree(folder, ignore_errors=True)
     shape = (SIDE, SIDE, depth)
     write_image(folder / "studies", "long", shape)
-    site, ledger, problems = Site(folder, folder / "studies", {**TINY, "precompute": "false"}), Ledger(), list[str]()
+    site, ledger, problems = (
+        ServerProcess(folder, folder / "studies", {**TINY, "precompute": "false"}),
+        Ledger(),
+        list[str](),
+    )
     seconds: dict[str, float] = {}
     try:
         site.start()
@@ -38,7 +43,7 @@ def long_volume(folder: Path, depth: int = 1000) -> tuple[dict[str, Any], Gauges
                 lambda: requests.post(f"{site.url}/activelearning/informative", json={"client_id": "x"}, timeout=600)
             )
         problems += ledger.check_collection(site.data) + ledger.check_served(site, folder)
-    except (requests.RequestException, RuntimeError) as error:
+    except (requests.RequestException, FewSAMError) as error:
         problems.append(f"{type(error).__name__}: {error}")
     finally:
         site.stop()
@@ -53,7 +58,7 @@ def many_pictures(folder: Path, count: int = 2000) -> tuple[dict[str, Any], Gaug
     rng = np.random.default_rng(0)
     for number in range(count):
         Image.fromarray(rng.integers(0, 255, (SIDE, SIDE), np.uint8)).save(studies / f"x{number:04d}.png")
-    site, problems = Site(folder, studies, {**TINY, "precompute": "false"}), list[str]()
+    site, problems = ServerProcess(folder, studies, {**TINY, "precompute": "false"}), list[str]()
     seconds: dict[str, float] = {}
     seen: set[str] = set()
     try:
@@ -83,7 +88,7 @@ def many_pictures(folder: Path, count: int = 2000) -> tuple[dict[str, Any], Gaug
                 answer.raise_for_status()
         if sorted(site.info()["labelled_slices"]) != sorted(seen):
             problems.append(f"{len(site.info()['labelled_slices'])} pictures are labelled of {len(seen)} submitted")
-    except (requests.RequestException, RuntimeError, KeyError) as error:
+    except (requests.RequestException, FewSAMError, KeyError) as error:
         problems.append(f"{type(error).__name__}: {error}")
     finally:
         site.stop()
