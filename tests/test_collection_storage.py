@@ -251,6 +251,59 @@ def test_a_full_disk_refuses_the_label_whole(
     assert collection.submit(fresh, "p2", drawing(70)).added == tuple(drawn_slices(drawing(70)))
 
 
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file of the collection may grow by a page."""
+    from fewsam.collection import database, repair, schema
+
+    def full(path: Path, **options: bool) -> sqlite3.Connection:
+        db = schema.connect(path, **options)
+        db.execute(f"PRAGMA max_page_count = {max(1, db.execute('PRAGMA page_count').fetchone()[0])}")
+        return db
+
+    for module in (database, repair):
+        monkeypatch.setattr(module, "connect", full)
+
+
+def test_what_a_full_disk_left_unchecked_is_read_and_checked_before_it_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written unchecked, a backup would give its next label the number of one that only the copy holds."""
+    collection = Collection(folder, accept_new=True)
+    submissions = {collection.submit(make_volume(), "p1", drawing(1)).submission: 1}
+    shutil.copy(folder / MAIN, tmp_path / "backup")
+    submissions[collection.submit(make_volume(), "p1", drawing(2)).submission] = 2
+    shutil.copy(tmp_path / "backup", folder / MAIN)
+    with monkeypatch.context() as patch:
+        no_room(patch)
+        collection = Collection(folder, accept_new=True)
+        assert "not checked" in collection.notices[0]
+        assert collection.labelled_slices("p1") == drawn_slices(drawing(1))
+        with pytest.raises(StorageError, match="free disk space"):
+            collection.submit(make_volume(), "p1", drawing(3))
+        with pytest.raises(StorageError, match="free disk space"):
+            collection.reserve("p1", 0, "somebody", 60.0)
+    submissions[collection.submit(make_volume(), "p1", drawing(3)).submission] = 3
+    assert sorted(submissions) == [1, 2, 3]
+    check(collection, submissions)
+    assert "1 submissions were missing" in collection.notices[0]
+    assert Collection(folder).notices == () and not list(folder.glob("*.damaged-*"))
+
+
+@pytest.mark.parametrize("bytes_there", [None, 0])
+def test_without_room_for_its_tables_a_collection_is_not_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bytes_there: int | None
+) -> None:
+    if bytes_there is not None:
+        folder.mkdir()
+        (folder / MAIN).write_bytes(bytes(bytes_there))
+    with monkeypatch.context() as patch:
+        no_room(patch)
+        for _ in range(2):  # the first attempt leaves an empty file behind
+            with pytest.raises(StorageError, match="free disk space"):
+                Collection(folder)
+    assert Collection(folder).version == 0
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_on_a_full_disk_what_is_there_can_be_read(tmp_path: Path, killed: bool) -> None:
     """Readers of a log want a file of their own beside it, for which there is no room; a kill leaves a log behind."""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from fewsam.errors import CheckpointError, StorageError
-from fewsam.model import KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
+from fewsam.model import FORMAT, KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
 
 SWITCHES = {"stride": 4, "use_detail": False}
 CARD = ModelCard(("liver",), ("liver",), "abc", 64, SWITCHES, shots=(1, 2), metric=0.5)
@@ -90,11 +91,57 @@ def test_a_repair_points_to_the_newest_whole_version_and_keeps_the_damaged_one(t
     assert store.publish(state(4), CARD) == 4, "a number is given once"
 
 
-def test_a_damaged_pointer_serves_the_newest_version(tmp_path):
+def later_format(path):
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["card"] = json.dumps({**json.loads(metadata["card"]), "format": FORMAT + 1})
+    save_file(load_file(path), path, metadata)
+
+
+def later_switch(path):
+    """Of a decoder that this version cannot build: its weights are whole."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["card"] = json.dumps({**json.loads(metadata["card"]), "switches": {"use_wings": 1}})
+    save_file(load_file(path), path, metadata)
+
+
+def unreadable(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("trouble", [later_format, later_switch, unreadable])
+def test_a_repair_leaves_alone_what_is_not_proved_to_be_damaged(tmp_path, trouble):
     store = ModelStore(tmp_path)
     store.publish(state(1), CARD)
     store.publish(state(2), CARD)
-    (tmp_path / "current.json").write_text("{")
+    trouble(tmp_path / "versions" / "decoder-00002.safetensors")
+    notices = store.repair()
+    assert len(notices) == 1 and "model 2 cannot be read now, and is left as it is" in notices[0]
+    assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == [
+        "decoder-00001.safetensors",
+        "decoder-00002.safetensors",
+    ]
+    assert store.version() == 2, "it is served again as soon as it can be read"
+    assert store.load().version == 1
+
+
+def test_a_repair_leaves_the_pointer_while_the_versions_cannot_be_listed(tmp_path):
+    store = ModelStore(tmp_path)
+    store.publish(state(), CARD)
+    (tmp_path / "versions").rename(tmp_path / "away")
+    (tmp_path / "versions").write_text("a file in the way")
+    assert "versions cannot be read now" in store.repair()[0]
+    assert store.version() == 1
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": "x"}', '{"version": null}', "7", ""])
+def test_a_damaged_pointer_serves_the_newest_version(tmp_path, content):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    store.publish(state(2), CARD)
+    (tmp_path / "current.json").write_text(content)
     assert store.version() == 2
     assert store.repair() == ["current.json was damaged", "serving model 2"]
     assert json.loads((tmp_path / "current.json").read_text()) == {"version": 2}

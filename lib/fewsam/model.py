@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 3
 FORMAT = 1
+
+
+class DamagedError(CheckpointError):
+    """A file is not what was published."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,14 @@ class ModelStore:
         self.versions = self.folder / "versions"
         self.pointer = self.folder / "current.json"
 
+    def _pointed(self) -> int:
+        """What the pointer names; raises FileNotFoundError or one of ``_NO_POINTER``."""
+        return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
+
     def version(self) -> int:
         """Number of the served version, 0 where nothing is trained yet. A damaged pointer names the newest file."""
         try:
-            return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
+            return self._pointed()
         except FileNotFoundError:
             return 0
         except _NO_POINTER as error:
@@ -113,6 +122,9 @@ class ModelStore:
     def repair(self) -> list[str]:
         """Make the pointer name a whole file; says what had to be done. Damaged files are kept under another name.
 
+        A file that cannot be read for another reason than its damage (a passing error, a newer fewsam's format) is
+        named and left as it is, and the pointer with it: ``load`` serves an earlier version meanwhile.
+
         Raises:
             StorageError: the disk is full.
         """
@@ -120,23 +132,29 @@ class ModelStore:
         if not self.pointer.exists():
             return notices
         try:
-            json.loads(self.pointer.read_text(encoding="utf-8"))["version"]
-            pointed = self.version()
+            if self.versions.exists():
+                os.listdir(self.versions)  # `glob` takes a folder that may not be read for an empty one
+            pointed, named = self._pointed(), True
+        except OSError as error:
+            return [f"{error.filename} cannot be read now ({error.strerror}); left as it is"]
         except _NO_POINTER:
             notices.append(f"{self.pointer.name} was damaged")
-            pointed = max(self._numbers(), default=0)
+            pointed, named = max(self._numbers(), default=0), False
         whole = 0
         for number in sorted((n for n in self._numbers() if n <= pointed), reverse=True):
             path = self._path(number)
             try:
                 self._read(path)
-            except _UNREADABLE as error:
+            except (SafetensorError, DamagedError) as error:
                 path.rename(path.with_name(f"{path.name}.damaged"))
                 notices.append(f"model {number} was damaged ({error}); kept as {path.name}.damaged")
-            else:
-                whole = number
-                break
-        if not notices and whole == pointed:
+                continue
+            except _UNREADABLE as error:
+                why = " ".join(str(error).split())[:300]
+                notices.append(f"model {number} cannot be read now, and is left as it is ({why})")
+            whole = number
+            break
+        if whole == pointed and named:
             return notices
         if whole == 0:
             self.pointer.unlink()
@@ -206,7 +224,7 @@ class ModelStore:
         with safe_open(path, framework="pt") as file:
             expected = (file.metadata() or {}).get("checksum")
         if expected is not None and expected != checksum(state):  # files of earlier releases have none
-            raise CheckpointError(f"{path}: its weights are not those that were published")
+            raise DamagedError(f"{path}: its weights are not those that were published")
         decoder = build_decoder(card.switches)
         decoder.load_state_dict(state)
         return decoder.eval(), card
@@ -219,10 +237,16 @@ class ModelStore:
             version = card.get("format")
             if version == FORMAT:
                 return TypeAdapter(ModelCard).validate_python(card)
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            if not isinstance(version, int) or version < FORMAT:
+                raise ValueError(f"format {str(version)[:20]}")
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error})") from None
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"{path} is no decoder of ours or is damaged ({reason})") from None
-        raise CheckpointError(f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; train again")
+            raise DamagedError(f"{path} is no decoder of ours or is damaged ({reason})") from None
+        raise CheckpointError(
+            f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; update fewsam, or train again"
+        )
 
 
 _NO_POINTER = (ValueError, KeyError, TypeError, OverflowError, RecursionError)

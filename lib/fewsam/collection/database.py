@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from fewsam.collection.repair import COPY, MAIN, prepare, refresh_copy
+from fewsam.collection.repair import COPY, MAIN, is_readable, prepare, refresh_copy
 from fewsam.collection.schema import connect, is_full, rollback, storage_errors
 from fewsam.errors import StorageError
 
@@ -19,12 +19,32 @@ Result = TypeVar("Result")
 
 class Database:
     """Opens a connection for each piece of work (a third of a millisecond): none is shared by threads or carried
-    over a fork, and between submissions the collection is one file at rest."""
+    over a fork, and between submissions the collection is one file at rest.
+
+    Where a full disk prevents the check at opening, what is there can be read; the first write checks it.
+
+    Attributes:
+        notices: What had to be repaired, for people.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MAIN
         self.copy = folder / COPY
-        self.notices = prepare(folder)
+        self.notices: list[str] = []
+        self._checked = False
+        there = self.path.exists() and self.path.stat().st_size > 0
+        try:
+            self._check()
+        except StorageError as error:
+            if not there or not is_readable(folder, error):
+                raise
+            why = error.__cause__
+            self.notices = [f"{MAIN} was not checked at the start: {why}; nothing is stored until disk space is freed"]
+            log.warning("collection %s: %s", folder, self.notices[0])
+
+    def _check(self) -> None:
+        self.notices = prepare(self.path.parent)
+        self._checked = True
 
     def _connect(self, alone: bool = False) -> sqlite3.Connection:
         if not self.path.exists():  # SQLite would make an empty one
@@ -62,6 +82,10 @@ class Database:
         Raises:
             StorageError: the disk is full, or the file is damaged or held by another process.
         """
+        if not self._checked:
+            # The second copy may hold labels that this file lacks: a row added before they are back would take their
+            # number, and make two histories of one.
+            self._check()
         for _ in range(3):
             with storage_errors(self.path):
                 before = self._inode()

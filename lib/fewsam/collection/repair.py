@@ -40,22 +40,26 @@ def prepare(folder: Path) -> list[str]:
     from every row of the damaged one that can still be read.
 
     Raises:
-        StorageError: the folder cannot be written, or a newer fewsam wrote the collection.
+        StorageError: the disk is full, the folder cannot be written, or a newer fewsam wrote the collection.
     """
-    try:
-        notices = _prepare(folder)
-    except StorageError as error:
-        # What is there can be read with no room left, and must not wait for room.
-        if (
-            not (folder / MAIN).exists()
-            or not isinstance(error.__cause__, sqlite3.Error)
-            or not is_full(error.__cause__)
-        ):
-            raise
-        notices = [f"{MAIN} was not checked at the start: {error.__cause__}; free disk space and start again"]
+    notices = _prepare(folder)
     for notice in notices:
         log.warning("collection %s: %s", folder, notice)
     return notices
+
+
+def is_readable(folder: Path, error: StorageError) -> bool:
+    """Whether ``prepare`` failed for want of room alone, and there are tables to read until there is some."""
+    if not isinstance(error.__cause__, sqlite3.Error) or not is_full(error.__cause__):
+        return False
+    main = folder / MAIN
+    try:
+        if main.stat().st_size == 0:  # SQLite would take it for a database without tables
+            return False
+        with closing(connect(main, alone=True)) as db:
+            return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'shots'").fetchone() is not None
+    except (sqlite3.Error, OSError):
+        return False
 
 
 def _prepare(folder: Path) -> list[str]:

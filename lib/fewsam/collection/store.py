@@ -38,9 +38,6 @@ class Collection(LoopState):
             "complete" background, "partial" nothing, "auto" background if that class is drawn anywhere in the
             submission or on an earlier shot of the image.
 
-    Attributes:
-        notices: what had to be repaired at opening, for people; usually empty.
-
     Raises:
         StorageError: the folder cannot be used. A damaged file is no error: it is set aside and rebuilt.
     """
@@ -56,7 +53,11 @@ class Collection(LoopState):
         self._labels = tuple(name.strip() for name in labels)
         self._accept_new = accept_new
         self._policy = labelled_slices
-        self.notices: tuple[str, ...] = tuple(self._database.notices)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What had to be repaired, for people; usually empty."""
+        return tuple(self._database.notices)
 
     @property
     def folder(self) -> Path:
