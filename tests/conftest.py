@@ -1,3 +1,36 @@
-"""Loaded before any test module, whatever the order of its imports."""
+"""Loaded before any test module, whatever the order of its imports; and the fixtures of several modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 import fewsam  # noqa: F401  test modules import segment_anything above fewsam, which makes torchvision importable
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty download folder."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("FEWSAM_HOME", str(folder))
+    monkeypatch.setattr("fewsam.encoders.download._memo", {})
+    return folder
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A tiny SAM with random weights, registered as vit_b."""
+    import segment_anything
+    import torch
+
+    from encoder_parts import tiny_sam
+
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", tiny_sam)
+    torch.manual_seed(0)
+    model = tiny_sam().eval()
+    for name, parameter in model.named_parameters():
+        if "pos" in name:  # zero at the start, so that a mistake with it would not show
+            torch.nn.init.normal_(parameter)
+    return model
