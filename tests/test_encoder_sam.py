@@ -164,7 +164,7 @@ def test_a_checkpoint_of_another_size_says_which(tmp_path):
         encoders.build_encoder(settings(encoder="vit_l", checkpoint=str(path)))
 
 
-@pytest.mark.parametrize("name", list(sam.OFFICIAL))
+@pytest.mark.parametrize("name", [name for name in sam.OFFICIAL if name.startswith("vit")])
 def test_published_sizes_are_those_of_segment_anything(name):
     with torch.device("meta"):
         vit = segment_anything.sam_model_registry[name]().image_encoder

@@ -28,7 +28,9 @@ from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
+from fewsam.encoders import tinyvit
 from fewsam.encoders.compact import build_compact
+from fewsam.encoders.tinyvit import TinyViTEncoder
 from fewsam.model import ModelStore, build_decoder
 from fewsam.predictor import Predictor
 from fewsam.training import decoder_switches, train
@@ -59,8 +61,11 @@ def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
 
 def encoder_stage(name: str) -> Measurement:
     """Encoding of one slice at the encoder's own input size, with random weights: time does not depend on them."""
+    network: torch.nn.Module
     if name == "compact":
         network, size = build_compact(None).eval(), 256
+    elif name == "medsam_lite":
+        network, size = TinyViTEncoder().eval().fold(), tinyvit.INPUT_SIZE
     else:
         from segment_anything import sam_model_registry
 

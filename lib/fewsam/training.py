@@ -157,8 +157,8 @@ def _train(
 
 
 def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
-    """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the compact encoder."""
-    small = embedder.info.name == "compact"
+    """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the encoders made for CPUs."""
+    small = embedder.info.name in ("compact", "medsam_lite")
     return {
         "use_tokens": settings.prompt_tokens,
         "use_dense": settings.dense_prompt,

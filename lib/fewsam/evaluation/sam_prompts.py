@@ -36,11 +36,12 @@ class Prompted:
         state = sam_decoder_state(settings)
         if state is None:
             raise ConfigError(
-                "SAM's prompts need a SAM checkpoint with its decoder: set encoder to vit_b, vit_l or vit_h "
-                "(and checkpoint to a local file)"
+                "SAM's prompts need a SAM checkpoint with its decoder: set encoder to medsam_lite, vit_b, "
+                "vit_l or vit_h (and checkpoint to a local file)"
             )
         with torch.device("meta"):  # its encoder is not run here
-            sam = sam_model_registry[settings.encoder]()
+            # LiteMedSAM's decoder and prompts are SAM's own, which are the same for every size of the encoder
+            sam = sam_model_registry["vit_b" if settings.encoder == "medsam_lite" else settings.encoder]()
         sam.load_state_dict(state, strict=False, assign=True)
         sam.pixel_mean = torch.zeros(3, 1, 1)  # what tells the predictor its device
         self.predictor = SamPredictor(sam.eval())

@@ -1,0 +1,207 @@
+"""LiteMedSAM's image encoder: a TinyViT whose patches are single pixels, so that 256 px give SAM's 64 x 64 grid.
+
+TinyViT (Wu et al., ECCV 2022, https://arxiv.org/abs/2207.10666) as MobileSAM uses it (last downsampling left out), with
+LiteMedSAM's pointwise patch embedding. Names and shapes are the checkpoint's. timm's TinyViT has other names, always
+four downsamplings and no neck, so that more would have to be bent there than is written here. For inference alone:
+batch norms are folded into their convolutions when a checkpoint is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+
+from fewsam.errors import CheckpointError
+
+INPUT_SIZE = 256
+ARCHITECTURE = 1  # part of the fingerprint; raise it when the same weights give other embeddings
+PARAMETERS = 5_721_812  # with the batch norms folded
+WIDTHS = (64, 128, 160, 320)
+DEPTHS = (2, 2, 6, 2)
+HEADS = (0, 4, 5, 10)  # the first stage convolves
+WINDOWS = (0, 7, 14, 7)
+STRIDES = (2, 2, 1)  # after each stage but the last
+EXPANSION = 4
+GRID = 64
+
+
+class _Conv(nn.Module):
+    """A convolution without bias and a batch norm, ``c`` and ``bn`` as in checkpoints."""
+
+    def __init__(self, inputs: int, outputs: int, side: int = 1, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.c: nn.Conv2d = nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.c(x))
+
+    def fold(self) -> None:
+        """One convolution with a bias for both."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            self.c = nn.utils.fusion.fuse_conv_bn_eval(self.c, self.bn)
+            self.bn = nn.Identity()
+
+
+class _MBConv(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = width * EXPANSION
+        self.conv1 = _Conv(width, inner)
+        self.conv2 = _Conv(inner, inner, 3, groups=inner)
+        self.conv3 = _Conv(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+
+
+class _Downsample(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _Conv(inputs, outputs)
+        self.conv2 = _Conv(outputs, outputs, 3, stride, groups=outputs)
+        self.conv3 = _Conv(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+
+
+class _Attention(nn.Module):
+    """Multi-head attention within windows; a learned bias for each distance of two cells along the axes."""
+
+    offsets: Tensor
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
+        place = torch.arange(window * window)
+        row, col = place // window, place % window
+        apart = (row[:, None] - row).abs() * window + (col[:, None] - col).abs()
+        self.register_buffer("offsets", apart, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, window * window, width) -> the same."""
+        # each head's query, key and value lie side by side in the projection
+        parts = self.qkv(self.norm(x)).unflatten(-1, (self.heads, 3, -1)).permute(3, 0, 2, 1, 4)
+        bias = self.attention_biases[:, self.offsets]
+        found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
+        return self.proj(found.transpose(1, 2).flatten(2))
+
+
+class _MLP(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, EXPANSION * width)
+        self.fc2 = nn.Linear(EXPANSION * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.attn = _Attention(width, heads, window)
+        self.local_conv = _Conv(width, width, 3, groups=width)
+        self.mlp = _MLP(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self._attend(x)
+        x = self.local_conv(x)
+        return x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Attention within windows; those at the end are filled up with zeros, which take part, as in training."""
+        w, (height, width) = self.window, x.shape[-2:]
+        x = F.pad(x, (0, -width % w, 0, -height % w))
+        rows, columns = x.shape[-2] // w, x.shape[-1] // w
+        windows = x.unflatten(3, (columns, w)).unflatten(2, (rows, w)).permute(0, 2, 4, 3, 5, 1)
+        found = self.attn(windows.reshape(-1, w * w, x.shape[1]))
+        found = found.reshape(-1, rows, columns, w, w, x.shape[1]).permute(0, 5, 1, 3, 2, 4)
+        return found.flatten(4).flatten(2, 3)[..., :height, :width]
+
+
+class _Stage(nn.Module):
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        width, heads, window = WIDTHS[index], HEADS[index], WINDOWS[index]
+        self.blocks = nn.Sequential(
+            *(_Block(width, heads, window) if heads else _MBConv(width) for _ in range(DEPTHS[index]))
+        )
+        last = index == len(WIDTHS) - 1
+        self.downsample = nn.Identity() if last else _Downsample(width, WIDTHS[index + 1], STRIDES[index])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(self.blocks(x))
+
+
+class _PatchEmbed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(_Conv(3, WIDTHS[0] // 2), nn.GELU(), _Conv(WIDTHS[0] // 2, WIDTHS[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.seq(x)
+
+
+class TinyViTEncoder(nn.Module):
+    """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64); S is 256, or any size whose quarter is then resized to 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = _PatchEmbed()
+        self.layers = nn.Sequential(*(_Stage(index) for index in range(len(WIDTHS))))
+        self.neck = nn.Sequential(
+            nn.Conv2d(WIDTHS[-1], 256, 1, bias=False),
+            LayerNorm2d(256),
+            nn.Conv2d(256, 256, 3, padding=1, bias=False),
+            LayerNorm2d(256),
+        )
+
+    def fold(self) -> TinyViTEncoder:
+        """Batch norms into their convolutions: the same answers, faster. For a network in evaluation mode."""
+        for part in self.modules():
+            if isinstance(part, _Conv):
+                part.fold()
+        return self
+
+    def forward(self, slices: Tensor) -> Tensor:
+        features = self.neck(self.layers(self.patch_embed(slices / 255)))
+        if features.shape[-1] != GRID:
+            features = F.interpolate(features, (GRID, GRID), mode="bilinear", align_corners=False)
+        return features
+
+
+def build_tinyvit(state: Mapping[str, Tensor], source: str) -> TinyViTEncoder:
+    """The image encoder of a LiteMedSAM checkpoint, ready for inference.
+
+    Args:
+        state: What `fewsam.encoders.sam.read_sam_checkpoint` gave.
+        source: What to call the checkpoint in an error.
+
+    Raises:
+        CheckpointError: it is of another architecture, or parts of it are missing.
+    """
+    network = TinyViTEncoder()
+    prefix = "image_encoder."
+    weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    if wanted != given:
+        other = sorted(key for key in {*wanted, *given} if wanted.get(key) != given.get(key))
+        raise CheckpointError(
+            f"{source} is no LiteMedSAM checkpoint: {other[0]!r} of its image encoder differs "
+            f"(and {len(other) - 1} more); set the encoder to what it is, or the checkpoint to lite_medsam.pth"
+        )
+    network.load_state_dict({key: value.clone() for key, value in weights.items()})
+    return network.eval().fold()
