@@ -8,7 +8,6 @@ from fewsam.collection import Submission
 from fewsam.volume import Volume, geometry_for
 
 Z, H, W = 30, 16, 20
-
 LABELS = ("Liver", "spleen", "aorta")
 
 
