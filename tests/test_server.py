@@ -1,4 +1,4 @@
-"""The app against the real MONAI Label server: one subprocess for the requests, one for restarts and kills."""
+"""The app against the real MONAI Label server: requests, labels and training on one that stays up."""
 
 from __future__ import annotations
 
@@ -15,20 +15,7 @@ import numpy as np
 import pytest
 import requests
 
-from fewsam.processes import ProcessError
-from server_harness import MODEL, Server, make_studies, put_label, write_label
-
-# As little work as shows the mechanism.
-QUICK = {
-    "keep_better": "false",  # four steps do no good: publish them all the same
-    "labels": "ball,box",
-    "ensemble": 1,
-    "prototypes": 1,
-    "views": 1,
-    "fresh_views": "false",
-    "steps": 4,
-    "train_seconds": 8,
-}
+from server_harness import MODEL, QUICK, Server, make_studies, put_label, shots, write_label
 
 A_SLICES = [4, 5]
 
@@ -51,10 +38,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         first = put_label(server, "a", write_label(root / "a.nii.gz", truth["a"], A_SLICES))
         first.raise_for_status()
         yield SimpleNamespace(server=server, truth=truth, root=root, studies=studies, empty=empty, first=first.json())
-
-
-def shots(server: Server) -> dict[str, int]:
-    return dict(server.client.info()["labelled_slices"])
 
 
 def submissions(server: Server) -> int:
@@ -344,41 +327,3 @@ def test_training_is_served_without_a_restart_and_its_end_changes_nothing(served
     assert stats["state"] == "stopped"
     assert stats["total_time"]  # so that progress bars end
     assert server.infer("a")[1]["model_version"] == 1
-
-
-def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
-    studies = tmp_path / "studies"
-    truth = make_studies(studies, ("a", "b"))
-    write_label(studies / "labels" / "final" / "a.nii.gz", truth["a"], [4])  # lies there at the start
-    server = Server(tmp_path / "server", studies, conf=QUICK)
-    try:
-        server.start()
-        server.wait(lambda: shots(server) == {"a": 1}, "taking the label that lay there")
-        server.client.train_start(MODEL, {"steps": 100000, "train_seconds": 600})
-        server.wait(server.children, "the training process")
-        assert server.client.train_stop()["status"] == "STOPPED"
-        assert not server.client.info()["training"]["running"]
-        server.client.train_start(MODEL, {"steps": 100000, "train_seconds": 600})
-        put_label(server, "b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5])).raise_for_status()
-        server.kill()  # at once: what was acknowledged is on the disk
-
-        # Half a write of the datastore's own index must not stop the start.
-        index = studies / "datastore_v2.json"
-        index.write_text(index.read_text()[:40])
-        server.conf["auto_train"] = "every:2"
-        server.start()
-        assert shots(server) == {"a": 1, "b": 2}
-        put_label(server, "b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5, 6])).raise_for_status()
-        server.wait(lambda: server.client.info()["model_version"], "training by itself", timeout=240)
-        assert len(requests.get(f"{server.url}/train/?all=true", timeout=60).json()) == 1
-        assert server.infer("b")[1]["model_version"] == 1
-    finally:
-        server.stop()
-
-
-def test_an_unknown_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
-    make_studies(tmp_path / "studies", ("a",))
-    server = Server(tmp_path / "server", tmp_path / "studies", conf={"lables": "ball"})
-    with pytest.raises(ProcessError, match="unknown setting 'lables'; did you mean 'labels'"):
-        server.start()
-    assert "Traceback" not in server.log.read_text()
