@@ -36,6 +36,45 @@ def test_a_report_is_judged(packages: list[dict], known: dict[str, str], code: i
     assert words in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("stderr", "code", "words"),
+    [
+        ("/usr/bin/python: No module named pip_audit", 0, "audit skipped: pip-audit is not installed"),
+        (
+            "Traceback\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(...): Max retries exceeded",
+            0,
+            "skipped",
+        ),
+        ("ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed", 0, "Could not connect"),
+        ("a\nb\nc\nd\ne\nTypeError: unexpected keyword 'x'", 1, "audit failed: pip-audit gave no report:\n  b"),
+        ("ERROR:pip_audit._cli:requirement is not pinned", 1, "requirement is not pinned"),
+        ("", 1, "audit failed"),
+    ],
+)
+def test_no_report_is_skipped_only_where_nothing_can_be_reached(stderr: str, code: int, words: str) -> None:
+    ended, lines = audit.without_report(stderr)
+    assert ended == code
+    assert words in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("raise SystemExit('broken')", 1, "  broken"),
+        ("print('[]')", 1, "audit failed"),
+        ("print('{}')", 1, "audit failed"),
+        ('print(\'{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}\')', 0, "1 of 1 packages looked up"),
+    ],
+)
+def test_an_audit_that_breaks_is_no_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str, code: int, said: str
+) -> None:
+    (tmp_path / "pip_audit.py").write_text(body)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert audit.main() == code
+    assert said in capsys.readouterr().out
+
+
 def test_every_pin_of_the_lists_is_looked_up() -> None:
     text = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
     names = [pin.partition("==")[0] for pin in audit.pins(text)]
