@@ -165,6 +165,17 @@ def test_voxels_lie_beside_their_header(tmp_path, named, ending):
     assert load_volume(path).slices.size == 24
 
 
+@pytest.mark.parametrize("kind", ["LONG", "ULONG", "INT", "UINT", "LONG_LONG", "ULONG_LONG"])
+def test_the_widths_of_metaimage_are_those_of_its_reader(tmp_path, kind):
+    """A long has 4 bytes there, on every machine."""
+    sign = "u" if kind.startswith("U") else "i"
+    voxels = np.arange(24, dtype=f"<{sign}{8 if kind.endswith('LONG_LONG') else 4}").reshape(4, 3, 2)
+    head = f"ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_{kind}\nElementDataFile = LOCAL\n"
+    (tmp_path / "a.mha").write_bytes(head.encode() + voxels.tobytes())
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.mha"))), voxels)
+    assert sorted(load_volume(tmp_path / "a.mha").slices.ravel()) == list(range(24))
+
+
 def test_metaimage_lines_that_two_readers_could_read_in_two_ways(tmp_path):
     head = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
     for old, new in {

@@ -185,7 +185,8 @@ def beside(path: Path, name: str) -> Path:
 # -- MetaImage
 
 _META_LINE = re.compile(r"([\w|.,;/()\[\]-]+(?: [\w|.,;/()\[\]-]+)*) *= *(.*)")
-_META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 8, "FLOAT": 4, "DOUBLE": 8, "LONG_LONG": 8}
+# MetaIO's MET_LONG has 4 bytes whatever a long has on this machine.
+_META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8, "LONG_LONG": 8}
 _PER_AXIS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 _PER_MATRIX = ("TransformMatrix", "Rotation", "Orientation")
 
