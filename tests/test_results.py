@@ -65,6 +65,14 @@ def test_folders_that_do_not_belong_together_are_refused(tmp_path):
     loop(tmp_path / "two", encoder="f2")
     with pytest.raises(ConfigError, match="different encoders"):
         read_results([tmp_path / "one", tmp_path / "two"])
+    evaluation(tmp_path / "a" / "loop")
+    loop(tmp_path / "b" / "loop", encoder="f2")
+    with pytest.raises(ConfigError, match="different encoders"):  # of one name
+        read_results([tmp_path / "a" / "loop", tmp_path / "b" / "loop"])
+    evaluation(tmp_path / "c" / "loop")
+    (tmp_path / "c" / "loop" / "configuration.json").unlink()
+    with pytest.raises(ConfigError, match="different encoders"):  # it may be any
+        read_results([tmp_path / "a" / "loop", tmp_path / "c" / "loop"])
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ConfigError, match="holds no results"):
         read_results([tmp_path / "nothing"])

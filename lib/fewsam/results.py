@@ -35,7 +35,7 @@ class Found:
 
     cells: list[Cell]
     curves: list[Curve]
-    configurations: dict[str, dict[str, Any]]
+    configurations: list[dict[str, Any]]
 
 
 def read_results(folders: Sequence[Path]) -> Found:
@@ -46,7 +46,7 @@ def read_results(folders: Sequence[Path]) -> Found:
     """
     cells: list[Cell] = []
     curves: list[Curve] = []
-    configurations = {}
+    configurations: list[dict[str, Any]] = []
     logs = (CELLS, CURVES)
     folders = [one for folder in folders for one in _holding(folder, logs)]
     for folder in folders:
@@ -55,8 +55,8 @@ def read_results(folders: Sequence[Path]) -> Found:
         cells += read_cells(folder)
         curves += read_curves(folder)
         path = folder / CONFIGURATION
-        configurations[folder.name] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    encoders = {str(one.get("encoder")) for one in configurations.values()}
+        configurations.append(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
+    encoders = {str(one.get("encoder")) for one in configurations}  # without a configuration: None, of no other
     if len(encoders) > 1:
         raise ConfigError(f"{', '.join(map(str, folders))} were made with different encoders; give them apart")
     return Found(cells, curves, configurations)
@@ -90,7 +90,7 @@ def write_results(folders: Sequence[Path], into: Path) -> tuple[Path, Path | Non
 
 def _made_with(found: Found) -> list[str]:
     facts = []
-    for one in found.configurations.values():
+    for one in found.configurations:
         encoder, machine, versions = (one.get(key, {}) for key in ("encoder_info", "machine", "versions"))
         if encoder:
             facts.append(
