@@ -267,7 +267,9 @@ def test_where_a_label_came_from_names_no_file_and_no_uid() -> None:
         "labels/final/DOE^JANE.nii.gz": "labels/final",
         "fewsam train": "fewsam train",
         "/home/jane/x": "",
-        "folder/DOE": "folder",
+        "import": "import",
+        "DOE^JANE/x": "",
+        "DOE^JANE.nii.gz": "",
         "": "",
     }
     assert {source: kind_of(source) for source in cases} == cases

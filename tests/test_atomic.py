@@ -34,7 +34,7 @@ def test_a_killed_write_leaves_the_old_file_and_a_draft_that_is_swept(tmp_path: 
     write_atomically(target, b"old")
     (tmp_path / ".hidden").write_text("somebody's own")
     killed_while_writing(target)
-    killed_while_writing(tmp_path / "other")
+    killed_while_writing(tmp_path / "state.json.other")  # another file, though the name begins alike
     assert target.read_bytes() == b"old"
     assert len(list(tmp_path.glob(".*-*"))) == 2
     assert [path.name.split(".")[1] for path in sweep([tmp_path], name="state.json")] == ["state"]

@@ -297,5 +297,6 @@ def test_full_supervision_has_the_steps_of_all_the_loops_trainings():
     loop = load_settings(None, {"auto_train": "every:2", "steps": 90, "train_seconds": 15})
     once = _trained_once(loop, budget=10)
     assert (once.auto_train, once.steps, once.train_seconds) == ("every:1", 450, 75)
+    assert _trained_once(loop, budget=9).steps == 450  # the last one learns from a single slice
     untrained = loop.model_copy(update={"auto_train": "off"})
     assert _trained_once(untrained, 10).steps == 90

@@ -8,11 +8,16 @@ import secrets
 
 from fewsam.taskmeta import TaskMeta
 
+_WAYS = re.compile(r"rest:[\w-]*|pacs(?=:)|labels/final(?=/)|(?:fewsam train|import|evaluate|simulate)$")
+
 
 def kind_of(source: str) -> str:
-    """Where a label came from, without the name of its file or its DICOM UID, which may tell the patient."""
-    known = re.match(r"rest:[\w-]*|pacs(?=:)|labels/final(?=/)", source)
-    return known.group() if known else re.split(r"[:/\\]", source)[0]
+    """Where a label came from, without the name of its file or its DICOM UID, which may tell the patient.
+
+    Empty for a way that is none of fewsam's: it may be the name of a file or a folder.
+    """
+    known = _WAYS.match(source)
+    return known.group() if known else ""
 
 
 def anonymous(meta: TaskMeta) -> TaskMeta:

@@ -16,7 +16,7 @@ import psutil
 from fewsam.errors import StorageError
 
 # ".<name>.<process>-<random>": says whose it is, so that a leftover can be told from a write that goes on.
-_DRAFT = re.compile(r"\..+\.(\d+)-[a-z0-9_]{8}")
+_DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)-[a-z0-9_]{8}")
 
 
 @contextmanager
@@ -65,9 +65,9 @@ def sweep(folders: Iterable[Path], *, name: str = "", own: bool = False) -> list
     for folder in folders:
         for path in folder.glob(".*") if folder.is_dir() else ():
             draft = _DRAFT.fullmatch(path.name)
-            if draft is None or not path.name.startswith(f".{name}") or not path.is_file():
+            if draft is None or (name and draft["name"] != name) or not path.is_file():
                 continue
-            process = int(draft[1])
+            process = int(draft["process"])
             if (own and process == os.getpid()) or not psutil.pid_exists(process):
                 path.unlink(missing_ok=True)
                 gone.append(path)

@@ -35,8 +35,8 @@ from fewsam.views import detail_size_for
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.01  # Dice by which the served decoder must do better on validation images to stay
-WAIT_SECONDS = 300.0
 TOLERANCE_ONE_SLICE = 0.05  # the same where it is measured on one slice
+WAIT_SECONDS = 300.0  # for another process that trains in the same folder
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,8 @@ class Collection(LoopState):
     def learning_curve(self) -> list[dict[str, Any]]:
         """What was served against what was then submitted, by submission, where something had been served.
 
-        Each entry: ``submission``, ``image``, ``time``, ``model_version``, ``slices`` (those compared: all without a
-        shot where the label was edited from the served labelmap, else the newly drawn ones) and ``dice`` by class.
+        Each entry: ``submission``, ``image``, ``time``, ``model_version``, ``slices`` (those compared: drawn or
+        corrected by a person for the first time) and ``dice`` by class.
         """
         rows = self._rows("SELECT id, image_id, time, curve FROM submissions WHERE curve IS NOT NULL ORDER BY id")
         return [{"submission": row[0], "image": row[1], "time": row[2], **json.loads(row[3])} for row in rows]

@@ -103,9 +103,12 @@ def _attempt(
 
 
 def _trained_once(settings: Settings, budget: int) -> Settings:
-    """For one training that takes as many steps as all those of a loop, each of which goes on where the last ended."""
+    """For one training that takes as many steps as all those of a loop, each of which goes on where the last ended.
+
+    The last label is learnt from even where fewer than the rule's number wait: a training more.
+    """
     kind, _, amount = settings.auto_train.partition(":")
-    trainings = max(1, budget // int(amount)) if kind == "every" else 1
+    trainings = -(-budget // int(amount)) if kind == "every" else 1
     longer = {"steps": settings.steps * trainings, "train_seconds": settings.train_seconds * trainings}
     return settings.model_copy(update={"auto_train": "every:1", **longer})
 
