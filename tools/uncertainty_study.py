@@ -30,13 +30,9 @@ from fewsam.evaluation.sampling import draw
 from fewsam.model import ModelStore
 from fewsam.predictor import Predictor
 from fewsam.training import train
-from fewsam.uncertainty import expected_error, with_distance
+from fewsam.uncertainty import expected_error, one_hot, with_distance
 
 Way = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # members (E, N, C, h, w), shown (E, C) -> (N, C - 1)
-
-
-def hard(p: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.one_hot(p.argmax(1), p.shape[1]).permute(0, 3, 1, 2).to(p.dtype)
 
 
 def overlap(p: torch.Tensor, q: torch.Tensor, smooth: float) -> torch.Tensor:
@@ -45,11 +41,11 @@ def overlap(p: torch.Tensor, q: torch.Tensor, smooth: float) -> torch.Tensor:
 
 def before(members: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     """Half doubt within and half between, of every class alike: an absent one by its sum of small probabilities."""
-    mask = hard(members[0])
+    mask = one_hot(members[0])
     within = 1 - overlap(members[0], mask, 4.0)
     if len(members) == 1:
         return within[:, 1:]
-    between = 1 - torch.stack([overlap(hard(m), mask, 4.0) for m in members[1:]]).mean(0)
+    between = 1 - torch.stack([overlap(one_hot(m), mask, 4.0) for m in members[1:]]).mean(0)
     return ((within + between) / 2)[:, 1:]
 
 
@@ -57,9 +53,9 @@ def parts(between: float, power: float | None = 3.0) -> Way:
     """The shares of `expected_error`; ``power`` of the highest probability for absent classes (None: sure)."""
 
     def way(members: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        mask = hard(members[0])
+        mask = one_hot(members[0])
         within = 1 - overlap(members[0], mask, 1e-6)
-        errors = [(1 - overlap(hard(m), mask, 1e-6)) for m in members[1:]]
+        errors = [(1 - overlap(one_hot(m), mask, 1e-6)) for m in members[1:]]
         weights = shown[1:].float()[:, None]
         total = weights.sum(0)
         votes = (torch.stack(errors) * weights).sum(0) / total.clamp_min(1) if errors else within

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import sqlite3
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from fewsam.atomic import replacing
 from fewsam.collection import Collection, ImageRecord, Shot
 from fewsam.collection.codec import class_key
-from fewsam.errors import CheckpointError, StorageError
+from fewsam.errors import CheckpointError
 from fewsam.prompts import LabelledView
 from fewsam.taskfile import TaskFile, read_task
 
@@ -77,15 +76,8 @@ class TaskCollection(Collection):
         target = self.folder / IMPORTED / f"{_digest(source)}{ENDING}"
         if target.exists():
             return False
-        partial = target.with_name(f".{uuid.uuid4().hex}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, partial)
-            os.replace(partial, target)
-        except OSError as error:
-            raise StorageError(f"cannot write {target}: {error.strerror}; free space, then import again") from None
-        finally:
-            partial.unlink(missing_ok=True)
+        with source.open("rb") as given, replacing(target) as file:
+            shutil.copyfileobj(given, file)
         return True
 
     def _tasks(self) -> list[tuple[Path, TaskFile]]:

@@ -25,11 +25,11 @@ def expected_error(members: Tensor, shown: Tensor) -> Tensor:
         shown: (E, C) bool, whether a member's supports show the class: one that knows nothing of it has no say.
     """
     answer = members[0]
-    hard = _one_hot(answer)
+    hard = one_hot(answer)
     within = 1 - _dice(answer, hard)
     votes, total = torch.zeros_like(within), torch.zeros_like(within)
     for member, known in zip(members[1:], shown[1:], strict=True):
-        votes += known * (1 - _dice(_one_hot(member), hard))
+        votes += known * (1 - _dice(one_hot(member), hard))
         total += known
     between = torch.where(total > 0, votes / total.clamp_min(1), within)
     there = hard.amax(dim=(2, 3)) > 0
@@ -63,7 +63,8 @@ def by_slice(uncertainty: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     return found
 
 
-def _one_hot(probabilities: Tensor) -> Tensor:
+def one_hot(probabilities: Tensor) -> Tensor:
+    """The most probable class of each pixel as masks, (N, C, h, w) of 0 and 1."""
     winner = probabilities.argmax(1)
     return torch.nn.functional.one_hot(winner, probabilities.shape[1]).permute(0, 3, 1, 2).to(probabilities.dtype)
 

@@ -25,6 +25,7 @@ from fewsam.collection.writing import (
     add_submission,
     image_row,
 )
+from fewsam.config import MAX_LABELS, MAX_NAME
 from fewsam.errors import ConfigError, LabelError, UnknownClassError
 from fewsam.preprocess import image_stats
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from fewsam.volume import Volume
 
 POLICIES = ("auto", "complete", "partial")
-MAX_CLASSES = 255  # labelmaps are uint8
-MAX_NAME = 100
 GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
 
 Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
@@ -125,8 +124,8 @@ class Ingest:
                 f" it has {', '.join(names.values()) or 'none'}: rename the segment,"
                 " or start with --conf new_labels true"
             )
-        if len(names) + len(drawn) > MAX_CLASSES:
-            raise LabelError(f"label of {self._image_id!r} would make more than {MAX_CLASSES} classes; remove some")
+        if len(names) + len(drawn) > MAX_LABELS:
+            raise LabelError(f"label of {self._image_id!r} would make more than {MAX_LABELS} classes; remove some")
         names.update((key, self._names[key]) for key in drawn)
         return names, drawn, [self._names[key] for key in unknown if key not in drawn]
 
