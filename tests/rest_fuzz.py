@@ -21,7 +21,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation
 
-from server_harness import Server, make_studies, put_label, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import Server, write_label
 
 CONF = {
     "labels": "ball,box", "ensemble": 1, "prototypes": 1, "views": 0, "steps": 2, "train_seconds": 2,
@@ -37,7 +38,7 @@ def server(folder: Path) -> Iterator[Server]:
     shutil.rmtree(folder, ignore_errors=True)
     truth = make_studies(folder / "studies", ("a", "b"), shape=(16, 16, 4))
     with Server(folder / "server", folder / "studies", conf=CONF) as started:
-        put_label(started, "a", write_label(folder / "a.nii.gz", truth["a"], [1, 2])).raise_for_status()
+        started.put_label("a", write_label(folder / "a.nii.gz", truth["a"], [1, 2])).raise_for_status()
         yield started
 
 

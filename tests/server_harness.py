@@ -9,7 +9,6 @@ repository. Its log stays in ``server.log`` and ends every error message of the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import psutil
-import requests
 from monailabel.client import MONAILabelClient
 
 from fewsam.processes import MODEL, PATIENCE, ServerProcess, kill_all
@@ -75,31 +73,6 @@ class Server(ServerProcess):
         self.stop()
 
 
-def make_studies(
-    folder: Path, images: Sequence[str] = ("a", "b"), shape: tuple[int, int, int] = (40, 36, 10), seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Write a small CT-like NIfTI volume for each id; their truth (i, j, k) with values 1 ball, 2 box."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    truth: dict[str, np.ndarray] = {}
-    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
-    affine = np.diag([2.0, 2.0, 5.0, 1.0])
-    for image_id in images:
-        shift = rng.uniform(-0.1, 0.1, 3)
-        x, y, z = grid - shift[:, None, None, None]
-        body = x**2 / 0.8 + y**2 / 0.7 < 1
-        ball = (x + 0.35) ** 2 + y**2 + (0.35 * z) ** 2 < 0.09
-        box = (abs(x - 0.35) < 0.2) & (abs(y - 0.1) < 0.25) & (abs(z) < 0.7)
-        labels = np.zeros(shape, np.uint8)
-        labels[ball], labels[box] = 1, 2
-        voxels = np.where(body, 40.0, -900.0)
-        voxels[ball], voxels[box] = 160, -60
-        voxels += rng.normal(0, 12, shape)
-        nib.save(nib.Nifti1Image(voxels.astype(np.int16), affine), folder / f"{image_id}.nii.gz")
-        truth[image_id] = labels
-    return truth
-
-
 def write_label(file: Path, voxels: np.ndarray, slices: Sequence[int] | None = None, like: Path | None = None) -> Path:
     """Write labels (i, j, k) as NIfTI, only ``slices`` (along k) of them, on the grid of ``like``."""
     kept = np.zeros_like(voxels)
@@ -109,19 +82,6 @@ def write_label(file: Path, voxels: np.ndarray, slices: Sequence[int] | None = N
     file.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(kept.astype(np.uint8), affine), file)
     return file
-
-
-def put_label(server: Server, image_id: str, file: Path, params: object = None, tag: str = "") -> requests.Response:
-    """``PUT /datastore/label`` with the answer as it comes, errors included."""
-    query = {"image": image_id, **({"tag": tag} if tag else {})}
-    with file.open("rb") as label:
-        return requests.put(
-            f"{server.url}/datastore/label",
-            params=query,
-            data={"params": params if isinstance(params, str) else json.dumps(params or {})},
-            files={"label": (file.name, label)},
-            timeout=60,
-        )
 
 
 def shots(server: Server) -> dict[str, int]:

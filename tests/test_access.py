@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 
 from fewsam.errors import ConfigError
 from fewsam.server import access
+from fewsam.trust.studies import make_studies
 from oidc_issuer import CLIENT, PASSWORD, Issuer
-from server_harness import CLASSES, Server, make_studies, write_label
+from server_harness import CLASSES, Server, write_label
 
 LADDER = ("user", "annotator", "reviewer", "admin")
 ROLE = {name: f"monailabel-{name}" for name in LADDER}

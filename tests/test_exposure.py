@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from fewsam.cli import main
 from fewsam.loopback import is_loopback, open_to_all
 from fewsam.server import exposure
-from server_harness import REPOSITORY, Server, make_studies
+from fewsam.trust.studies import make_studies
+from server_harness import REPOSITORY, Server
 
 VIEWER = "https://viewer.example.org"
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import requests
 
-from server_harness import Server, make_studies, put_label, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import Server, write_label
 
 CONF = {
     "labels": "ball,box", "ensemble": 1, "prototypes": 1, "views": 0, "steps": 2, "train_seconds": 2,
@@ -51,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
     (outside / "secret.bin").write_bytes(SECRET.ljust(16 * 16 * 4, b"\1"))
     (studies / "linked.nii.gz").symlink_to(outside / "stranger.nii.gz")
     with Server(root / "server", studies, conf=CONF, environment={"TMPDIR": str(_made(root / "tmp"))}) as server:
-        put_label(server, "a", write_label(root / "label" / "a.nii.gz", truth["a"], [1])).raise_for_status()
+        server.put_label("a", write_label(root / "label" / "a.nii.gz", truth["a"], [1])).raise_for_status()
         yield SimpleNamespace(server=server, root=root, studies=studies, outside=outside, truth=truth)
 
 
@@ -124,7 +125,7 @@ def test_a_link_out_of_the_studies_is_not_followed(place: SimpleNamespace) -> No
     assert "link out of the studies folder" in place.server.tail(10_000)
     final = place.studies / "labels" / "final"
     (final / "b.nii.gz").symlink_to(place.outside / "stranger.nii.gz")
-    answer = put_label(place.server, "b", write_label(place.root / "label" / "b.nii.gz", place.truth["b"], [2]))
+    answer = place.server.put_label("b", write_label(place.root / "label" / "b.nii.gz", place.truth["b"], [2]))
     assert answer.status_code == 200
     assert not (final / "b.nii.gz").is_symlink() and (final / "b.nii.gz").stat().st_size < 4096
     (place.studies / "new.nii.gz").symlink_to(place.outside / "stranger.nii.gz")

@@ -17,7 +17,7 @@ import pytest
 
 from fewsam.metrics import iou
 from fewsam.phantom import write_dataset
-from server_harness import REPOSITORY, Server, put_label
+from server_harness import REPOSITORY, Server
 
 SHARED = Path(os.environ.get("FEWSAM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
@@ -37,7 +37,7 @@ def submit(
     label = server.folder / f"{image_id}-label.nii.gz"
     nib.save(nib.Nifti1Image(drawn.astype(np.uint8), nib.load(scan).affine), label)
     info = [{"name": name, "idx": value} for value, name in names.items()]
-    answer = put_label(server, image_id, label, {"label_info": info})
+    answer = server.put_label(image_id, label, {"label_info": info})
     assert answer.status_code == 200, answer.text
 
 

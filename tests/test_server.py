@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import requests
 
-from server_harness import MODEL, QUICK, Server, make_studies, put_label, shots, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import MODEL, QUICK, Server, shots, write_label
 
 A_SLICES = [4, 5]
 
@@ -35,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), studies / "broken.nii.gz")
     with Server(root / "server", studies, conf=QUICK | {"precompute": "false"}) as server:
         empty = server.infer("a")
-        first = put_label(server, "a", write_label(root / "a.nii.gz", truth["a"], A_SLICES))
+        first = server.put_label("a", write_label(root / "a.nii.gz", truth["a"], A_SLICES))
         first.raise_for_status()
         yield SimpleNamespace(server=server, truth=truth, root=root, studies=studies, empty=empty, first=first.json())
 
@@ -140,7 +141,7 @@ def test_a_refused_label_leaves_nothing_behind(served: SimpleNamespace) -> None:
             moved = np.eye(4)
             moved[:3, 3] = 5000
             nib.save(nib.Nifti1Image(np.ones((3, 3, 3), np.uint8), moved), file)
-        answer = put_label(server, "b", file)
+        answer = server.put_label("b", file)
         assert answer.status_code == 422, f"{what}: {answer.status_code} {answer.text}"
         assert answer.json()["detail"], what
     good = write_label(served.root / "good.nii.gz", served.truth["b"])
@@ -151,9 +152,9 @@ def test_a_refused_label_leaves_nothing_behind(served: SimpleNamespace) -> None:
         ({"policy": "perhaps"}, 400),
         ({"complete_slices": [400]}, 422),
     ):
-        assert put_label(server, "b", good, params).status_code == status, params
-    assert put_label(server, "nobody", good).status_code == 404
-    assert put_label(server, "b", good, tag="../../up").status_code == 400
+        assert server.put_label("b", good, params).status_code == status, params
+    assert server.put_label("nobody", good).status_code == 404
+    assert server.put_label("b", good, tag="../../up").status_code == 400
     assert before == (submissions(server), shots(server), sorted((served.studies / "labels" / "final").iterdir()))
     assert server.client.info()["name"] == "fewsam"  # it lives
 
@@ -167,7 +168,7 @@ def test_a_submitted_label_is_stored_when_it_is_acknowledged(served: SimpleNames
     assert body["pasted"] == A_SLICES
     np.testing.assert_array_equal(voxels[:, :, 4:6], served.truth["a"][:, :, 4:6])  # as drawn
     count = submissions(served.server)
-    assert put_label(served.server, "a", served.root / "a.nii.gz").json()["duplicate"]
+    assert served.server.put_label("a", served.root / "a.nii.gz").json()["duplicate"]
     assert submissions(served.server) == count
 
 
@@ -176,7 +177,7 @@ def test_labels_map_by_name(served: SimpleNamespace) -> None:
     swapped = np.where(truth == 1, 2, np.where(truth == 2, 1, 0))
     file = write_label(served.root / "e.nii.gz", swapped, [5])
     info = [{"name": "BOX", "idx": 1}, {"name": "Ball", "idx": 2}]  # another order and another case
-    answer = put_label(served.server, "e", file, {"label_info": info, "client_id": "eve"})
+    answer = served.server.put_label("e", file, {"label_info": info, "client_id": "eve"})
     assert answer.status_code == 200, answer.text
     voxels, body = served.server.infer("e")
     assert body["label_names"] == {"ball": 1, "box": 2}
@@ -205,7 +206,7 @@ def test_slices_that_nobody_touched_are_no_shots(served: SimpleNamespace) -> Non
     edited = voxels.copy()
     edited[:, :, 4] = served.truth["b"][:, :, 4]
     edited[0:3, 0:3, 4] = 1
-    answer = put_label(server, "b", write_label(served.root / "edited.nii.gz", edited)).json()
+    answer = server.put_label("b", write_label(served.root / "edited.nii.gz", edited)).json()
     assert answer["added"] == [4]
     assert len(answer["untouched"]) > 1
     assert shots(server)["b"] == 1
@@ -300,9 +301,9 @@ def test_reload_loses_nothing(served: SimpleNamespace) -> None:
     assert server.infer("a")[1]["pasted"] == A_SLICES
     drawn = served.truth["a"].copy()
     drawn[:, :, 7] = np.roll(drawn[:, :, 7], 3, axis=0)  # unlike any answer, or it would pass for an edit of it
-    answer = put_label(server, "a", write_label(served.root / "a7.nii.gz", drawn, [*A_SLICES, 7]))
+    answer = server.put_label("a", write_label(served.root / "a7.nii.gz", drawn, [*A_SLICES, 7]))
     assert answer.json()["added"] == [7]
-    assert put_label(server, "a", write_label(served.root / "small.nii.gz", np.zeros((2, 2, 2)))).status_code == 422
+    assert server.put_label("a", write_label(served.root / "small.nii.gz", np.zeros((2, 2, 2)))).status_code == 422
 
 
 # -- training

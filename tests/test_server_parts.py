@@ -31,7 +31,8 @@ from fewsam.server.labels import LabelIntake, parse_params
 from fewsam.server.paths import data_folder, split_ending
 from fewsam.server.train import STATS_FILE, DecoderTraining, _view_keys, requested_settings
 from fewsam.server.watch import FolderWatch, SeenFiles
-from server_harness import MODEL, REPOSITORY, make_studies, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import MODEL, REPOSITORY, write_label
 
 
 @pytest.fixture

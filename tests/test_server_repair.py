@@ -26,7 +26,8 @@ from fewsam.server.pacs_datastore import PacsDatastore
 from fewsam.server.threads import BoundedPool
 from fewsam.server.train import SERVER_PROCESS, server_gone
 from fewsam.server.watch import FolderWatch, SeenFiles
-from server_harness import make_studies, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import write_label
 
 OTHER_ORDER = {"label_info": [{"name": "box", "idx": 1}, {"name": "ball", "idx": 2}]}
 

@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from fewsam.processes import ProcessError
-from server_harness import MODEL, QUICK, Server, make_studies, put_label, shots, write_label
+from fewsam.trust.studies import make_studies
+from server_harness import MODEL, QUICK, Server, shots, write_label
 
 
 def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
         assert server.client.train_stop()["status"] == "STOPPED"
         assert not server.client.info()["training"]["running"]
         server.client.train_start(MODEL, {"steps": 100000, "train_seconds": 600})
-        put_label(server, "b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5])).raise_for_status()
+        server.put_label("b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5])).raise_for_status()
         server.kill()  # at once: what was acknowledged is on the disk
 
         # Half a write of the datastore's own index must not stop the start.
@@ -33,7 +34,7 @@ def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
         server.conf["auto_train"] = "every:2"
         server.start()
         assert shots(server) == {"a": 1, "b": 2}
-        put_label(server, "b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5, 6])).raise_for_status()
+        server.put_label("b", write_label(tmp_path / "b.nii.gz", truth["b"], [3, 5, 6])).raise_for_status()
         server.wait(lambda: server.client.info()["model_version"], "training by itself", timeout=240)
         assert len(requests.get(f"{server.url}/train/?all=true", timeout=60).json()) == 1
         assert server.infer("b")[1]["model_version"] == 1

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fewsam.labelwrite import write_native_masks
-from server_harness import MODEL, Server, make_studies
+from fewsam.trust.studies import make_studies
+from server_harness import MODEL, Server
 
 # Slicer loads what is sent back as a volume beside the image's own.
 RESULT = {"result_extension": ".nii.gz", "result_dtype": "uint8", "result_compress": False}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,11 @@ from fewsam.trust import report
 from fewsam.trust.damage import Damage
 from fewsam.trust.disk import DiskFull, NoDiskError, small_disk
 from fewsam.trust.faults import Faults
+from fewsam.trust.gauges import Gauges
 from fewsam.trust.ledger import Entry, Ledger
 from fewsam.trust.load import Load
 from fewsam.trust.size import long_volume, many_pictures
-from fewsam.trust.studies import CLASSES, Drawing, draw, write_image
+from fewsam.trust.studies import CLASSES, SHAPE, Drawing, draw, make_studies
 from fewsam.volume import load_volume
 
 pytestmark = pytest.mark.timeout(900)  # servers are started again and again
@@ -27,7 +30,8 @@ pytestmark = pytest.mark.timeout(900)  # servers are started again and again
 
 def submitted(folder: Path, ledger: Ledger, drawing: Drawing, annotator: str = "ann") -> None:
     """A drawing in the collection, acknowledged in the ledger."""
-    volume = load_volume(write_image(folder / "studies", "a"))
+    make_studies(folder / "studies", ["a"], SHAPE)
+    volume = load_volume(folder / "studies" / "a.nii.gz")
     masks = {name: volume.geometry.to_slices(drawing.voxels == 2 - CLASSES.index(name)) for name in CLASSES}
     slices = set(drawing.shots)
     done = Collection(folder, CLASSES).submit(volume, "a", masks, annotator=annotator, complete_slices=slices)
@@ -121,6 +125,16 @@ def test_annotators_at_once_lose_nothing_and_never_meet(tmp_path: Path) -> None:
     assert part.gauges is not None
     part.gauges.plot(tmp_path / "load.png", "memory")
     assert (tmp_path / "load.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("work", [long_volume, many_pictures])
+def test_a_server_that_does_not_start_is_what_is_found(
+    tmp_path: Path, work: Callable[[Path, int], tuple[dict[str, Any], Gauges]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewsam.trust.size.TINY", {"no_such_setting": 1})
+    found, gauges = work(tmp_path / "work", 20)
+    assert len(found["problems"]) == 1 and "no_such_setting" in found["problems"][0]
+    assert found["info_requests"] == 0 and gauges.memory == []
 
 
 def test_long_volumes_and_many_pictures_work(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -153,6 +154,18 @@ class ServerProcess:
         answer = requests.get(f"{self.url}/info/", timeout=120)
         answer.raise_for_status()
         return dict(answer.json())
+
+    def put_label(self, image: str, label: Path, params: object = None, tag: str = "") -> requests.Response:
+        """``PUT /datastore/label`` with the answer as it comes, errors included; ``params``: JSON, or its text."""
+        text = params if isinstance(params, str) else json.dumps(params or {})
+        with label.open("rb") as file:
+            return requests.put(
+                f"{self.url}/datastore/label",
+                params={"image": image, **({"tag": tag} if tag else {})},
+                data={"params": text},
+                files={"label": (label.name, file)},
+                timeout=PATIENCE,
+            )
 
     def kill(self) -> list[psutil.Process]:
         """SIGKILL the server alone; the processes it leaves behind."""

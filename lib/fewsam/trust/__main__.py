@@ -101,7 +101,8 @@ def size(
     for name, work, count in (("long", long_volume, slices), ("many", many_pictures, pictures)):
         began = time.monotonic()
         found, gauges = work((out / "work" / name).resolve(), count)
-        gauges.plot(_made(out) / f"{name}.png", report.TITLES[name])
+        if gauges.memory:  # nothing was measured of a server that did not start
+            gauges.plot(_made(out) / f"{name}.png", report.TITLES[name])
         try:
             _end(out, name, {"count": count}, found, began)
         except typer.Exit as failed:

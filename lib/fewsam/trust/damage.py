@@ -15,7 +15,7 @@ from fewsam.errors import FewSAMError
 from fewsam.model import ModelStore
 from fewsam.processes import MODEL, ProcessError, ServerProcess
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.studies import TINY, draw, write_image
+from fewsam.trust.studies import SHAPE, TINY, draw, make_studies
 
 DAY = 86_400
 # Imported by every Python process that has its folder on the path: the clock that the server reads is off by as many
@@ -81,8 +81,7 @@ class Damage:
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.clock = folder / "clock"
-        write_image(folder / "studies", "a")
-        write_image(folder / "studies", "b")
+        make_studies(folder / "studies", ("a", "b"), SHAPE)
         shim = folder / "shim"
         shim.mkdir(parents=True)
         (shim / "sitecustomize.py").write_text(textwrap.dedent(CLOCK.format(file=str(self.clock))))

@@ -20,7 +20,7 @@ from fewsam.model import ModelStore
 from fewsam.processes import MODEL, ServerProcess
 from fewsam.taskfile import read_task
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.studies import TINY, draw, write_image
+from fewsam.trust.studies import SHAPE, TINY, draw, make_studies
 
 MEGABYTES = 400
 # Bytes left free: each lets the write get a little further before the disk is full.
@@ -81,8 +81,7 @@ class DiskFull:
     def __init__(self, disk: Path, folder: Path) -> None:
         self.disk, self.folder = disk, folder
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("a", "b"):
-            write_image(disk / "studies", name)
+        make_studies(disk / "studies", ("a", "b"), SHAPE)
         conf = {**TINY, "precompute": "false", "cache_gb": 0.15}
         self.site = ServerProcess(folder, disk / "studies", conf, app=disk / "app")
         self.ledger = Ledger()

@@ -23,7 +23,7 @@ from fewsam.model import ModelStore
 from fewsam.processes import MODEL, ProcessError, ServerProcess
 from fewsam.taskfile import read_task
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.studies import SHAPE, TINY, draw, write_image
+from fewsam.trust.studies import SHAPE, TINY, draw, make_studies
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,7 @@ class Faults:
         self.rng = random.Random(seed)
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
-        for name in IMAGES:
-            write_image(folder / "studies", name)
+        make_studies(folder / "studies", IMAGES, SHAPE)
         self.site = ServerProcess(folder, folder / "studies", {**TINY, "auto_train": "every:20"})
         self.ledger = Ledger()
         self.version = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +39,6 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list)
     unsure: list[Entry] = field(default_factory=list)
     files: dict[str, list[bytes]] = field(default_factory=dict)
-    refused: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _proved: set[int] = field(default_factory=set)
 
@@ -56,20 +54,13 @@ class Ledger:
         entry = Entry(image, drawing, path.read_bytes(), annotator)
         params = {"label_info": drawing.label_info, "policy": "complete", "annotator": annotator}
         try:
-            answer = requests.put(
-                f"{site.url}/datastore/label",
-                params={"image": image},
-                data={"params": json.dumps(params)},
-                files={"label": ("label.nii.gz", entry.body)},
-                timeout=300,
-            )
+            answer = site.put_label(image, path, params)
         except requests.RequestException:
             self.doubt(entry)
             raise
         if answer.status_code == 200:
             self.acknowledge(entry, answer.json())
         else:  # refused: all of it or nothing may have reached the collection before the disk was full
-            self.refused += 1
             self.doubt(entry)
         return answer
 

@@ -18,7 +18,7 @@ import requests
 from fewsam.processes import MODEL, ServerProcess
 from fewsam.trust.gauges import Gauges
 from fewsam.trust.ledger import Entry, Ledger
-from fewsam.trust.studies import TINY, draw, write_image
+from fewsam.trust.studies import TINY, draw, make_studies
 
 IMAGES, SHAPE = 10, (64, 64, 40)
 THINKING = (2.0, 8.0)  # seconds that a drawing takes
@@ -39,8 +39,7 @@ class Load:
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.images = [f"p{number:02d}" for number in range(images)]
-        for name in self.images:
-            write_image(folder / "studies", name, SHAPE)
+        make_studies(folder / "studies", self.images, SHAPE)
         # Whoever draws changes a few slices of the order of the settings; trainings come by themselves.
         self.site = ServerProcess(folder, folder / "studies", {**TINY, "auto_train": "every:25", "steps": 20})
         self.ledger = Ledger()
@@ -112,7 +111,7 @@ class Load:
                 self._problem(f"{person}: {type(error).__name__}: {getattr(error, 'msg', error)}")
                 self._over.wait(1)
 
-    def _ask(self, person: str, ask: Any, slice_key: str = "slice") -> Place | None:
+    def _ask(self, person: str, ask: Any) -> Place | None:
         """The next slice for a person; noted where another holds it or somebody had labelled it before."""
         with self._lock:
             self._held.pop(person, None)
@@ -121,7 +120,7 @@ class Load:
         self.counts["next slices"] += 1
         if not offered:
             return None
-        place = str(offered["id"]), int(offered[slice_key])
+        place = str(offered["id"]), int(offered["slice"])
         with self._lock:
             others = [other for other, held in self._held.items() if held == place]
             if others:

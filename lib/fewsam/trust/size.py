@@ -15,25 +15,22 @@ from fewsam.errors import FewSAMError
 from fewsam.processes import MODEL, ServerProcess
 from fewsam.trust.gauges import Gauges
 from fewsam.trust.ledger import Ledger
-from fewsam.trust.studies import TINY, draw, write_image
+from fewsam.trust.studies import TINY, draw, make_studies
 
 SIDE = 128  # pixels
 
 
 def long_volume(folder: Path, depth: int = 1000) -> tuple[dict[str, Any], Gauges]:
-    """Label three slices of a volume of ``depth`` slices, segment it, train, segment it again."""
+    """Label three slices of a volume of ``depth`` slices, segment it twice, and ask for the next slice."""
     shutil.rmtree(folder, ignore_errors=True)
     shape = (SIDE, SIDE, depth)
-    write_image(folder / "studies", "long", shape)
-    site, ledger, problems = (
-        ServerProcess(folder, folder / "studies", {**TINY, "precompute": "false"}),
-        Ledger(),
-        list[str](),
-    )
+    make_studies(folder / "studies", ["long"], shape)
+    site = ServerProcess(folder, folder / "studies", {**TINY, "precompute": "false"})
+    gauges, ledger, problems = Gauges(site), Ledger(), list[str]()
     seconds: dict[str, float] = {}
     try:
         site.start()
-        with Gauges(site) as gauges:
+        with gauges:
             slices = [depth // 10, depth // 2, depth - depth // 10]
             seconds["label"] = _timed(lambda: ledger.submit(site, "long", draw(1, slices, shape), folder, "ann"))
             query = {"image": "long", "output": "image"}
@@ -58,12 +55,13 @@ def many_pictures(folder: Path, count: int = 2000) -> tuple[dict[str, Any], Gaug
     rng = np.random.default_rng(0)
     for number in range(count):
         Image.fromarray(rng.integers(0, 255, (SIDE, SIDE), np.uint8)).save(studies / f"x{number:04d}.png")
-    site, problems = ServerProcess(folder, studies, {**TINY, "precompute": "false"}), list[str]()
+    site = ServerProcess(folder, studies, {**TINY, "precompute": "false"})
+    gauges, problems = Gauges(site), list[str]()
     seconds: dict[str, float] = {}
     seen: set[str] = set()
     try:
         seconds["start"] = site.start()
-        with Gauges(site) as gauges:
+        with gauges:
             label = np.zeros((SIDE, SIDE), np.uint8)
             label[20:60, 20:60], label[70:90, 70:90] = 1, 2
             Image.fromarray(label).save(folder / "label.png")
@@ -79,10 +77,7 @@ def many_pictures(folder: Path, count: int = 2000) -> tuple[dict[str, Any], Gaug
                 if image in seen:
                     problems.append(f"two people were sent to {image}")
                 seen.add(image)
-                with (folder / "label.png").open("rb") as sent:
-                    files = {"label": ("label.png", sent)}
-                    url, query = f"{site.url}/datastore/label", {"image": image}
-                    requests.put(url, params=query, files=files, timeout=600).raise_for_status()
+                site.put_label(image, folder / "label.png").raise_for_status()
             for image in (sorted(seen)[0], "x0000"):
                 answer = requests.post(f"{site.url}/infer/{MODEL}", params={"image": image}, timeout=900)
                 answer.raise_for_status()

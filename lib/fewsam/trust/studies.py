@@ -22,17 +22,31 @@ SHAPE = (32, 24, 8)  # (i, j, k); slices lie along k
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 
 
-def write_image(folder: Path, name: str, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> Path:
-    """A NIfTI image with a ball and a box in noise."""
-    rng = np.random.default_rng([seed, *name.encode()])
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
-    voxels = rng.normal(0, 12, shape).astype(np.float32)
-    voxels[(x + 0.35) ** 2 + y**2 + (0.35 * z) ** 2 < 0.09] += 160
-    voxels[(abs(x - 0.35) < 0.2) & (abs(y - 0.1) < 0.25)] -= 60
+def make_studies(
+    folder: Path, images: Sequence[str] = ("a", "b"), shape: tuple[int, int, int] = (40, 36, 10), seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Write a small CT-like NIfTI volume for each id: a body with a ball and a box.
+
+    Returns:
+        Image id -> truth (i, j, k) uint8, 1 ball, 2 box.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.nii.gz"
-    nib.save(nib.Nifti1Image(voxels.astype(np.int16), AFFINE), path)
-    return path
+    rng = np.random.default_rng(seed)
+    truth: dict[str, np.ndarray] = {}
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
+    for image_id in images:
+        x, y, z = (axis - shift for axis, shift in zip(grid, rng.uniform(-0.1, 0.1, 3), strict=True))
+        body = np.broadcast_to(x**2 / 0.8 + y**2 / 0.7 < 1, shape)
+        ball = (x + 0.35) ** 2 + y**2 + (0.35 * z) ** 2 < 0.09
+        box = (abs(x - 0.35) < 0.2) & (abs(y - 0.1) < 0.25) & (abs(z) < 0.7)
+        labels = np.zeros(shape, np.uint8)
+        labels[ball], labels[box] = 1, 2
+        voxels = np.where(body, 40.0, -900.0)
+        voxels[ball], voxels[box] = 160, -60
+        voxels += rng.normal(0, 12, shape)
+        nib.save(nib.Nifti1Image(voxels.astype(np.int16), AFFINE), folder / f"{image_id}.nii.gz")
+        truth[image_id] = labels
+    return truth
 
 
 @dataclass(frozen=True)
