@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 import tiny
-from fewsam.cli.evaluate import choose_tasks
+from fewsam.cli.tasklist import choose_tasks
 from fewsam.errors import ConfigError, FewSAMError, LabelError
 from fewsam.evaluation.cases import load_cases
 from fewsam.evaluation.tasks import Task, folder_task, load_tasks, read_tasks

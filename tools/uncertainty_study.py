@@ -19,7 +19,7 @@ import torch
 
 from fewsam import volume_runner
 from fewsam.cache import EmbeddingCache
-from fewsam.cli.evaluate import choose_tasks
+from fewsam.cli.tasklist import choose_tasks
 from fewsam.config import load_settings
 from fewsam.embedder import Embedder
 from fewsam.evaluation.calibration import calibrate, slice_errors

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, parse_numbers, refuse, say
+from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
 
 if TYPE_CHECKING:
     from fewsam.evaluation.cells import Cell
-    from fewsam.evaluation.tasks import Task
 
 METHODS = "fewsam,fewsam-cold,prototypes,probe,unet"
 
@@ -24,23 +24,16 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    tasks: Annotated[
-        Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."),
-    ] = None,
-    only: Annotated[str | None, typer.Option("--only", help="These tasks of the list, e.g. sample-ct.")] = None,
+    tasks: TaskList = None,
+    root: TaskRoot = None,
+    data: DataFolder = None,
+    only: OnlyTasks = None,
     methods: Annotated[
         str, typer.Option("--methods", help=r"With switches to ablate in brackets: fewsam\[detail=false].")
     ] = METHODS,
     k: Annotated[str, typer.Option("--k", help="Numbers of labelled slices.")] = "3,5",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the slices.")] = 3,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="slices or patients, whatever the list says.")
-    ] = None,
+    protocol: Protocol = None,
     choice: Annotated[
         str, typer.Option("--choice", help="How slices are chosen: random (foreground-aware), even, acquisition.")
     ] = "random",
@@ -90,42 +83,6 @@ def evaluate(
         for cell in failed:
             err().print(Text(f"failed: {cell.task} {cell.method} K={cell.k} seed {cell.seed}: {cell.error}"))
         raise typer.Exit(refuse(f"{len(failed)} of the cells failed; the others stand"))
-
-
-def choose_tasks(
-    tasks: Path | None, root: Path | None, data: Path | None, only: str | None, protocol: str | None
-) -> list[tuple[Task, Path]]:
-    """Tasks and their roots as the options name them.
-
-    Raises:
-        ConfigError: an option does not fit, or there is no task with its files in place.
-    """
-    from fewsam.config import PRESET_DIR
-    from fewsam.errors import ConfigError
-    from fewsam.evaluation.sampling import PROTOCOLS
-    from fewsam.evaluation.tasks import folder_task, load_tasks, task_root
-
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise ConfigError(f"--protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
-    if data is not None:
-        if tasks is not None or root is not None:
-            raise ConfigError("give --data or --tasks with --root, not both")
-        chosen = [folder_task(data)]
-        chosen[0][0].pairs(chosen[0][1])  # refuse now what cannot be read
-        listed = data
-    else:
-        listed = tasks or PRESET_DIR / "evaluate" / "sample.yaml"
-        chosen = load_tasks(listed, task_root(listed, root))
-    if only is not None:
-        wanted = [name.strip() for name in only.split(",")]
-        if unknown := [name for name in wanted if name not in {task.name for task, _ in chosen}]:
-            raise ConfigError(f"{listed} has no task {unknown[0]!r} with its files in place")
-        chosen = [(task, place) for task, place in chosen if task.name in wanted]
-    if not chosen:
-        raise ConfigError(f"none of the tasks in {listed} has its files in place; pass --root")
-    if protocol is not None:
-        chosen = [(task.model_copy(update={"protocol": protocol}), place) for task, place in chosen]
-    return chosen
 
 
 def check_choice(choice: str) -> None:

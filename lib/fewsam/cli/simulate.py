@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, refuse, say
-from fewsam.cli.evaluate import choose_tasks
+from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
 
 if TYPE_CHECKING:
     from fewsam.simulation.loop import Curve
@@ -23,18 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    tasks: Annotated[
-        Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."),
-    ] = None,
-    only: Annotated[str | None, typer.Option("--only", help="These tasks of the list, e.g. sample-ct.")] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="slices or patients, whatever the list says.")
-    ] = None,
+    tasks: TaskList = None,
+    root: TaskRoot = None,
+    data: DataFolder = None,
+    only: OnlyTasks = None,
+    protocol: Protocol = None,
     strategies: Annotated[
         str, typer.Option("--strategies", help="informative is ours; foreground_random goes by the model's answers.")
     ] = STRATEGIES,
