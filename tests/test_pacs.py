@@ -1,4 +1,4 @@
-"""The embedded PACS over its own HTTP interface."""
+"""The embedded PACS over its own HTTP interface: the archive, and the form of its messages."""
 
 from __future__ import annotations
 

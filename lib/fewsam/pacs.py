@@ -1,17 +1,15 @@
 """A small PACS: a folder of DICOM files served over DICOMweb (QIDO-RS, WADO-RS, STOW-RS).
 
-Routes only: finding, indexing and storing are dicomweb-client's ``DICOMfileClient``, reading is pydicom. The index is
-in memory and made anew at each start; what is stored goes to ``FOLDER/studies/...`` as files.
+Routes only: finding, indexing and storing are dicomweb-client's ``DICOMfileClient``, reading is pydicom, the form of
+requests and answers is in `fewsam.dicomweb`. The index is in memory and made anew at each start; what is stored goes to
+``FOLDER/studies/...`` as files.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import re
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,26 +18,16 @@ import pydicom
 import requests
 from dicomweb_client.api import DICOMfileClient
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_pixel_data_frame
-from requests_toolbelt.multipart import decoder
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from fewsam.dicomweb import DICOM_JSON, NotThere, cut_frames, listed, multipart, read_query, refused, sent_instances
 from fewsam.errors import StorageError
 
-logger = logging.getLogger(__name__)
-
 PREFIX = "/dicom-web"
-_JSON = "application/dicom+json"
 _PIXEL_DATA = "7FE00010"
-# What a query may match on; any other key is ignored, as the standard allows.
-_MATCHED = {
-    "StudyDate", "StudyTime", "AccessionNumber", "PatientName", "PatientID", "StudyInstanceUID", "StudyID",
-    "Modality", "SeriesInstanceUID", "SeriesNumber", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
-}  # fmt: skip
-
 T = TypeVar("T")
 
 
@@ -97,25 +85,25 @@ class Archive:
         routes.append(Route(study, self.store, methods=["POST"]))
         return Starlette(
             routes=[Mount(PREFIX, routes=routes)],
-            exception_handlers={requests.HTTPError: _refused, NotThere: _refused, ValueError: _refused},
+            exception_handlers={requests.HTTPError: refused, NotThere: refused, ValueError: refused},
         )
 
     # -- QIDO-RS
 
     async def studies(self, request: Request) -> Response:
-        query = _query(request)
+        query = read_query(request)
         modality = request.query_params.get("ModalitiesInStudy") or request.query_params.get("00080061")
         if modality:  # the index does not search by it
             limit, offset = query.pop("limit"), query.pop("offset") or 0
             found = await self._run(lambda: self._client.search_for_studies(**query))
             wanted = set(modality.replace("\\", ",").split(","))
             found = [s for s in found if wanted & set(s.get("00080061", {}).get("Value", ()))]
-            return _json(found[offset:][:limit])
-        return _json(await self._run(lambda: self._client.search_for_studies(**query)))
+            return listed(found[offset:][:limit])
+        return listed(await self._run(lambda: self._client.search_for_studies(**query)))
 
     async def series(self, request: Request) -> Response:
         study = request.path_params.get("study")
-        query = _query(request)
+        query = read_query(request)
 
         def work() -> list[dict[str, Any]]:
             found = self._client.search_for_series(study, **query)
@@ -123,12 +111,12 @@ class Archive:
                 self._complete(entry, study)
             return found
 
-        return _json(await self._run(work))
+        return listed(await self._run(work))
 
     async def instances(self, request: Request) -> Response:
         where = (request.path_params.get("study"), request.path_params.get("series"))
-        query = _query(request)
-        return _json(await self._run(lambda: self._client.search_for_instances(*where, **query)))
+        query = read_query(request)
+        return listed(await self._run(lambda: self._client.search_for_instances(*where, **query)))
 
     def _complete(self, entry: dict[str, Any], study: str | None) -> None:
         """What the index does not hold of a series, from its first file."""
@@ -157,22 +145,22 @@ class Archive:
                 found.append(entry)
             return found
 
-        return _json(await self._run(work))
+        return listed(await self._run(work))
 
     async def retrieve(self, request: Request) -> Response:
         files = await self._run(lambda: [self._path(*uids).read_bytes() for uids in self._wanted(request)])
-        return _multipart(((file, "application/dicom") for file in files), "application/dicom")
+        return multipart(((file, "application/dicom") for file in files), "application/dicom")
 
     async def frames(self, request: Request) -> Response:
         numbers = [int(part) for part in request.path_params["frames"].split(",")]
 
         def work() -> tuple[list[bytes], str]:
             data = pydicom.dcmread(self._path(*self._wanted(request)[0]))
-            return _frames(data, numbers), str(data.file_meta.TransferSyntaxUID)
+            return cut_frames(data, numbers), str(data.file_meta.TransferSyntaxUID)
 
         frames, syntax = await self._run(work)
         part = f"application/octet-stream;transfer-syntax={syntax}"
-        return _multipart(((frame, part) for frame in frames), "application/octet-stream", syntax)
+        return multipart(((frame, part) for frame in frames), "application/octet-stream", syntax)
 
     async def bulkdata(self, request: Request) -> Response:
         def work() -> bytes:
@@ -182,7 +170,7 @@ class Archive:
                 raise NotThere(f"the instance has no element {tag}")
             return bytes(data[tag].value)
 
-        return _multipart([(await self._run(work), "application/octet-stream")], "application/octet-stream")
+        return multipart([(await self._run(work), "application/octet-stream")], "application/octet-stream")
 
     async def rendered(self, request: Request) -> Response:
         """The middle instance as PNG: for thumbnails."""
@@ -202,7 +190,7 @@ class Archive:
         root = _root(request)
 
         def work() -> Dataset:
-            datasets = _sent(body, kind)
+            datasets = sent_instances(body, kind)
             answer = self._client.store_instances(datasets, request.path_params.get("study"))
             uids = {data.SOPInstanceUID: (data.StudyInstanceUID, data.SeriesInstanceUID) for data in datasets}
             for item in answer.get("ReferencedSOPSequence", ()):
@@ -213,7 +201,8 @@ class Archive:
             return answer
 
         answer = await self._run(work)
-        return Response(answer.to_json(), media_type=_JSON, status_code=202 if "FailedSOPSequence" in answer else 200)
+        status = 202 if "FailedSOPSequence" in answer else 200
+        return Response(answer.to_json(), media_type=DICOM_JSON, status_code=status)
 
     # -- below
 
@@ -236,86 +225,7 @@ class Archive:
         return found
 
 
-def _sent(body: bytes, kind: str) -> list[Dataset]:
-    """The instances of a request to store them.
-
-    Raises:
-        ValueError: no DICOM, or a UID that is none: UIDs become names of files.
-    """
-    try:
-        parts = [part.content for part in decoder.MultipartDecoder(body, kind).parts]
-        datasets: list[Dataset] = [pydicom.dcmread(io.BytesIO(part)) for part in parts]
-        uids = [
-            str(data.get(name) or "")
-            for data in datasets
-            for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-        ]
-    except Exception as error:  # pydicom raises whatever it meets in a damaged file
-        raise ValueError(f"not DICOM: {str(error)[:200]}") from error
-    if not all(re.fullmatch(r"[0-9][0-9.]{0,63}", uid) for uid in uids):
-        raise ValueError("an instance lacks its study, series or instance UID, or it is none")
-    return datasets
-
-
-class NotThere(Exception):
-    """The address names something that is not stored."""
-
-
 def _root(request: Request) -> str:
     """Address of this service; not from the Host header, from which dicomweb-client leaves the port out."""
     host, port = request.scope["server"]
     return f"http://{host}:{port}{PREFIX}"
-
-
-def _frames(data: Dataset, numbers: list[int]) -> list[bytes]:
-    """Frames as they are stored, numbers from 1."""
-    count = int(data.get("NumberOfFrames") or 1)
-    if not numbers or min(numbers) < 1 or max(numbers) > count:
-        raise NotThere(f"frames {numbers} are not among 1 to {count}")
-    if data.file_meta.TransferSyntaxUID.is_compressed:
-        frames = list(generate_pixel_data_frame(data.PixelData, count))
-        return [frames[number - 1] for number in numbers]
-    bits = data.Rows * data.Columns * data.get("SamplesPerPixel", 1) * data.BitsAllocated
-    if bits % 8:
-        raise NotThere("frames of this instance do not end at whole bytes; retrieve the instance")
-    return [data.PixelData[(number - 1) * bits // 8 : number * bits // 8] for number in numbers]
-
-
-def _query(request: Request) -> dict[str, Any]:
-    """limit, offset and search filters, by keyword."""
-    filters: dict[str, Any] = {}
-    for key, value in request.query_params.multi_items():
-        keyword = pydicom.datadict.keyword_for_tag(key) if len(key) == 8 and key[:4].isdigit() else key
-        if keyword in _MATCHED and value:
-            filters[keyword] = int(value) if keyword in ("SeriesNumber", "InstanceNumber") else value
-    numbers = {key: request.query_params.get(key) for key in ("limit", "offset")}
-    return {
-        "search_filters": filters or None,
-        "limit": int(numbers["limit"]) if numbers["limit"] else None,
-        "offset": int(numbers["offset"]) if numbers["offset"] else None,
-    }
-
-
-def _json(found: list[dict[str, Any]]) -> Response:
-    return JSONResponse(found, media_type=_JSON)
-
-
-def _multipart(parts: Iterable[tuple[bytes, str]], kind: str, syntax: str | None = None) -> Response:
-    boundary = uuid.uuid4().hex
-    body = b"".join(
-        b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (boundary.encode(), part_kind.encode(), content)
-        for content, part_kind in parts
-    )
-    media = f'multipart/related; type="{kind}"; boundary={boundary}'
-    media += f"; transfer-syntax={syntax}" if syntax else ""
-    return Response(body + b"--%s--\r\n" % boundary.encode(), headers={"content-type": media})
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    response = getattr(error, "response", None)
-    status = 404 if isinstance(error, NotThere) else getattr(response, "status_code", None) or 400
-    reason = str(getattr(response, "reason", "") or error)
-    if "could not be found" in reason or "Could not find" in reason:
-        status = 404
-    logger.warning("%s %s -> %s: %s", request.method, request.url.path, status, reason)
-    return JSONResponse({"detail": reason}, status_code=status)
