@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ import numpy as np
 
 import fewsam
 from fewsam.anonymous import shuffled
+from fewsam.atomic import replacing, write_atomically
 from fewsam.collection import Collection, Shot
 from fewsam.errors import LabelError, StorageError
-from fewsam.model import write_atomically
 from fewsam.preprocess import image_stats
 from fewsam.volume import Geometry, Volume, load_volume, save_labelmap
 
@@ -132,11 +133,10 @@ def write_image(folder: Path, case: str, volume: Volume) -> None:
         image.set_qform(geometry.affine, code=1)
         image.header.set_xyzt_units("mm")
         path = folder / f"{case}_{number:04d}{ENDING}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            nib.save(image, path)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from None
+        # Without a name or a time in gzip's header: the same image gives the same bytes.
+        with replacing(path) as file, gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+            image.to_stream(packed)
+        path.chmod(0o644)
 
 
 def _case(image_id: str, taken: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import uuid
@@ -40,6 +41,8 @@ def write_native_labelmap(path: Path, labelmap: np.ndarray, affine: np.ndarray, 
         write(partial, labelmap, affine, names)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"{path}: cannot be written: the disk is full; free space, then try again") from error
         raise StorageError(f"{path}: cannot be written ({brief(error)}); check free space and permissions") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -30,6 +30,8 @@ T = TypeVar("T")
 _DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError)
 _GROWTH = 1.25
 _CHECK_SECONDS = 60
+_READERS = 256
+_LOCK_BYTES = 20 << 10  # more than LMDB's file of locks takes for that many readers
 _FULL = 8 << 20  # bytes free; a transaction may need this much
 
 # Runs in a process of its own, because a truncated or overwritten file can kill the process that reads it. It visits
@@ -143,6 +145,7 @@ class Environment:
     def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            _reserve(self.folder / "lock.mdb")
             damage = _damage(self.folder)
             if damage:
                 self._set_aside(damage)
@@ -156,7 +159,9 @@ class Environment:
 
     def _connect(self) -> None:
         # metasync=False: one flush a commit; a power cut may undo the last one, and never breaks the file.
-        self._env = lmdb.open(str(self.folder), map_size=self._map_bytes, max_dbs=8, max_readers=256, metasync=False)
+        self._env = lmdb.open(
+            str(self.folder), map_size=self._map_bytes, max_dbs=8, max_readers=_READERS, metasync=False
+        )
         try:
             self._env.reader_check()
             self.tables = {name: self._env.open_db(name.encode()) for name in self._names}
@@ -203,6 +208,21 @@ def release(environment: Environment) -> None:
         else:
             del _OPEN[environment.folder]
             environment.close()
+
+
+def _reserve(lock: Path) -> None:
+    """Room for the file of locks. LMDB maps it without: on a full disk the first use would end the process (SIGBUS).
+
+    Raises:
+        OSError: there is none.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, _LOCK_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _damage(folder: Path) -> str:

@@ -52,6 +52,27 @@ def small_disk(folder: Path, megabytes: int = MEGABYTES) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
+@contextmanager
+def filled(disk: Path, left: int) -> Iterator[None]:
+    """``disk`` is full but for ``left`` bytes."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        block = bytes(1 << 20)
+        while True:
+            try:
+                if file.write(block) < len(block):
+                    break
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                break
+        file.truncate(max(0, file.tell() - left))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
 def enter_name_space() -> None:
     """Run this command again as the root of a name space where it may mount; returns where that is not needed."""
     if os.name != "posix" or os.geteuid() == 0 or not shutil.which("unshare"):
@@ -113,31 +134,11 @@ class DiskFull:
 
     def _try(self, one: Full, write: Callable[[Full], None]) -> None:
         try:
-            with self._filled(one.left):
+            with filled(self.disk, one.left):
                 write(one)
             one.problems += self._check()
         except (requests.RequestException, FewSAMError, OSError) as error:
             one.problems.append(f"{type(error).__name__}: {error}")
-
-    @contextmanager
-    def _filled(self, left: int) -> Iterator[None]:
-        """The disk is full but for ``left`` bytes."""
-        filler = self.disk / "filler"
-        with filler.open("wb", buffering=0) as file:
-            block = bytes(1 << 20)
-            while True:
-                try:
-                    if file.write(block) < len(block):
-                        break
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    break
-            file.truncate(max(0, file.tell() - left))
-        try:
-            yield
-        finally:
-            filler.unlink()
 
     # -- the writes
 
