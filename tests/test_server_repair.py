@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from monailabel.interfaces.utils import app as monai_apps
 
 from fewsam.atomic import write_atomically
 from fewsam.errors import StorageError
+from fewsam.server import routes
 from fewsam.server.autotrain import STATE_FILE, AutoTrain
 from fewsam.server.context import Context, settings_for
 from fewsam.server.crowd import Crowd
 from fewsam.server.datastore import INDEX_FILE, FolderDatastore
-from fewsam.server.errors import PacsError, QueueFullError, status_of
+from fewsam.server.errors import PacsError, QueueFullError, RequestError, status_of
 from fewsam.server.labels import LabelIntake
-from fewsam.server.pacs import Pacs
+from fewsam.server.pacs import Outbox, Pacs
 from fewsam.server.pacs_datastore import PacsDatastore
+from fewsam.server.panel_labels import _names, _slices
+from fewsam.server.points import points_of
 from fewsam.server.threads import BoundedPool
 from fewsam.server.train import SERVER_PROCESS, server_gone
 from fewsam.server.watch import FolderWatch, SeenFiles
 from fewsam.trust.studies import make_studies
+from fewsam.volume import load_volume
 from server_harness import write_label
 
 OTHER_ORDER = {"label_info": [{"name": "box", "idx": 1}, {"name": "ball", "idx": 2}]}
@@ -182,6 +191,69 @@ def test_series_are_known_over_a_restart_while_the_pacs_is_away(
     (tmp_path / "images" / "1.2.3").mkdir(parents=True)
     (tmp_path / "images" / "1.2.3" / "00000.dcm").write_bytes(b"x")
     assert away.image_folder("1.2.3").is_dir()
+
+
+def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:
+    """What stood there once was answered with 500 for each further label, which was stored all the same."""
+    sent: list[str] = []
+
+    class Taking(Pacs):
+        def store(self, file: Path) -> None:
+            sent.append(file.name)
+
+    outbox = Outbox(tmp_path, Taking("http://127.0.0.1:9/dicom-web"), lambda uid: None)
+    (tmp_path / "1.dcm").write_bytes(b"half of a file")
+    (tmp_path / "2.dcm").write_bytes(b"")
+    whole = pydicom.Dataset()
+    whole.SOPClassUID, whole.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
+    whole.file_meta = pydicom.dataset.FileMetaDataset()
+    whole.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    whole.save_as(tmp_path / "3.dcm", write_like_original=False)
+    outbox.send()
+    assert sent == ["3.dcm"] and outbox.waiting() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.dcm.damaged", "2.dcm.damaged"]
+
+
+# -- requests
+
+
+def test_numbers_that_are_none_are_the_clients_fault(studies: Path) -> None:
+    """Python's JSON takes Infinity for a number."""
+    volume = load_volume(studies / "a.nii.gz")
+    for raw in ({"drawn": {"1": math.inf}}, {"replace": [math.inf]}):
+        with pytest.raises(RequestError, match="drawn"):
+            _slices(raw, volume)
+    with pytest.raises(RequestError, match="label_info"):
+        _names([{"idx": math.inf, "name": "ball"}])
+    with pytest.raises(RequestError, match="whole numbers"):
+        points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
+
+
+def test_two_reloads_at_once_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+
+    class App:
+        app_dir, studies, conf = "app", "studies", {}
+
+        def __init__(self, **_: object) -> None:
+            time.sleep(0.05)
+
+        def server_mode(self, mode: bool) -> None:
+            pass
+
+        def start_background(self) -> None:
+            started.append(self)
+
+        def stop_background(self) -> None:
+            if self in started:
+                started.remove(self)
+
+    monkeypatch.setattr(monai_apps, "apps", {"app": App()})
+    monkeypatch.setattr(routes, "_instance", lambda: monai_apps.apps["app"])
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(routes.reload) for _ in range(3)]
+    assert [answer.result() for answer in answers] == [{}, {}, {}]
+    assert started == [monai_apps.apps["app"]]
 
 
 # -- bounds

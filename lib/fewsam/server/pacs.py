@@ -157,7 +157,14 @@ class Outbox:
         """
         with self._lock:
             for file in self.waiting():
-                uid = str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+                try:
+                    uid = str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+                except (pydicom.errors.InvalidDicomError, AttributeError, EOFError, ValueError) as error:
+                    kept = file.rename(file.with_name(f"{file.name}.damaged"))
+                    logger.error(
+                        "%s is no whole DICOM file (%s): it is not sent, and kept as %s", file, error, kept.name
+                    )
+                    continue  # the label itself is in the collection, and those behind it must not wait
                 self.on_stored(uid)  # before it is there, so that nobody takes it for somebody else's
                 self.pacs.store(file)
                 file.unlink()

@@ -93,7 +93,7 @@ def submit(
 def _names(label_info: list[dict[str, Any]]) -> dict[int, str]:
     try:
         return {int(item["idx"]): str(item["name"]) for item in label_info}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}') from None
 
 
@@ -102,7 +102,7 @@ def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[in
     try:
         drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
         replaced = [int(k) for k in raw.get("replace") or ()]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
         raise RequestError('params["drawn"] must be {slice: submission}, and "replace" a list of slices') from None
     outside = sorted(k for k in (*drawn, *replaced) if not 0 <= k < volume.depth)
     if outside:

@@ -113,7 +113,7 @@ def points_of(request: Mapping[str, Any], classes: tuple[str, ...], volume: Volu
 def _indices(name: str, value: Any, volume: Volume) -> list[tuple[int, int, int]]:
     try:
         points = [tuple(int(v) for v in point) for point in value]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
         raise RequestError(f"{name}: points are lists of three whole numbers [i, j, k], got {value!r}") from None
     shape = volume.geometry.shape
     for point in points:

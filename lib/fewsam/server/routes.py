@@ -7,6 +7,7 @@ beyond more keys. They stand before MONAI Label's routes, with the same role che
 from __future__ import annotations
 
 import tempfile
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fewsam.server.app import FewSAMApp
 
 router = APIRouter()
+_reloading = threading.Lock()  # two at once would replace one app by two, and leave the threads of one
 _user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 _annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 _admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
@@ -170,13 +172,14 @@ def train(
 @router.post("/reload")
 def reload(user: User = _admin) -> dict[str, Any]:
     """Read the studies folder anew. The collection, the cache and the served model stay open."""
-    old = _instance()
-    new = type(old)(app_dir=old.app_dir, studies=old.studies, conf=old.conf)
-    new.server_mode(True)
-    key = next(key for key, value in monai_apps.apps.items() if value is old)
-    monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
-    old.stop_background()
-    new.start_background()
+    with _reloading:
+        old = _instance()
+        new = type(old)(app_dir=old.app_dir, studies=old.studies, conf=old.conf)
+        new.server_mode(True)
+        key = next(key for key, value in monai_apps.apps.items() if value is old)
+        monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
+        old.stop_background()
+        new.start_background()
     return {}
 
 
