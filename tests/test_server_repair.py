@@ -29,6 +29,7 @@ from fewsam.server.errors import PacsError, QueueFullError, RequestError, status
 from fewsam.server.labels import LabelIntake
 from fewsam.server.pacs import Outbox, Pacs
 from fewsam.server.pacs_datastore import PacsDatastore
+from fewsam.server.pacs_watch import PacsWatch
 from fewsam.server.panel_labels import _names, _slices
 from fewsam.server.points import points_of
 from fewsam.server.threads import BoundedPool
@@ -193,6 +194,40 @@ def test_series_are_known_over_a_restart_while_the_pacs_is_away(
     assert away.image_folder("1.2.3").is_dir()
 
 
+NOWHERE = "http://127.0.0.1:9/dicom-web"
+
+
+def write_dicom(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = pydicom.Dataset()
+    whole.SOPClassUID, whole.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
+    whole.file_meta = pydicom.dataset.FileMetaDataset()
+    whole.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    whole.save_as(path, write_like_original=False)
+
+
+def test_what_the_pacs_refuses_holds_up_no_label_of_other_tools(tmp_path: Path) -> None:
+    looked: list[str] = []
+
+    class Refusing(Pacs):
+        def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
+            return {"1.2.9": {"Modality": "SEG", "StudyInstanceUID": "1.2", "NumberOfSeriesRelatedInstances": "1"}}
+
+        def instances(self, study: str, series: str) -> list[pydicom.Dataset]:
+            looked.append(series)
+            return []
+
+        def store(self, file: Path) -> None:
+            raise PacsError("the PACS refused to store the segmentation")
+
+    datastore = PacsDatastore(Refusing(NOWHERE), tmp_path / "pacs")
+    write_dicom(datastore.outbox.folder / "1.dcm")
+    watch = PacsWatch(datastore, LabelIntake(context_of(tmp_path)))
+    with pytest.raises(PacsError, match="refused"):
+        watch.scan()
+    assert looked == ["1.2.9"] and len(datastore.outbox.waiting()) == 1
+
+
 def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:
     """What stood there once was answered with 500 for each further label, which was stored all the same."""
     sent: list[str] = []
@@ -201,14 +236,10 @@ def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:
         def store(self, file: Path) -> None:
             sent.append(file.name)
 
-    outbox = Outbox(tmp_path, Taking("http://127.0.0.1:9/dicom-web"), lambda uid: None)
+    outbox = Outbox(tmp_path, Taking(NOWHERE), lambda uid: None)
     (tmp_path / "1.dcm").write_bytes(b"half of a file")
     (tmp_path / "2.dcm").write_bytes(b"")
-    whole = pydicom.Dataset()
-    whole.SOPClassUID, whole.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
-    whole.file_meta = pydicom.dataset.FileMetaDataset()
-    whole.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    whole.save_as(tmp_path / "3.dcm", write_like_original=False)
+    write_dicom(tmp_path / "3.dcm")
     outbox.send()
     assert sent == ["3.dcm"] and outbox.waiting() == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.dcm.damaged", "2.dcm.damaged"]

@@ -53,10 +53,14 @@ class PacsWatch:
         """One look at the PACS.
 
         Raises:
-            PacsError: it does not answer.
+            PacsError: it does not answer, or refuses what waits for it.
         """
-        if self.datastore.outbox.waiting():
-            self.datastore.outbox.send()
+        refused: PacsError | None = None
+        try:
+            if self.datastore.outbox.waiting():
+                self.datastore.outbox.send()
+        except PacsError as error:  # what it does not take is no reason to leave out what it has
+            refused = error
         for uid, entry in self.datastore.pacs.series().items():
             count = entry.get("NumberOfSeriesRelatedInstances", "")
             if entry.get("Modality") != "SEG" or self._looked.get(uid) == count:
@@ -68,6 +72,8 @@ class PacsWatch:
                 done &= self._look(header)
             if done:
                 self._looked[uid] = count
+        if refused is not None:
+            raise refused
 
     def _look(self, header: Dataset) -> bool:
         """Take a SEG that is new; False where it is to be looked at again."""
