@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer medsam panel test lint sample-data benchmark evidence trust fuzz audit clean
+.PHONY: help env run demo serve viewer medsam panel test lint sample-data benchmark evidence evidence-medsam trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -162,6 +162,15 @@ evidence: $(READY) $(SAMPLES)
 	  $(BIN)/fewsam simulate $(IN_SHARED) --only msd-hippocampus --seeds 1 $(FOR_LOOP) -o $(EVIDENCE)/loop-patients; \
 	else echo "$(SHARED) is not there: real scans are left out"; fi
 	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE)
+
+# The same with LiteMedSAM's encoder, and beside it its own prompt, a box round every structure of every slice.
+MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes
+MEDSAM_ONLY ?= ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus
+FOR_MEDSAM = $(IN_SHARED) --only $(MEDSAM_ONLY) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=medsam_lite
+evidence-medsam: medsam
+	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods $(MEDSAM_METHODS) -o $(EVIDENCE)/medsam_lite/shared
+	$(BIN)/fewsam results $(EVIDENCE)/medsam_lite/shared -o $(EVIDENCE)/medsam_lite
+	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods sam-box --conf whiten=false -o $(EVIDENCE)/medsam_lite/boxes
 
 # Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
 TRUST ?= trust

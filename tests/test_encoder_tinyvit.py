@@ -53,9 +53,29 @@ def test_a_checkpoint_gives_sams_grid(checkpoint: Path, size: int) -> None:
     found = encoder.embed(torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8))
     assert found.shape == (2, 256, 64, 64) and found.std() > 0
     assert encoder.info.licence.startswith("unknown")
-    assert sum(p.numel() for p in encoder._network.parameters()) == encoder.info.parameters == tinyvit.PARAMETERS
-    state = encoders.sam_decoder_state(chosen)
+    whitening = 256 * 576 + 256
+    assert sum(p.numel() for p in encoder._network.parameters()) - whitening == encoder.info.parameters
+
+
+def test_whitened_features_are_others_than_those_of_its_own_decoder(checkpoint: Path) -> None:
+    chosen = settings(encoder="medsam_lite", checkpoint=str(checkpoint))
+    plain = settings(encoder="medsam_lite", checkpoint=str(checkpoint), whiten=False)
+    assert encoder_info(chosen).fingerprint != encoder_info(plain).fingerprint
+    assert encoders.sam_decoder_state(chosen) is None
+    state = encoders.sam_decoder_state(plain)
     assert state is not None and list(state) == ["mask_decoder.mask_tokens.weight"]
+
+
+@torch.no_grad()
+def test_whitening_is_its_matrix_times_the_difference_from_the_mean() -> None:
+    network, slices = random_encoder(), torch.rand(1, 3, 256, 256) * 255
+    plain = network(slices)
+    stages = network.stages(slices)
+    torch.testing.assert_close(plain, stages[:, 320:])
+    mean, matrix = torch.randn(576), torch.randn(256, 576)
+    network.whiten(mean, matrix)
+    expected = torch.einsum("kd,ndhw->nkhw", matrix, stages - mean[:, None, None])
+    torch.testing.assert_close(network(slices), expected, atol=1e-3, rtol=1e-3)
 
 
 @torch.no_grad()
@@ -136,7 +156,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
 @pytest.mark.skipif(WITHOUT_WEIGHTS, reason="LiteMedSAM's weights are not installed (`make medsam`)")
 def test_the_published_weights_find_an_organ_in_its_box() -> None:
     """Wrong names, a wrong order of heads or a wrong scale of the pixels would leave nothing of this."""
-    chosen = settings(encoder="medsam_lite")
+    chosen = settings(encoder="medsam_lite", whiten=False)
     encoder = encoders.build_encoder(chosen)
     assert encoder.info.checkpoint_sha256 == sam.OFFICIAL["medsam_lite"].sha256 and encoder.info.licence == "Apache-2.0"
     rows, columns = np.mgrid[:200, :256]

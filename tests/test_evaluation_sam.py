@@ -146,5 +146,5 @@ def test_without_a_sam_it_is_refused(tmp_path):
     given = tiny.settings()
     volume, masks = tiny.scan(tmp_path)
     task = Task(name="t", images=["x"], labels=["y"], names=dict(enumerate(masks, 1)))
-    with pytest.raises(ConfigError, match="encoder to medsam_lite, vit_b"):
+    with pytest.raises(ConfigError, match="encoder to vit_b"):
         run_cell(Cell("t", "sam-box", 2, 0), [Case("scan", volume, masks)], task, given, tiny.embedder(tmp_path, given))

@@ -51,6 +51,7 @@ class Settings(BaseModel):
     encoder: Literal["compact", "medsam_lite", "vit_b", "vit_l", "vit_h"] = "compact"
     checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
     untrained: bool = False  # the compact encoder with random weights, as a baseline
+    whiten: bool = True  # medsam_lite: its features whitened; false: as its own decoder for boxes takes them
     download: bool = True
     input_size: int | None = Field(default=None, ge=64, le=1024, multiple_of=16)  # None: the encoder's own
     cache_gb: float = Field(default=8.0, gt=0, le=1e6)

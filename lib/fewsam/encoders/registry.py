@@ -87,7 +87,10 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     path = _sam_file(settings)
     sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
     licence = "Apache-2.0" if sha256 == official.sha256 else "unknown (own checkpoint)"
-    return EncoderInfo(name, size, _fingerprint(name, 1, size, sha256), sha256, licence, True, official.parameters)
+    weights = sha256
+    if name == "medsam_lite" and settings.whiten:
+        weights += file_sha256(tinyvit.WHITENING)
+    return EncoderInfo(name, size, _fingerprint(name, 1, size, weights), sha256, licence, True, official.parameters)
 
 
 def build_encoder(
@@ -129,7 +132,7 @@ def build_encoder(
             download(official.url, path, official.sha256, progress)
         state = sam.read_sam_checkpoint(path)
         if settings.encoder == "medsam_lite":
-            network = tinyvit.build_tinyvit(state, str(path))
+            network = tinyvit.build_tinyvit(state, str(path), settings.whiten)
         else:
             size = settings.input_size or official.input_size
             network = sam.build_sam_encoder(settings.encoder, state, size, str(path))
@@ -139,13 +142,13 @@ def build_encoder(
 def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     """The ``mask_decoder.*`` and ``prompt_encoder.*`` tensors of the SAM checkpoint in use, float32.
 
-    Builds no network. None for the compact encoder, where the checkpoint is not on this machine, and where it holds
-    an encoder only.
+    Builds no network. None for the compact encoder and a whitened one, whose embeddings they do not know, where the
+    checkpoint is not on this machine, and where it holds an encoder only.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
-    if settings.encoder == "compact":
+    if settings.encoder == "compact" or (settings.encoder == "medsam_lite" and settings.whiten):
         return None
     path = _sam_file(settings)
     if settings.checkpoint is None and not path.is_file():

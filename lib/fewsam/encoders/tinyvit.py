@@ -4,14 +4,19 @@ TinyViT (Wu et al., ECCV 2022, https://arxiv.org/abs/2207.10666) as MobileSAM us
 LiteMedSAM's pointwise patch embedding. Names and shapes are the checkpoint's. timm's TinyViT has other names, always
 four downsamplings and no neck, so that more would have to be bent there than is written here. For inference alone:
 batch norms are folded into their convolutions when a checkpoint is loaded.
+
+What fewsam takes as embedding are its last two stages together, whitened: 256 directions, the strongest on generated
+patients (`tools/whiten_medsam.py`, docs/medsam.md). LiteMedSAM's own decoder takes the plain output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
@@ -27,6 +32,7 @@ WINDOWS = (0, 7, 14, 7)
 STRIDES = (2, 2, 1)  # after each stage but the last
 EXPANSION = 4
 GRID = 64
+WHITENING = Path(__file__).parent / "weights" / "medsam_lite_whitening.safetensors"
 
 
 class _Conv(nn.Module):
@@ -159,6 +165,7 @@ class TinyViTEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.whitening: nn.Conv2d | None = None
         self.patch_embed = _PatchEmbed()
         self.layers = nn.Sequential(*(_Stage(index) for index in range(len(WIDTHS))))
         self.neck = nn.Sequential(
@@ -168,6 +175,18 @@ class TinyViTEncoder(nn.Module):
             LayerNorm2d(256),
         )
 
+    def stages(self, slices: Tensor) -> Tensor:
+        """What enters the last stage, and the output: (N, 320 + 256, S / 4, S / 4)."""
+        before = self.layers[:-1](self.patch_embed(slices / 255))
+        return torch.cat([before, self.neck(self.layers[-1](before))], dim=1)
+
+    def whiten(self, mean: Tensor, matrix: Tensor) -> None:
+        """Let the embedding be ``matrix`` (256, 576) times the stages' difference from ``mean`` (576,)."""
+        whitening = nn.Conv2d(matrix.shape[1], matrix.shape[0], 1)
+        whitening.weight.data = matrix[:, :, None, None].float()
+        whitening.bias = nn.Parameter(-(matrix.float() @ mean.float()))
+        self.whitening = whitening
+
     def fold(self) -> TinyViTEncoder:
         """Batch norms into their convolutions: the same answers, faster. For a network in evaluation mode."""
         for part in self.modules():
@@ -176,18 +195,20 @@ class TinyViTEncoder(nn.Module):
         return self
 
     def forward(self, slices: Tensor) -> Tensor:
-        features = self.neck(self.layers(self.patch_embed(slices / 255)))
+        features = self.stages(slices)
+        features = features[:, -256:] if self.whitening is None else self.whitening(features)
         if features.shape[-1] != GRID:
             features = F.interpolate(features, (GRID, GRID), mode="bilinear", align_corners=False)
         return features
 
 
-def build_tinyvit(state: Mapping[str, Tensor], source: str) -> TinyViTEncoder:
+def build_tinyvit(state: Mapping[str, Tensor], source: str, whiten: bool) -> TinyViTEncoder:
     """The image encoder of a LiteMedSAM checkpoint, ready for inference.
 
     Args:
         state: What `fewsam.encoders.sam.read_sam_checkpoint` gave.
         source: What to call the checkpoint in an error.
+        whiten: False for the embedding that the checkpoint's own decoder takes.
 
     Raises:
         CheckpointError: it is of another architecture, or parts of it are missing.
@@ -204,4 +225,7 @@ def build_tinyvit(state: Mapping[str, Tensor], source: str) -> TinyViTEncoder:
             f"(and {len(other) - 1} more); set the encoder to what it is, or the checkpoint to lite_medsam.pth"
         )
     network.load_state_dict({key: value.clone() for key, value in weights.items()})
-    return network.eval().fold()
+    network.eval().fold()
+    if whiten:
+        network.whiten(**load_file(WHITENING))
+    return network

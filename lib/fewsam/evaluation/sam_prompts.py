@@ -36,8 +36,8 @@ class Prompted:
         state = sam_decoder_state(settings)
         if state is None:
             raise ConfigError(
-                "SAM's prompts need a SAM checkpoint with its decoder: set encoder to medsam_lite, vit_b, "
-                "vit_l or vit_h (and checkpoint to a local file)"
+                "SAM's prompts need a SAM checkpoint with its decoder: set encoder to vit_b, vit_l or "
+                "vit_h (and checkpoint to a local file), or to medsam_lite with whiten set to false"
             )
         with torch.device("meta"):  # its encoder is not run here
             # LiteMedSAM's decoder and prompts are SAM's own, which are the same for every size of the encoder
