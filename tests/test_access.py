@@ -214,7 +214,8 @@ def server(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     conf = {"labels": ",".join(CLASSES), "precompute": "false"}
     running = Server(folder, folder / "studies", conf, environment)
     try:
-        yield running.start()
+        running.start()
+        yield running
     finally:
         running.stop()
 
