@@ -1,5 +1,8 @@
 """Prompts from labelled slices, on embeddings made by hand."""
 
+import weakref
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +99,32 @@ def test_kmeans_keeps_weight_and_range(count, clusters, seed):
     assert centres.shape == (clusters, 3)
     assert sizes.sum().item() == pytest.approx(weights.sum().item(), rel=1e-4)
     assert centres.min() >= points.min() - 1e-5 and centres.max() <= points.max() + 1e-5
+
+
+class OneByOne(Sequence[LabelledView]):
+    """Makes a view when it is asked for, and counts how many embeddings are alive then."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.most = count, 0
+        self.made: list[weakref.ref[torch.Tensor]] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, place):
+        if place >= self.count:
+            raise IndexError(place)
+        made = view(place, signal=0.5 + place / 10)
+        self.made.append(weakref.ref(made.embedding))
+        self.most = max(self.most, sum(one() is not None for one in self.made))
+        return made
+
+
+def test_a_bank_holds_few_embeddings_at_a_time_and_is_the_same():
+    lazy = OneByOne(12)
+    bank, whole = SupportBank(lazy), SupportBank([view(n, signal=0.5 + n / 10) for n in range(12)])
+    assert lazy.most <= 3 and not any(one() is not None for one in lazy.made)
+    query, place = view(3).embedding[None], torch.tensor([0.5])
+    one, other = bank.prompts(query, place), whole.prompts(query, place)
+    for name in ("tokens", "present", "prior", "slots", "shown"):
+        assert torch.equal(getattr(one, name), getattr(other, name))

@@ -25,7 +25,7 @@ from fewsam.server.autotrain import STATE_FILE, AutoTrain
 from fewsam.server.context import Context, settings_for
 from fewsam.server.crowd import Crowd
 from fewsam.server.datastore import INDEX_FILE, FolderDatastore
-from fewsam.server.errors import PacsError, QueueFullError, RequestError, status_of
+from fewsam.server.errors import PacsError, QueueFullError, RefusedError, RequestError, status_of
 from fewsam.server.labels import LabelIntake
 from fewsam.server.pacs import Outbox, Pacs
 from fewsam.server.pacs_datastore import PacsDatastore
@@ -218,7 +218,7 @@ def test_what_the_pacs_refuses_holds_up_no_label_of_other_tools(tmp_path: Path) 
             return []
 
         def store(self, file: Path) -> None:
-            raise PacsError("the PACS refused to store the segmentation")
+            raise RefusedError("the PACS refused to store the segmentation")
 
     datastore = PacsDatastore(Refusing(NOWHERE), tmp_path / "pacs")
     write_dicom(datastore.outbox.folder / "1.dcm")
@@ -226,6 +226,34 @@ def test_what_the_pacs_refuses_holds_up_no_label_of_other_tools(tmp_path: Path) 
     with pytest.raises(PacsError, match="refused"):
         watch.scan()
     assert looked == ["1.2.9"] and len(datastore.outbox.waiting()) == 1
+
+
+def test_one_that_the_pacs_refuses_holds_up_no_other_and_one_that_is_away_is_asked_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Choosy(Pacs):
+        away = False
+
+        def store(self, file: Path) -> None:
+            asked.append(file.name)
+            if self.away:
+                raise PacsError("the PACS does not answer")
+            if file.name == "1.dcm":
+                raise RefusedError("the PACS refused to store the segmentation")
+
+    pacs = Choosy(NOWHERE)
+    outbox = Outbox(tmp_path, pacs, lambda uid: None)
+    for name in ("1.dcm", "2.dcm", "3.dcm"):
+        write_dicom(tmp_path / name)
+    with pytest.raises(RefusedError, match="refused"):
+        outbox.send()
+    assert asked == ["1.dcm", "2.dcm", "3.dcm"] and [path.name for path in outbox.waiting()] == ["1.dcm"]
+    write_dicom(tmp_path / "4.dcm")
+    asked.clear()
+    pacs.away = True
+    with pytest.raises(PacsError, match="does not answer"):
+        outbox.send()
+    assert asked == ["1.dcm"] and len(outbox.waiting()) == 2
 
 
 def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:

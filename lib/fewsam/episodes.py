@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
 
 import numpy as np
 import torch
@@ -82,12 +84,13 @@ class Episodes:
         self.primary = torch.tensor([e for e, (_, view) in enumerate(supports) if view == 0])
         self.primary = torch.cat([self.primary, torch.arange(len(supports), len(supports) + len(imported))]).long()
         numbers = [0, *(slots if slots is not None else range(1, 1 + len(classes)))]
-        own = [self._labelled_view(*support) for support in supports]
-        self.bank = SupportBank([*own, *imported], settings.prototypes, numbers)
-        self._views = [
-            [number for number in range(settings.views + 1) if self._encoded(index, number)]
-            for index in range(len(shots))
-        ]
+        self.bank = SupportBank(_Supports(self._labelled_view, supports, imported), settings.prototypes, numbers)
+
+    @cached_property
+    def _views(self) -> list[list[int]]:
+        """Numbers of the encoded views of each slice; only trainings ask."""
+        numbers = range(self.settings.views + 1)
+        return [[number for number in numbers if self._encoded(index, number)] for index in range(len(self.slices))]
 
     def draw_view(self, index: int, rng: np.random.Generator, fresh: bool) -> int:
         """A view number for slice ``index``: a cached one, or one never seen where ``fresh``."""
@@ -179,6 +182,32 @@ class Episodes:
         view = self._view(index, number)
         mask = torch.nn.functional.adaptive_avg_pool2d(view.mask, 64)
         return LabelledView(index, self.embeddings([(index, number)])[0], mask, labelled.known, labelled.z)
+
+
+class _Supports(Sequence[LabelledView]):
+    """Views of the labelled slices, each made when it is asked for, and then the imported ones."""
+
+    def __init__(
+        self,
+        make: Callable[[int, int], LabelledView],
+        supports: Sequence[tuple[int, int]],
+        imported: Sequence[LabelledView],
+    ) -> None:
+        self._make, self._supports, self._imported = make, supports, imported
+
+    def __len__(self) -> int:
+        return len(self._supports) + len(self._imported)
+
+    @overload
+    def __getitem__(self, place: int) -> LabelledView: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[LabelledView]: ...
+    def __getitem__(self, place: int | slice) -> LabelledView | list[LabelledView]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        if place >= len(self._supports):
+            return self._imported[place - len(self._supports)]
+        return self._make(*self._supports[place])
 
 
 def prepare_views(

@@ -59,27 +59,35 @@ class SupportBank:
     """The few-shot collection as tensors, ready to prompt any slice with any subset of itself.
 
     Args:
-        views: Labelled views, of at least one shot.
+        views: Labelled views, of at least one shot. They are gone through twice and none is kept: a sequence that
+            makes each when it is asked for never has more than one embedding in memory.
         prototypes: Cluster centres a class kept of each view and in the end.
         slots: A number for each of the C classes that stays its own (`Prompts.slots`); 0, 1, 2, ... by default.
     """
 
     def __init__(self, views: Sequence[LabelledView], prototypes: int = 3, slots: Sequence[int] | None = None) -> None:
-        self.shots = torch.tensor([view.shot for view in views])
-        self.classes = views[0].mask.shape[0]
+        shots, pooled, described, clustered = [], [], [], []
+        # Of each class, on the first view of each shot: further ones must not make its classes look frequent.
+        cells = torch.zeros(len(views[0].mask))
+        for view in views:
+            embedding, mask = view.embedding.float(), view.mask.float()
+            if view.shot not in shots:
+                cells = cells + mask.sum(dim=(1, 2))
+            shots.append(view.shot)
+            pooled.append(soft_masked_pooling(embedding[None], mask[None]))
+            described.append(slice_descriptors(embedding[None]))
+            clustered.append(_clusters(embedding, mask, prototypes))
+        self.shots = torch.tensor(shots)
+        self.classes = len(cells)
         self.count = prototypes
         self.slots = torch.tensor(list(slots) if slots is not None else list(range(self.classes)))
-        embeddings = torch.stack([view.embedding.float() for view in views])
-        masks = torch.stack([view.mask.float() for view in views])
-        known = torch.stack([view.known for view in views])
-        self.tokens, self.present = soft_masked_pooling(embeddings, masks)
-        self.descriptors = slice_descriptors(embeddings)
-        clustered = [_clusters(e, m, prototypes) for e, m in zip(embeddings, masks, strict=True)]
-        self.centres = torch.stack([centre for centre, _ in clustered])  # (S, C, P, 256)
-        self.sizes = torch.stack([size for _, size in clustered])  # (S, C, P)
-        place = torch.tensor([view.z for view in views], dtype=torch.float32)
+        self.tokens, self.present = (torch.cat(part) for part in zip(*pooled, strict=True))
+        self.descriptors = torch.cat(described)
+        self.centres, self.sizes = (torch.stack(part) for part in zip(*clustered, strict=True))  # (S, C, P[, 256])
         self._fitted: dict[tuple[int, ...], Fitted] = {}
-        self._rows, self._answers, self._weights = self._sample_rows(embeddings, masks, known, place)
+        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(set(shots))))
+        sampled = [_sample_rows(view, cells, count) for view in views]
+        self._rows, self._answers, self._weights = (list(part) for part in zip(*sampled, strict=True))
         every = torch.cat([self._rows[i] for i in self._first_views()])
         self._mean, self._spread = every.mean(0), every.std(0).clamp_min(1e-2)
 
@@ -162,27 +170,6 @@ class SupportBank:
     def _standard(self, rows: Tensor) -> Tensor:
         return (rows - self._mean) / self._spread
 
-    def _sample_rows(
-        self, embeddings: Tensor, masks: Tensor, known: Tensor, place: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Rows, soft answers and weights of some cells of each view, small classes first."""
-        # Rare classes would drown in background: a cell weighs 1/sqrt(cells of its class).
-        first = self._first_views()  # further views of a slice must not make its classes look frequent
-        weights = masks / masks[first].sum(dim=(0, 2, 3), keepdim=True).clamp_min(1).sqrt()
-        weights[:, 0] *= torch.where(known.all(dim=1), 1.0, UNKNOWN_WEIGHT)[:, None, None]
-        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(first)))
-        rows, answers, chosen_weights = [], [], []
-        for index in range(len(embeddings)):
-            mask = masks[index].reshape(self.classes, -1)
-            chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
-            # A generator for each: what a slice contributes must not depend on which came before it.
-            generator = torch.Generator().manual_seed(0)
-            chosen = torch.multinomial(chance + 1e-9, count, generator=generator)
-            rows.append(probe_features(embeddings[index : index + 1], place[index : index + 1])[chosen])
-            answers.append(mask.T[chosen])
-            chosen_weights.append(weights[index].sum(0).flatten()[chosen])
-        return rows, answers, chosen_weights
-
     def _fit_probe(self, subset: list[int]) -> Tensor:
         """Multinomial logistic regression on standardised rows: (F + 1, C), the constant last."""
         rows = self._standard(torch.cat([self._rows[i] for i in subset]))
@@ -207,6 +194,23 @@ class SupportBank:
 
             optimiser.step(closure)
         return coefficients.detach()
+
+
+def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, soft answers and weights of ``count`` cells of a view, small classes first.
+
+    Args:
+        cells: (C,) how many cells each class has on all slices. Rare ones would drown in background: a cell weighs
+            one over the root of it.
+    """
+    mask = view.mask.float().reshape(len(cells), -1)
+    weights = mask / cells.clamp_min(1).sqrt()[:, None]
+    weights[0] *= 1.0 if view.known.all() else UNKNOWN_WEIGHT
+    chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
+    # A generator for each: what a slice contributes must not depend on which came before it.
+    chosen = torch.multinomial(chance + 1e-9, count, generator=torch.Generator().manual_seed(0))
+    rows = probe_features(view.embedding.float()[None], torch.tensor([view.z], dtype=torch.float32))[chosen]
+    return rows, mask.T[chosen], weights.sum(0)[chosen]
 
 
 def soft_masked_pooling(embeddings: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -104,6 +104,13 @@ class Context:
         with self._lock:
             return Clicks(self.predictor)
 
+    @property
+    def received(self) -> Path:
+        """Folder for what clients and the PACS send; the next start empties it if the server is killed meanwhile."""
+        folder = self.folder / "received"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @cached_property
     def repaired(self) -> tuple[str, ...]:
         """Looks, once in the server's process, for what a kill or a full disk left; what was repaired."""

@@ -46,6 +46,10 @@ class PacsError(FewSAMError):
     """The PACS does not answer, or refuses."""
 
 
+class RefusedError(PacsError):
+    """The PACS answered, and does not take what it was sent."""
+
+
 # The first class that fits decides; the last entry catches every refusal of ours.
 _STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
     (NotFoundError, 404),

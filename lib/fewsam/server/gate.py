@@ -48,13 +48,6 @@ def _instance() -> FewSAMApp:
     return instance
 
 
-def uploads(instance: FewSAMApp) -> Path:
-    """Folder for what clients send, which is emptied at the next start should the server be killed meanwhile."""
-    folder = instance.context.folder / "received"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 # -- images
 
 
@@ -71,7 +64,7 @@ def add_image(
     if isinstance(store, PacsDatastore):
         raise RequestError("images come from the PACS; store it there")
     info, _ = parse_params(params)
-    with tempfile.TemporaryDirectory(dir=uploads(_instance())) as folder:
+    with tempfile.TemporaryDirectory(dir=_instance().context.received) as folder:
         path = received(file, Path(folder), "image.nii.gz")
         name, ending = split_ending(path.name, tuple(sorted(IMAGE_ENDINGS, key=len, reverse=True)))
         if not ending:
@@ -137,7 +130,7 @@ def create_session(
     user: User = _user,
 ) -> dict[str, Any]:
     """Keep an image for a while: one file, the files of a DICOM series, or one archive with them."""
-    with tempfile.TemporaryDirectory(dir=uploads(_instance())) as name:
+    with tempfile.TemporaryDirectory(dir=_instance().context.received) as name:
         folder = Path(name) / "files"
         folder.mkdir()
         stored = [received(file, folder, "image.nii.gz") for file in files]

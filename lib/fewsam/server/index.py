@@ -6,18 +6,23 @@ import hashlib
 import logging
 import os
 import threading
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from fewsam.config import Settings
 
 logger = logging.getLogger(__name__)
 
 # What decides the pixels that the encoder sees; another value makes another embedding.
-_PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "encoder", "checkpoint", "input_size")
+_PIXEL_SETTINGS = (
+    "axis", "intensity", "window", "percentiles", "channels", "encoder", "checkpoint", "untrained", "whiten",
+    "input_size",
+)  # fmt: skip
+_ENDING = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,29 +69,28 @@ class ImageIndex:
             self._entries[image_id] = entry
             self._folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                np.savez(file, signature=entry.signature, depth=entry.depth, descriptors=descriptors.astype(np.float16))
+                facts = {"signature": entry.signature, "depth": str(entry.depth)}
+                file.write(save({"descriptors": descriptors.astype(np.float16)}, facts))
             os.replace(temporary, path)
 
     def clear(self) -> None:
         """Forget everything: the embeddings it rests on are gone."""
         with self._lock:
             self._entries.clear()
-            for path in self._folder.glob("*.npz"):
+            for path in self._folder.glob(f"*{_ENDING}"):
                 path.unlink(missing_ok=True)
 
     def _path(self, image_id: str) -> Path:
-        return self._folder / f"{hashlib.sha256(image_id.encode()).hexdigest()[:32]}.npz"
+        return self._folder / f"{hashlib.sha256(image_id.encode()).hexdigest()[:32]}{_ENDING}"
 
     @staticmethod
     def _read(path: Path) -> IndexEntry | None:
         try:
-            with np.load(path, allow_pickle=False) as values:
-                descriptors = values["descriptors"].astype(np.float32)
-                return IndexEntry(
-                    str(values["signature"]), int(values["depth"]), descriptors if len(descriptors) else None
-                )
+            with safe_open(path, "numpy") as file:
+                facts, descriptors = file.metadata() or {}, file.get_tensor("descriptors").astype(np.float32)
+                return IndexEntry(facts["signature"], int(facts["depth"]), descriptors if len(descriptors) else None)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+        except (OSError, ValueError, KeyError, SafetensorError):
             logger.warning("%s is damaged and will be made anew", path)
             return None

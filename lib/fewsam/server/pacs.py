@@ -21,7 +21,7 @@ from dicomweb_client.session_utils import create_session, create_session_from_us
 from monailabel.config import settings
 from pydicom.dataset import Dataset
 
-from fewsam.server.errors import PacsError
+from fewsam.server.errors import PacsError, RefusedError
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Pacs:
         answer = self._asked(lambda client: client.store_instances([data]))
         if answer is not None and answer.get("FailedSOPSequence"):
             reason = answer.FailedSOPSequence[0].get("FailureReason")
-            raise PacsError(f"the PACS refused to store the segmentation (reason {reason})")
+            raise RefusedError(f"the PACS refused to store the segmentation (reason {reason})")
         with self._lock:
             if self._series is not None:  # old from now on, and still what is known should the PACS go away
                 self._series = (-FRESH_SECONDS, self._series[1])
@@ -116,7 +116,7 @@ class Pacs:
             return work(self._client)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "an error"
-            raise PacsError(f"the PACS at {self.address} answered {status}: see its log") from error
+            raise RefusedError(f"the PACS at {self.address} answered {status}: see its log") from error
         except (requests.RequestException, OSError) as error:
             raise PacsError(
                 f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check --studies"
@@ -150,11 +150,12 @@ class Outbox:
         return sorted(self.folder.glob("*.dcm")) if self.folder.is_dir() else []
 
     def send(self) -> None:
-        """Send what waits.
+        """Send what waits. One that is refused holds up no other.
 
         Raises:
-            PacsError: the PACS is down or refuses; the files stay.
+            PacsError: the PACS is down, or refused one; the files stay.
         """
+        refused: RefusedError | None = None
         with self._lock:
             for file in self.waiting():
                 try:
@@ -166,8 +167,14 @@ class Outbox:
                     )
                     continue  # the label itself is in the collection, and those behind it must not wait
                 self.on_stored(uid)  # before it is there, so that nobody takes it for somebody else's
-                self.pacs.store(file)
-                file.unlink()
+                try:
+                    self.pacs.store(file)
+                except RefusedError as error:
+                    refused = refused or error
+                else:
+                    file.unlink()
+        if refused is not None:
+            raise refused
 
 
 def is_image(entry: dict[str, str]) -> bool:

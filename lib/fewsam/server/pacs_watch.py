@@ -85,7 +85,7 @@ class PacsWatch:
             return False  # its image may come later
         data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
         name = str(header.get("SeriesDescription") or instance)
-        with self.lock, tempfile.TemporaryDirectory(prefix="fewsam-seg-") as folder:
+        with self.lock, tempfile.TemporaryDirectory(dir=self.intake.context.received) as folder:
             if self.record.outcome(instance) is not None:
                 return True
             file = Path(folder) / "seg.dcm"

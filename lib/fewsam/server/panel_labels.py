@@ -57,7 +57,7 @@ def submit(
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [])
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
-    with _one_at_a_time, tempfile.TemporaryDirectory(prefix="fewsam-label-") as folder:
+    with _one_at_a_time, tempfile.TemporaryDirectory(dir=app.context.received) as folder:
         shots = {shot.slice: shot for shot in app.context.collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(app, image, volume, list(shots.values()))
         newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]
