@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -209,7 +210,7 @@ def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor,
     chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
     # A generator for each: what a slice contributes must not depend on which came before it.
     chosen = torch.multinomial(chance + 1e-9, count, generator=torch.Generator().manual_seed(0))
-    rows = probe_features(view.embedding.float()[None], torch.tensor([view.z], dtype=torch.float32))[chosen]
+    rows = probe_features(view.embedding.float()[None], torch.tensor([view.z], dtype=torch.float32), chosen)
     return rows, mask.T[chosen], weights.sum(0)[chosen]
 
 
@@ -228,21 +229,33 @@ def slice_descriptors(embeddings: Tensor) -> Tensor:
     return F.normalize(F.adaptive_avg_pool2d(embeddings, 4).flatten(1), dim=1)
 
 
-def probe_features(embeddings: Tensor, place: Tensor) -> Tensor:
+def probe_features(embeddings: Tensor, place: Tensor, cells: Tensor | None = None) -> Tensor:
     """Rows for the probe: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and place (N,).
 
     The normalised embedding, and the place as low polynomials and radial bumps.
+
+    Args:
+        cells: (M,) which cells of each slice, row by row; all by default. Then there are N * M rows.
     """
-    n, _, h, w = embeddings.shape
-    pixels = F.layer_norm(embeddings.permute(0, 2, 3, 1), (EMBED_DIM,))
+    pixels, flat = embeddings.flatten(2).transpose(1, 2), _place_across()
+    if cells is not None:
+        pixels, flat = pixels[:, cells], flat[cells]
+    pixels = F.layer_norm(pixels, (EMBED_DIM,))
+    z = (2 * place.float() - 1)[:, None, None].expand(len(pixels), len(flat), 1)
+    x, y = flat[:, :1], flat[:, 1:2]
+    along = torch.cat([z, z * x, z * y], dim=-1)
+    return torch.cat([pixels, flat.expand(len(pixels), -1, -1), along], dim=-1).flatten(0, 1)
+
+
+@cache
+@torch.inference_mode(False)  # whoever asks first: a training's gradients must be able to pass
+def _place_across() -> Tensor:
+    """Polynomials (x, y first) and bumps of each cell of the grid, (64 * 64, 5 + BUMPS squared)."""
     line = torch.linspace(-1, 1, GRID)
     y, x = torch.meshgrid(line, line, indexing="ij")
     bump = torch.exp(-((line[:, None] - torch.linspace(-0.8, 0.8, BUMPS)) ** 2) / (2 * 0.2**2))
     bumps = torch.einsum("hi,wj->hwij", bump, bump).flatten(2)
-    flat = torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1)
-    z = (2 * place.float() - 1)[:, None, None, None]
-    along = torch.cat([z.expand(n, h, w, 1), z * x[None, ..., None], z * y[None, ..., None]], dim=-1)
-    return torch.cat([pixels, flat.expand(n, -1, -1, -1), along], dim=-1).reshape(n * h * w, -1)
+    return torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1).flatten(0, 1)
 
 
 def weighted_kmeans(points: Tensor, weights: Tensor, count: int, rounds: int = 8) -> tuple[Tensor, Tensor]:
