@@ -7,6 +7,7 @@ import pytest
 
 import tiny_task
 from fewsam.config import load_settings
+from fewsam.encoders.sam import OFFICIAL
 from fewsam.errors import ConfigError
 from fewsam.evaluation.provenance import (
     claim_folder,
@@ -72,3 +73,15 @@ def test_weights_in_words():
     assert weights_note(settings, own) == "trained, checkpoint sha256 abababababab"
     sam = load_settings(None, {"encoder": "vit_b"})
     assert "not one of SAM's published ones" in weights_note(sam, own)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("vit_b", "Meta's published checkpoint"),
+        ("medsam_lite", "LiteMedSAM's published checkpoint, trained on labelled public scans, perhaps on these"),
+    ],
+)
+def test_a_report_says_whose_weights_they_are_and_what_they_may_have_seen(name: str, told: str) -> None:
+    encoder = {"trained": True, "checkpoint_sha256": OFFICIAL[name].sha256}
+    assert weights_note(load_settings(overrides={"encoder": name}), encoder) == told

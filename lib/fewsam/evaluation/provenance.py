@@ -103,8 +103,9 @@ def weights_note(settings: Settings, encoder: Mapping[str, Any]) -> str:
         return "UNTRAINED (random weights)"
     if settings.encoder == "compact":
         return f"trained, checkpoint sha256 {str(encoder.get('checkpoint_sha256'))[:12]}"
-    if encoder.get("checkpoint_sha256") == OFFICIAL[settings.encoder].sha256:
-        return f"{OFFICIAL[settings.encoder].publisher}'s published checkpoint"
+    official = OFFICIAL[settings.encoder]
+    if encoder.get("checkpoint_sha256") == official.sha256:
+        return ", ".join(filter(None, (f"{official.publisher}'s published checkpoint", official.caution)))
     if settings.checkpoint is not None:
         position = read_sam_checkpoint(settings.checkpoint.expanduser()).get("image_encoder.pos_embed")
         # a new SAM has zeros there, and any training moves them
