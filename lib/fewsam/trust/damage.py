@@ -81,7 +81,8 @@ class Damage:
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.clock = folder / "clock"
-        make_studies(folder / "studies", ("a", "b"), SHAPE)
+        # Nobody draws on the third: after many cases there must be slices left that two people could be sent to.
+        make_studies(folder / "studies", ("a", "b", "c"), SHAPE)
         shim = folder / "shim"
         shim.mkdir(parents=True)
         (shim / "sitecustomize.py").write_text(textwrap.dedent(CLOCK.format(file=str(self.clock))))
