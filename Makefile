@@ -165,7 +165,7 @@ evidence: $(READY) $(SAMPLES)
 
 # The same with LiteMedSAM's encoder, and beside it its own prompt, a box round every structure of every slice.
 MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes
-MEDSAM_ONLY ?= ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus
+MEDSAM_ONLY ?= ts-ct-abdomen,ts-mr-abdomen
 FOR_MEDSAM = $(IN_SHARED) --only $(MEDSAM_ONLY) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=medsam_lite
 evidence-medsam: medsam
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods $(MEDSAM_METHODS) -o $(EVIDENCE)/medsam_lite/shared
