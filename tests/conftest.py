@@ -46,3 +46,36 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Any:
         if "pos" in name:  # zero at the start, so that a mistake with it would not show
             torch.nn.init.normal_(parameter)
     return model
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Any:
+    """An empty collection for `drawings`."""
+    from drawings import LABELS
+    from fewsam.collection import Collection
+
+    return Collection(tmp_path / "collection", LABELS)
+
+
+@pytest.fixture
+def volume() -> Any:
+    """The volume that `drawings` are on."""
+    from drawings import make_volume
+
+    return make_volume()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a collection for `submissions`."""
+    return tmp_path / "collection"
+
+
+@pytest.fixture
+def filled(folder: Path) -> dict[int, int]:
+    """A collection of a few submissions in ``folder``: id -> seed."""
+    from fewsam.collection import Collection
+    from submissions import drawing, make_volume
+
+    collection = Collection(folder, accept_new=True)
+    return {collection.submit(make_volume(), "p1", drawing(seed)).submission: seed for seed in range(1, 9)}

@@ -19,6 +19,7 @@ import psutil
 from monailabel.client import MONAILabelClient
 
 from fewsam.processes import MODEL, PATIENCE, ServerProcess, kill_all
+from fewsam.server.context import Context, settings_for
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = ("ball", "box")
@@ -87,3 +88,9 @@ def write_label(file: Path, voxels: np.ndarray, slices: Sequence[int] | None = N
 def shots(server: Server) -> dict[str, int]:
     """How many labelled slices each image has that has any."""
     return dict(server.client.info()["labelled_slices"])
+
+
+def context_of(tmp_path: Path) -> Context:
+    """What a server has of a task, without the server."""
+    settings, _ = settings_for({"labels": "ball,box"}, "http://nowhere")
+    return Context(settings, tmp_path / "task")

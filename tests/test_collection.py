@@ -15,16 +15,6 @@ from fewsam.errors import ConfigError, LabelError, UnknownClassError
 from fewsam.volume import Volume
 
 
-@pytest.fixture
-def collection(tmp_path: Path) -> Collection:
-    return Collection(tmp_path / "collection", LABELS)
-
-
-@pytest.fixture
-def volume() -> Volume:
-    return make_volume()
-
-
 def test_first_label_makes_shots_of_the_drawn_slices_only(collection: Collection, volume: Volume) -> None:
     masks = label(Liver={3: 1, 4: 2}, spleen={4: 3})
     submission = collection.submit(volume, "p1", masks, annotator="ann", source="rest:final")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,14 +25,11 @@ def seen(labelmap: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray
     return {name: labelmap == i + 1 for i, name in enumerate(classes)}
 
 
-@pytest.fixture
-def collection(tmp_path: Path) -> Collection:
-    return Collection(tmp_path / "collection", LABELS)
-
-
-@pytest.fixture
-def volume() -> Volume:
-    return make_volume()
+def serve(collection: Collection, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Remember an answer of model 4 for p1; its masks, as a viewer sends them back edited."""
+    served = labelmap_of(prediction, LABELS)
+    collection.remember_served("p1", served, LABELS, model_version=4)
+    return seen(served, LABELS)
 
 
 @pytest.fixture
@@ -50,9 +46,7 @@ def prediction() -> dict[str, np.ndarray]:
 def test_only_corrected_slices_of_a_served_volume_become_shots(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
-    served = labelmap_of(prediction, LABELS)
-    collection.remember_served("p1", served, LABELS, model_version=4)
-    mine = seen(served, LABELS)
+    mine = serve(collection, prediction)
     mine["Liver"][7] = blob(70)
     mine["spleen"][12] = False
     submission = collection.submit(volume, "p1", mine)
@@ -66,9 +60,7 @@ def test_only_corrected_slices_of_a_served_volume_become_shots(
 def test_a_prediction_erased_from_a_slice_is_a_correction(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
-    served = labelmap_of(prediction, LABELS)
-    collection.remember_served("p1", served, LABELS, model_version=4)
-    mine = seen(served, LABELS)
+    mine = serve(collection, prediction)
     mine["Liver"][20] = False
     submission = collection.submit(volume, "p1", mine)
     assert submission.added == (20,)
@@ -135,9 +127,8 @@ def test_an_unchanged_shot_stays_when_the_served_volume_comes_back(
 def test_a_model_slice_declared_complete_is_a_shot(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
-    served = labelmap_of(prediction, LABELS)
-    collection.remember_served("p1", served, LABELS, model_version=1)
-    assert collection.submit(volume, "p1", seen(served, LABELS), complete_slices={8}).added == (8,)
+    mine = serve(collection, prediction)
+    assert collection.submit(volume, "p1", mine, complete_slices={8}).added == (8,)
     assert collection.shots()[0].known == set(LABELS)
 
 
@@ -159,10 +150,8 @@ def test_a_shot_erased_in_the_volume_it_was_served_with_is_cleared(
 def test_a_shot_newer_than_the_served_copy_of_its_slice_is_kept(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
-    served = labelmap_of(prediction, LABELS)
-    collection.remember_served("p1", served, LABELS, model_version=1)
+    mine = serve(collection, prediction)
     collection.submit(volume, "p1", label(Liver={7: 70}), annotator="ann")
-    mine = seen(served, LABELS)
     mine["Liver"][9] = blob(90)
     submission = collection.submit(volume, "p1", mine, annotator="bob")
     assert submission.added == (9,) and submission.kept == (7,)
@@ -175,9 +164,8 @@ def test_a_shot_newer_than_the_served_copy_of_its_slice_is_kept(
 def test_learning_curve_compares_the_served_with_the_submitted(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
+    mine = serve(collection, prediction)
     served = labelmap_of(prediction, LABELS)
-    collection.remember_served("p1", served, LABELS, model_version=4)
-    mine = seen(served, LABELS)
     mine["spleen"][10:16] = False
     mine["spleen"][11:13] = served[11:13] == 2
     row, column = np.argwhere(mine["spleen"][12])[0]

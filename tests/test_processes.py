@@ -55,7 +55,7 @@ def test_the_environment_holds_this_installation_and_none_of_the_callers_setting
 def test_a_server_that_ends_while_starting_says_why(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, tmp_path / "studies", {"lables": "liver"})
     (tmp_path / "studies").mkdir()
-    with pytest.raises(ProcessError, match=r"(?s)ended while starting.*labels"):
+    with pytest.raises(ProcessError, match=r"(?s)ended before the start of the server.*labels"):
         server.start()
     server.stop()
     assert server.children() == []
@@ -66,3 +66,14 @@ def test_a_pacs_without_its_folder_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ProcessError, match="did not start"):
         pacs.start()
     assert pacs.process is None
+
+
+def test_a_server_that_ends_while_something_is_waited_for_is_reported_at_once(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, tmp_path)
+    server.url = f"http://127.0.0.1:{unused_port()}"
+    server.log.write_text("out of memory")
+    server.process = subprocess.Popen([sys.executable, "-c", "pass"])
+    server.process.wait()
+    for condition in (server.info, lambda: False):  # it does not answer, or what was waited for cannot come
+        with pytest.raises(ProcessError, match=r"ended before the end of training:\nout of memory"):
+            server.wait(condition, "the end of training")

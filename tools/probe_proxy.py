@@ -1,6 +1,7 @@
 """Mean IoU of the linear probe on development scans, by encoder: the quick look that pretraining is judged by.
 
     python tools/probe_proxy.py untrained runs/compact/compact.safetensors
+    python tools/probe_proxy.py medsam_lite medsam_lite:plain       # whitened as it is used, and its output as it is
 
 Scans are read from FEWSAM_SHARED_DATA or ../shared/data; no weight is ever trained on them. Slices of one volume: K
 evenly spread slices of 30 (CT) or 20 (MR), the others tested. Across patients: two draws of three volumes with two or
@@ -19,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from fewsam.config import load_settings
-from fewsam.encoders.compact import INPUT_SIZE, CompactEncoder, build_compact
+from fewsam.encoders import sam
+from fewsam.encoders.compact import INPUT_SIZE, build_compact
+from fewsam.encoders.tinyvit import build_tinyvit
 from fewsam.labelfile import read_label
 from fewsam.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.prompts import LabelledView, SupportBank
@@ -124,7 +128,7 @@ def labelled(case: Case, k: int, whole: bool) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(network: CompactEncoder, sets: dict[str, list[Case]]) -> dict[str, float]:
+def evaluate(network: nn.Module, sets: dict[str, list[Case]]) -> dict[str, float]:
     """Mean IoU of each draw's name."""
     scores: dict[str, list[float]] = {}
     for title, name, chosen in draws(sets):
@@ -159,9 +163,17 @@ def evaluate(network: CompactEncoder, sets: dict[str, list[Case]]) -> dict[str, 
 
 
 @torch.no_grad()
-def embed(network: CompactEncoder, case: Case, slices: list[int]) -> torch.Tensor:
+def embed(network: nn.Module, case: Case, slices: list[int]) -> torch.Tensor:
     """(n, 256, 64, 64) of some slices."""
     return torch.cat([network(torch.from_numpy(case.slices[[z]]).float()) for z in slices])
+
+
+def build(argument: str) -> nn.Module:
+    """The encoder that an argument names; all take 256 px."""
+    if not argument.startswith("medsam_lite"):
+        return build_compact(None if argument == "untrained" else Path(argument)).eval()
+    path = sam.OFFICIAL["medsam_lite"].path()
+    return build_tinyvit(sam.read_sam_checkpoint(path), str(path), whiten=argument != "medsam_lite:plain")
 
 
 if __name__ == "__main__":
@@ -169,5 +181,4 @@ if __name__ == "__main__":
         sys.exit(f"no development scans at {DATA}: set FEWSAM_SHARED_DATA")
     loaded = read_sets()
     for argument in sys.argv[1:] or ["untrained"]:
-        encoder = build_compact(None if argument == "untrained" else Path(argument)).eval()
-        print(argument, json.dumps(evaluate(encoder, loaded)), flush=True)
+        print(argument, json.dumps(evaluate(build(argument), loaded)), flush=True)

@@ -143,8 +143,6 @@ class ServerProcess:
         return time.monotonic() - began
 
     def _answers(self) -> bool:
-        if self.process is None or self.process.poll() is not None:
-            raise ProcessError(f"the server ended while starting:\n{self.tail()}")
         try:
             return requests.get(f"{self.url}/info/", timeout=30).status_code in (200, 401)  # 401: log in
         except requests.RequestException:
@@ -191,13 +189,20 @@ class ServerProcess:
         """The first true value of ``condition``.
 
         Raises:
-            ProcessError: it stayed false.
+            ProcessError: it stayed false, or the server ended by itself meanwhile.
         """
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            value = condition()
+            try:
+                value = condition()
+            except requests.RequestException:
+                if self.process is None or self.process.poll() is None:
+                    raise
+                value = None
             if value:
                 return value
+            if self.process is not None and self.process.poll() is not None:
+                raise ProcessError(f"the server ended before {what}:\n{self.tail()}")
             time.sleep(POLL)
         raise ProcessError(f"{what} did not come within {timeout:.0f} s:\n{self.tail()}")
 

@@ -88,7 +88,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
     licence = "Apache-2.0" if sha256 == official.sha256 else "unknown (own checkpoint)"
     weights = sha256
-    if name == "medsam_lite" and settings.whiten:
+    if _whitened(settings):
         weights += file_sha256(tinyvit.WHITENING)
     return EncoderInfo(name, size, _fingerprint(name, 1, size, weights), sha256, licence, True, official.parameters)
 
@@ -148,7 +148,7 @@ def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
-    if settings.encoder == "compact" or (settings.encoder == "medsam_lite" and settings.whiten):
+    if settings.encoder == "compact" or _whitened(settings):
         return None
     path = _sam_file(settings)
     if settings.checkpoint is None and not path.is_file():
@@ -156,6 +156,10 @@ def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     state = sam.read_sam_checkpoint(path)
     decoder = {key: value.float().clone() for key, value in state.items() if not key.startswith("image_encoder.")}
     return decoder or None
+
+
+def _whitened(settings: Settings) -> bool:
+    return settings.encoder == "medsam_lite" and settings.whiten
 
 
 def _compact_file(settings: Settings) -> Path | None:
