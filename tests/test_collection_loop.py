@@ -25,9 +25,17 @@ def seen(labelmap: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray
     return {name: labelmap == i + 1 for i, name in enumerate(classes)}
 
 
-def serve(collection: Collection, prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Remember an answer of model 4 for p1; its masks, as a viewer sends them back edited."""
+def serve(
+    collection: Collection, prediction: dict[str, np.ndarray], pasted: dict[int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Remember an answer of model 4 for p1; its masks, as a viewer sends them back edited.
+
+    Args:
+        pasted: Slices that hold what a person drew, liver alone: slice to the seed of its blob.
+    """
     served = labelmap_of(prediction, LABELS)
+    for z, seed in (pasted or {}).items():
+        served[z] = blob(seed)
     collection.remember_served("p1", served, LABELS, model_version=4)
     return seen(served, LABELS)
 
@@ -80,7 +88,7 @@ def test_a_class_erased_from_the_prediction_of_a_2d_image_is_background(collecti
 def test_a_fresh_label_beside_a_served_volume_erases_nothing(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
-    collection.remember_served("p1", labelmap_of(prediction, LABELS), LABELS, model_version=4)
+    serve(collection, prediction)
     submission = collection.submit(volume, "p1", label(Liver={7: 70}, spleen={}, aorta={}))
     assert fates(submission) == {"added": (7,)}
 
@@ -89,9 +97,7 @@ def test_a_label_of_the_earlier_shots_alone_erases_no_prediction(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
     collection.submit(volume, "p1", label(Liver={3: 1}))
-    served = labelmap_of(prediction, LABELS)
-    served[3] = blob(1)  # pasted back
-    collection.remember_served("p1", served, LABELS, model_version=4)
+    serve(collection, prediction, {3: 1})
     submission = collection.submit(volume, "p1", label(Liver={3: 1, 25: 2}, spleen={}))
     assert fates(submission) == {"added": (25,), "unchanged": (3,)}
 
@@ -116,10 +122,7 @@ def test_an_unchanged_shot_stays_when_the_served_volume_comes_back(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
     collection.submit(volume, "p1", label(Liver={7: 70}))
-    served = labelmap_of(prediction, LABELS)
-    served[7] = blob(70)
-    collection.remember_served("p1", served, LABELS, model_version=1)
-    submission = collection.submit(volume, "p1", seen(served, LABELS))
+    submission = collection.submit(volume, "p1", serve(collection, prediction, {7: 70}))
     assert submission.unchanged == (7,) and submission.added == ()
     assert not submission.changed and len(collection.history("p1", 7)) == 1
 
@@ -136,10 +139,7 @@ def test_a_shot_erased_in_the_volume_it_was_served_with_is_cleared(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:
     collection.submit(volume, "p1", label(Liver={7: 70}))
-    served = labelmap_of(prediction, LABELS)
-    served[7] = blob(70)
-    collection.remember_served("p1", served, LABELS, model_version=1)
-    mine = seen(served, LABELS)
+    mine = serve(collection, prediction, {7: 70})
     mine["Liver"][7] = False
     submission = collection.submit(volume, "p1", mine)
     assert submission.cleared == (7,)
