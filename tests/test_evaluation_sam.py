@@ -9,6 +9,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 import tiny
+from fewsam.encoders.tinyvit import MOBILE_SAM, TinyViTEncoder
 from fewsam.errors import ConfigError
 from fewsam.evaluation.cases import Case
 from fewsam.evaluation.cells import Cell
@@ -16,7 +17,9 @@ from fewsam.evaluation.provenance import weights_note
 from fewsam.evaluation.run import run_cell
 from fewsam.evaluation.sam_prompts import Prompted, by_box, by_clicks, by_points, centre, correction, inner_points
 from fewsam.evaluation.tasks import Task
+from fewsam.model import build_decoder
 from fewsam.preprocess import make_frame
+from fewsam.training import decoder_switches, initialise_from_sam
 
 
 def box(top: int, left: int, height: int, width: int, side: int = 24) -> np.ndarray:
@@ -128,6 +131,30 @@ def test_cells_of_prompted_sam_segment_only_where_there_is_something(tmp_path, r
         assert set(cell.iou) <= set(masks) and cell.tested_slices == 3
         empty = [s for s in cell.scores if s.truth_voxels == 0]
         assert all(s.predicted_voxels == 0 for s in empty)
+
+
+def test_mobile_sam_is_prompted_like_sam_and_lends_its_decoder(tmp_path):
+    torch.manual_seed(0)
+    parts = {key: value for key, value in small_sam().state_dict().items() if not key.startswith("image_encoder.")}
+    parts["mask_decoder.output_hypernetworks_mlps.0.layers.2.bias"] += 10  # a mask wherever it is asked for one
+    encoder = TinyViTEncoder(MOBILE_SAM).state_dict()
+    path = tmp_path / "mobile_sam.pt"
+    torch.save(parts | {f"image_encoder.{key}": value for key, value in encoder.items()}, path)
+    given = tiny.settings(encoder="mobile_sam", checkpoint=str(path), input_size=128)
+    volume, masks = tiny.scan(tmp_path)
+    task = Task(name="t", images=["x"], labels=["y"], names=dict(enumerate(masks, 1)))
+    embedder = tiny.embedder(tmp_path, given)
+    for method in ("sam-points-1", "sam-clicks-3", "sam-box"):
+        cell = run_cell(Cell("t", method, 5, 0), [Case("scan", volume, masks, "scan")], task, given, embedder)
+        assert set(cell.iou) <= set(masks) and cell.tested_slices == 7
+        assert sum(score.predicted_voxels for score in cell.scores) > 0
+        assert all(score.predicted_voxels == 0 for score in cell.scores if score.truth_voxels == 0)
+    assert "not one of SAM's" in weights_note(given, embedder.info.as_dict())
+    decoder = build_decoder(decoder_switches(given, embedder))
+    initialise_from_sam(decoder, given)
+    theirs = {key.removeprefix("mask_decoder."): value for key, value in parts.items()}
+    shared = [key for key in decoder.state_dict() if key.startswith("transformer.")]
+    assert shared and all(torch.equal(decoder.state_dict()[key], theirs[key]) for key in shared)
 
 
 def test_random_weights_are_called_so(tmp_path, random_sam):

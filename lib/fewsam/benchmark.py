@@ -28,9 +28,9 @@ from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
-from fewsam.encoders import tinyvit
+from fewsam.encoders import sam
 from fewsam.encoders.compact import build_compact
-from fewsam.encoders.tinyvit import TinyViTEncoder
+from fewsam.encoders.tinyvit import VARIANTS, TinyViTEncoder
 from fewsam.model import ModelStore, build_decoder
 from fewsam.predictor import Predictor
 from fewsam.training import decoder_switches, train
@@ -64,8 +64,8 @@ def encoder_stage(name: str) -> Measurement:
     network: torch.nn.Module
     if name == "compact":
         network, size = build_compact(None).eval(), 256
-    elif name == "medsam_lite":
-        network, size = TinyViTEncoder().eval().fold(), tinyvit.INPUT_SIZE
+    elif name in VARIANTS:
+        network, size = TinyViTEncoder(VARIANTS[name]).eval().fold(), sam.OFFICIAL[name].input_size
     else:
         from segment_anything import sam_model_registry
 

@@ -48,7 +48,7 @@ class Settings(BaseModel):
     channels: Literal["grey", "neighbours"] = "grey"
 
     # -- the frozen encoder and its cache
-    encoder: Literal["compact", "medsam_lite", "vit_b", "vit_l", "vit_h"] = "compact"
+    encoder: Literal["compact", "medsam_lite", "mobile_sam", "vit_b", "vit_l", "vit_h"] = "compact"
     checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
     untrained: bool = False  # the compact encoder with random weights, as a baseline
     whiten: bool = True  # medsam_lite: its features whitened; false: as its own decoder for boxes takes them

@@ -37,7 +37,7 @@ def benchmark(
     for column in ("stage", "seconds", "GFLOP", "floor, s", "times the floor", "peak memory, GB"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     measured = []
-    for name in ("compact", "medsam_lite", *(["vit_b"] if sam else [])):
+    for name in ("compact", "medsam_lite", "mobile_sam", *(["vit_b"] if sam else [])):
         err().print(f"encode {name} ...")
         measured.append(stages.run_alone(stages.encoder_stage, name))
     for classes in (1, 4, 16):

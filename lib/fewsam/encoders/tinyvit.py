@@ -1,17 +1,20 @@
-"""LiteMedSAM's image encoder: a TinyViT whose patches are single pixels, so that 256 px give SAM's 64 x 64 grid.
+"""MobileSAM's and LiteMedSAM's image encoders: a TinyViT that gives SAM's 64 x 64 grid.
 
-TinyViT (Wu et al., ECCV 2022, https://arxiv.org/abs/2207.10666) as MobileSAM uses it (last downsampling left out), with
-LiteMedSAM's pointwise patch embedding. Names and shapes are the checkpoint's. timm's TinyViT has other names, always
-four downsamplings and no neck, so that more would have to be bent there than is written here. For inference alone:
-batch norms are folded into their convolutions when a checkpoint is loaded.
+TinyViT (Wu et al., ECCV 2022, https://arxiv.org/abs/2207.10666) as MobileSAM uses it (Zhang et al. 2023,
+https://arxiv.org/abs/2306.14289), with the last downsampling left out. LiteMedSAM's patches are single pixels, so that
+256 px give the grid for which MobileSAM takes 1024. Names and shapes are the checkpoints'. timm's TinyViT has other
+names, always four downsamplings and no neck, so that more would have to be bent there than is written here. For
+inference alone: batch norms are folded into their convolutions when a checkpoint is loaded.
 
-What fewsam takes as embedding are its last two stages together, whitened: 256 directions, the strongest on generated
-patients (`tools/whiten_medsam.py`, docs/medsam.md). LiteMedSAM's own decoder takes the plain output.
+What fewsam takes of LiteMedSAM as embedding are its last two stages together, whitened: 256 directions, the strongest
+on generated patients (`tools/whiten_medsam.py`, docs/medsam.md). Its own decoder takes the plain output; MobileSAM is
+used with that alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,9 +25,22 @@ from torch import Tensor, nn
 
 from fewsam.errors import CheckpointError
 
-INPUT_SIZE = 256
-ARCHITECTURE = 1  # part of the fingerprint; raise it when the same weights give other embeddings
-PARAMETERS = 5_721_812  # with the batch norms folded
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells one SAM's TinyViT from the other's: its name and its checkpoint's, side and stride of the two
+    convolutions that embed patches, mean and standard deviation of the pixels in 0..255."""
+
+    title: str
+    file: str
+    patch: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+LITE_MEDSAM = Variant("LiteMedSAM", "lite_medsam.pth", (1, 1), (0, 0, 0), (255, 255, 255))
+MOBILE_SAM = Variant("MobileSAM", "mobile_sam.pt", (3, 2), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+VARIANTS = {"medsam_lite": LITE_MEDSAM, "mobile_sam": MOBILE_SAM}  # as the settings name them
 WIDTHS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
 HEADS = (0, 4, 5, 10)  # the first stage convolves
@@ -32,6 +48,7 @@ WINDOWS = (0, 7, 14, 7)
 STRIDES = (2, 2, 1)  # after each stage but the last
 EXPANSION = 4
 GRID = 64
+_CLASSIFIER = ("norm_head.", "head.")  # left over from training on ImageNet in MobileSAM's checkpoint, and never run
 WHITENING = Path(__file__).parent / "weights" / "medsam_lite_whitening.safetensors"
 
 
@@ -152,21 +169,27 @@ class _Stage(nn.Module):
 
 
 class _PatchEmbed(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, side: int, stride: int) -> None:
         super().__init__()
-        self.seq = nn.Sequential(_Conv(3, WIDTHS[0] // 2), nn.GELU(), _Conv(WIDTHS[0] // 2, WIDTHS[0]))
+        half = WIDTHS[0] // 2
+        self.seq = nn.Sequential(_Conv(3, half, side, stride), nn.GELU(), _Conv(half, WIDTHS[0], side, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.seq(x)
 
 
 class TinyViTEncoder(nn.Module):
-    """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64); S is 256, or any size whose quarter is then resized to 64."""
+    """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64); S is the variant's, or another whose grid is then resized."""
 
-    def __init__(self) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, variant: Variant = LITE_MEDSAM) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.tensor(variant.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(variant.std).view(3, 1, 1), persistent=False)
         self.whitening: nn.Conv2d | None = None
-        self.patch_embed = _PatchEmbed()
+        self.patch_embed = _PatchEmbed(*variant.patch)
         self.layers = nn.Sequential(*(_Stage(index) for index in range(len(WIDTHS))))
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], 256, 1, bias=False),
@@ -176,8 +199,8 @@ class TinyViTEncoder(nn.Module):
         )
 
     def stages(self, slices: Tensor) -> Tensor:
-        """What enters the last stage, and the output: (N, 320 + 256, S / 4, S / 4)."""
-        before = self.layers[:-1](self.patch_embed(slices / 255))
+        """What enters the last stage, and the output: (N, 320 + 256, G, G), G a quarter of the embedded patches."""
+        before = self.layers[:-1](self.patch_embed((slices - self.mean) / self.std))
         return torch.cat([before, self.neck(self.layers[-1](before))], dim=1)
 
     def whiten(self, mean: Tensor, matrix: Tensor) -> None:
@@ -202,27 +225,30 @@ class TinyViTEncoder(nn.Module):
         return features
 
 
-def build_tinyvit(state: Mapping[str, Tensor], source: str, whiten: bool) -> TinyViTEncoder:
-    """The image encoder of a LiteMedSAM checkpoint, ready for inference.
+def build_tinyvit(
+    state: Mapping[str, Tensor], source: str, whiten: bool, variant: Variant = LITE_MEDSAM
+) -> TinyViTEncoder:
+    """The image encoder of a checkpoint, ready for inference.
 
     Args:
         state: What `fewsam.encoders.sam.read_sam_checkpoint` gave.
         source: What to call the checkpoint in an error.
-        whiten: False for the embedding that the checkpoint's own decoder takes.
+        whiten: False for the embedding that the checkpoint's own decoder takes; true for LiteMedSAM alone.
 
     Raises:
         CheckpointError: it is of another architecture, or parts of it are missing.
     """
-    network = TinyViTEncoder()
+    network = TinyViTEncoder(variant)
     prefix = "image_encoder."
     weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    weights = {key: value for key, value in weights.items() if not key.startswith(_CLASSIFIER)}
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in weights.items()}
     if wanted != given:
         other = sorted(key for key in {*wanted, *given} if wanted.get(key) != given.get(key))
         raise CheckpointError(
-            f"{source} is no LiteMedSAM checkpoint: {other[0]!r} of its image encoder differs "
-            f"(and {len(other) - 1} more); set the encoder to what it is, or the checkpoint to lite_medsam.pth"
+            f"{source} is no {variant.title} checkpoint: {other[0]!r} of its image encoder differs "
+            f"(and {len(other) - 1} more); set the encoder to what it is, or the checkpoint to {variant.file}"
         )
     network.load_state_dict({key: value.clone() for key, value in weights.items()})
     network.eval().fold()

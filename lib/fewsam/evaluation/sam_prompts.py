@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from fewsam.config import Settings
 from fewsam.encoders import sam_decoder_state
+from fewsam.encoders.tinyvit import VARIANTS
 from fewsam.errors import ConfigError
 from fewsam.evaluation.methods import Answer, Job, Method, Predict
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
@@ -37,11 +38,11 @@ class Prompted:
         if state is None:
             raise ConfigError(
                 "SAM's prompts need a SAM checkpoint with its decoder: set encoder to vit_b, vit_l or "
-                "vit_h (and checkpoint to a local file), or to medsam_lite with whiten set to false"
+                "vit_h (and checkpoint to a local file), to mobile_sam, or to medsam_lite with whiten set to false"
             )
         with torch.device("meta"):  # its encoder is not run here
-            # LiteMedSAM's decoder and prompts are SAM's own, which are the same for every size of the encoder
-            sam = sam_model_registry["vit_b" if settings.encoder == "medsam_lite" else settings.encoder]()
+            # MobileSAM's and LiteMedSAM's decoder and prompts are SAM's own, the same for every size of the encoder
+            sam = sam_model_registry["vit_b" if settings.encoder in VARIANTS else settings.encoder]()
         sam.load_state_dict(state, strict=False, assign=True)
         sam.pixel_mean = torch.zeros(3, 1, 1)  # what tells the predictor its device
         self.predictor = SamPredictor(sam.eval())
