@@ -184,12 +184,13 @@ evidence-medsam: medsam
 	$(BIN)/fewsam results $(EVIDENCE)/medsam_lite/shared -o $(EVIDENCE)/medsam_lite
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods sam-box --conf whiten=false -o $(EVIDENCE)/medsam_lite/boxes
 
-# SAM's own prompts, points and a box on every structure of every tested slice, on the slices of `make evidence`.
+# SAM's own prompts, points and a box on every structure of every tested slice, on the slices of `make evidence`. They
+# learn nothing from the K slices: within a volume K says which ones are left out, between patients it says nothing.
 POINTS_METHODS ?= sam-points-1,sam-points-3,sam-points-5,sam-clicks-3,sam-clicks-5,sam-box
-POINTS_ONLY ?= ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus
+FOR_POINTS = --methods $(POINTS_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=mobile_sam --conf checkpoint=$(MOBILE_SAM)
 evidence-points: $(READY) $(MOBILE_SAM)
-	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(POINTS_ONLY) --k $(EVIDENCE_K) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) \
-	  --methods $(POINTS_METHODS) --conf encoder=mobile_sam --conf checkpoint=$(MOBILE_SAM) -o $(EVIDENCE)/mobile_sam
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only ts-ct-abdomen,ts-mr-abdomen --k $(EVIDENCE_K) $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/slices
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/patients
 
 # Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
 TRUST ?= trust
