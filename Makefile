@@ -144,10 +144,11 @@ audit: $(READY)
 benchmark: $(READY) $(SAMPLES)
 	$(BIN)/fewsam benchmark --samples sample-data
 
-# What the README's results rest on: tables and a picture in evidence/results.md. Each part resumes: a second
-# `make evidence` does what is missing. Real scans are measured where they are (FEWSAM_SHARED_DATA, else ../shared/data).
-# Trainings end by steps, not by the clock as a server's do, so that a busy machine gives the same: 260 are what 45 s,
-# 90 what 15 s take on two quiet cores, where all takes about an hour. EVIDENCE_SEEDS=3 takes thrice as long, and says more.
+# What the README's results rest on: tables and a picture in evidence/results.md. Parts run WORKERS at a time with a core
+# each, log to evidence/PART.log, and resume: a second `make evidence` does what is missing. Real scans are measured where
+# they are (FEWSAM_SHARED_DATA, else ../shared/data). Trainings end by steps, not by the clock as a server's do, so that a
+# busy machine gives the same: 260 are what 45 s, 90 what 15 s take on two quiet cores. EVIDENCE_SEEDS=3 takes thrice as
+# long, and says more.
 EVIDENCE ?= evidence
 EVIDENCE_K ?= 1,3,5,10
 EVIDENCE_SEEDS ?= 1
@@ -164,20 +165,38 @@ SHARED ?= $(or $(FEWSAM_SHARED_DATA),../shared/data)
 FOR_EVALUATE = --methods $(EVIDENCE_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF)
 FOR_LOOP = --strategies $(LOOP_STRATEGIES) --budget $(LOOP_BUDGET) $(EVIDENCE_CONF) $(LOOP_CONF)
 IN_SHARED = --tasks configs/evaluate/shared-all.yaml --root "$(SHARED)"
+SLICES := ts-ct-abdomen,ts-mr-abdomen
+PATIENTS := acdc-heart,cxr-lungs,msd-spleen-2d
+ON_SAMPLE := sample loop-sample
+ON_SHARED := patients slices loop-slices hippocampus loop-hippocampus
+MEASURE = $(BIN)/fewsam $(1) -o $(EVIDENCE)/$(2) >$(EVIDENCE)/$(2).log 2>&1 && echo "$(EVIDENCE)/$(2): done" || \
+	{ tail -n 5 $(EVIDENCE)/$(2).log; exit 1; }
+.PHONY: $(addprefix measure-,$(ON_SAMPLE) $(ON_SHARED))
 evidence: $(READY) $(SAMPLES)
-	$(BIN)/fewsam evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k $(SAMPLE_K) $(FOR_EVALUATE) -o $(EVIDENCE)/sample
-	$(BIN)/fewsam simulate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --seeds 1 $(FOR_LOOP) -o $(EVIDENCE)/loop-sample
-	@if [ -d "$(SHARED)" ]; then \
-	  set -x; \
-	  $(BIN)/fewsam evaluate $(IN_SHARED) --only ts-ct-abdomen,ts-mr-abdomen,msd-hippocampus --k $(EVIDENCE_K) $(FOR_EVALUATE) -o $(EVIDENCE)/shared && \
-	  $(BIN)/fewsam simulate $(IN_SHARED) --only ts-ct-abdomen,ts-mr-abdomen --seeds $(LOOP_SEEDS) $(FOR_LOOP) -o $(EVIDENCE)/loop-shared && \
-	  $(BIN)/fewsam simulate $(IN_SHARED) --only msd-hippocampus --seeds 1 $(FOR_LOOP) -o $(EVIDENCE)/loop-patients; \
-	else echo "$(SHARED) is not there: real scans are left out"; fi
+	@mkdir -p $(EVIDENCE)
+	@test -d "$(SHARED)" || echo "$(SHARED) is not there: real scans are left out"
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -k -j $(WORKERS) \
+	  $$(test ! -d "$(SHARED)" || echo $(addprefix measure-,$(ON_SHARED))) $(addprefix measure-,$(ON_SAMPLE))
 	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE)
+
+measure-sample:
+	@$(call MEASURE,evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k $(SAMPLE_K) $(FOR_EVALUATE),sample)
+measure-slices:
+	@$(call MEASURE,evaluate $(IN_SHARED) --only $(SLICES) --k $(EVIDENCE_K) $(FOR_EVALUATE),slices)
+measure-hippocampus:
+	@$(call MEASURE,evaluate $(IN_SHARED) --only msd-hippocampus --k $(EVIDENCE_K) $(FOR_EVALUATE),hippocampus)
+measure-patients: # of 256 px and more, where every method takes several times as long
+	@$(call MEASURE,evaluate $(IN_SHARED) --only $(PATIENTS) --k 5 $(FOR_EVALUATE),patients)
+measure-loop-sample:
+	@$(call MEASURE,simulate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --seeds 1 $(FOR_LOOP),loop-sample)
+measure-loop-slices:
+	@$(call MEASURE,simulate $(IN_SHARED) --only $(SLICES) --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-slices)
+measure-loop-hippocampus:
+	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds 1 $(FOR_LOOP),loop-hippocampus)
 
 # The same with LiteMedSAM's encoder, and beside it its own prompt, a box round every structure of every slice.
 MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes
-MEDSAM_ONLY ?= ts-ct-abdomen,ts-mr-abdomen
+MEDSAM_ONLY ?= $(SLICES)
 FOR_MEDSAM = $(IN_SHARED) --only $(MEDSAM_ONLY) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=medsam_lite
 evidence-medsam: medsam
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods $(MEDSAM_METHODS) -o $(EVIDENCE)/medsam_lite/shared
@@ -189,7 +208,7 @@ evidence-medsam: medsam
 POINTS_METHODS ?= sam-points-1,sam-points-3,sam-points-5,sam-clicks-3,sam-clicks-5,sam-box
 FOR_POINTS = --methods $(POINTS_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=mobile_sam --conf checkpoint=$(MOBILE_SAM)
 evidence-points: $(READY) $(MOBILE_SAM)
-	$(BIN)/fewsam evaluate $(IN_SHARED) --only ts-ct-abdomen,ts-mr-abdomen --k $(EVIDENCE_K) $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/slices
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k $(EVIDENCE_K) $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/slices
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/patients
 
 # Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
