@@ -21,6 +21,7 @@ from fewsam.errors import FewSAMError
 from fewsam.predictor import Predictor
 from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.prompts import probe_features
+from fewsam.propagation import Propagation, with_propagation
 from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
 
@@ -91,19 +92,30 @@ class Clicks:
         before = bank.fit(subset).probe
         after = _refit(before, rows, cells, number)
         moved = rows @ (after - before)[:-1] + (after - before)[-1]
-        moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * _near([c for group, _ in cells for c in group])
+        near = _near([c for group, _ in cells for c in group])
+        moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * near
         clicked = _with_tokens(replace(prompts, prior=prompts.prior + moved), embeddings, cells[0][0], number)
 
         detail = detail_tensor(detail_bytes(raw, intensity, detail_frame))
+        carried = self._carried(volume, z, classes)
         answers = []
-        for one in (prompts, clicked):
+        # A click knows better than the neighbours.
+        for one, trust in ((prompts, torch.ones_like(near)), (clicked, 1 - near)):
             logits = one.prior if task.model is None else task.model.decoder.answer(embeddings, one, detail)
+            logits = with_propagation(logits, carried, trust)
             answers.append(torch.as_tensor((frame if task.model is None else detail_frame).to_slice(
                 logits[0].log_softmax(0)
             )).float())  # fmt: skip
         grey = torch.from_numpy(raw[0, raw.shape[1] // 2].astype(np.float32))
         held = _hold(answers[1], grey, include, exclude, number)
         return Correction((held.argmax(0) == number).numpy(), (answers[0].argmax(0) == number).numpy())
+
+    def _carried(self, volume: Volume, z: int, classes: Sequence[str]) -> Tensor | None:
+        """What the other drawn slices of the volume say of slice ``z``, (1, C, s, s)."""
+        predictor = self.predictor
+        shots = predictor.collection.shots(content_hash=volume.content_hash) if predictor.settings.propagate else []
+        others = {shot.slice: shot for shot in shots if shot.slice != z}
+        return Propagation(volume, others, classes, self._intensity[volume], predictor.fields)([z])
 
     @staticmethod
     def _check(volume: Volume, z: int, include: Points, exclude: Points) -> None:

@@ -79,6 +79,7 @@ class Settings(BaseModel):
     auto_train: str = "off"  # off | every:N | idle:SECONDS
 
     # -- prediction
+    propagate: bool = True  # drawn slices are carried to their neighbours by registration
     smooth_z: bool = True
     presence_gate: bool = True
     largest_component: Literal["auto", "on", "off"] = "auto"

@@ -20,6 +20,7 @@ from fewsam.fewshot import FewShotTask, make_ready
 from fewsam.model import ModelStore
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.prediction import Prediction, drawn_labelmap
+from fewsam.propagation import Fields
 from fewsam.uncertainty import with_distance
 from fewsam.volume import Volume
 from fewsam.volume_runner import VolumeRunner
@@ -32,6 +33,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> None:
         self.settings, self.embedder, self.collection, self.store = settings, embedder, collection, store
+        self.fields = Fields()
         self._lock = threading.Lock()
         self._task: tuple[tuple[int, int], FewShotTask | None] | None = None
 
@@ -56,12 +58,12 @@ class Predictor:
         classes = self.collection.classes
         task = self.ready()
         wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
-        mine = self._drawn(volume, image_id)
+        mine = self.drawn(volume, image_id)
         if task is None:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
             return self._answer(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
 
-        runner = VolumeRunner(self.settings, self.embedder, task, volume)
+        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
         done: list[int] = []
         for start in range(0, len(wanted), CHUNK):
@@ -97,8 +99,8 @@ class Predictor:
             latencies=runner.latencies,
         )
 
-    def _drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
-        """Shots to paste back, by slice: those drawn on just these pixels, whatever else the id once named."""
+    def drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
+        """Shots of the volume, by slice: those drawn on just these pixels, whatever else the id once named."""
         if image_id is None:
             return {}
         return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}

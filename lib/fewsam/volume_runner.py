@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewsam.collection import Shot
 from fewsam.config import Settings
 from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
 from fewsam.fewshot import FewShotTask
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.propagation import Fields, Propagation, with_propagation
 from fewsam.uncertainty import expected_error
 from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
@@ -30,7 +32,15 @@ class VolumeRunner:
         frame: Where the slice lies in the square of ``probabilities``.
     """
 
-    def __init__(self, settings: Settings, embedder: Embedder, task: FewShotTask, volume: Volume) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        embedder: Embedder,
+        task: FewShotTask,
+        volume: Volume,
+        drawn: Mapping[int, Shot],
+        fields: Fields,
+    ) -> None:
         self.settings, self.embedder, self.task, self.volume = settings, embedder, task, volume
         self.latencies: dict[str, float] = {}
         geometry = volume.geometry
@@ -40,6 +50,8 @@ class VolumeRunner:
         self.detail_frame = make_frame(shape, spacing, task.detail_size)
         self.uncertainty = np.zeros((volume.depth, len(task.classes)), np.float32)
         self._kept: list[np.ndarray] = []
+        drawn = drawn if settings.propagate else {}
+        self._propagation = Propagation(volume, drawn, task.classes, self.intensity, fields)
 
     def probabilities(self) -> np.ndarray:
         """(slices run, C, D, D) float16."""
@@ -57,8 +69,11 @@ class VolumeRunner:
         tick = self._spent("encode", tick)
         place = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
         detail = detail_tensor(details)
+        carried = self._propagation(chunk)
+        tick = self._spent("propagate", tick)
         subsets = self._subsets()
-        members = torch.stack([self._decode(embeddings, place, detail, subset) for subset in subsets])
+        answers = torch.stack([self._decode(embeddings, place, detail, subset) for subset in subsets])
+        members = with_propagation(answers, carried).softmax(dim=2)
         shown = torch.stack([self.task.episodes.bank.shown(subset) > 0 for subset in subsets])
         self.uncertainty[list(chunk)] = expected_error(members, shown).numpy()
         # The answer is that of all supports. Averaged with answers of some of them it was worse by 0.01 to 0.09 mean
@@ -74,7 +89,7 @@ class VolumeRunner:
         else:
             prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
             logits = model.decoder.answer(embeddings, prompts, detail)
-        return logits.softmax(dim=1)
+        return logits.log_softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:
         """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""

@@ -16,7 +16,7 @@ from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskR
 if TYPE_CHECKING:
     from fewsam.evaluation.cells import Cell
 
-METHODS = "fewsam,fewsam-cold,prototypes,probe,unet"
+METHODS = "fewsam,fewsam-cold,propagation,prototypes,probe,unet"
 
 
 def register(app: typer.Typer) -> None:

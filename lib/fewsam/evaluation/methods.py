@@ -22,12 +22,13 @@ from fewsam.model import ModelStore
 from fewsam.postprocess import class_indices
 from fewsam.predictor import Predictor
 from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.propagation import Fields, Propagation, with_propagation
 from fewsam.training import train
 from fewsam.views import detail_bytes, detail_size_for, detail_tensor
 from fewsam.volume import Volume
 
 CHUNK = 8
-NO_EMBEDDING = ("unet", "nnunet")
+NO_EMBEDDING = ("unet", "unet+propagation", "nnunet", "propagation")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Answer:
 
 Predict = Callable[[int], Answer]  # of a case, by its index
 Method = Callable[[Job], Predict]
+Carriers = Callable[[int], Propagation]
 
 
 def fewsam(job: Job) -> Predict:
@@ -81,6 +83,22 @@ def fewsam_cold(job: Job) -> Predict:
     return predict
 
 
+def propagation(job: Job) -> Predict:
+    """Labelled slices carried to the others of their volume by registration alone; other volumes stay empty."""
+    carriers, classes = _carriers(job), drawn_classes(job.collection.shots(), job.collection.classes)
+    values = np.array([0, *(job.collection.classes.index(name) + 1 for name in classes)], np.uint8)
+
+    def predict(index: int) -> Answer:
+        volume, carrier = job.cases[index].volume, carriers(index)
+        maps = carrier(range(volume.depth))
+        if maps is None:
+            return Answer(np.zeros(volume.slices.shape[:3], np.uint8))
+        winners = class_indices(maps.exp().numpy(), carrier.frame, smooth=job.settings.smooth_z, gate=False)
+        return Answer(values[winners])
+
+    return predict
+
+
 def prototypes(job: Job) -> Predict:
     """Nearest prototype by cosine."""
     return _by_slices(job, lambda episodes: baselines.prototypes(episodes), embed=True)
@@ -96,7 +114,27 @@ def unet(job: Job) -> Predict:
     return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False)
 
 
-def _by_slices(job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool) -> Predict:
+def unet_propagation(job: Job) -> Predict:
+    """The U-Net's answer with what was carried, as fewsam's is: tells what its decoder is worth beside that."""
+    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False, carry=_carriers(job))
+
+
+def _carriers(job: Job) -> Carriers:
+    """What the labelled slices of a case say of its others, by the case's index."""
+    shots, fields = job.collection.shots(), Fields()
+    classes = drawn_classes(shots, job.collection.classes)
+
+    def carrier(index: int) -> Propagation:
+        volume = job.cases[index].volume
+        drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
+        return Propagation(volume, drawn, classes, choose_intensity(image_stats(volume), job.settings), fields)
+
+    return carrier
+
+
+def _by_slices(
+    job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool, carry: Carriers | None = None
+) -> Predict:
     shots, settings = job.collection.shots(), job.settings
     classes = drawn_classes(shots, job.collection.classes)
     episodes = Episodes(settings, shots, classes, job.embedder, detail_size_for(shots, settings))
@@ -105,14 +143,21 @@ def _by_slices(job: Job, make: Callable[[Episodes], baselines.SliceModel], embed
 
     def predict(index: int) -> Answer:
         volume = job.cases[index].volume
-        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed)])
+        carrier = carry(index) if carry else None
+        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed, carrier)])
 
     return predict
 
 
 @torch.inference_mode()
 def _segment(
-    model: baselines.SliceModel, volume: Volume, settings: Settings, embedder: Embedder, side: int, embed: bool
+    model: baselines.SliceModel,
+    volume: Volume,
+    settings: Settings,
+    embedder: Embedder,
+    side: int,
+    embed: bool,
+    carrier: Propagation | None,
 ) -> np.ndarray:
     geometry = volume.geometry
     frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
@@ -127,7 +172,10 @@ def _segment(
         if embed:
             embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
-        parts.append(model(embeddings, place, detail_tensor(detail)).numpy())
+        answer = model(embeddings, place, detail_tensor(detail))
+        if carrier:
+            answer = with_propagation(answer.clamp_min(1e-6).log(), carrier(chunk)).softmax(1)
+        parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
 
@@ -151,15 +199,17 @@ def _registry() -> dict[str, Method]:
     ours: dict[str, Method] = {
         "fewsam": fewsam,
         "fewsam-cold": fewsam_cold,
+        "propagation": propagation,
         "prototypes": prototypes,
         "probe": probe,
         "unet": unet,
+        "unet+propagation": unet_propagation,
     }
     return {**ours, **sam_prompts.METHODS, "nnunet": nnunet.nnunet}
 
 
 METHODS = (
-    "fewsam", "fewsam-cold", "prototypes", "probe", "unet",
+    "fewsam", "fewsam-cold", "propagation", "prototypes", "probe", "unet", "unet+propagation",
     "sam-points-1", "sam-points-3", "sam-points-5", "sam-clicks-3", "sam-clicks-5", "sam-box",
     "nnunet",
 )  # fmt: skip
