@@ -80,6 +80,20 @@ def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     assert ModelStore(tmp_path).version() == 1
 
 
+@pytest.mark.parametrize(("untrained", "kept"), [(0.5, False), (0.6, True)])
+def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(tmp_path, monkeypatch, untrained, kept):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    scores = chain([untrained], repeat(0.4))
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.training_run.measure", scripted)
+    result = run(tmp_path, collection, tiny.settings())
+    assert result.published is not kept
+    assert any("untrained answer" in note for note in result.notes) is kept
+
+
 def test_validation_images_are_only_measured_on(tmp_path):
     collection = Collection(tmp_path, tiny.CLASSES)
     for number in range(8):

@@ -169,9 +169,9 @@ def prior_share(shown: Tensor) -> Tensor:
     """The prior's share in the answer for classes drawn on ``shown`` slices (any shape): 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
-    the frozen embedding still holds; with other patients, and one slice, it is the other way round. Mean IoU by the same
-    trained decoders (three draws; of the hippocampus with five slices two; of the generated CT two), without what is
-    carried from slice to slice (`fewsam.propagation`) and, within a volume, with it:
+    the frozen embedding still holds; with other patients, and one slice, it is the other way round. Mean IoU by the
+    same trained decoders (three draws; of the hippocampus with five slices and of the generated CT two), without what
+    is carried from slice to slice (`fewsam.propagation`) and, within a volume, with it:
 
     ==================  ============  ============  ===================  ==================
     share               CT, K = 1, 3  MR, K = 1, 3  hippocampus 1, 3, 5  generated CT 3, 5

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.01  # Dice by which the served decoder must do better on validation images to stay
 TOLERANCE_ONE_SLICE = 0.05  # the same where it is measured on one slice
+# The same for the untrained answer against a first training's, which fail in other places: on one slice of an MR it was
+# ahead by 0.09 where the decoder was better by 0.07 on all others.
+TOLERANCE_UNTRAINED = 0.15
 WAIT_SECONDS = 300.0  # for another process that trains in the same folder
 
 
@@ -136,7 +139,7 @@ def _train(
     seen = set(served.card.shots) if warm and served else set()
     previous = None if set(_ids(shots, split.measure)) & seen else run.start_metric
     seconds = time.monotonic() - started
-    tolerance = TOLERANCE_ONE_SLICE if split.finish else TOLERANCE
+    tolerance = (TOLERANCE_ONE_SLICE if warm else TOLERANCE_UNTRAINED) if split.finish else TOLERANCE
     if settings.keep_better and previous is not None and metric is not None and previous > metric + tolerance:
         what = "served decoder" if warm else "untrained answer"
         notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")
