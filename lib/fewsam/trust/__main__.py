@@ -75,17 +75,21 @@ def pacs(out: Out = OUT) -> None:
 def load(
     minutes: Annotated[float, typer.Option(min=0.1)] = 20.0,
     annotators: Annotated[int, typer.Option(min=1)] = 8,
+    images: Annotated[
+        int, typer.Option(min=1, help="Of 40 slices each; of few, all are labelled soon, and then drawn again.")
+    ] = 10,
     seed: Seed = 0,
     out: Out = OUT,
 ) -> None:
     """Annotators with MONAI Label's client, and a viewer's requests, on one server."""
     from fewsam.trust.load import Load
 
-    began, part = time.monotonic(), Load((out / "work" / "load").resolve(), annotators, seed)
+    began, part = time.monotonic(), Load((out / "work" / "load").resolve(), annotators, seed, images)
     part.run(minutes)
     if part.gauges:
         part.gauges.plot(_made(out) / "load.png", f"{annotators} annotators and a viewer on one server")
-    _end(out, "load", {"minutes": minutes, "annotators": annotators, "seed": seed}, part.summary(), began)
+    asked = {"minutes": minutes, "annotators": annotators, "images": images, "seed": seed}
+    _end(out, "load", asked, part.summary(), began)
 
 
 @app.command()
