@@ -105,11 +105,6 @@ class Predictor:
             return {}
         return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}
 
-    def forget(self) -> None:
-        """Free what is kept of the collection and the decoder, for instance after running out of memory."""
-        with self._lock:
-            self._task = None
-
     def _answer(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
         """An answer in which nothing was segmented."""
         depth, classes = len(labelmap), self.collection.classes
