@@ -103,7 +103,8 @@ def main() -> None:
     volume_runner.expected_error = record
     with EmbeddingCache(given.cache, int(8e9)) as cache:
         for task, root in choose_tasks(given.tasks, given.root, None, given.only, None):
-            settings = load_settings(None, task.settings)
+            # Of answers without what is carried: the table was made before there was any.
+            settings = load_settings(None, {**task.settings, "propagate": False})
             embedder = Embedder(settings, cache)
             cases = load_cases(task, root, settings.axis)
             for k in map(int, given.k.split(",")):
