@@ -96,6 +96,20 @@ def test_cells_resume_fail_alone_and_end_in_tables(tmp_path, listed):
     assert json.loads((out / "cells.jsonl").read_text().splitlines()[0])["iou"] == cells[0].iou
 
 
+def test_what_is_carried_as_a_baseline(tmp_path, listed, monkeypatch):
+    """Alone it answers within a volume and not for other patients; a U-Net hardly trained has its answer from it."""
+    monkeypatch.setattr("fewsam.baselines.UNET_STEPS", 2)
+    given = tiny.settings()
+    tasks = load_tasks(listed, tmp_path)
+    embedder, out = tiny.embedder(tmp_path, given), tmp_path / "out"
+    within = evaluate(tasks[:1], ["propagation", "unet", "unet+propagation"], [2], [0], given, embedder, out)
+    assert not any(cell.error for cell in within)
+    alone, unet, both = (cell.mean_iou for cell in within)
+    assert alone > 0.4 and both > max(0.4, unet + 0.2)
+    (across,) = evaluate(tasks[1:], ["propagation"], [2], [0], given, embedder, tmp_path / "across")
+    assert not across.error and across.mean_iou == 0
+
+
 def test_ablations_change_the_settings(tmp_path, listed):
     given = tiny.settings(detail_size=64)
     task, root = load_tasks(listed, tmp_path)[0]
