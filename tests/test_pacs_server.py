@@ -214,10 +214,12 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     shown = image.geometry.to_slices(voxels.reshape(image.geometry.shape, order="F")).copy()
     shown[4, 0:3, 0:3] = 1
     shown[4, 16:18, 16:18] = 0  # a hole in both
+    before = {str(data.SOPInstanceUID) for data in site.segs()}
     answer = put(shown, {4: head["submissions"]["4"]}).json()
     assert answer["superseded"] == [4] and answer["overlaps"] == [4]
     path = site.scans / "both.dcm"
-    max(site.segs(), key=lambda data: str(data.SOPInstanceUID)).save_as(path, write_like_original=False)
+    (new,) = (data for data in site.segs() if str(data.SOPInstanceUID) not in before)
+    new.save_as(path, write_like_original=False)
     stored = read_seg(path, image.geometry)
     path.unlink()
     for name, mask in both.items():

@@ -37,7 +37,7 @@ FARTHEST = 30.0  # mm: signed distances are cut off there, and a class not drawn
 LOST, LOST_MM = 0.01, 100.0  # chance that it says nothing where it was drawn, and mm after which little more is left
 REACH_MM = 200.0  # beyond which nothing is carried
 WEIGHT = 4.0  # of what was carried against the answer of prompts and decoder, both in log-probabilities
-EVEN = 0.7  # of their sum: sharper, it would show a third to a half of its true error as its uncertainty
+EVEN = 0.7  # of their sum: the sharper, the further the uncertainty lies below the true error (docs/uncertainty.md)
 ALIKE = 0.5  # correlation of a slice with its neighbour, registered, below which nothing is carried between them
 FIELDS_BYTES = 96 << 20  # of displacement fields kept, over all volumes: some 700 slices
 
