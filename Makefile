@@ -152,9 +152,7 @@ benchmark: $(READY) $(SAMPLES)
 EVIDENCE ?= evidence
 EVIDENCE_K ?= 1,3,5,10
 EVIDENCE_SEEDS ?= 1
-EVIDENCE_METHODS ?= fewsam,fewsam-cold,prototypes,probe,unet
-# What carries labelled slices to the others of their volume has nothing to say of other patients.
-WITHIN_METHODS ?= propagation
+EVIDENCE_METHODS ?= fewsam,fewsam-cold,propagation,prototypes,probe,unet
 EVIDENCE_CONF ?= --conf steps=260 --conf train_seconds=900
 LOOP_STRATEGIES ?= informative,foreground_truth
 LOOP_CONF ?= --conf auto_train=every:2 --conf steps=90
@@ -164,7 +162,6 @@ SAMPLE_TASKS ?= configs/evaluate/sample.yaml
 SAMPLE_ONLY ?= sample-ct
 SAMPLE_K ?= 5
 SHARED ?= $(or $(FEWSAM_SHARED_DATA),../shared/data)
-FOR_SLICES = --methods $(EVIDENCE_METHODS),$(WITHIN_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF)
 FOR_EVALUATE = --methods $(EVIDENCE_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF)
 FOR_LOOP = --strategies $(LOOP_STRATEGIES) --budget $(LOOP_BUDGET) $(EVIDENCE_CONF) $(LOOP_CONF)
 IN_SHARED = --tasks configs/evaluate/shared-all.yaml --root "$(SHARED)"
@@ -183,9 +180,9 @@ evidence: $(READY) $(SAMPLES)
 	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE) && test -z "$$failed"
 
 measure-sample:
-	@$(call MEASURE,evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k $(SAMPLE_K) $(FOR_SLICES),sample)
+	@$(call MEASURE,evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k $(SAMPLE_K) $(FOR_EVALUATE),sample)
 measure-slices:
-	@$(call MEASURE,evaluate $(IN_SHARED) --only $(SLICES) --k $(EVIDENCE_K) $(FOR_SLICES),slices)
+	@$(call MEASURE,evaluate $(IN_SHARED) --only $(SLICES) --k $(EVIDENCE_K) $(FOR_EVALUATE),slices)
 measure-hippocampus:
 	@$(call MEASURE,evaluate $(IN_SHARED) --only msd-hippocampus --k $(EVIDENCE_K) $(FOR_EVALUATE),hippocampus)
 measure-patients: # of 256 px and more, where every method takes several times as long

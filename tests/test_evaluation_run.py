@@ -97,7 +97,7 @@ def test_cells_resume_fail_alone_and_end_in_tables(tmp_path, listed):
 
 
 def test_what_is_carried_as_a_baseline(tmp_path, listed, monkeypatch):
-    """Alone it answers within a volume and not for other patients; a U-Net hardly trained has its answer from it."""
+    """Alone it answers within a volume and for other patients; a U-Net hardly trained has its answer from it."""
     monkeypatch.setattr("fewsam.baselines.UNET_STEPS", 2)
     given = tiny.settings()
     tasks = load_tasks(listed, tmp_path)
@@ -107,7 +107,7 @@ def test_what_is_carried_as_a_baseline(tmp_path, listed, monkeypatch):
     alone, unet, both = (cell.mean_iou for cell in within)
     assert alone > 0.4 and both > unet + 0.1
     (across,) = evaluate(tasks[1:], ["propagation"], [2], [0], given, embedder, tmp_path / "across")
-    assert not across.error and across.mean_iou == 0
+    assert not across.error and across.mean_iou > 0.2
 
 
 def test_ablations_change_the_settings(tmp_path, listed):

@@ -17,7 +17,8 @@ from fewsam.collection import Collection, Shot
 from fewsam.config import load_settings
 from fewsam.metrics import iou
 from fewsam.preprocess import Intensity
-from fewsam.propagation import SIDE, Fields, Propagation, register, with_propagation
+from fewsam.propagation import Propagation
+from fewsam.registration import SIDE, Fields, register
 from fewsam.volume import Volume, geometry_for
 
 DEPTH, CLASSES, GREY = 12, ("disc", "ring"), Intensity(0.0, 255.0, False)
@@ -97,8 +98,6 @@ def test_probabilities_whatever_the_order(ends: tuple[Volume, np.ndarray, dict[i
 def test_nothing_drawn_nothing_carried() -> None:
     volume, _ = discs()
     assert Propagation(volume, {}, CLASSES, GREY, Fields())([3]) is None
-    answers = torch.rand(1, 3, 8, 8)
-    assert with_propagation(answers, None) is answers
 
 
 def test_slices_that_are_not_alike_end_it(tmp_path: Path) -> None:
@@ -121,21 +120,6 @@ def test_a_class_nobody_looked_for_is_not_called_absent(tmp_path: Path) -> None:
     assert torch.allclose(silent[0], silent[2], atol=1e-4)  # ring and background: no word on either
     looked = carry(volume, drawn_on(tmp_path / "b", volume, truth, [2], "complete", ("disc",)), [4])[0]
     assert (looked[0] - looked[2]).mean() > 1 and (looked[2] <= looked[0]).all()
-
-
-def test_a_known_shift_is_found() -> None:
-    rng = np.random.default_rng(2)
-    picture = (gaussian_filter(rng.normal(size=(SIDE, SIDE)), 5) * 900 + 120).clip(0, 255).astype(np.float32)
-    field, alike = register(np.roll(picture, (3, -2), (0, 1)), picture)  # cell x of fixed lies on x + (-3, 2)
-    inside = field[:, 24:-24, 24:-24].astype(np.float32)
-    assert alike and abs(inside[0].mean() + 3) < 0.5 and abs(inside[1].mean() - 2) < 0.5
-
-
-def test_constant_slices_are_alike_and_stay() -> None:
-    flat = np.zeros((SIDE, SIDE), np.float32)
-    field, alike = register(flat, flat)
-    assert alike and not field.any()
-    assert not register(flat, np.random.default_rng(0).uniform(0, 255, flat.shape).astype(np.float32))[1]
 
 
 def test_fields_are_remembered_within_a_bound(

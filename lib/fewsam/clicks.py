@@ -18,10 +18,11 @@ from torch import Tensor
 
 from fewsam.decoder import GRID, Prompts
 from fewsam.errors import FewSAMError
+from fewsam.fusion import fused, vote_weight
 from fewsam.predictor import Predictor
 from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.prompts import probe_features
-from fewsam.propagation import Propagation, with_propagation
+from fewsam.propagation import Propagation
 from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
 
@@ -32,6 +33,7 @@ REGION = 0.05  # of the square's side: how far what a click teaches of the tissu
 REACH = 0.06  # of the slice's longer side: how far a click alone reaches
 LIKENESS = 0.15  # of the slice's spread of intensity: how far tissue may differ from that under the click
 MARGIN = 0.5  # log-probability by which the clicked class wins, or loses, under the click
+PASSES = 30  # over all clicks, at most
 
 Points = Sequence[tuple[int, int]]
 
@@ -98,11 +100,13 @@ class Clicks:
 
         detail = detail_tensor(detail_bytes(raw, intensity, detail_frame))
         carried = self._carried(volume, z, classes)
+        vote = task.atlases.vote(volume, [z], intensity, self.predictor.fields) if settings.atlas else None
+        weight = vote_weight(task.model is not None, volume.depth)
         answers = []
-        # A click knows better than the neighbours.
-        for one, trust in ((prompts, torch.ones_like(near)), (clicked, 1 - near)):
+        # A click knows better than the neighbours and other images.
+        for one, trust in ((prompts, None), (clicked, 1 - near)):
             logits = one.prior if task.model is None else task.model.decoder.answer(embeddings, one, detail)
-            logits = with_propagation(logits, carried, trust)
+            logits = fused(logits.log_softmax(1), carried, vote, weight, trust)
             answers.append(torch.as_tensor((frame if task.model is None else detail_frame).to_slice(
                 logits[0].log_softmax(0)
             )).float())  # fmt: skip
@@ -202,10 +206,14 @@ def _hold(scores: Tensor, grey: Tensor, include: Points, exclude: Points, number
             near = ((rows - row) ** 2 + (cols - col) ** 2) / (2 * reach**2)
             like = (grey - grey[row, col]) ** 2 / (2 * spread**2)
             weights.append((row, col, sign, torch.exp(-near - like)))
-    for _ in range(3):  # clicks near each other pull at each other
+    for _ in range(PASSES):  # clicks near each other pull at each other
+        wrong = 0
         for row, col, sign, weight in weights:
             others = torch.cat([held[:number, row, col], held[number + 1 :, row, col]]).max()
             lack = MARGIN - sign * float(held[number, row, col] - others)
             if lack > 0:
+                wrong += 1
                 held[number] += sign * lack * weight
+        if not wrong:
+            break
     return held

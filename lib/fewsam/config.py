@@ -80,6 +80,7 @@ class Settings(BaseModel):
 
     # -- prediction
     propagate: bool = True  # drawn slices are carried to their neighbours by registration
+    atlas: bool = True  # labelled slices of other images are registered to a slice, and have a vote
     smooth_z: bool = True
     presence_gate: bool = True
     largest_component: Literal["auto", "on", "off"] = "auto"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fewsam.atlas import Atlases
 from fewsam.collection import Collection
 from fewsam.config import Settings
 from fewsam.embedder import Embedder
@@ -22,6 +23,7 @@ class FewShotTask:
         classes: Those drawn or imported, in the order of the logits, background left out.
         detail_size: Side D of the decoder's detail input and of its answer.
         model: None while no decoder is trained, or none that fits.
+        atlases: The labelled slices, for other images.
         notes: What the person who asks should be told.
     """
 
@@ -29,6 +31,7 @@ class FewShotTask:
     classes: tuple[str, ...]
     detail_size: int
     model: TaskModel | None
+    atlases: Atlases
     notes: list[str]
 
 
@@ -60,4 +63,4 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     numbers = [slots.index(name) + 1 for name in classes]
     imported = labelled_views(imports, classes, len(shots))
     episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers, imported)
-    return FewShotTask(episodes, classes, detail_size, model, notes)
+    return FewShotTask(episodes, classes, detail_size, model, Atlases(shots, classes, settings), notes)

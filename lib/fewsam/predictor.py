@@ -20,7 +20,7 @@ from fewsam.fewshot import FewShotTask, make_ready
 from fewsam.model import ModelStore
 from fewsam.postprocess import class_indices, keep_largest_of
 from fewsam.prediction import Prediction, drawn_labelmap
-from fewsam.propagation import Fields
+from fewsam.registration import Fields
 from fewsam.uncertainty import with_distance
 from fewsam.volume import Volume
 from fewsam.volume_runner import VolumeRunner
@@ -63,7 +63,8 @@ class Predictor:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
             return self._answer(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
 
-        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
+        whole = len(wanted) == volume.depth
+        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields, whole)
         runner.latencies["prepare"] = time.monotonic() - started
         done: list[int] = []
         for start in range(0, len(wanted), CHUNK):
@@ -122,12 +123,9 @@ class Predictor:
         labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
         if not done:
             return labelmap
-        winners = class_indices(
-            runner.probabilities(),
-            runner.frame,
-            smooth=settings.smooth_z and len(done) == volume.depth,
-            gate=settings.presence_gate,
-        )
+        smooth = settings.smooth_z and len(done) == volume.depth
+        probabilities = runner.blended() if smooth else runner.probabilities()
+        winners = class_indices(probabilities, runner.frame, smooth=False, gate=settings.presence_gate)
         values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewsam import baselines
+from fewsam.atlas import Atlases
 from fewsam.collection import Collection
 from fewsam.config import Settings
 from fewsam.embedder import Embedder
@@ -18,11 +20,13 @@ from fewsam.episodes import Episodes, drawn_classes
 from fewsam.errors import ConfigError
 from fewsam.evaluation.cases import Case
 from fewsam.evaluation.sampling import Draw
+from fewsam.fusion import fused, vote_weight
 from fewsam.model import ModelStore
 from fewsam.postprocess import class_indices
 from fewsam.predictor import Predictor
 from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
-from fewsam.propagation import Fields, Propagation, with_propagation
+from fewsam.propagation import Propagation
+from fewsam.registration import SIDE, Fields
 from fewsam.training import train
 from fewsam.views import detail_bytes, detail_size_for, detail_tensor
 from fewsam.volume import Volume
@@ -62,7 +66,7 @@ class Answer:
 
 Predict = Callable[[int], Answer]  # of a case, by its index
 Method = Callable[[Job], Predict]
-Carriers = Callable[[int], Propagation]
+Said = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None]]  # what is carried, and the other images' vote
 
 
 def fewsam(job: Job) -> Predict:
@@ -84,17 +88,18 @@ def fewsam_cold(job: Job) -> Predict:
 
 
 def propagation(job: Job) -> Predict:
-    """Labelled slices carried to the others of their volume by registration alone; other volumes stay empty."""
-    carriers, classes = _carriers(job), drawn_classes(job.collection.shots(), job.collection.classes)
+    """Registration alone: labelled slices carried to the others of their volume, or voting on those of other images."""
+    said, classes = _registered(job), drawn_classes(job.collection.shots(), job.collection.classes)
     values = np.array([0, *(job.collection.classes.index(name) + 1 for name in classes)], np.uint8)
 
     def predict(index: int) -> Answer:
-        volume, carrier = job.cases[index].volume, carriers(index)
-        maps = carrier(range(volume.depth))
+        volume = job.cases[index].volume
+        frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, SIDE)
+        carried, vote = said(index)(range(volume.depth))
+        maps = carried if carried is not None else vote
         if maps is None:
             return Answer(np.zeros(volume.slices.shape[:3], np.uint8))
-        winners = class_indices(maps.exp().numpy(), carrier.frame, smooth=job.settings.smooth_z, gate=False)
-        return Answer(values[winners])
+        return Answer(values[class_indices(maps.exp().numpy(), frame, smooth=job.settings.smooth_z, gate=False)])
 
     return predict
 
@@ -115,25 +120,28 @@ def unet(job: Job) -> Predict:
 
 
 def unet_propagation(job: Job) -> Predict:
-    """The U-Net's answer with what was carried, as fewsam's is: tells what its decoder is worth beside that."""
-    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False, carry=_carriers(job))
+    """The U-Net's answer with what registration says, as fewsam's is: tells what its decoder is worth beside that."""
+    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False, said=_registered(job))
 
 
-def _carriers(job: Job) -> Carriers:
-    """What the labelled slices of a case say of its others, by the case's index."""
+def _registered(job: Job) -> Callable[[int], Said]:
+    """What the labelled slices say by registration alone of a case's slices, by the case's index."""
     shots, fields = job.collection.shots(), Fields()
     classes = drawn_classes(shots, job.collection.classes)
+    atlases = Atlases(shots, classes, job.settings)
 
-    def carrier(index: int) -> Propagation:
+    def of_case(index: int) -> Said:
         volume = job.cases[index].volume
         drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
-        return Propagation(volume, drawn, classes, choose_intensity(image_stats(volume), job.settings), fields)
+        intensity = choose_intensity(image_stats(volume), job.settings)
+        carrier = Propagation(volume, drawn, classes, intensity, fields)
+        return lambda slices: (carrier(slices), atlases.vote(volume, slices, intensity, fields))
 
-    return carrier
+    return of_case
 
 
 def _by_slices(
-    job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool, carry: Carriers | None = None
+    job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool, said: Callable[[int], Said] | None = None
 ) -> Predict:
     shots, settings = job.collection.shots(), job.settings
     classes = drawn_classes(shots, job.collection.classes)
@@ -143,8 +151,8 @@ def _by_slices(
 
     def predict(index: int) -> Answer:
         volume = job.cases[index].volume
-        carrier = carry(index) if carry else None
-        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed, carrier)])
+        more = said(index) if said else None
+        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed, more)])
 
     return predict
 
@@ -157,7 +165,7 @@ def _segment(
     embedder: Embedder,
     side: int,
     embed: bool,
-    carrier: Propagation | None,
+    said: Said | None,
 ) -> np.ndarray:
     geometry = volume.geometry
     frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
@@ -173,8 +181,8 @@ def _segment(
             embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
         answer = model(embeddings, place, detail_tensor(detail))
-        if carrier:
-            answer = with_propagation(answer.clamp_min(1e-6).log(), carrier(chunk)).softmax(1)
+        if said:
+            answer = fused(answer.clamp_min(1e-6).log(), *said(chunk), vote_weight(True, volume.depth)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
