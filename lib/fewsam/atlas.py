@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class _Picture:
     """A slice to be registered. ``name`` tells its pixels and window; ``place``: along the volume, 0 to 1."""
 
     name: tuple[object, ...]
-    grey: np.ndarray  # (ACROSS_SIDE, ACROSS_SIDE) float32, 0..255
+    grey: np.ndarray  # (ACROSS_SIDE, ACROSS_SIDE) float32, 0..255: 16 kB
     thumbnail: np.ndarray
     place: float
 
@@ -47,12 +47,15 @@ class Atlases:
     """The labelled slices of a task, for slices of other images.
 
     Args:
-        shots: All of the task.
+        shots: All of the task. Of their pixels a small picture is kept, of their masks a bit a pixel.
         classes: In the order of the answer, background left out.
     """
 
     def __init__(self, shots: Sequence[Shot], classes: Sequence[str], settings: Settings) -> None:
-        self.shots, self.classes, self.settings = tuple(shots), tuple(classes), settings
+        self.classes = tuple(classes)
+        self._pictures = [_of_shot(shot, settings) for shot in shots]
+        self._masks = [{name: np.packbits(mask) for name, mask in shot.masks.items()} for shot in shots]
+        self._shots = [replace(shot, pixels=shot.pixels[:, :0, :0].copy(), masks={}) for shot in shots]
         self._distances = lru_cache(KEPT)(self._drawn)
 
     def vote(self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields) -> Tensor | None:
@@ -62,16 +65,12 @@ class Atlases:
             intensity: As the encoder's input of the volume has it.
             fields: Kept by the caller from request to request.
         """
-        usable = [k for k, shot in enumerate(self.shots) if shot.image.content_hash != volume.content_hash]
+        usable = [k for k, shot in enumerate(self._shots) if shot.image.content_hash != volume.content_hash]
         if not usable:
             return None
         pictures = [_picture(volume, z, intensity) for z in slices]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.stack(list(pool.map(lambda picture: self._one(picture, usable, fields), pictures)))
-
-    @cached_property
-    def _pictures(self) -> list[_Picture]:
-        return [_of_shot(shot, self.settings) for shot in self.shots]
 
     def _one(self, fixed: _Picture, usable: list[int], fields: Fields) -> Tensor:
         pictures = self._pictures
@@ -91,8 +90,13 @@ class Atlases:
         return (share * torch.stack(votes)).sum(0).clamp_min(1e-6).log()
 
     def _drawn(self, k: int) -> Tensor:
-        shot = self.shots[k]
-        shape, spacing = shot.image.shape, shot.image.spacing
+        shape, spacing = self._shots[k].image.shape, self._shots[k].image.spacing
+        size = shape[1] * shape[2]
+        masks = {
+            name: np.unpackbits(packed, count=size).reshape(shape[1:]).astype(bool)
+            for name, packed in self._masks[k].items()
+        }
+        shot = replace(self._shots[k], masks=masks)
         cell_mm = max(n * mm for n, mm in zip(shape[1:], spacing[1:], strict=True)) / SIDE
         return drawn_distances(shot, make_frame(shape, spacing, SIDE), self.classes, SIDE) / cell_mm
 

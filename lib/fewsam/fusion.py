@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CARRIED = 4.0  # weight of what was carried from the volume's own drawn slices
-EVEN = 0.35  # of the sum with it: winners stay, and the uncertainty shown comes near the true error (docs/uncertainty.md)
+EVEN = 0.35  # of the sum with it: winners stay, the uncertainty shown comes near the error (docs/uncertainty.md)
 # Weight of the vote of other images' slices. The untrained answer is often the weaker of the two. A slice of a volume
 # may lie at a height that no labelled slice shows, and the decoder notices that better; a picture has no height.
 VOTE_UNTRAINED, VOTE_PICTURE, VOTE_SLICE = 2.0, 1.0, 0.25
