@@ -43,7 +43,17 @@ def test_members_of_an_ensemble_and_other_grids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "depth", "weight"), [(False, 1, 2.0), (False, 40, 2.0), (True, 1, 1.0), (True, 40, 0.25)]
+    ("trained", "depth", "voters", "weight"),
+    [
+        (False, 1, 5, 2.0),
+        (False, 40, 9, 2.0),
+        (True, 1, 5, 1.0),
+        (True, 40, 5, 0.25),
+        (True, 40, 2, 0.1),
+        (False, 9, 1, 0.4),
+    ],
 )
-def test_the_vote_counts_most_beside_an_untrained_answer(trained: bool, depth: int, weight: float) -> None:
-    assert vote_weight(trained, depth) == weight
+def test_the_vote_counts_most_beside_an_untrained_answer_and_by_its_voters(
+    trained: bool, depth: int, voters: int, weight: float
+) -> None:
+    assert vote_weight(trained, depth, voters) == pytest.approx(weight)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fewsam.postprocess import class_indices, keep_largest, keep_largest_of, presence_gate, smooth_along_z
+from fewsam.postprocess import class_indices, clean, keep_largest, presence_gate, smooth_along_z, without_islands
 from fewsam.preprocess import make_frame
 
 
@@ -24,8 +24,13 @@ def test_largest_component():
     mask = np.array([[1, 1, 0, 1]], bool)
     assert keep_largest(mask).tolist() == [[True, True, False, False]]
     assert not keep_largest(np.zeros((2, 2), bool)).any()
+    spine = np.zeros((30, 6), bool)
+    spine[1:9], spine[11:19], spine[21:28, :5], spine[29, 5] = True, True, True, True
+    kept = without_islands(spine)
+    assert kept[:28].sum() == spine[:28].sum() and not kept[29].any()  # all vertebrae stay, the speck goes
+    assert np.array_equal(without_islands(mask), mask) and not without_islands(np.zeros((2, 2), bool)).any()
     labelmap = np.array([[[1, 1, 0, 1, 2, 0, 2]]], np.uint8)
-    assert keep_largest_of(labelmap, [1]).tolist() == [[[1, 1, 0, 0, 2, 0, 2]]]
+    assert clean(labelmap, [1], keep_largest).tolist() == [[[1, 1, 0, 0, 2, 0, 2]]]
 
 
 def test_class_indices_are_on_the_slice_grid():

@@ -65,12 +65,19 @@ class Atlases:
             intensity: As the encoder's input of the volume has it.
             fields: Kept by the caller from request to request.
         """
-        usable = [k for k, shot in enumerate(self._shots) if shot.image.content_hash != volume.content_hash]
+        usable = self._usable(volume)
         if not usable:
             return None
         pictures = [_picture(volume, z, intensity) for z in slices]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.stack(list(pool.map(lambda picture: self._one(picture, usable, fields), pictures)))
+
+    def voters(self, volume: Volume) -> int:
+        """How many labelled slices of other images there are."""
+        return len(self._usable(volume))
+
+    def _usable(self, volume: Volume) -> list[int]:
+        return [k for k, shot in enumerate(self._shots) if shot.image.content_hash != volume.content_hash]
 
     def _one(self, fixed: _Picture, usable: list[int], fields: Fields) -> Tensor:
         pictures = self._pictures

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewsam.atlas import ATLASES
+
 CARRIED = 4.0  # weight of what was carried from the volume's own drawn slices
 EVEN = 0.35  # of the sum with it: winners stay, the uncertainty shown comes near the error (docs/uncertainty.md)
 # Weight of the vote of other images' slices. The untrained answer is often the weaker of the two. A slice of a volume
@@ -16,11 +18,14 @@ EVEN = 0.35  # of the sum with it: winners stay, the uncertainty shown comes nea
 VOTE_UNTRAINED, VOTE_PICTURE, VOTE_SLICE = 2.0, 1.0, 0.25
 
 
-def vote_weight(trained: bool, depth: int) -> float:
-    """Of a vote in a volume of ``depth`` slices, beside an answer that is ``trained`` or not."""
-    if not trained:
-        return VOTE_UNTRAINED
-    return VOTE_PICTURE if depth == 1 else VOTE_SLICE
+def vote_weight(trained: bool, depth: int, voters: int) -> float:
+    """Of a vote in a volume of ``depth`` slices, beside an answer that is ``trained`` or not.
+
+    Args:
+        voters: Labelled slices of other images; few are worth less, by as much as they are fewer than could vote.
+    """
+    full = VOTE_UNTRAINED if not trained else VOTE_PICTURE if depth == 1 else VOTE_SLICE
+    return full * min(1.0, voters / ATLASES)
 
 
 def fused(

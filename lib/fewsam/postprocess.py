@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from fewsam.preprocess import Frame
 
+ISLAND = 0.1  # of the largest component: smaller ones are islands
 GATE = 0.55  # mean probability of a class's region on a slice below which it is taken as absent
 
 
@@ -69,10 +70,24 @@ def keep_largest(mask: np.ndarray) -> np.ndarray:
     return labelled == sizes.argmax()
 
 
-def keep_largest_of(labelmap: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """Reduce the classes of ``values`` to their largest component in (Z, H, W)."""
+def without_islands(mask: np.ndarray) -> np.ndarray:
+    """A bool array without the components that are small beside the largest (face neighbours).
+
+    Not the largest alone: that would be one vertebra of a spine, whatever did well on a slice that was measured.
+    """
+    labelled, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labelled.ravel())
+    sizes[0] = 0
+    kept: np.ndarray = (sizes >= ISLAND * sizes.max())[labelled] & mask
+    return kept
+
+
+def clean(labelmap: np.ndarray, values: Sequence[int], keep: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Reduce the classes of ``values`` in (Z, H, W) to what ``keep`` keeps of their masks."""
     result = labelmap.copy()
     for value in values:
         mask = labelmap == value
-        result[mask & ~keep_largest(mask)] = 0
+        result[mask & ~keep(mask)] = 0
     return result

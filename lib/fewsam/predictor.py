@@ -18,7 +18,7 @@ from fewsam.config import Settings
 from fewsam.embedder import Embedder
 from fewsam.fewshot import FewShotTask, make_ready
 from fewsam.model import ModelStore
-from fewsam.postprocess import class_indices, keep_largest_of
+from fewsam.postprocess import class_indices, clean, keep_largest, without_islands
 from fewsam.prediction import Prediction, drawn_labelmap
 from fewsam.registration import Fields
 from fewsam.uncertainty import with_distance
@@ -130,8 +130,9 @@ class Predictor:
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
             helped = task.model.card.largest_component if task.model else ()
-            names = task.classes if settings.largest_component == "on" else helped
-            labelmap = keep_largest_of(labelmap, [self.collection.classes.index(name) + 1 for name in names])
+            on = settings.largest_component == "on"
+            cleaned = [self.collection.classes.index(name) + 1 for name in (task.classes if on else helped)]
+            labelmap = clean(labelmap, cleaned, keep_largest if on else without_islands)
         for z, shot in mine.items():
             labelmap[z] = drawn_labelmap(shot, self.collection.classes, labelmap[z])
         return labelmap

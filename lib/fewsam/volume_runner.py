@@ -92,7 +92,7 @@ class VolumeRunner:
         vote = None
         if self.settings.atlas:
             vote = self.task.atlases.vote(self.volume, chunk, self.intensity, self.propagation.fields)
-        weight = vote_weight(self.task.model is not None, self.volume.depth)
+        weight = vote_weight(self.task.model is not None, self.volume.depth, self.task.atlases.voters(self.volume))
         tick = self._spent("atlas", tick)
         subsets = self._subsets()
         answers = torch.stack([self._decode(embeddings, place, detail, subset) for subset in subsets])

@@ -66,7 +66,7 @@ class Answer:
 
 Predict = Callable[[int], Answer]  # of a case, by its index
 Method = Callable[[Job], Predict]
-Said = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None]]  # what is carried, and the other images' vote
+Said = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None, float]]  # carried, voted, weight of the vote
 
 
 def fewsam(job: Job) -> Predict:
@@ -95,7 +95,7 @@ def propagation(job: Job) -> Predict:
     def predict(index: int) -> Answer:
         volume = job.cases[index].volume
         frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, SIDE)
-        carried, vote = said(index)(range(volume.depth))
+        carried, vote, _ = said(index)(range(volume.depth))
         maps = carried if carried is not None else vote
         if maps is None:
             return Answer(np.zeros(volume.slices.shape[:3], np.uint8))
@@ -135,7 +135,8 @@ def _registered(job: Job) -> Callable[[int], Said]:
         drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
         intensity = choose_intensity(image_stats(volume), job.settings)
         carrier = Propagation(volume, drawn, classes, intensity, fields)
-        return lambda slices: (carrier(slices), atlases.vote(volume, slices, intensity, fields))
+        weight = vote_weight(True, volume.depth, atlases.voters(volume))
+        return lambda slices: (carrier(slices), atlases.vote(volume, slices, intensity, fields), weight)
 
     return of_case
 
@@ -182,7 +183,7 @@ def _segment(
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
         answer = model(embeddings, place, detail_tensor(detail))
         if said:
-            answer = fused(answer.clamp_min(1e-6).log(), *said(chunk), vote_weight(True, volume.depth)).softmax(1)
+            answer = fused(answer.clamp_min(1e-6).log(), *said(chunk)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
