@@ -83,7 +83,7 @@ class Settings(BaseModel):
     atlas: bool = True  # labelled slices of other images are registered to a slice, and have a vote
     smooth_z: bool = True
     presence_gate: bool = True
-    largest_component: Literal["auto", "on", "off"] = "auto"  # auto: only islands beside it go, where that helped
+    largest_component: Literal["auto", "on", "off"] = "auto"  # auto: where that helped; of volumes islands go
     time_limit: float | None = Field(default=None, gt=0)  # seconds; a time-boxed request says what remains
 
     @field_validator("labels", mode="before")

@@ -48,7 +48,7 @@ class ModelCard:
         shots: Ids of the shots it was trained on.
         metric: Mean Dice on slices it was not trained on; None where there were none.
         measured_on: Ids of those slices.
-        largest_component: Classes that did better without islands beside their largest component.
+        largest_component: Classes for which the largest component alone did better, slice by slice.
         steps: Training steps behind it, earlier runs included.
     """
 

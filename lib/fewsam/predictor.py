@@ -63,8 +63,7 @@ class Predictor:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
             return self._answer(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
 
-        whole = len(wanted) == volume.depth
-        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields, whole)
+        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
         done: list[int] = []
         for start in range(0, len(wanted), CHUNK):
@@ -123,16 +122,21 @@ class Predictor:
         labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
         if not done:
             return labelmap
-        smooth = settings.smooth_z and len(done) == volume.depth
-        probabilities = runner.blended() if smooth else runner.probabilities()
-        winners = class_indices(probabilities, runner.frame, smooth=False, gate=settings.presence_gate)
+        winners = class_indices(
+            runner.probabilities(),
+            runner.frame,
+            smooth=settings.smooth_z and len(done) == volume.depth,
+            gate=settings.presence_gate,
+        )
         values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
             helped = task.model.card.largest_component if task.model else ()
-            on = settings.largest_component == "on"
-            cleaned = [self.collection.classes.index(name) + 1 for name in (task.classes if on else helped)]
-            labelmap = clean(labelmap, cleaned, keep_largest if on else without_islands)
+            names = task.classes if settings.largest_component == "on" else helped
+            # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
+            alone = settings.largest_component == "on" or volume.depth == 1
+            cleaned = [self.collection.classes.index(name) + 1 for name in names]
+            labelmap = clean(labelmap, cleaned, keep_largest if alone else without_islands)
         for z, shot in mine.items():
             labelmap[z] = drawn_labelmap(shot, self.collection.classes, labelmap[z])
         return labelmap

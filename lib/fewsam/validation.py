@@ -14,7 +14,7 @@ from fewsam.decoder import FewShotMaskDecoder
 from fewsam.episodes import Episodes
 from fewsam.metrics import dice
 from fewsam.model import TaskModel
-from fewsam.postprocess import without_islands
+from fewsam.postprocess import keep_largest
 
 MIN_SHOTS_TO_HOLD_BACK = 4
 
@@ -58,7 +58,7 @@ def _middle(shots: Sequence[Shot], among: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """Mean hard Dice on some slices, and the classes that do better without islands beside the largest component."""
+    """Mean hard Dice on some slices, and the classes for which the largest component alone does better."""
 
     metric: float
     largest_component: tuple[str, ...]
@@ -85,7 +85,7 @@ def measure(
         truth = batch.mask.argmax(1)[0].numpy()
         for c in range(1, batch.mask.shape[1]):
             if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
-                whole, largest = predicted == c, without_islands(predicted == c)
+                whole, largest = predicted == c, keep_largest(predicted == c)
                 scores.setdefault(c, []).append((dice(whole, truth == c), dice(largest, truth == c)))
     means = {c: np.mean(pairs, axis=0) for c, pairs in scores.items()}
     better = tuple(episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + 0.005)

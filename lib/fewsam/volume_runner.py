@@ -15,11 +15,9 @@ from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
 from fewsam.fewshot import FewShotTask
 from fewsam.fusion import fused, vote_weight
-from fewsam.postprocess import smooth_along_z
 from fewsam.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.propagation import Propagation
 from fewsam.registration import Fields
-from fewsam.smoothing import smooth_along_fields
 from fewsam.uncertainty import expected_error
 from fewsam.views import detail_bytes, detail_tensor
 from fewsam.volume import Volume
@@ -32,7 +30,6 @@ class VolumeRunner:
 
     Args:
         fields: Kept by the caller from request to request.
-        whole: All slices will be run, and blended with their neighbours in the end.
 
     Attributes:
         uncertainty: (Z, C) float32, classes in the order of ``task.classes``; 0 where not run.
@@ -48,7 +45,6 @@ class VolumeRunner:
         volume: Volume,
         drawn: Mapping[int, Shot],
         fields: Fields,
-        whole: bool = False,
     ) -> None:
         self.settings, self.embedder, self.task, self.volume = settings, embedder, task, volume
         self.latencies: dict[str, float] = {}
@@ -59,19 +55,12 @@ class VolumeRunner:
         self.detail_frame = make_frame(shape, spacing, task.detail_size)
         self.uncertainty = np.zeros((volume.depth, len(task.classes)), np.float32)
         self._kept: list[np.ndarray] = []
-        self._blends = whole and settings.propagate and settings.smooth_z
         drawn = drawn if settings.propagate else {}
         self.propagation = Propagation(volume, drawn, task.classes, self.intensity, fields)
 
     def probabilities(self) -> np.ndarray:
         """(slices run, C, D, D) float16."""
         return np.concatenate(self._kept)
-
-    def blended(self) -> np.ndarray:
-        """The same, each slice blended with its neighbours; these are gone then. For whole volumes."""
-        found = self.probabilities()
-        self._kept.clear()
-        return smooth_along_fields(found, self.propagation) if self._blends else smooth_along_z(found)
 
     @torch.inference_mode()
     def run(self, chunk: Sequence[int]) -> None:
@@ -85,8 +74,6 @@ class VolumeRunner:
         tick = self._spent("encode", tick)
         place = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
         detail = detail_tensor(details)
-        if self._blends:
-            self.propagation.prepare([pair for z in chunk if z for pair in ((z, z - 1), (z - 1, z))])
         carried = self.propagation(chunk)
         tick = self._spent("propagate", tick)
         vote = None
