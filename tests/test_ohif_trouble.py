@@ -133,10 +133,11 @@ def another_tools_seg(me: Person, pacs: Any, ct: Volume, scan: Path, folder: Pat
     counts = me.counts()
 
     draw(me, "liver", 18, (8, 8))
+    before = {str(data.SOPInstanceUID) for data in segs(pacs)}
     me.click("submit")
     assert "overlap on slice 19 were kept" in me.wait_message("overlap")
-    ours = [data for data in segs(pacs) if data.SeriesDescription == "fewsam label"]
-    latest = max(ours, key=lambda data: str(data.SOPInstanceUID))  # they hold the time
+    [latest] = [data for data in segs(pacs) if str(data.SOPInstanceUID) not in before]
+    assert latest.SeriesDescription == "fewsam label"
     latest.save_as(folder / "latest.dcm", write_like_original=False)
     stored = read_seg(folder / "latest.dcm", ct.geometry)
     added = native(me, ct)[18] != shown[18]

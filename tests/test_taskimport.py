@@ -31,7 +31,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     image, label = write_case(root, "a")
     volume = load_volume(image)
     masks = read_label(label, volume.geometry, dict(enumerate(NAMES, 1)))
-    with open_task(root / "task", conf=QUICK, create=True) as workspace:
+    # What was imported without its pixels has no vote.
+    with open_task(root / "task", conf={**QUICK, "atlas": "false"}, create=True) as workspace:
         chosen = np.isin(np.arange(12), [3, 6])[:, None, None]
         labelled = {name: mask & chosen for name, mask in masks.items()}
         workspace.collection.submit(volume, "MILLER^ANNA", labelled, annotator="ann", source="rest:final")

@@ -126,7 +126,8 @@ class Predictor:
             runner.probabilities(),
             runner.frame,
             smooth=settings.smooth_z and len(done) == volume.depth,
-            gate=settings.presence_gate,
+            # Where drawn slices are carried to the others they say what is there, and probabilities are evened out.
+            gate=settings.presence_gate and not (mine and settings.propagate),
         )
         values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
         labelmap[done] = values[winners]
