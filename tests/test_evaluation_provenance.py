@@ -36,6 +36,20 @@ def test_a_folder_takes_results_of_one_making(tmp_path):
             claim_folder(tmp_path, given["settings"], given["encoder"], given.get("further"))
 
 
+def test_a_folder_takes_one_set_of_data_under_a_name(tmp_path):
+    settings = load_settings()
+    ct, mr = ({"name": "set", "sha256": {"images/a.nii.gz": value}} for value in ("1", "2"))
+    claim_folder(tmp_path, settings, ENCODER, tasks=[mr])
+    claim_folder(tmp_path, settings, ENCODER, tasks=[ct])  # nothing has been measured yet
+    (tmp_path / "cells.jsonl").write_text("")
+    claim_folder(tmp_path, settings, ENCODER, tasks=[ct, {**mr, "name": "other"}])
+    claim_folder(tmp_path, settings, ENCODER, tasks=[{**mr, "protocol": "patients"}])  # a table of its own
+    with pytest.raises(ConfigError, match="under the name 'set'"):
+        claim_folder(tmp_path, settings, ENCODER, tasks=[mr])
+    kept = json.loads((tmp_path / "configuration.json").read_text())["tasks"]
+    assert [task["name"] for task in kept] == ["set", "other", "set"] and kept[0] == ct
+
+
 def test_versions_machine_and_code_are_noted_beside_what_was_claimed(tmp_path):
     claim_folder(tmp_path, load_settings(), ENCODER)
     note_provenance(tmp_path, ENCODER, load_settings(), {"k": [3]})

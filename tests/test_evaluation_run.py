@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,8 +14,8 @@ from fewsam.errors import ConfigError
 from fewsam.evaluation.cases import load_cases
 from fewsam.evaluation.cells import Cell
 from fewsam.evaluation.methods import Answer, Job
-from fewsam.evaluation.run import evaluate, run_cell
-from fewsam.evaluation.sampling import draw
+from fewsam.evaluation.run import evaluate, measure, run_cell
+from fewsam.evaluation.sampling import Draw, draw
 from fewsam.evaluation.summary import summary
 from fewsam.evaluation.tasks import load_tasks
 
@@ -129,6 +130,56 @@ def test_ablations_change_the_settings(tmp_path, listed):
         )
 
 
+def test_switches_of_the_encoder_change_it_and_draws_stay_common(tmp_path, listed, monkeypatch):
+    given = tiny.settings()
+    task, root = load_tasks(listed, tmp_path)[0]
+    cases, embedder = load_cases(task, root), tiny.embedder(tmp_path, given)
+    sizes, drawn = [], []
+
+    def spy(job: Job):
+        sizes.append(job.embedder.info.input_size)
+        drawn.append(job.picked.labelled)
+        return lambda index: Answer(np.zeros(cases[index].volume.slices.shape[:3], np.uint8))
+
+    monkeypatch.setattr("fewsam.evaluation.methods.prototypes", spy)
+    for method in ("prototypes", "prototypes[input_size=96]"):
+        run_cell(Cell("one", method, 2, 0, choice="acquisition"), cases, task, given, embedder)
+    assert sizes == [embedder.info.input_size, 96] and embedder.info.input_size != 96
+    assert drawn[0] == drawn[1]  # chosen by the common encoder's embeddings
+    with pytest.raises(ConfigError, match="axis is no switch"):
+        run_cell(Cell("one", "prototypes[axis=0]", 2, 0), cases, task, given, embedder)
+
+
+def test_a_class_on_no_tested_slice_is_not_in_the_mean(tmp_path, listed):
+    """Hand-computed: "left" half found, "right" on labelled slices alone but answered everywhere."""
+    task, root = load_tasks(listed, tmp_path)[0]
+    cases = load_cases(task, root)
+    depth, cell = cases[0].volume.depth, Cell("one", "m", 1, 0)
+    truth = {name: np.zeros_like(mask) for name, mask in cases[0].truth.items()}
+    truth["left"][:, 2:4, 2:4] = True
+    truth["right"][0, 8, 8] = True
+    case = replace(cases[0], truth=truth)
+    answer = np.zeros(case.volume.slices.shape[:3], np.uint8)
+    answer[:, 2:4, 2], answer[:, 9, 9] = 1, 2
+    picked = Draw({0: [0]}, {0: list(range(1, depth))})
+    measure(cell, [case], task, picked, ["left", "right"], {0: Answer(answer)})
+    assert cell.iou == {"left": pytest.approx(0.5)} and cell.mean_iou == pytest.approx(0.5)
+    extra = next(score for score in cell.scores if score.structure == "right")
+    assert extra.truth_voxels == 0 and extra.predicted_voxels == depth - 1
+
+
+def test_a_task_that_cannot_be_read_leaves_the_others(tmp_path, listed, monkeypatch):
+    given = tiny.settings()
+    tasks = load_tasks(listed, tmp_path)
+    real = load_cases
+    monkeypatch.setattr(
+        "fewsam.evaluation.run.load_cases", lambda task, *rest: 1 / 0 if task.name == "one" else real(task, *rest)
+    )
+    cells = evaluate(tasks, ["prototypes"], [2], [0], given, tiny.embedder(tmp_path, given), tmp_path / "out")
+    assert "ZeroDivisionError" in cells[0].error and not cells[1].error
+    assert {len(cell.code) for cell in cells} == {64}
+
+
 def test_summary_by_hand():
     cells = [
         Cell("t", "m", 3, 0, {"a": 0.2, "b": 0.6}, 1.0, 2.0),
@@ -139,6 +190,8 @@ def test_summary_by_hand():
     assert row["iou"] == pytest.approx(0.5) and row["spread"] == pytest.approx(0.1) and row["seeds"] == 2
     assert row["by_structure"] == {"a": pytest.approx(0.3), "b": pytest.approx(0.7)}
     assert row["fit_seconds"] == 2.0
+    others = [replace(cell, protocol="patients") for cell in cells]
+    assert [row["task"] for row in summary([*cells, *others])] == ["t", "t, other patients"]  # never one mean of both
 
 
 def test_the_unet_baseline_learns(tmp_path, listed, monkeypatch):

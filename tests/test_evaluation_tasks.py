@@ -18,7 +18,7 @@ from fewsam.errors import ConfigError, FewSAMError, LabelError
 from fewsam.evaluation.cases import load_cases
 from fewsam.evaluation.tasks import Task, folder_task, load_tasks, read_tasks
 from fewsam.imageio import LPS
-from fewsam.volume import save_labelmap
+from fewsam.volume import load_volume, save_labelmap
 
 LISTS = Path(__file__).parents[1] / "configs" / "evaluate"
 SHARED = Path(os.environ.get("FEWSAM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -121,6 +121,10 @@ def test_hdf5_volumes_get_the_spacing_of_the_task(tmp_path):
     (case,) = load_cases(task, tmp_path)
     assert case.volume.geometry.spacing == pytest.approx((8, 1.5, 1.4))
     assert np.argwhere(case.truth["spot"]).tolist() == [[2, 1, 3]]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["image"], file["label"] = np.zeros((8, 9), np.float32), label[0]
+    with pytest.raises(ConfigError, match=r"both need \(slices, rows, columns\)"):
+        load_cases(task, tmp_path)
     (tmp_path / "x.h5").write_bytes(b"no")
     with pytest.raises(ConfigError, match=r"x\.h5"):
         load_cases(task, tmp_path)
@@ -239,6 +243,29 @@ def test_dicom_with_a_segmentation(tmp_path):
         file.unlink()
     with pytest.raises(ConfigError, match="no DICOM SEG"):
         load_cases(*folder_task(tmp_path))
+
+
+def test_series_of_one_patient_are_one_patient_s_and_names_are_told_apart(tmp_path):
+    labelmap = np.zeros((3, 12, 10), np.uint8)
+    labelmap[1, 2:6, 3:5] = 1
+    for number, place in enumerate(("A/CT", "B/CT", "C/CT")):
+        write_series(tmp_path / place, labelmap.astype(np.int16) * 100, f"1.2.3.{number}")
+        if place[0] == "C":
+            for file in (tmp_path / place).iterdir():
+                content = pydicom.dcmread(file)
+                content.PatientID = "y"
+                content.save_as(file)
+        save_labelmap(
+            tmp_path / place[0] / "truth.nii.gz", labelmap, load_volume(tmp_path / place).geometry, {1: "liver"}
+        )
+    places = [f"{letter}/CT" for letter in "ABC"]
+    task = Task(name="t", images=places, labels=[f"{letter}/truth.nii.gz" for letter in "ABC"], names={1: "liver"})
+    cases = load_cases(task, tmp_path)
+    assert [case.name for case in cases] == ["A-CT", "B-CT", "C-CT"]
+    first, second, third = (case.patient for case in cases)
+    assert first == second != third and first != "x"  # of PatientID a hash
+    by_name = load_cases(task.model_copy(update={"patient": "^(.)"}), tmp_path)
+    assert [case.patient for case in by_name] == ["A", "B", "C"]
 
 
 @pytest.mark.skipif(not (SHARED / "msd_hippocampus").is_dir(), reason="real scans are not beside the repository")

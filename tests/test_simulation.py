@@ -11,13 +11,14 @@ from fewsam.config import load_settings
 from fewsam.errors import ConfigError, LabelError
 from fewsam.evaluation.cases import Case, load_cases
 from fewsam.evaluation.tasks import Task
+from fewsam.simulation import rest
 from fewsam.simulation.annotator import Noise, Pace, draw_slice
 from fewsam.simulation.lab import STRATEGIES, DirectLab
 from fewsam.simulation.loop import Curve, Point, area, measure, run_loop, slices_to_reach
 from fewsam.simulation.plan import Plan, plan
 from fewsam.simulation.report import mean_curve, write_report
 from fewsam.simulation.rest import RestLab
-from fewsam.simulation.run import FULL, _trained_once, read_curves, simulate
+from fewsam.simulation.run import FULL, _trained_once, failed, read_curves, simulate
 from fewsam.volume import Volume, load_volume
 
 NAMES = {1: "left", 2: "right", 3: "small"}
@@ -147,6 +148,17 @@ def test_a_tested_slice_that_is_offered_stops_the_loop(tmp_path, task):
     assert [(p.slices, p.minutes, p.iou) for p in curve.points] == [(0, 0, 0), (1, 1, 0), (2, 2, 0)]
 
 
+def test_a_loop_that_is_offered_nothing_more_ends_with_a_point(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+
+    class Lazy(Rigged):
+        def train_if_due(self, last):
+            return False
+
+    curve = run_loop(Lazy([(0, 2), (0, 3)]), planned, Curve("t", "first", 0, 5, "direct"), Noise(), Pace())
+    assert [p.slices for p in curve.points] == [0, 2]
+
+
 def test_what_is_measured_is_the_tested_slices(tmp_path, task):
     planned = plan(load_cases(task, tmp_path), task, 0)
     truth = planned.cases[0].truth
@@ -226,6 +238,14 @@ def test_a_curve_that_fails_leaves_the_others(tmp_path, task):
         noise=Noise(), pace=Pace(), full=False,
     )  # fmt: skip
     assert "nosuch" in curves[0].error and not curves[1].error
+    assert failed(curves) == curves[:1]
+    assert failed([*curves, Curve("tiny", "nosuch", 0, 2, "direct")]) == []  # it succeeded later
+    absent = task.model_copy(update={"name": "absent", "images": ["no.nii.gz"], "labels": ["no.nii.gz"]})
+    curves = simulate(
+        [(absent, tmp_path), (task, tmp_path)], ["interval"], [0], 1, given, tiny.embedder(tmp_path, given),
+        tmp_path / "two", noise=Noise(), pace=Pace(), full=False,
+    )  # fmt: skip
+    assert "no.nii.gz" in curves[0].error and not curves[1].error
     with pytest.raises(ConfigError, match="pigeon"):
         simulate([], [], [], 1, given, None, tmp_path, noise=Noise(), pace=Pace(), through="pigeon")  # type: ignore[arg-type]
 
@@ -249,6 +269,13 @@ def test_the_loop_through_the_real_server(tmp_path, task, protocol):
     assert len(curve.order) == 3 and curve.points[-1].slices == 3
     assert all(z in planned.offered[index] for index, z in curve.order)
     assert 0 < curve.points[-1].iou <= 1 and curve.points[-1].changed > 0
+
+
+def test_the_strategies_that_are_compared_when_none_is_named():
+    from fewsam.cli.simulate import STRATEGIES as unnamed
+
+    for way, known in (("direct", STRATEGIES), ("rest", rest.STRATEGIES)):
+        assert set(unnamed[way].split(",")) <= set(known) and "informative" in unnamed[way]
 
 
 def test_through_the_server_needs_a_rule(tmp_path, task):
@@ -284,9 +311,7 @@ def test_the_command(tmp_path, task, capsys):
     ]
     assert main([str(part) for part in line]) == 0
     assert "interval" in capsys.readouterr().out
-    assert (
-        (tmp_path / "o" / "curves.csv").read_text().startswith("task,strategy,seed,budget,through,slices,minutes,iou")
-    )
+    assert (tmp_path / "o" / "curves.csv").read_text().startswith("task,protocol,strategy,seed")
     assert main([str(part) for part in [*line, "--shift", "2"]]) == 1  # other noise must not stand in one table
     assert "another --out" in capsys.readouterr().err
     assert main([str(part) for part in [*line, "--strategies", "random", "--through", "rest"]]) == 1

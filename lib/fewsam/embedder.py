@@ -66,6 +66,12 @@ class Embedder:
         self._encoder: Encoder | None = None
         self._unsaved = False
 
+    def like(self, settings: Settings) -> Embedder:
+        """This one where ``settings`` name its encoder, else one for theirs on the same cache."""
+        if encoder_info(settings).fingerprint == self.info.fingerprint:
+            return self
+        return Embedder(settings, self.cache, device=self._device, cached_only=self.cached_only)
+
     def keys(self, slices: np.ndarray) -> list[str]:
         """Cache keys of slices (N, 3, S, S) uint8."""
         return [embedding_key(one, self.info.fingerprint) for one in slices]

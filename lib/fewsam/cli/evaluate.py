@@ -61,8 +61,9 @@ def evaluate(
     with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
         embedder = Embedder(settings, cache)
         encoder = embedder.info.as_dict()
-        claim_folder(folder, settings, encoder)
-        asked = {"methods": names, "k": counts, "seeds": seeds, "choice": choice, "tasks": describe_tasks(chosen)}
+        described = describe_tasks(chosen)
+        claim_folder(folder, settings, encoder, tasks=described)
+        asked = {"methods": names, "k": counts, "seeds": seeds, "choice": choice, "tasks": described}
         note_provenance(folder, encoder, settings, asked)
         total = len(chosen) * len(names) * len(counts) * seeds
         bar = progress.add_task("cells", total=total, note="")

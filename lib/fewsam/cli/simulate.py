@@ -15,7 +15,7 @@ from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskR
 if TYPE_CHECKING:
     from fewsam.simulation.loop import Curve
 
-STRATEGIES = "informative,foreground_truth,random,interval,first"
+STRATEGIES = {"direct": "informative,foreground_truth,random,interval,first", "rest": "informative,interval,first"}
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +29,13 @@ def simulate(
     only: OnlyTasks = None,
     protocol: Protocol = None,
     strategies: Annotated[
-        str, typer.Option("--strategies", help="informative is ours; foreground_random goes by the model's answers.")
-    ] = STRATEGIES,
+        str | None,
+        typer.Option(
+            "--strategies",
+            help="informative is ours; foreground_random goes by the model's answers, foreground_truth by the truth. "
+            f"If not given: {STRATEGIES['direct']}; through a server {STRATEGIES['rest']}.",
+        ),
+    ] = None,
     budget: Annotated[int, typer.Option("--budget", min=1, help="Slices to label.")] = 10,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs of each strategy.")] = 3,
     through: Annotated[str, typer.Option("--through", help="direct, or rest: a real server is started.")] = "direct",
@@ -55,11 +60,12 @@ def simulate(
     from fewsam.simulation import lab, rest
     from fewsam.simulation.annotator import Noise, Pace
     from fewsam.simulation.report import grouped, table, write_report
-    from fewsam.simulation.run import FULL
+    from fewsam.simulation.run import FULL, failed
     from fewsam.simulation.run import simulate as run
 
     settings = load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)})
     chosen = choose_tasks(tasks, root, data, only, protocol)
+    strategies = strategies or STRATEGIES.get(through, "")
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     known = rest.STRATEGIES if through == "rest" else lab.STRATEGIES
     if unknown := [name for name in names if name not in known]:
@@ -68,8 +74,9 @@ def simulate(
     with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
         embedder = Embedder(settings, cache)
         encoder = embedder.info.as_dict()
-        claim_folder(folder, settings, encoder, {"noise": noise.__dict__, "pace": pace.__dict__})
-        asked = {"strategies": names, "seeds": seeds, "budget": budget, "tasks": describe_tasks(chosen)}
+        described = describe_tasks(chosen)
+        claim_folder(folder, settings, encoder, {"noise": noise.__dict__, "pace": pace.__dict__}, described)
+        asked = {"strategies": names, "seeds": seeds, "budget": budget, "tasks": described}
         note_provenance(folder, encoder, settings, asked)
         total = len(chosen) * seeds * (len(names) + full)
         bar = progress.add_task("curves", total=total, note=f"{chosen[0][0].name}: reading")
@@ -95,12 +102,11 @@ def simulate(
         if set(by_strategy) - {FULL}:
             _print(table(title, by_strategy).header, table(title, by_strategy).rows, title)
     say(f"{folder}: report.md, plots/, curves.csv, curves.jsonl, configuration.json")
-    good = {curve.key for curve in curves if not curve.error}
-    failed = [curve for curve in curves if curve.error and curve.task in wanted and curve.key not in good]
-    for curve in failed:
+    lost = [curve for curve in failed(curves) if curve.task in wanted]
+    for curve in lost:
         err().print(Text(f"failed: {curve.task} {curve.strategy} seed {curve.seed}: {curve.error}"))
-    if failed:
-        raise typer.Exit(refuse(f"{len(failed)} of the curves failed; the others stand"))
+    if lost:
+        raise typer.Exit(refuse(f"{len(lost)} of the curves failed; the others stand"))
 
 
 def _print(header: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydicom
 
 from fewsam.casefiles import case_id
 from fewsam.dicomio import is_dicom
@@ -22,7 +25,7 @@ HDF5 = (".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class Case:
-    """A volume and its truth: name -> bool (Z, H, W). ``patient`` tells whose it is."""
+    """A volume and its truth: name -> bool (Z, H, W). ``patient`` tells whose it is (a hash where DICOM does)."""
 
     name: str
     volume: Volume
@@ -38,7 +41,7 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
     """
     found = task.pairs(root)
     names = task.named(found.names)
-    loaded: list[tuple[str, Volume, dict[str, np.ndarray]]] = []
+    loaded: list[tuple[Path, Volume, dict[str, np.ndarray]]] = []
     for pair in found.pairs:
         if pair.image.suffix in HDF5:
             volume, truth = _read_hdf5(pair.image, names, task.spacing, axis)
@@ -49,18 +52,44 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
                 names = names or dict(enumerate(truth, 1))
             else:
                 truth = read_label(pair.label, volume.geometry, names=_all_named(pair.label, names))
-        loaded.append((case_id(pair.image), volume, truth))
+        loaded.append((pair.image, volume, truth))
     classes = list(dict.fromkeys(names.values())) or list(dict.fromkeys(n for *_, truth in loaded for n in truth))
     classes = [name for name in classes if not task.classes or name in task.classes]
+    titles = _titles([image for image, *_ in loaded])
     return [
         Case(
             name,
             volume,
             {n: truth[n] if n in truth else np.zeros(volume.slices.shape[:3], bool) for n in classes},
-            patient_of(task, name),
+            (task.patient is None and _dicom_patient(image)) or patient_of(task, name),
         )
-        for name, volume, truth in loaded
+        for name, (image, volume, truth) in zip(titles, loaded, strict=True)
     ]
+
+
+def _titles(images: Sequence[Path]) -> list[str]:
+    """A name of its own for each image, with those of its folders before it as far as it takes."""
+    titles = [case_id(image) for image in images]
+    for above in range(max((len(image.parts) for image in images), default=0)):
+        twice = {title for title in titles if titles.count(title) > 1}
+        if not twice:
+            break
+        titles = [
+            f"{image.parents[above].name}-{title}" if title in twice else title
+            for image, title in zip(images, titles, strict=True)
+        ]
+    return titles
+
+
+def _dicom_patient(image: Path) -> str:
+    """Whose DICOM series it is, without telling who; empty where the files do not say."""
+    if not image.is_dir():
+        return ""
+    for file in sorted(image.rglob("*")):
+        if is_dicom(file):
+            told = str(pydicom.dcmread(file, specific_tags=["PatientID"]).get("PatientID") or "").strip()
+            return f"patient {hashlib.sha256(told.encode()).hexdigest()[:12]}" if told else ""
+    return ""
 
 
 def patient_of(task: Task, name: str) -> str:
@@ -98,6 +127,10 @@ def _read_hdf5(
             image, label = np.asarray(file["image"]), np.asarray(file["label"])
     except (OSError, KeyError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); it needs 'image' and 'label'") from None
+    if image.ndim != 3 or label.shape != image.shape:
+        raise ConfigError(
+            f"{path}: 'image' has the shape {image.shape} and 'label' {label.shape}; both need (slices, rows, columns)"
+        )
     z, row, col = spacing or (1.0, 1.0, 1.0)
     geometry = geometry_for(image.shape[::-1], LPS @ np.diag([col, row, z, 1.0]), "2" if axis == "auto" else axis)
     slices = np.ascontiguousarray(geometry.to_slices(image.transpose(2, 1, 0)))

@@ -32,6 +32,7 @@ class Cell:
             predicted pixels]``, where the method tells an uncertainty.
         stages: Seconds and peak memory (MB) by stage.
         labelled_slices, labelled_pixels: What the method learnt from; pixels are those of structures.
+        code: `provenance.code_hash` of the fewsam that made it.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Cell:
     labelled_slices: int = 0
     labelled_pixels: int = 0
     tested_slices: int = 0
+    code: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str, int, int]:
@@ -131,12 +133,16 @@ def write_tables(cells: Sequence[Cell], folder: Path) -> None:
     head = ["task", "protocol", "choice", "method", "k", "seed"]
     rows = [
         [*cell.key, structure, value, cell.fit_seconds, cell.predict_seconds, cell.labelled_slices,
-         cell.labelled_pixels, cell.tested_slices, *_peaks(cell), cell.error]
+         cell.labelled_pixels, cell.tested_slices, *_peaks(cell), cell.code[:12], cell.error]
         for cell in cells
         for structure, value in (cell.iou or {"": math.nan}).items()
     ]  # fmt: skip
     counted = ["labelled_slices", "labelled_pixels", "tested_slices", "fit_peak_mb", "predict_peak_mb"]
-    _write(folder / "cells.csv", [*head, "structure", "iou", "fit_seconds", "predict_seconds", *counted, "error"], rows)
+    _write(
+        folder / "cells.csv",
+        [*head, "structure", "iou", "fit_seconds", "predict_seconds", *counted, "code", "error"],
+        rows,
+    )
     names = [one.name for one in fields(Score)]
     rows = [[*cell.key, *(getattr(score, name) for name in names)] for cell in cells for score in cell.scores]
     _write(folder / "volumes.csv", [*head, *names], rows)

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,20 @@ PACKAGES = (
 
 
 def claim_folder(
-    folder: Path, settings: Settings, encoder: Mapping[str, Any], further: Mapping[str, Any] | None = None
+    folder: Path,
+    settings: Settings,
+    encoder: Mapping[str, Any],
+    further: Mapping[str, Any] | None = None,
+    tasks: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Note in ``folder`` what its cells are made with.
 
+    Args:
+        tasks: As `describe_tasks` has them; those of earlier runs stay.
+
     Raises:
-        ConfigError: it holds cells made with other settings, which must not stand in one table with new ones.
+        ConfigError: it holds cells made with other settings, or of other data under a task's name, which must not
+            stand in one table with new ones.
     """
     path = folder / CONFIGURATION
     # as JSON reads it back: tuples become lists
@@ -56,7 +65,17 @@ def claim_folder(
             before = {}
         if {key: before.get(key) for key in now} != now and any(folder.glob("c*.jsonl")):
             raise ConfigError(f"{folder} holds results of other settings or another encoder; give another --out folder")
-    write_atomically(path, json.dumps({**before, **now}, indent=1).encode())
+    known = {(task["name"], task.get("protocol")): task for task in before.get("tasks", [])}
+    for task in json.loads(json.dumps(tasks)):
+        key = task["name"], task.get("protocol")
+        if known.setdefault(key, task) != task:
+            if any(folder.glob("c*.jsonl")):
+                raise ConfigError(
+                    f"{folder} holds results of other data, or of another definition, under the name {task['name']!r}; "
+                    "give another --out folder"
+                )
+            known[key] = task
+    write_atomically(path, json.dumps({**before, **now, "tasks": list(known.values())}, indent=1).encode())
 
 
 def note_provenance(folder: Path, encoder: Mapping[str, Any], settings: Settings, asked: Mapping[str, Any]) -> None:
@@ -127,6 +146,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def code_hash() -> str:
     """SHA-256 over fewsam's own Python files, which tells states of the code apart without version control."""
     root = Path(fewsam.__file__).parent

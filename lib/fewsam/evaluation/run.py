@@ -13,13 +13,14 @@ import numpy as np
 from fewsam.collection import Collection
 from fewsam.config import Settings, load_settings
 from fewsam.embedder import Embedder
-from fewsam.errors import FewSAMError
+from fewsam.errors import ConfigError, FewSAMError
 from fewsam.evaluation.calibration import slice_errors
 from fewsam.evaluation.cases import Case, load_cases
 from fewsam.evaluation.cells import Cell, append_cell, read_cells, write_tables
 from fewsam.evaluation.measures import score
 from fewsam.evaluation.methods import NO_EMBEDDING, Answer, Job, embed_volume, find_method
 from fewsam.evaluation.overlays import keep_examples
+from fewsam.evaluation.provenance import code_hash
 from fewsam.evaluation.sampling import Draw, check_no_leak, draw
 from fewsam.evaluation.stages import stage
 from fewsam.evaluation.tasks import Task
@@ -53,11 +54,11 @@ def evaluate(
         try:
             cases = load_cases(task, root, str(task.settings.get("axis", settings.axis)))
             why = ""
-        except FewSAMError as error:  # all of its cells fail, the other tasks go on
+        except Exception as error:  # all of its cells fail, the other tasks go on
             cases, why = [], f"{type(error).__name__}: {error}"
         for cell in todo:
             if why:
-                cell.error = why
+                cell.error, cell.code = why, code_hash()
             else:
                 _attempt(cell, cases, task, settings, embedder, folder)
             cells.append(cell)
@@ -71,6 +72,7 @@ def evaluate(
 def _attempt(
     cell: Cell, cases: Sequence[Case], task: Task, settings: Settings, embedder: Embedder, folder: Path
 ) -> None:
+    cell.code = code_hash()
     try:
         run_cell(cell, cases, task, settings, embedder, folder)
     except Exception as error:  # one bad cell must not take the night's others along
@@ -93,14 +95,19 @@ def run_cell(
         folder: Keeps slices to look at, where given.
 
     Raises:
+        ConfigError: a switch that no method has, or that changes the images.
         FewSAMError: an input does not do; AssertionError: a labelled slice is among the tested.
     """
     method, base, switches = find_method(cell.method)
     overrides = {} if base == "nnunet" else switches
-    settings = load_settings(None, {**settings.model_dump(), **task.settings, **overrides, "seed": cell.seed})
+    common = load_settings(None, {**settings.model_dump(), **task.settings, "seed": cell.seed})
+    settings = load_settings(None, {**common.model_dump(), **overrides})
+    if settings.axis != common.axis:
+        raise ConfigError(f"{cell.method}: axis is no switch of a method; it stands in a task's settings, or in --conf")
+    common_embedder, embedder = embedder.like(common), embedder.like(settings)
 
-    def describe(case: Case) -> np.ndarray:
-        return embed_volume(case.volume, settings, embedder)
+    def describe(case: Case) -> np.ndarray:  # for all methods alike, whatever their switches
+        return embed_volume(case.volume, common, common_embedder)
 
     picked = draw(cases, task, cell.k, cell.seed, cell.choice, describe)
     check_no_leak(picked, cases if task.protocol == "patients" else ())
@@ -108,7 +115,7 @@ def run_cell(
     if base not in NO_EMBEDDING:
         with stage("encode", cell.stages):  # not part of learning or predicting: all methods find the cache warm
             for index in involved:
-                describe(cases[index])
+                embed_volume(cases[index].volume, settings, embedder)
     with tempfile.TemporaryDirectory(prefix="fewsam-cell-") as name:
         collection = collect(cases, picked, Path(name))
         job = Job(cases, picked, settings, collection, embedder, Path(name), cell.seed, switches)

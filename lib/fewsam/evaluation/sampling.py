@@ -104,7 +104,10 @@ def _sources(cases: Sequence[Case], task: Task, k: int, rng: np.random.Generator
         by_patient.setdefault(_patient(case), []).append(index)
     groups = list(by_patient.values())
     if len(groups) < 2:
-        raise LabelError(f"task {task.name} has one patient alone: none is left to test")
+        raise LabelError(
+            f"task {task.name} has one patient alone: none is left to test (where several only seem to be one, a "
+            "task list can tell them by their files' names: patient)"
+        )
     wanted = min(k if task.patients is None else task.patients, len(groups) - 1)
     return [groups[i] for i in sorted(rng.permutation(len(groups))[:wanted].tolist())]
 

@@ -30,9 +30,10 @@ def finished(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def title(cell: Cell) -> str:
-    """What a cell's table is called: its task, and how slices were chosen where that is not the usual way."""
+    """What a cell's table is called: its task, its protocol where others are tested, and how slices were chosen where
+    that is not the usual way."""
     own = "" if cell.choice == "random" else f", slices chosen: {cell.choice}"
-    return f"{cell.task}{own}"
+    return f"{cell.task}{', other patients' if cell.protocol == 'patients' else ''}{own}"
 
 
 def groups(cells: Sequence[Cell]) -> dict[tuple[str, int, str], list[Cell]]:

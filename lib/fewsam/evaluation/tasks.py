@@ -44,7 +44,8 @@ class Task(BaseModel):
         names: Label value to class name; other values are background. May be left out where the data name them.
         classes: Of all names only these.
         modality: To be told in reports.
-        patient: Regular expression whose group in an image's name is the patient, where a patient has several images.
+        patient: Regular expression whose group in an image's name is the patient, where a patient has several images;
+            of DICOM the PatientID where this is left out.
         channel: Of a data set with several channels an image, the one taken.
         spacing: In mm along (slice, row, column), for files that do not store it (HDF5).
         cases: At most so many images, the first ones.

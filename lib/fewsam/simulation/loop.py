@@ -46,10 +46,11 @@ class Curve:
     order: list[tuple[int, int]] = field(default_factory=list)
     full_iou: float | None = None
     error: str = ""
+    protocol: str = "slices"
 
     @property
-    def key(self) -> tuple[str, str, int, int, str]:
-        return (self.task, self.strategy, self.seed, self.budget, self.through)
+    def key(self) -> tuple[str, str, str, int, int, str]:
+        return (self.task, self.protocol, self.strategy, self.seed, self.budget, self.through)
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -124,6 +125,9 @@ def run_loop(
             curve.points.append(Point(len(curve.order), minutes, measure(lab, plan), changed, corrected))
             if progress:
                 progress(curve)
+    if curve.points[-1].slices < len(curve.order):  # nothing more was offered, before the budget was used up
+        lab.train_if_due(True)
+        curve.points.append(Point(len(curve.order), minutes, measure(lab, plan), changed, corrected))
     return curve
 
 

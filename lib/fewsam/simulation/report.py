@@ -23,7 +23,7 @@ from fewsam.evaluation.summary import TaskTable, number
 from fewsam.model import write_atomically
 from fewsam.simulation.annotator import Noise, Pace
 from fewsam.simulation.loop import Curve, Point, area, slices_to_reach
-from fewsam.simulation.run import FULL
+from fewsam.simulation.run import FULL, failed
 
 OURS = "informative"
 ENOUGH = 0.9  # of the full-supervision IoU
@@ -35,7 +35,10 @@ def grouped(curves: Sequence[Curve]) -> Groups:
     """Good curves by task (with its budget and way) and strategy."""
     found: Groups = {}
     for curve in {curve.key: curve for curve in curves if not curve.error}.values():
-        title = f"{curve.task}, {curve.budget} slices" + (", through the server" if curve.through == "rest" else "")
+        whose = ", other patients" if curve.protocol == "patients" else ""
+        title = f"{curve.task}{whose}, {curve.budget} slices" + (
+            ", through the server" if curve.through == "rest" else ""
+        )
         found.setdefault(title, {}).setdefault(curve.strategy, []).append(curve)
     return found
 
@@ -112,9 +115,8 @@ def write_report(
             name = f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', task)}.png"
             plot(task, by_strategy, folder / PLOTS / name)
             lines += [f"![{task}]({PLOTS}/{name})", ""]
-    failed = [curve for curve in curves if curve.error]
-    if failed:
-        lines += ["## Failed", "", *(f"- {c.task}, {c.strategy}, seed {c.seed}: {c.error}" for c in failed), ""]
+    if lost := failed(curves):
+        lines += ["## Failed", "", *(f"- {c.task}, {c.strategy}, seed {c.seed}: {c.error}" for c in lost), ""]
     write_atomically(folder / "report.md", "\n".join(lines).encode())
 
 

@@ -80,10 +80,9 @@ class RestLab:
             if not offered:
                 return None
             place = self._index(offered["id"]), int(offered["slice"])
-            if place in self._submitted:
-                return None  # all others are taken
-            if place[1] in self.plan.offered[place[0]]:
-                return place  # tested slices of the volume are passed over
+            # Passed over: tested slices of the volume, and what is offered again (a slice that was found empty, say).
+            if place not in self._submitted and place[1] in self.plan.offered[place[0]]:
+                return place
         return None
 
     @staticmethod

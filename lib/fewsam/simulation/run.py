@@ -55,14 +55,23 @@ def simulate(
     done = {curve.key for curve in curves if not curve.error}
     for task, root in tasks:
         names = [*strategies, *([FULL] if full else [])]
-        wanted = [Curve(task.name, name, seed, budget, through) for seed in seeds for name in names]
+        wanted = [
+            Curve(task.name, name, seed, budget, through, protocol=task.protocol) for seed in seeds for name in names
+        ]
         todo = [curve for curve in wanted if curve.key not in done]
         if not todo:
             continue
-        mine = load_settings(None, {**settings.model_dump(), **task.settings})
-        cases = load_cases(task, root, mine.axis)
+        mine, cases, why = settings, [], ""
+        try:
+            mine = load_settings(None, {**settings.model_dump(), **task.settings})
+            cases = load_cases(task, root, mine.axis)
+        except Exception as error:  # all of its curves fail, the other tasks go on
+            why = f"{type(error).__name__}: {error}"
         for curve in todo:
-            _attempt(curve, cases, task, mine, embedder, noise, pace, progress)
+            if why:
+                curve.error = why
+            else:
+                _attempt(curve, cases, task, mine, embedder.like(mine), noise, pace, progress)
             curves.append(curve)
             with (folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(curve.as_json() + "\n")
@@ -119,6 +128,13 @@ def _lab(through: str, planned: Plan, settings: Settings, embedder: Embedder, fo
     return DirectLab(planned, settings, embedder, folder, seed)
 
 
+def failed(curves: Sequence[Curve]) -> list[Curve]:
+    """Curves that failed and did not succeed later."""
+    done = {curve.key for curve in curves if not curve.error}
+    last = {curve.key: curve for curve in curves if curve.error}
+    return [curve for key, curve in last.items() if key not in done]
+
+
 def read_curves(folder: Path) -> list[Curve]:
     """Curves of earlier runs; a last line that was half written is dropped."""
     path = folder / LOG
@@ -140,7 +156,7 @@ def write_table(curves: Sequence[Curve], path: Path) -> None:
     """Tidy ``curves.csv``: a row a point."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        head = ["task", "strategy", "seed", "budget", "through"]
+        head = ["task", "protocol", "strategy", "seed", "budget", "through"]
         writer.writerow([*head, "slices", "minutes", "iou", "changed_pixels", "corrected_slices"])
         for curve in curves:
             for p in curve.points:
