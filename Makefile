@@ -32,7 +32,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer medsam mobile-sam panel test lint sample-data benchmark evidence evidence-medsam evidence-points trust fuzz audit clean
+.PHONY: help env run demo serve viewer medsam mobile-sam panel test lint sample-data benchmark evidence evidence-more \
+	evidence-medsam evidence-points trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -47,6 +48,7 @@ help:
 	@echo "make sample-data  generate sample-data/ where it is missing"
 	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
 	@echo "make evidence     the README's results: few-shot IoU beside the baselines, the annotator's loop, uncertainty (an hour)"
+	@echo "make evidence-more the same with every K on all sets, three seeds of the loops, SAM's prompts (hours)"
 	@echo "make trust        attack a server of its own: kills, full disks, damage, load; hours"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
@@ -195,6 +197,21 @@ measure-loop-slices:
 measure-loop-hippocampus:
 	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-hippocampus)
 
+# What an hour has no room for, in some hours: every K on the larger sets, the loops with three seeds, SAM's prompts, a
+# U-Net with ten times as many labelled slices where a set has them (against K = 5), and three draws of some.
+TENFOLD := msd-hippocampus,acdc-heart
+FOR_DRAWS = --methods fewsam,fewsam-cold,propagation,unet --seeds 3 $(EVIDENCE_CONF)
+evidence-more: $(READY) $(SAMPLES)
+	$(MAKE) evidence PATIENTS_K=$(EVIDENCE_K) SAMPLE_K=$(EVIDENCE_K) LOOP_SEEDS=3
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(TENFOLD) --k 50 --methods unet --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) \
+	  -o $(EVIDENCE)/tenfold
+	$(MAKE) evidence-points
+	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE)
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 3,5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/slices
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/hippocampus
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 5 --methods unet+propagation $(EVIDENCE_CONF) --seeds 1 \
+	  -o $(EVIDENCE)/draws/unet
+
 # The same with LiteMedSAM's encoder, and beside it its own prompt, a box round every structure of every slice.
 MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes
 MEDSAM_ONLY ?= $(SLICES)
@@ -210,7 +227,8 @@ POINTS_METHODS ?= sam-points-1,sam-points-3,sam-points-5,sam-clicks-3,sam-clicks
 FOR_POINTS = --methods $(POINTS_METHODS) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=mobile_sam --conf checkpoint=$(MOBILE_SAM)
 evidence-points: $(READY) $(MOBILE_SAM)
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k $(EVIDENCE_K) $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/slices
-	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/patients
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus,$(PATIENTS) --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/patients
+	$(BIN)/fewsam evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/sample
 
 # Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
 TRUST ?= trust

@@ -78,3 +78,9 @@ def test_crops_keep_a_margin_and_an_empty_slice_whole():
     assert crop(mask) == (slice(None), slice(None))
     mask[30, 5] = True
     assert crop(mask) == (slice(18, 43), slice(0, 18))
+
+
+def test_no_two_methods_share_a_colour():
+    from fewsam.evaluation.methods import METHODS
+
+    assert len({colour(METHODS, method) for method in METHODS}) == len(METHODS)

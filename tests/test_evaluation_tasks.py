@@ -100,6 +100,28 @@ def test_a_data_set_of_the_decathlon(tmp_path):
         load_cases(task, tmp_path)
 
 
+def test_a_channel_of_the_decathlon_s_files_with_four_axes(tmp_path):
+    truth = np.zeros((9, 8, 6), np.uint8)
+    truth[2:5, 3:6, 2] = 1
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "labelsTr").mkdir()
+    voxels = np.stack([np.full(truth.shape, 7.0), truth * 100.0 + np.arange(6)], axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([1, 1, 3, 1])), tmp_path / "imagesTr" / "a.nii.gz")
+    nib.save(nib.Nifti1Image(truth, np.diag([1, 1, 3, 1])), tmp_path / "labelsTr" / "a.nii.gz")
+    pairs = [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]
+    modality = {"0": "T2", "1": "ADC"}
+    description = {"modality": modality, "labels": {"0": "background", "1": "gland"}, "training": pairs}
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    flat, told = (
+        load_cases(Task(name="t", dataset="dataset.json", channel=channel), tmp_path)[0] for channel in (0, 1)
+    )
+    assert (flat.volume.slices == 7).all() and flat.volume.depth == 6
+    assert (told.volume.slices[told.truth["gland"]] > 100).all() and told.truth["gland"].sum() == 9
+    assert (told.volume.slices[~told.truth["gland"]] < 100).all()
+    with pytest.raises(ConfigError, match="has 2 channels"):
+        load_cases(Task(name="t", dataset="dataset.json", channel=2), tmp_path)
+
+
 def test_patterns_pair_what_their_wildcards_agree_on(tmp_path):
     for patient in ("p1", "p2", "p3"):
         folder = tmp_path / "training" / patient

@@ -46,14 +46,13 @@ class Clinic:
         return DICOMwebClient(self.pacs.dicomweb)
 
     def segs(self) -> list[pydicom.Dataset]:
-        """All DICOM SEG objects in the PACS, oldest first."""
+        """All DICOM SEG objects in the PACS."""
         found = self.client.search_for_series(search_filters={"Modality": "SEG"})
-        objects = [
+        return [
             data
             for entry in found
             for data in self.client.retrieve_series(entry["0020000D"]["Value"][0], entry["0020000E"]["Value"][0])
         ]
-        return sorted(objects, key=lambda data: str(data.SOPInstanceUID))
 
     def unsure(self) -> np.ndarray:
         """(Z,) what the strip beside the slices shows: 0 labelled, 1 least sure."""

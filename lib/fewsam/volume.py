@@ -20,7 +20,7 @@ import numpy as np
 
 from fewsam.dicomio import is_dicom, read_dicom
 from fewsam.errors import ImageError, LabelError
-from fewsam.imageio import read_native
+from fewsam.imageio import NativeImage, read_native
 from fewsam.labelwrite import write_native_labelmap
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,11 @@ def load_volume(path: str | os.PathLike[str], axis: str = "auto") -> Volume:
         ImageError: missing, unreadable or empty input, NaN or infinite voxels, more than three dimensions.
     """
     path = Path(path)
-    image = read_dicom(path) if path.is_dir() or is_dicom(path) else read_native(path)
+    return volume_of(read_dicom(path) if path.is_dir() or is_dicom(path) else read_native(path), path, axis)
+
+
+def volume_of(image: NativeImage, path: Path, axis: str = "auto") -> Volume:
+    """A volume of what was read from ``path``; raises ImageError as `load_volume` does."""
     if image.array.dtype.kind == "f" and (bad := image.array.size - int(np.isfinite(image.array).sum())):
         raise ImageError(
             f"{path}: {bad} of {image.array.size} voxels are NaN or infinite; replace them by the background value"

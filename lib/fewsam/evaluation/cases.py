@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 
@@ -16,9 +17,10 @@ from fewsam.dicomio import is_dicom
 from fewsam.dicomseg import read_seg
 from fewsam.errors import ConfigError
 from fewsam.evaluation.tasks import Task
-from fewsam.imageio import LPS
+from fewsam.imagebounds import check_nifti
+from fewsam.imageio import LPS, NIFTI, has_suffix, native_image
 from fewsam.labelfile import read_label
-from fewsam.volume import Volume, geometry_for, load_volume
+from fewsam.volume import Volume, geometry_for, load_volume, volume_of
 
 HDF5 = (".h5", ".hdf5")
 
@@ -46,7 +48,7 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
         if pair.image.suffix in HDF5:
             volume, truth = _read_hdf5(pair.image, names, task.spacing, axis)
         else:
-            volume = load_volume(pair.image, axis)
+            volume = _volume(pair.image, axis, task.channel)
             if is_dicom(pair.label):
                 truth = read_seg(pair.label, volume.geometry)
                 names = names or dict(enumerate(truth, 1))
@@ -65,6 +67,24 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
         )
         for name, (image, volume, truth) in zip(titles, loaded, strict=True)
     ]
+
+
+def _volume(path: Path, axis: str, channel: int) -> Volume:
+    """A volume; of a NIfTI file with several values a voxel, as the Decathlon has some, the one that is asked for."""
+    if not has_suffix(path, NIFTI):
+        return load_volume(path, axis)
+    check_nifti(path)
+    try:
+        file = nib.Nifti1Image.from_filename(path)
+        count = file.shape[3] if file.ndim == 4 else 1
+    except Exception:  # load_volume says what is wrong with it
+        return load_volume(path, axis)
+    if count == 1:
+        return load_volume(path, axis)
+    if channel >= count:
+        raise ConfigError(f"{path} has {count} channels, and channel {channel} is asked for; the first is 0")
+    array = np.asarray(file.dataobj[..., channel])
+    return volume_of(native_image(path, array, np.asarray(file.affine, np.float64)), path, axis)
 
 
 def _titles(images: Sequence[Path]) -> list[str]:

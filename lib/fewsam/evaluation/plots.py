@@ -20,7 +20,11 @@ from fewsam.evaluation.cells import Cell
 from fewsam.evaluation.overlays import KINDS, example_file
 from fewsam.evaluation.summary import OURS, finished, summary, title
 
-COLOURS = ("#0072b2", "#56b4e9", "#999999", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#b8a800")  # Okabe and Ito's
+# Okabe and Ito's, and darker ones of theirs: one for each of the methods.
+COLOURS = (
+    "#0072b2", "#56b4e9", "#999999", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#b8a800",
+    "#000000", "#7a3500", "#00523b", "#6b3a56", "#3b2f8f", "#5f5f5f",
+)  # fmt: skip
 STRUCTURES = (
     "#ff4b4b",
     "#4bd964",

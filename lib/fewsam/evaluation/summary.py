@@ -114,7 +114,7 @@ def tables(cells: Sequence[Cell]) -> list[TaskTable]:
 def measure_tables(cells: Sequence[Cell]) -> list[TaskTable]:
     """One table a task: the other measures, memory and what was labelled."""
     header = (
-        "K", "method", "IoU, 95 % interval", "Dice", "surface Dice", "HD95 mm", "not found", "units",
+        "K", "method", "IoU by volume, 95 % interval", "Dice", "surface Dice", "HD95 mm", "not found", "units",
         "labelled slices", "labelled pixels", "peak MB",
     )  # fmt: skip
     result = []

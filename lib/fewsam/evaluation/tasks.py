@@ -46,7 +46,8 @@ class Task(BaseModel):
         modality: To be told in reports.
         patient: Regular expression whose group in an image's name is the patient, where a patient has several images;
             of DICOM the PatientID where this is left out.
-        channel: Of a data set with several channels an image, the one taken.
+        channel: Of images with several channels, in files of their own (nnU-Net) or in one (the Decathlon), the one
+            taken.
         spacing: In mm along (slice, row, column), for files that do not store it (HDF5).
         cases: At most so many images, the first ones.
         protocol: ``slices``: K slices of the first image, its other slices tested; ``patients``: K slices spread over
