@@ -147,6 +147,16 @@ def test_a_damaged_pointer_serves_the_newest_version(tmp_path, content):
     assert json.loads((tmp_path / "current.json").read_text()) == {"version": 2}
 
 
+def test_a_pointer_that_cannot_be_read_serves_the_newest_version_and_stays(tmp_path, caplog):
+    store = ModelStore(tmp_path)
+    store.publish(state(1), CARD)
+    store.publish(state(2), CARD)
+    unreadable(tmp_path / "current.json")
+    assert store.version() == 2 and store.load().version == 2 and store.info()["version"] == 2
+    assert "cannot be read now" in caplog.text
+    assert "left as it is" in store.repair()[0] and (tmp_path / "current.json").is_dir()
+
+
 def test_a_full_disk_while_publishing_leaves_no_orphan(tmp_path, monkeypatch):
     store = ModelStore(tmp_path)
     store.publish(state(1), CARD)

@@ -109,14 +109,16 @@ class ModelStore:
         return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
 
     def version(self) -> int:
-        """Number of the served version, 0 where nothing is trained yet. A damaged pointer names the newest file."""
+        """Number of the served version, 0 where nothing is trained yet. A pointer that is damaged, or cannot be read now,
+        names the newest file."""
         try:
             return self._pointed()
         except FileNotFoundError:
             return 0
-        except _NO_POINTER as error:
+        except (OSError, *_NO_POINTER) as error:
             newest = max(self._numbers(), default=0)
-            logger.warning("%s is damaged (%s): serving version %d, the newest there is", self.pointer, error, newest)
+            state = "cannot be read now" if isinstance(error, OSError) else "is damaged"
+            logger.warning("%s %s (%s): serving version %d, the newest there is", self.pointer, state, error, newest)
             return newest
 
     def repair(self) -> list[str]:
