@@ -109,8 +109,10 @@ class ModelStore:
         return int(json.loads(self.pointer.read_text(encoding="utf-8"))["version"])
 
     def version(self) -> int:
-        """Number of the served version, 0 where nothing is trained yet. A pointer that is damaged, or cannot be read now,
-        names the newest file."""
+        """Number of the served version, 0 where nothing is trained yet.
+
+        A pointer that is damaged, or cannot be read now, names the newest file.
+        """
         try:
             return self._pointed()
         except FileNotFoundError:

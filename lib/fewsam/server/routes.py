@@ -108,7 +108,9 @@ def _infer(
         raise RequestError("name an image: ?image=ID, ?session_id=ID or an uploaded file")
     raw, _ = parse_params(params)
     if output == monai_infer.ResultType.dicom_seg:
-        raise RequestError("output=dicom_seg is not available for this studies folder; use output=image or output=all")
+        raise RequestError(
+            "answers are not made as DICOM SEG; use output=image or output=all (submitted labels become SEG in a PACS)"
+        )
     # What the client sends as params must not stand in for what the server decides.
     request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
     with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
