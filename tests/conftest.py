@@ -11,6 +11,16 @@ import pytest
 
 import fewsam  # noqa: F401  test modules import segment_anything above fewsam, which makes torchvision importable
 
+# Files that take minutes: begun first, so that at the end no worker waits for another.
+LONG = (
+    "test_ohif.py", "test_loop.py", "test_trust.py", "test_ohif_trouble.py", "test_simulation.py", "test_evidence.py",
+    "test_viewer_folder.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
