@@ -120,6 +120,9 @@ def test_a_channel_of_the_decathlon_s_files_with_four_axes(tmp_path):
     assert (told.volume.slices[~told.truth["gland"]] < 100).all()
     with pytest.raises(ConfigError, match="has 2 channels"):
         load_cases(Task(name="t", dataset="dataset.json", channel=2), tmp_path)
+    (tmp_path / "imagesTr" / "a.nii.gz").write_bytes(b"no gzip")
+    with pytest.raises(FewSAMError, match=r"a\.nii\.gz"):
+        load_cases(Task(name="t", dataset="dataset.json"), tmp_path)
 
 
 def test_patterns_pair_what_their_wildcards_agree_on(tmp_path):
@@ -285,7 +288,14 @@ def test_series_of_one_patient_are_one_patient_s_and_names_are_told_apart(tmp_pa
     cases = load_cases(task, tmp_path)
     assert [case.name for case in cases] == ["A-CT", "B-CT", "C-CT"]
     first, second, third = (case.patient for case in cases)
-    assert first == second != third and first != "x"  # of PatientID a hash
+    assert first == second != third and "x" not in first  # nobody is named
+    single = next((tmp_path / "C" / "CT").iterdir())
+    save_labelmap(tmp_path / "one.nii.gz", labelmap[1:2], load_volume(single).geometry, {1: "liver"})
+    twice = [f"{letter}/CT" for letter in "C"] + [str(single.relative_to(tmp_path))]
+    alone = Task(name="t", images=twice, labels=["C/truth.nii.gz", "one.nii.gz"], names={1: "liver"})
+    assert len({case.patient for case in load_cases(alone, tmp_path)}) == 1  # a file of one slice tells it too
+    again = task.model_copy(update={"images": places[:1] * 2, "labels": ["A/truth.nii.gz"] * 2})
+    assert len(load_cases(again, tmp_path)) == 2  # one image listed twice has no name of its own, and loads
     by_name = load_cases(task.model_copy(update={"patient": "^(.)"}), tmp_path)
     assert [case.patient for case in by_name] == ["A", "B", "C"]
 

@@ -10,6 +10,7 @@ import tiny
 from fewsam.config import load_settings
 from fewsam.errors import ConfigError, LabelError
 from fewsam.evaluation.cases import Case, load_cases
+from fewsam.evaluation.cells import failures
 from fewsam.evaluation.tasks import Task
 from fewsam.simulation import rest
 from fewsam.simulation.annotator import Noise, Pace, draw_slice
@@ -18,7 +19,7 @@ from fewsam.simulation.loop import Curve, Point, area, measure, run_loop, slices
 from fewsam.simulation.plan import Plan, plan
 from fewsam.simulation.report import mean_curve, write_report
 from fewsam.simulation.rest import RestLab
-from fewsam.simulation.run import FULL, _trained_once, failed, read_curves, simulate
+from fewsam.simulation.run import FULL, _trained_once, read_curves, simulate
 from fewsam.volume import Volume, load_volume
 
 NAMES = {1: "left", 2: "right", 3: "small"}
@@ -238,8 +239,8 @@ def test_a_curve_that_fails_leaves_the_others(tmp_path, task):
         noise=Noise(), pace=Pace(), full=False,
     )  # fmt: skip
     assert "nosuch" in curves[0].error and not curves[1].error
-    assert failed(curves) == curves[:1]
-    assert failed([*curves, Curve("tiny", "nosuch", 0, 2, "direct")]) == []  # it succeeded later
+    assert failures(curves) == curves[:1]
+    assert failures([*curves, Curve("tiny", "nosuch", 0, 2, "direct")]) == []  # it succeeded later
     absent = task.model_copy(update={"name": "absent", "images": ["no.nii.gz"], "labels": ["no.nii.gz"]})
     curves = simulate(
         [(absent, tmp_path), (task, tmp_path)], ["interval"], [0], 1, given, tiny.embedder(tmp_path, given),

@@ -80,8 +80,7 @@ def write_results(folders: Sequence[Path], into: Path) -> tuple[Path, Path | Non
         lines += [f"![Results]({PICTURE})", ""]
     lines += _accuracy(found.cells) + _seconds(found.cells) + _loop(found.curves) + _uncertainty(found.cells)
     failed = [cell.title for cell in failures(found.cells)]
-    good = {curve.key for curve in found.curves if not curve.error}
-    failed += [f"{c.task}, {c.strategy}, seed {c.seed}" for c in found.curves if c.error and c.key not in good]
+    failed += [f"{c.task}, {c.strategy}, seed {c.seed}" for c in failures(found.curves)]
     if failed:
         lines += ["**Failed, and not in the tables:** " + "; ".join(failed) + ".", ""]
     write_atomically(into / TEXT, "\n".join(lines).encode())

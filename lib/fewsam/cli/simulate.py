@@ -56,11 +56,12 @@ def simulate(
     from fewsam.config import load_settings
     from fewsam.embedder import Embedder
     from fewsam.errors import ConfigError
+    from fewsam.evaluation.cells import failures
     from fewsam.evaluation.provenance import claim_folder, describe_tasks, note_provenance
     from fewsam.simulation import lab, rest
     from fewsam.simulation.annotator import Noise, Pace
     from fewsam.simulation.report import grouped, table, write_report
-    from fewsam.simulation.run import FULL, failed
+    from fewsam.simulation.run import FULL
     from fewsam.simulation.run import simulate as run
 
     settings = load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)})
@@ -102,7 +103,7 @@ def simulate(
         if set(by_strategy) - {FULL}:
             _print(table(title, by_strategy).header, table(title, by_strategy).rows, title)
     say(f"{folder}: report.md, plots/, curves.csv, curves.jsonl, configuration.json")
-    lost = [curve for curve in failed(curves) if curve.task in wanted]
+    lost = [curve for curve in failures(curves) if curve.task in wanted]
     for curve in lost:
         err().print(Text(f"failed: {curve.task} {curve.strategy} seed {curve.seed}: {curve.error}"))
     if lost:

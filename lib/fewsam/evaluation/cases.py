@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ HDF5 = (".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class Case:
-    """A volume and its truth: name -> bool (Z, H, W). ``patient`` tells whose it is (a hash where DICOM does)."""
+    """A volume and its truth: name -> bool (Z, H, W). ``patient`` tells whose it is (a number where DICOM does)."""
 
     name: str
     volume: Volume
@@ -57,15 +56,17 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
         loaded.append((pair.image, volume, truth))
     classes = list(dict.fromkeys(names.values())) or list(dict.fromkeys(n for *_, truth in loaded for n in truth))
     classes = [name for name in classes if not task.classes or name in task.classes]
-    titles = _titles([image for image, *_ in loaded])
+    images = [image for image, *_ in loaded]
+    titles = _titles(images)
+    patients = _dicom_patients(images) if task.patient is None else [""] * len(images)
     return [
         Case(
             name,
             volume,
             {n: truth[n] if n in truth else np.zeros(volume.slices.shape[:3], bool) for n in classes},
-            (task.patient is None and _dicom_patient(image)) or patient_of(task, name),
+            told or patient_of(task, name),
         )
-        for name, (image, volume, truth) in zip(titles, loaded, strict=True)
+        for name, told, (_, volume, truth) in zip(titles, patients, loaded, strict=True)
     ]
 
 
@@ -73,8 +74,8 @@ def _volume(path: Path, axis: str, channel: int) -> Volume:
     """A volume; of a NIfTI file with several values a voxel, as the Decathlon has some, the one that is asked for."""
     if not has_suffix(path, NIFTI):
         return load_volume(path, axis)
-    check_nifti(path)
     try:
+        check_nifti(path)
         file = nib.Nifti1Image.from_filename(path)
         count = file.shape[3] if file.ndim == 4 else 1
     except Exception:  # load_volume says what is wrong with it
@@ -90,7 +91,7 @@ def _volume(path: Path, axis: str, channel: int) -> Volume:
 def _titles(images: Sequence[Path]) -> list[str]:
     """A name of its own for each image, with those of its folders before it as far as it takes."""
     titles = [case_id(image) for image in images]
-    for above in range(max((len(image.parts) for image in images), default=0)):
+    for above in range(min((len(image.parents) for image in images), default=0)):
         twice = {title for title in titles if titles.count(title) > 1}
         if not twice:
             break
@@ -101,15 +102,16 @@ def _titles(images: Sequence[Path]) -> list[str]:
     return titles
 
 
-def _dicom_patient(image: Path) -> str:
-    """Whose DICOM series it is, without telling who; empty where the files do not say."""
-    if not image.is_dir():
-        return ""
-    for file in sorted(image.rglob("*")):
-        if is_dicom(file):
-            told = str(pydicom.dcmread(file, specific_tags=["PatientID"]).get("PatientID") or "").strip()
-            return f"patient {hashlib.sha256(told.encode()).hexdigest()[:12]}" if told else ""
-    return ""
+def _dicom_patients(images: Sequence[Path]) -> list[str]:
+    """Whose each DICOM image is, numbered so that nobody is named; empty where its files do not say."""
+    numbers: dict[str, str] = {}
+    patients = []
+    for image in images:
+        files = sorted(image.rglob("*")) if image.is_dir() else [image]
+        first = next(filter(is_dicom, files), None)
+        told = "" if first is None else str(pydicom.dcmread(first, specific_tags=["PatientID"]).get("PatientID") or "")
+        patients.append(numbers.setdefault(told.strip(), f"DICOM patient {len(numbers) + 1}") if told.strip() else "")
+    return patients
 
 
 def patient_of(task: Task, name: str) -> str:

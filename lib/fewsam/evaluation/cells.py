@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -120,11 +120,23 @@ def append_cell(folder: Path, cell: Cell) -> None:
         file.write(cell.as_json() + "\n")
 
 
-def failures(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells that failed and did not succeed later."""
-    done = {cell.key for cell in cells if not cell.error}
-    last = {cell.key: cell for cell in cells if cell.error}
-    return [cell for key, cell in last.items() if key not in done]
+class Attempt(Protocol):
+    """What is tried until it succeeds: a cell here, a curve of the loop."""
+
+    error: str
+
+    @property
+    def key(self) -> tuple: ...
+
+
+Tried = TypeVar("Tried", bound=Attempt)
+
+
+def failures(attempts: Sequence[Tried]) -> list[Tried]:
+    """Those that failed and did not succeed later."""
+    done = {one.key for one in attempts if not one.error}
+    last = {one.key: one for one in attempts if one.error}
+    return [one for key, one in last.items() if key not in done]
 
 
 def write_tables(cells: Sequence[Cell], folder: Path) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import fewsam
 from fewsam.config import Settings
+from fewsam.evaluation.cells import failures
 from fewsam.evaluation.plots import COLOURS, save
 from fewsam.evaluation.provenance import weights_note
 from fewsam.evaluation.report import PLOTS, markdown, probability
@@ -23,7 +24,7 @@ from fewsam.evaluation.summary import TaskTable, number
 from fewsam.model import write_atomically
 from fewsam.simulation.annotator import Noise, Pace
 from fewsam.simulation.loop import Curve, Point, area, slices_to_reach
-from fewsam.simulation.run import FULL, failed
+from fewsam.simulation.run import FULL
 
 OURS = "informative"
 ENOUGH = 0.9  # of the full-supervision IoU
@@ -115,7 +116,7 @@ def write_report(
             name = f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', task)}.png"
             plot(task, by_strategy, folder / PLOTS / name)
             lines += [f"![{task}]({PLOTS}/{name})", ""]
-    if lost := failed(curves):
+    if lost := failures(curves):
         lines += ["## Failed", "", *(f"- {c.task}, {c.strategy}, seed {c.seed}: {c.error}" for c in lost), ""]
     write_atomically(folder / "report.md", "\n".join(lines).encode())
 

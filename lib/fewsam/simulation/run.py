@@ -128,13 +128,6 @@ def _lab(through: str, planned: Plan, settings: Settings, embedder: Embedder, fo
     return DirectLab(planned, settings, embedder, folder, seed)
 
 
-def failed(curves: Sequence[Curve]) -> list[Curve]:
-    """Curves that failed and did not succeed later."""
-    done = {curve.key for curve in curves if not curve.error}
-    last = {curve.key: curve for curve in curves if curve.error}
-    return [curve for key, curve in last.items() if key not in done]
-
-
 def read_curves(folder: Path) -> list[Curve]:
     """Curves of earlier runs; a last line that was half written is dropped."""
     path = folder / LOG
