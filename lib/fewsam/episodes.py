@@ -19,8 +19,9 @@ from fewsam.collection import Shot
 from fewsam.config import Settings
 from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
+from fewsam.neighbours import Place, carried_neighbours, places
 from fewsam.prompts import LabelledView, SupportBank
-from fewsam.views import LabelledSlice, View, detail_tensor
+from fewsam.views import DetailSlice, LabelledSlice, View, detail_tensor
 
 EXTRA_SUPPORT_VIEWS = 2  # of a slice that is the only one to show a class
 FOLDS = 6  # the probe is fitted anew for each
@@ -68,10 +69,12 @@ class Episodes:
     ) -> None:
         self.settings, self.embedder, self.classes = settings, embedder, tuple(classes)
         self.detail_size = detail_size
+        self._neighbours: dict[int, list[DetailSlice]] = {}
         self._known_views: dict[tuple[int, int], View] = {}
         self._known_prompts: dict[tuple[int, ...], Prompts] = {}
         size = embedder.info.input_size
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
+        self._shots = list(shots)
         self._drawn = [set(shot.masks) for shot in shots]
         supports = [(index, 0) for index in range(len(shots))]
         # A class drawn on one slice alone has no other slice to learn from: further views of it stand in.
@@ -97,6 +100,18 @@ class Episodes:
         if fresh:
             return int(rng.integers(1_000, 2**31))
         return int(rng.choice(self._views[index]))
+
+    def neighbours(self, index: int) -> list[DetailSlice]:
+        """The slices next to slice ``index`` that nobody drew, with its labels (`fewsam.neighbours`)."""
+        if index not in self._neighbours:
+            self._neighbours[index] = carried_neighbours(
+                self._shots[index], self._places, self.classes, self.settings, self.detail_size
+            )
+        return self._neighbours[index]
+
+    @cached_property
+    def _places(self) -> set[Place]:
+        return places(self._shots)
 
     def supports_for(self, query: int, allowed: Sequence[int]) -> Tensor:
         """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query itself.

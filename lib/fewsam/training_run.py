@@ -26,7 +26,7 @@ from fewsam.errors import StorageError
 from fewsam.losses import segmentation_loss
 from fewsam.model import ModelCard, checksum
 from fewsam.validation import Split, measure
-from fewsam.views import detail_tensor
+from fewsam.views import DetailSlice, detail_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ CAREFUL = 0.5  # of the learning rate
 # Share of the steps that train the detail branch alone. With all of them on whole episodes (0) the decoder without the
 # prior reached 0.65 mean IoU on three slices of a CT, with 0.67 and 0.9 of them 0.74; a U-Net in as many steps 0.76.
 DETAIL_STEPS = 0.8
+# Of those steps' slices, the share that is a drawn slice's neighbour instead, while few are drawn: docs/neighbours.md.
+NEIGHBOURS, FEW = 0.25, 24
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,22 @@ class TrainingRun:
     def _detail_step(self, slices: Sequence[int]) -> float:
         """The detail branch alone, on views never seen: they cost no encoding."""
         chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
-        views = [self.episodes.slices[i].detail_view(int(self.rng.integers(1_000, 2**31))) for i in chosen]
+        drawn = [self._drawn_or_next(int(i), len(slices)) for i in chosen]
+        views = [one.detail_view(int(self.rng.integers(1_000, 2**31))) for one in drawn]
         detail = detail_tensor(np.stack([view[0] for view in views]))
         mask = torch.stack([view[1] for view in views])
-        known = torch.stack([self.episodes.slices[i].known for i in chosen])
+        known = torch.stack([one.known for one in drawn])
         self.decoder.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
             logits = self.decoder.detail_alone(detail, self.episodes.bank.slots)
         return self._descend(segmentation_loss(logits.float(), mask, known))
+
+    def _drawn_or_next(self, index: int, of: int) -> DetailSlice:
+        """Slice ``index`` of ``of`` to learn from, or one beside it."""
+        beside = self.episodes.neighbours(index) if self.settings.neighbours and of <= FEW else []
+        if beside and self.rng.random() < NEIGHBOURS:
+            return beside[int(self.rng.integers(len(beside)))]
+        return self.episodes.slices[index]
 
     def _descend(self, loss: Tensor) -> float:
         self.optimiser.zero_grad(set_to_none=True)

@@ -42,34 +42,53 @@ class View:
     mask: Tensor
 
 
-class LabelledSlice:
-    """A shot, its geometry and its class order fixed, from which views are drawn.
+class DetailSlice:
+    """A shot as the detail branch sees it, its geometry and its class order fixed.
 
     Args:
         shot: From the collection.
         classes: Drawn classes in order; background comes before them as class 0.
         settings: Intensity and channels.
-        size: Side S of the encoder's input.
         detail_size: Side D of detail and masks.
     """
 
+    def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, detail_size: int) -> None:
+        self.known = torch.tensor([True, *(name in shot.known for name in classes)])
+        self.stencil = np.stack([shot.masks.get(name, np.zeros(shot.pixels.shape[1:], bool)) for name in classes])
+        self.intensity = choose_intensity(shot.image.stats, settings)
+        frame = make_frame(shot.image.shape, shot.image.spacing, detail_size)
+        self._detail = detail_bytes(shot.pixels[None], self.intensity, frame)[0]
+        drawn = torch.as_tensor(frame.to_square(self.stencil.astype(np.float32), detail_size)).float()
+        drawn = drawn / drawn.sum(0, keepdim=True).clamp_min(1)  # where drawn classes overlap they share the pixel
+        self._mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn])
+        self._seed = _seed_of(self._detail)
+
+    def detail_view(self, number: int) -> tuple[np.ndarray, Tensor]:
+        """Detail and mask, warped and toned as view ``number`` is: uint8 (D, D) and (C, D, D)."""
+        generator = torch.Generator().manual_seed(self._seed + number)
+        warp, tone = _Warp(generator), _Tone(generator)
+        detail = tone(_sample(torch.from_numpy(self._detail).float()[None], warp))[0]
+        drawn = _sample(self._mask[1:], warp)
+        return _to_bytes(detail), torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
+
+
+class LabelledSlice(DetailSlice):
+    """The same with the encoder's input, from which whole views are drawn.
+
+    Args:
+        shot, classes, settings, detail_size: As `DetailSlice` has them.
+        size: Side S of the encoder's input.
+    """
+
     def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, size: int, detail_size: int) -> None:
+        super().__init__(shot, classes, settings, detail_size)
         self.shot_id, self.image_id, self.slice = shot.shot_id, shot.image_id, shot.slice
         self.split = shot.split
         depth = shot.image.shape[0]
         self.z = shot.slice / max(1, depth - 1)
-        self.known = torch.tensor([True, *(name in shot.known for name in classes)])
-        self.stencil = np.stack([shot.masks.get(name, np.zeros(shot.pixels.shape[1:], bool)) for name in classes])
-        intensity = choose_intensity(shot.image.stats, settings)
-        shape, spacing = shot.image.shape, shot.image.spacing
-        frame, detail_frame = make_frame(shape, spacing, size), make_frame(shape, spacing, detail_size)
-        pixels = shot.pixels[None]
-        self._image = to_uint8(pixels, intensity, frame, settings.channels)[0]
-        self._detail = detail_bytes(pixels, intensity, detail_frame)[0]
-        drawn = torch.as_tensor(detail_frame.to_square(self.stencil.astype(np.float32), detail_size)).float()
-        drawn = drawn / drawn.sum(0, keepdim=True).clamp_min(1)  # where drawn classes overlap they share the pixel
-        self._mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn])
-        self._seed = int.from_bytes(hashlib.blake2b(self._image.tobytes(), digest_size=6).digest(), "big")
+        frame = make_frame(shot.image.shape, shot.image.spacing, size)
+        self._image = to_uint8(shot.pixels[None], self.intensity, frame, settings.channels)[0]
+        self._seed = _seed_of(self._image)  # what views in the cache were made with
 
     def view(self, number: int) -> View:
         """View ``number``; 0 is the slice as it is."""
@@ -83,14 +102,6 @@ class LabelledSlice:
         drawn = _sample(self._mask[1:], warp)
         mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
         return View(_to_bytes(image), _to_bytes(detail), mask)
-
-    def detail_view(self, number: int) -> tuple[np.ndarray, Tensor]:
-        """Detail and mask alone, warped and toned as view ``number`` is: uint8 (D, D) and (C, D, D)."""
-        generator = torch.Generator().manual_seed(self._seed + number)
-        warp, tone = _Warp(generator), _Tone(generator)
-        detail = tone(_sample(torch.from_numpy(self._detail).float()[None], warp))[0]
-        drawn = _sample(self._mask[1:], warp)
-        return _to_bytes(detail), torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
 
 
 def detail_bytes(raw: np.ndarray, intensity: Intensity, frame: Frame) -> np.ndarray:
@@ -148,6 +159,10 @@ class _Tone:
         toned = (toned - 128) * self.contrast + 128 + self.brightness
         noise = torch.randn(pixels.shape[1:], generator=self.generator) * self.noise
         return torch.where(pixels.amax(0, keepdim=True) > 0, toned + noise, pixels)  # padding stays black
+
+
+def _seed_of(pixels: np.ndarray) -> int:
+    return int.from_bytes(hashlib.blake2b(pixels.tobytes(), digest_size=6).digest(), "big")
 
 
 def _sample(pixels: Tensor, warp: _Warp) -> Tensor:
