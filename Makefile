@@ -24,8 +24,10 @@ STUDIES ?= sample-data/ct
 LABELS ?= liver,spleen,kidney_right,kidney_left,stomach,aorta,vertebrae,lungs
 # More for the server, e.g. make run CONF="--conf auto_train=every:3" (make serve: CONF="--conf auto_train every:3")
 CONF ?=
-# More for pytest, e.g. make test PYTEST_ARGS="-x -k volume"; WORKERS test files at a time, with a core each
+# More for pytest, e.g. make test PYTEST_ARGS="-x -k volume". Three test files at a time on two cores: a third of the time
+# they wait for servers and browsers. Measurements run WORKERS at a time, with a core each.
 PYTEST_ARGS ?=
+TEST_WORKERS ?= 3
 WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -127,7 +129,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
+	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
 
 # atheris has wheels for Linux and Python 3.11 and later; without it the cases are made by hypothesis.
 CASES ?= 20000
