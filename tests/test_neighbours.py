@@ -108,16 +108,24 @@ def run(tmp_path: Path, request: pytest.FixtureRequest) -> TrainingRun:
 
 def test_training_learns_from_them_while_few_slices_are_drawn(run: TrainingRun) -> None:
     own = run.episodes.slices[0]
-    few = [run._drawn_or_next(0, 2) for _ in range(60)]
+    few = [run._drawn_or_next(0) for _ in range(60)]
     beside = [one for one in few if one is not own]
     assert 5 < len(beside) < 30
     assert {id(one) for one in beside} == {id(one) for one in run.episodes.neighbours(0)} and len(set(beside)) == 2
-    assert all(run._drawn_or_next(0, 1000) is own for _ in range(60))
+
+
+def test_with_many_none_is_made_and_no_pixels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, truth = moving_organ()
+    shots = drawn_on(tmp_path, [1, 3], volume, truth)
+    for few, there in ((2, 2), (1, 0)):
+        monkeypatch.setattr("fewsam.episodes.FEW", few)
+        made = Episodes(OPTIONS, shots, ("organ",), tiny.embedder(tmp_path / str(few), OPTIONS), 64)
+        assert len(made.neighbours(0)) == there and len(made._shots) == there
 
 
 @pytest.mark.parametrize("run", [{"neighbours": False}], indirect=True)
 def test_the_switch_turns_them_off(run: TrainingRun) -> None:
-    assert all(run._drawn_or_next(0, 2) is run.episodes.slices[0] for _ in range(60))
+    assert all(run._drawn_or_next(0) is run.episodes.slices[0] for _ in range(60))
 
 
 def test_their_views_fit_a_detail_step(run: TrainingRun) -> None:

@@ -19,7 +19,7 @@ from fewsam.collection import Shot
 from fewsam.config import Settings
 from fewsam.decoder import Prompts
 from fewsam.embedder import Embedder
-from fewsam.neighbours import Place, carried_neighbours, places
+from fewsam.neighbours import FEW, Place, carried_neighbours, places
 from fewsam.prompts import LabelledView, SupportBank
 from fewsam.views import DetailSlice, LabelledSlice, View, detail_tensor
 
@@ -74,7 +74,8 @@ class Episodes:
         self._known_prompts: dict[tuple[int, ...], Prompts] = {}
         size = embedder.info.input_size
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
-        self._shots = list(shots)
+        # Their pixels are let go where nothing will ask for them: a server keeps its episodes.
+        self._shots = list(shots) if settings.neighbours and len(shots) <= FEW else []
         self._drawn = [set(shot.masks) for shot in shots]
         supports = [(index, 0) for index in range(len(shots))]
         # A class drawn on one slice alone has no other slice to learn from: further views of it stand in.
@@ -102,7 +103,12 @@ class Episodes:
         return int(rng.choice(self._views[index]))
 
     def neighbours(self, index: int) -> list[DetailSlice]:
-        """The slices next to slice ``index`` that nobody drew, with its labels (`fewsam.neighbours`)."""
+        """The slices next to slice ``index`` that nobody drew, with its labels (`fewsam.neighbours`).
+
+        None where many slices are labelled, or the setting says so.
+        """
+        if not self._shots:
+            return []
         if index not in self._neighbours:
             self._neighbours[index] = carried_neighbours(
                 self._shots[index], self._places, self.classes, self.settings, self.detail_size

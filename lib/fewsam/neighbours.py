@@ -20,6 +20,8 @@ from fewsam.preprocess import choose_intensity, make_frame
 from fewsam.registration import SIDE, register, warped
 from fewsam.views import DetailSlice, detail_bytes
 
+FEW = 24  # labelled slices of a task, beyond which there is enough to learn from without them
+
 Place = tuple[str, int]  # an image's content hash, and a slice of it
 
 

@@ -39,7 +39,7 @@ CAREFUL = 0.5  # of the learning rate
 # prior reached 0.65 mean IoU on three slices of a CT, with 0.67 and 0.9 of them 0.74; a U-Net in as many steps 0.76.
 DETAIL_STEPS = 0.8
 # Of those steps' slices, the share that is a drawn slice's neighbour instead, while few are drawn: docs/neighbours.md.
-NEIGHBOURS, FEW = 0.25, 24
+NEIGHBOURS = 0.25
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class TrainingRun:
     def _detail_step(self, slices: Sequence[int]) -> float:
         """The detail branch alone, on views never seen: they cost no encoding."""
         chosen = self.rng.choice(slices, size=self.settings.batch, replace=len(slices) < self.settings.batch)
-        drawn = [self._drawn_or_next(int(i), len(slices)) for i in chosen]
+        drawn = [self._drawn_or_next(int(i)) for i in chosen]
         views = [one.detail_view(int(self.rng.integers(1_000, 2**31))) for one in drawn]
         detail = detail_tensor(np.stack([view[0] for view in views]))
         mask = torch.stack([view[1] for view in views])
@@ -169,9 +169,9 @@ class TrainingRun:
             logits = self.decoder.detail_alone(detail, self.episodes.bank.slots)
         return self._descend(segmentation_loss(logits.float(), mask, known))
 
-    def _drawn_or_next(self, index: int, of: int) -> DetailSlice:
-        """Slice ``index`` of ``of`` to learn from, or one beside it."""
-        beside = self.episodes.neighbours(index) if self.settings.neighbours and of <= FEW else []
+    def _drawn_or_next(self, index: int) -> DetailSlice:
+        """Slice ``index``, or one beside it."""
+        beside = self.episodes.neighbours(index)
         if beside and self.rng.random() < NEIGHBOURS:
             return beside[int(self.rng.integers(len(beside)))]
         return self.episodes.slices[index]
