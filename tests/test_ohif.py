@@ -38,7 +38,7 @@ class Clinic:
         labels = load_volume(folder / "samples" / "truth" / "ct" / "patient01.nii.gz").slices
         self.truth = {name: labels == value for name, value in (("liver", 1), ("kidney_right", 3))}
         self.all_of_it = kind == "embedded"  # on the other PACS the loop is shorter: training is the same there
-        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 150 if self.all_of_it else 50}
+        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 100 if self.all_of_it else 30}
         self.server = Server(folder, self.pacs.dicomweb, conf)
 
     @property
