@@ -51,6 +51,17 @@ def test_the_priors_share_falls_with_the_slices_that_show_a_class():
     assert shares.tolist() == pytest.approx([0.45, 0.45, 0.3, 0.25, 0.2, 0.155])
 
 
+def test_what_the_detail_branch_saw_is_used_for_further_prompts():
+    decoder, given = trained(), prompts()
+    image_embeddings, detail = inputs()
+    with torch.no_grad():
+        seen = decoder.detail_features(detail)
+        again = decoder.answer(image_embeddings, given, detail, seen)
+        assert torch.equal(again, decoder.answer(image_embeddings, given, detail))
+        assert not torch.allclose(again, decoder.answer(image_embeddings, given, detail, 2 * seen), atol=1e-2)
+    assert trained(use_detail=False).detail_features(detail) is None
+
+
 def test_the_detail_branch_alone_is_its_part_of_the_whole():
     decoder, given = trained(), prompts()
     torch.nn.init.zeros_(decoder.output_hypernetworks_mlp.layers[-1].weight)

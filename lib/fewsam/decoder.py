@@ -105,13 +105,14 @@ class FewShotMaskDecoder(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor) -> Tensor:
+    def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
         """Class logits of N slices.
 
         Args:
             image_embeddings: (N, 256, 64, 64) float, from the frozen encoder.
             prompts: Tokens and prior for the same N slices.
             detail: (N, 1, D, D) float in [-1, 1], the slice itself, D a multiple of 16.
+            seen: What `detail_features` gave for ``detail``, for those who ask several prompts about one slice.
 
         Returns:
             (N, C, D, D) logits; a softmax over C gives probabilities, background first.
@@ -124,16 +125,27 @@ class FewShotMaskDecoder(nn.Module):
         logits = torch.einsum("ncd,ndhw->nchw", self.output_hypernetworks_mlp(hidden), full)
         if self.use_detail:
             query = self.detail_query(hidden) + self.class_query(prompts.slots)
-            logits = logits + torch.einsum("ncd,ndhw->nchw", query, self.detail(detail))
+            seen = self.detail(detail) if seen is None else seen
+            logits = logits + torch.einsum("ncd,ndhw->nchw", query, seen)
         return logits
+
+    def detail_features(self, detail: Tensor) -> Tensor | None:
+        """What the detail branch sees on slices (N, 1, D, D), whatever is asked of them: (N, 16, D, D).
+
+        None without the branch.
+        """
+        return self.detail(detail) if self.use_detail else None
 
     def detail_alone(self, detail: Tensor, slots: Tensor) -> Tensor:
         """Class logits (N, C, D, D) of the detail branch without any prompt."""
         return torch.einsum("cd,ndhw->nchw", self.class_query(slots), self.detail(detail))
 
-    def answer(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor) -> Tensor:
-        """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share."""
-        logits = self(image_embeddings, prompts, detail)
+    def answer(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share.
+
+        Args: as `forward` has them.
+        """
+        logits = self(image_embeddings, prompts, detail, seen)
         if not self.use_dense:
             return logits.log_softmax(dim=1)
         doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]

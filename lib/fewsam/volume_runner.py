@@ -82,7 +82,9 @@ class VolumeRunner:
         weight = vote_weight(self.task.model is not None, self.volume.depth, self.task.atlases.voters(self.volume))
         tick = self._spent("atlas", tick)
         subsets = self._subsets()
-        answers = torch.stack([self._decode(embeddings, place, detail, subset) for subset in subsets])
+        model = self.task.model
+        seen = None if model is None else model.decoder.detail_features(detail)
+        answers = torch.stack([self._decode(embeddings, place, detail, seen, subset) for subset in subsets])
         members = fused(answers, carried, vote, weight).softmax(dim=2)
         shown = torch.stack([self.task.episodes.bank.shown(subset) > 0 for subset in subsets])
         self.uncertainty[list(chunk)] = expected_error(members, shown).numpy()
@@ -91,14 +93,14 @@ class VolumeRunner:
         self._kept.append(members[0].half().numpy())
         self._spent("decode", tick)
 
-    def _decode(self, embeddings: Tensor, place: Tensor, detail: Tensor, subset: Tensor) -> Tensor:
+    def _decode(self, embeddings: Tensor, place: Tensor, detail: Tensor, seen: Tensor | None, subset: Tensor) -> Tensor:
         bank, model, side = self.task.episodes.bank, self.task.model, detail.shape[-1]
         if model is None:
             prior = bank.prior(embeddings, place, subset)
             logits = torch.nn.functional.interpolate(prior, size=(side, side), mode="bilinear", align_corners=False)
         else:
             prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
-            logits = model.decoder.answer(embeddings, prompts, detail)
+            logits = model.decoder.answer(embeddings, prompts, detail, seen)
         return logits.log_softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:
