@@ -135,7 +135,7 @@ def test_the_loop_on_a_real_ct(tmp_path):
     studies.mkdir()
     scan = Path(shutil.copy(SHARED / "ts_ct_abdomen" / "example_ct_sm.nii.gz", studies / "ct.nii.gz"))
     truth = np.asarray(nib.load(SHARED / "ts_ct_abdomen" / "example_seg.nii.gz").dataobj).astype(np.uint8)
-    conf = {"labels": ",".join(names.values()), "steps": 200, "train_seconds": 1000}
+    conf = {"labels": ",".join(names.values()), "steps": 150, "train_seconds": 1000}
     slices = [4, 9, 14, 20, 26]
     with Server(tmp_path / "method", studies, conf={**conf, "propagate": "false"}) as server:
         alone, _ = loop(server, "ct", scan, truth, names, slices)
