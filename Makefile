@@ -200,8 +200,8 @@ measure-loop-hippocampus:
 	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-hippocampus)
 
 # What an hour has no room for, in some hours: every K on the larger sets, the loops with three seeds, SAM's prompts, a
-# U-Net with ten times as many labelled slices where three patients have them (against K = 5), and three draws of some.
-FOR_DRAWS = --methods fewsam,fewsam-cold,propagation,unet --seeds 3 $(EVIDENCE_CONF)
+# U-Net with ten times as many labelled slices where three patients have them (against K = 5), and three draws of all sets.
+FOR_DRAWS = --methods $(EVIDENCE_METHODS) --seeds 3 $(EVIDENCE_CONF)
 evidence-more: $(READY) $(SAMPLES)
 	$(MAKE) evidence PATIENTS_K=$(EVIDENCE_K) SAMPLE_K=$(EVIDENCE_K) LOOP_SEEDS=3
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 50 --methods unet --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) \
@@ -209,7 +209,9 @@ evidence-more: $(READY) $(SAMPLES)
 	$(MAKE) evidence-points
 	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE)
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 3,5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/slices
+	$(BIN)/fewsam evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/sample
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/hippocampus
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(PATIENTS) --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/patients
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 5 --methods unet+propagation $(EVIDENCE_CONF) --seeds 1 \
 	  -o $(EVIDENCE)/draws/unet
 

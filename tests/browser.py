@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ CHROMIUM_FLAGS = [
     "--ignore-gpu-blocklist",
 ]
 WAIT = 90_000  # ms; a loaded machine renders in software
+POLL = 250  # ms between two looks: by default there is one a frame, and frames take 7 % of a core from the server
 
 # The viewport, its slices by height, and the pixel on the screen of voxel (i, j) of slice k.
 _SCREEN = """([i, j, k]) => {
@@ -56,6 +58,12 @@ _VOXELS = """() => {
 
 # Chromium hands a page the last of the moves of a frame alone: without this a busy machine leaves gaps in a stroke.
 _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+
+
+def pictures_of(test: str) -> Path | None:
+    """Where a test's screenshots are wanted: below FEWSAM_PICTURES. Without it None, for each takes a second."""
+    folder = os.environ.get("FEWSAM_PICTURES")
+    return Path(folder) / test if folder else None
 
 
 def need_chromium() -> str:
@@ -223,7 +231,7 @@ class Person:
             f"() => {{ const text = document.querySelector('#fewsam-message')?.textContent ?? ''; return {wanted}; }}"
         )
         try:
-            self.page.wait_for_function(script, timeout=600_000)
+            self.page.wait_for_function(script, timeout=600_000, polling=POLL)
         except Exception as error:
             raise AssertionError(f"the panel did not say {parts}, but: {self.message()!r}; {self.errors}") from error
         return self.message()
@@ -231,7 +239,7 @@ class Person:
     def wait_problem(self, part: str, there: bool = True) -> None:
         """Wait until what stands below the curve holds ``part``, or no longer holds it."""
         script = f"document.querySelector('#fewsam-problems').textContent.includes({part!r}) === {str(there).lower()}"
-        self.page.wait_for_function(script, timeout=120_000)
+        self.page.wait_for_function(script, timeout=120_000, polling=POLL)
 
     def counts(self) -> dict[str, str]:
         """Labelled slices by structure, "here / all"."""

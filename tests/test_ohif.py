@@ -13,7 +13,7 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
-from browser import Person, need_chromium, open_browser, start_pacs
+from browser import Person, need_chromium, open_browser, pictures_of, start_pacs
 from fewsam.dicomseg import read_seg
 from fewsam.phantom import write_dataset
 from fewsam.volume import Volume, load_volume
@@ -83,7 +83,7 @@ def clinic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clinic]:
 
 def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     width, spacing = clinic.ct.slices.shape[2], clinic.ct.geometry.spacing[1]
-    pictures = Path(os.environ.get("FEWSAM_PICTURES", tmp_path / "pictures")) / request.node.callspec.id
+    pictures = pictures_of(request.node.callspec.id)
     with open_browser() as context:
         me = Person(context.new_page(), clinic.server.url, pictures)
         me.choose_study("Phantom, One", "CT")

@@ -6,7 +6,6 @@ own.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -17,7 +16,7 @@ import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 
-from browser import Person, need_chromium, open_browser, start_pacs
+from browser import Person, need_chromium, open_browser, pictures_of, start_pacs
 from fewsam.dicomseg import read_seg
 from fewsam.phantom import write_dataset
 from fewsam.volume import Volume, load_volume
@@ -41,7 +40,7 @@ def test_what_goes_wrong_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     scans = tmp_path / "samples" / "dicom"
     pacs = start_pacs("embedded", tmp_path, scans)
     server = Server(tmp_path, pacs.dicomweb, {"labels": "liver,spleen", "precompute": "false"})
-    pictures = Path(os.environ.get("FEWSAM_PICTURES", tmp_path / "pictures")) / "trouble"
+    pictures = pictures_of("trouble")
     ct = load_volume(scans / "ct-patient01", axis="2")
     try:
         with server, open_browser() as context:

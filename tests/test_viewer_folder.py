@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from browser import Person, need_chromium, open_browser, start_pacs
+from browser import Person, need_chromium, open_browser, pictures_of, start_pacs
 from fewsam.errors import ConfigError
 from fewsam.phantom import write_dataset
 from fewsam.server.viewer_folder import ViewerFolder, find_viewer
@@ -68,7 +68,7 @@ def test_the_panel_works_in_a_newer_viewer(tmp_path: Path) -> None:
     pacs = start_pacs("embedded", tmp_path, tmp_path / "samples" / "dicom")
     environment = {"FEWSAM_VIEWER": str(viewer)}
     server = Server(tmp_path, pacs.dicomweb, {"labels": "liver,spleen", "precompute": "false"}, environment)
-    pictures = Path(os.environ.get("FEWSAM_PICTURES", tmp_path / "pictures")) / "newer"
+    pictures = pictures_of("newer")
     try:
         with server, open_browser() as context:
             me = Person(context.new_page(), server.url, pictures)
