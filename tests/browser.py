@@ -31,7 +31,7 @@ CHROMIUM_FLAGS = [
     "--ignore-gpu-blocklist",
 ]
 WAIT = 90_000  # ms; a loaded machine renders in software
-POLL = 250  # ms between two looks: by default there is one a frame, and frames take 7 % of a core from the server
+POLL = 250  # ms between two looks: by default there is one a frame, and a blank page alone took 7 % of a core
 
 # The viewport, its slices by height, and the pixel on the screen of voxel (i, j) of slice k.
 _SCREEN = """([i, j, k]) => {
@@ -61,7 +61,7 @@ _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)
 
 
 def pictures_of(test: str) -> Path | None:
-    """Where a test's screenshots are wanted: below FEWSAM_PICTURES. Without it None, for each takes a second."""
+    """Where a test's screenshots are wanted: below FEWSAM_PICTURES. Without it None: a busy machine has other work."""
     folder = os.environ.get("FEWSAM_PICTURES")
     return Path(folder) / test if folder else None
 

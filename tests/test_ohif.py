@@ -81,7 +81,7 @@ def clinic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clinic]:
         clinic.pacs.stop()
 
 
-def test_the_loop_with_the_mouse(clinic: Clinic, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_loop_with_the_mouse(clinic: Clinic, request: pytest.FixtureRequest) -> None:
     width, spacing = clinic.ct.slices.shape[2], clinic.ct.geometry.spacing[1]
     pictures = pictures_of(request.node.callspec.id)
     with open_browser() as context:

@@ -102,14 +102,14 @@ class Clicks:
         carried = self._carried(volume, z, classes)
         vote = task.atlases.vote(volume, [z], intensity, self.predictor.fields) if settings.atlas else None
         weight = vote_weight(task.model is not None, volume.depth, task.atlases.voters(volume))
-        seen = None if task.model is None else task.model.decoder.detail_features(detail)
+        model = task.model
+        seen = None if model is None else model.decoder.detail_features(detail)
         answers = []
         # A click knows better than the neighbours and other images.
         for one, trust in ((prompts, None), (clicked, 1 - near)):
-            model = task.model
             logits = one.prior if model is None else model.decoder.answer(embeddings, one, detail, seen)
             logits = fused(logits.log_softmax(1), carried, vote, weight, trust)
-            answers.append(torch.as_tensor((frame if task.model is None else detail_frame).to_slice(
+            answers.append(torch.as_tensor((frame if model is None else detail_frame).to_slice(
                 logits[0].log_softmax(0)
             )).float())  # fmt: skip
         grey = torch.from_numpy(raw[0, raw.shape[1] // 2].astype(np.float32))
