@@ -39,16 +39,21 @@ def test_the_prior_has_its_share_in_the_answer():
     image_embeddings, detail = inputs(size=64)
     with torch.no_grad():
         alone = decoder(image_embeddings, given, detail).softmax(1)
-        answer = decoder.answer(image_embeddings, given, detail)
+        answers = {
+            picture: decoder.answer(image_embeddings, given, detail, picture=picture) for picture in (False, True)
+        }
     prior, doubtful = given.prior.log_softmax(1), ((1 - DOUBT) * alone + DOUBT / 3).log()
-    for number, share in enumerate((0.25, 0.45, 0.3)):
-        expected = (1 - share) * doubtful[:, number] + share * prior[:, number]
-        assert torch.allclose(answer[:, number], expected, atol=1e-4)
+    for picture, shares in ((False, (0.25, 0.45, 0.3)), (True, (0.35, 0.45, 0.35))):
+        for number, share in enumerate(shares):
+            expected = (1 - share) * doubtful[:, number] + share * prior[:, number]
+            assert torch.allclose(answers[picture][:, number], expected, atol=1e-4)
 
 
 def test_the_priors_share_falls_with_the_slices_that_show_a_class():
     shares = prior_share(torch.tensor([0, 1, 2, 3, 6, 60]))
     assert shares.tolist() == pytest.approx([0.45, 0.45, 0.3, 0.25, 0.2, 0.155])
+    pictures = prior_share(torch.tensor([1, 2, 60]), picture=True)
+    assert pictures.tolist() == pytest.approx([0.45, 0.35, 0.35])
 
 
 def test_what_the_detail_branch_saw_is_used_for_further_prompts():

@@ -1,14 +1,18 @@
 """Prediction: empty, cold, trained; drawn slices stay; what is told is true."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 import tiny
+from fewsam.clicks import Clicks
 from fewsam.collection import Collection
+from fewsam.decoder import FewShotMaskDecoder
 from fewsam.model import ModelStore
 from fewsam.predictor import Predictor
 from fewsam.training import train
+from fewsam.volume import Geometry, Volume, geometry_for
 
 
 def predictor(folder, collection, **overrides) -> Predictor:
@@ -110,3 +114,42 @@ def test_a_class_without_a_slice_is_named(tmp_path):
     found = predictor(tmp_path, collection).predict(volume, "scan")
     assert any("right, small" in note for note in found.notes)
     assert found.labelmap.max() == 1
+
+
+def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
+    """By all who ask a trained decoder: predictions, clicks and the measure on slices held back."""
+    volume, masks = tiny.scan(tmp_path)
+    drawn_on = (4, 5, 6, 8)  # enough for one to be held back
+    pictures = [replace(volume, slices=volume.slices[z : z + 1], geometry=flat(volume)) for z in drawn_on]
+    asked: list[bool] = []
+    answer = FewShotMaskDecoder.answer
+    monkeypatch.setattr(
+        FewShotMaskDecoder,
+        "answer",
+        lambda self, *args, picture=False: asked.append(picture) or answer(self, *args, picture=picture),
+    )
+    for kind in ("volume", "picture"):
+        collection, folder = Collection(tmp_path / kind, tiny.CLASSES), tmp_path / kind
+        for z, picture in zip(drawn_on, pictures, strict=True):
+            if kind == "picture":
+                drawn = {name: mask[z : z + 1] for name, mask in masks.items()}
+                collection.submit(picture, f"picture{z}", drawn, policy="complete", complete_slices={0})
+            else:
+                collection.submit(volume, "scan", tiny.on_slices(masks, [z]), policy="complete", complete_slices={z})
+        given = tiny.settings(keep_better=False)
+        made = Predictor(given, tiny.embedder(folder, given), collection, ModelStore(folder))
+        shown = volume if kind == "volume" else pictures[0]
+        train(given, collection, made.embedder, ModelStore(folder), folder=folder / "run")
+        measured = len(asked)
+        assert made.predict(shown, "other").trained
+        predicted = len(asked)
+        Clicks(made).correct(shown, 0, "left", [(20, 14)], [])
+        assert 0 < measured < predicted < len(asked)
+        assert set(asked) == {kind == "picture"}
+        asked.clear()
+
+
+def flat(volume: Volume) -> Geometry:
+    """The geometry of one slice of ``volume`` as an image of its own."""
+    i, j, _ = tiny.SHAPE
+    return geometry_for((i, j, 1), volume.geometry.affine, "2")

@@ -107,7 +107,11 @@ class Clicks:
         answers = []
         # A click knows better than the neighbours and other images.
         for one, trust in ((prompts, None), (clicked, 1 - near)):
-            logits = one.prior if model is None else model.decoder.answer(embeddings, one, detail, seen)
+            logits = (
+                one.prior
+                if model is None
+                else model.decoder.answer(embeddings, one, detail, seen, picture=volume.depth == 1)
+            )
             logits = fused(logits.log_softmax(1), carried, vote, weight, trust)
             answers.append(torch.as_tensor((frame if model is None else detail_frame).to_slice(
                 logits[0].log_softmax(0)

@@ -30,6 +30,7 @@ FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
+LEAST_SHARE_PICTURE = 0.35  # the same as the least share, in the answer for a picture
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
@@ -140,17 +141,25 @@ class FewShotMaskDecoder(nn.Module):
         """Class logits (N, C, D, D) of the detail branch without any prompt."""
         return torch.einsum("cd,ndhw->nchw", self.class_query(slots), self.detail(detail))
 
-    def answer(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
+    def answer(
+        self,
+        image_embeddings: Tensor,
+        prompts: Prompts,
+        detail: Tensor,
+        seen: Tensor | None = None,
+        picture: bool = False,
+    ) -> Tensor:
         """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share.
 
         Args: as `forward` has them.
+            picture: Each of the N is an image of its own, no slice of a volume.
         """
         logits = self(image_embeddings, prompts, detail, seen)
         if not self.use_dense:
             return logits.log_softmax(dim=1)
         doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
         prior = _resize(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
-        share = prior_share(prompts.shown)[:, :, None, None]
+        share = prior_share(prompts.shown, picture)[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
 
     def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -177,7 +186,7 @@ class FewShotMaskDecoder(nn.Module):
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
 
 
-def prior_share(shown: Tensor) -> Tensor:
+def prior_share(shown: Tensor, picture: bool = False) -> Tensor:
     """The prior's share in the answer for classes drawn on ``shown`` slices (any shape): 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
@@ -198,7 +207,8 @@ def prior_share(shown: Tensor) -> Tensor:
 
     (*) with what is carried.
     """
-    return LEAST_SHARE + SHARE / shown.clamp_min(1)
+    share = LEAST_SHARE + SHARE / shown.clamp_min(1)
+    return share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

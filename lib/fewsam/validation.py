@@ -78,7 +78,8 @@ def measure(
     for query in queries:
         batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
         if decoder is not None:
-            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail)
+            picture = episodes.slices[query].picture
+            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail, picture=picture)
         else:
             logits = F.interpolate(batch.prompts.prior, size=batch.mask.shape[-2:], mode="bilinear")
         predicted = logits.argmax(1)[0].numpy()

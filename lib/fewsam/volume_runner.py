@@ -100,7 +100,7 @@ class VolumeRunner:
             logits = torch.nn.functional.interpolate(prior, size=(side, side), mode="bilinear", align_corners=False)
         else:
             prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
-            logits = model.decoder.answer(embeddings, prompts, detail, seen)
+            logits = model.decoder.answer(embeddings, prompts, detail, seen, picture=self.volume.depth == 1)
         return logits.log_softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:
