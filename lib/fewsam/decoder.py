@@ -30,7 +30,7 @@ FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
-LEAST_SHARE_PICTURE = 0.35  # the same as the least share, in the answer for a picture
+LEAST_SHARE_PICTURE = 0.35  # the same for pictures, the slices that show a class counted in
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
@@ -187,7 +187,7 @@ class FewShotMaskDecoder(nn.Module):
 
 
 def prior_share(shown: Tensor, picture: bool = False) -> Tensor:
-    """The prior's share in the answer for classes drawn on ``shown`` slices (any shape): 0.45, 0.3, 0.25, ... to 0.15.
+    """The prior's share in the answer for classes drawn on ``shown`` slices: 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
     the frozen embedding still holds; with other patients, and one slice, it is the other way round. Mean IoU by the
@@ -206,6 +206,13 @@ def prior_share(shown: Tensor, picture: bool = False) -> Tensor:
     ==================  ============  ============  ===================  ==================
 
     (*) with what is carried.
+
+    On pictures, each of another patient, five labelled ones can lead a decoder astray and leave the prior right; there
+    it is 0.35 at least, which costs little where the decoder is right (docs/decoder.md).
+
+    Args:
+        shown: Any shape.
+        picture: Whether what is answered is an image of its own, no slice of a volume.
     """
     share = LEAST_SHARE + SHARE / shown.clamp_min(1)
     return share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
