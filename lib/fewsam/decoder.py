@@ -30,7 +30,7 @@ FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
-LEAST_SHARE_PICTURE = 0.35  # the same for pictures, the slices that show a class counted in
+LEAST_SHARE_PICTURE = 0.35  # of it in the answer for a picture, however many slices show a class
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
@@ -151,7 +151,8 @@ class FewShotMaskDecoder(nn.Module):
     ) -> Tensor:
         """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share.
 
-        Args: as `forward` has them.
+        Args:
+            image_embeddings, prompts, detail, seen: As `forward` has them.
             picture: Each of the N is an image of its own, no slice of a volume.
         """
         logits = self(image_embeddings, prompts, detail, seen)
