@@ -141,7 +141,7 @@ def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
         shown = volume if kind == "volume" else pictures[0]
         train(given, collection, made.embedder, ModelStore(folder), folder=folder / "run")
         measured = len(asked)
-        assert made.predict(shown, "other").trained
+        assert made.predict(shown, "other", slices=[0]).trained
         predicted = len(asked)
         Clicks(made).correct(shown, 0, "left", [(20, 14)], [])
         assert 0 < measured < predicted < len(asked)
