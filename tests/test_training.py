@@ -133,6 +133,19 @@ def test_told_to_stop_it_goes_on_later(tmp_path):
     assert result.published and result.steps == 8
 
 
+def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_took(tmp_path, monkeypatch):
+    given = tiny.settings(train_seconds=60)
+    made = []
+    for name, wait in (("quick", 0.0), ("slow", 1.0)):
+        collection, _, _ = tiny.labelled(tmp_path / name, [4, 5, 6, 7])
+        monkeypatch.setattr("fewsam.training.initialise_from_sam", lambda *_, wait=wait: time.sleep(wait))
+        assert run(tmp_path / name, collection, given).published
+        model = ModelStore(tmp_path / name).load()
+        assert model is not None
+        made.append(model.decoder.state_dict())
+    assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
+
+
 def test_a_damaged_unfinished_run_is_no_obstacle(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [4, 6])
     (tmp_path / "run").mkdir()

@@ -74,7 +74,7 @@ class TrainingRun:
         self.rng = np.random.default_rng(settings.seed)
         self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.step, self.spent = 0, 0.0
+        self.step, self.spent, self.prepared = 0, 0.0, 0.0
         self.warm = warm
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
@@ -111,9 +111,12 @@ class TrainingRun:
             served = self.decoder if self.warm else None
             self.start_metric = measure(served, self.episodes, split.measure, split.learn).metric
         fresh = settings.fresh_views and not self.episodes.embedder.cached_only
+        # What comes before the first step takes of the time and has no part in the schedule: a run that its steps end
+        # is then the same again, however long that took.
+        self.prepared += time.monotonic() - started
         while True:
             elapsed = time.monotonic() - started + self.spent
-            done = min(1.0, max(self.step / total, elapsed / settings.train_seconds))
+            done = min(1.0, max(self.step / total, self._time_share(elapsed)))
             selecting = done < select_until
             evaluate_at = (evaluations + 1) / EVALUATIONS * select_until
             if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
@@ -139,6 +142,11 @@ class TrainingRun:
             if self.step % LOG_STEPS == 0:
                 board.add("loss", loss, self.step)
         return (_copy(self.decoder) if split.finish or best is None else best), best_metric
+
+    def _time_share(self, elapsed: float) -> float:
+        """How much of the time for steps is over."""
+        left = self.settings.train_seconds - self.prepared
+        return (elapsed - self.prepared) / left if left > 0 else 1.0
 
     def _step(self, slices: Sequence[int], done: float, fresh: bool) -> float:
         """One step of the whole decoder on an episode, or of its detail branch alone."""
@@ -189,7 +197,7 @@ class TrainingRun:
         self.file.unlink(missing_ok=True)
 
     def _save(self, elapsed: float) -> None:
-        state = {"signature": self.signature, "step": self.step, "elapsed": elapsed}
+        state = {"signature": self.signature, "step": self.step, "elapsed": elapsed, "prepared": self.prepared}
         weights = _copy(self.decoder)
         metadata = {"run": json.dumps(state), "checksum": checksum(weights)}
         try:
@@ -207,7 +215,8 @@ class TrainingRun:
             if metadata["checksum"] != checksum(weights):
                 raise ValueError("its weights are not those that were written")
             self.decoder.load_state_dict(weights)
-            self.step, self.spent = int(state["step"]), float(state["elapsed"])
+            self.step = int(state["step"])
+            self.spent, self.prepared = float(state["elapsed"]), float(state.get("prepared", 0.0))
             logger.info("going on from step %d of a run that did not end", self.step)
         except FileNotFoundError:
             return
