@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import fewsam.encoders
 import tiny
 from fewsam.collection import Collection
+from fewsam.decoder import FewShotMaskDecoder
 from fewsam.episodes import Episodes, prepare_views
 from fewsam.errors import LabelError
 from fewsam.losses import segmentation_loss
@@ -144,6 +145,37 @@ def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_t
         assert model is not None
         made.append(model.decoder.state_dict())
     assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
+
+
+def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monkeypatch):
+    sides: list[int] = []
+    measured: list[int] = []
+    forward, score = FewShotMaskDecoder.detail_alone, measure
+
+    def seen(decoder, detail, slots):
+        sides.append(detail.shape[-1])
+        return forward(decoder, detail, slots)
+
+    def scored(*given):
+        measured.append(len(sides))
+        return score(*given)
+
+    monkeypatch.setattr(FewShotMaskDecoder, "detail_alone", seen)
+    monkeypatch.setattr("fewsam.training_run.measure", scored)
+    monkeypatch.setattr("fewsam.training_run.DETAIL_STEPS", 1.0)
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings(steps=8, detail_size=224, keep_better=False)
+    assert run(tmp_path, collection, given).published
+    assert sides == [112] * 4 + [224] * 4
+    assert measured[0] == 0 and len(measured) > 1  # the untrained answer, and
+    assert min(measured[1:]) >= 4  # no decoder that has seen slices at half their size alone
+    sides.clear()
+    assert run(tmp_path, collection, given).published  # goes on from weights that know the full size
+    assert sides == [224] * 8
+    sides.clear()
+    small, _, _ = tiny.labelled(tmp_path / "small", [4, 6])
+    assert run(tmp_path / "small", small, tiny.settings(detail_size=192)).published
+    assert set(sides) == {192}
 
 
 def test_a_damaged_unfinished_run_is_no_obstacle(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -38,6 +39,9 @@ CAREFUL = 0.5  # of the learning rate
 # Share of the steps that train the detail branch alone. With all of them on whole episodes (0) the decoder without the
 # prior reached 0.65 mean IoU on three slices of a CT, with 0.67 and 0.9 of them 0.74; a U-Net in as many steps 0.76.
 DETAIL_STEPS = 0.8
+# A first training sees slices of more than COARSE_ABOVE pixels a side at half their size for this share of its steps,
+# where one takes a quarter of the time: docs/decoder.md.
+COARSE, COARSE_ABOVE = 0.5, 192
 # Of those steps' slices, the share that is a drawn slice's neighbour instead, while few are drawn: docs/neighbours.md.
 NEIGHBOURS = 0.25
 
@@ -75,7 +79,7 @@ class TrainingRun:
         self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.step, self.spent, self.prepared = 0, 0.0, 0.0
-        self.warm = warm
+        self.warm, self.coarse = warm, False
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
         self._resume()
@@ -118,8 +122,10 @@ class TrainingRun:
             elapsed = time.monotonic() - started + self.spent
             done = min(1.0, max(self.step / total, self._time_share(elapsed)))
             selecting = done < select_until
+            self.coarse = done < COARSE and not self.warm and self.episodes.detail_size > COARSE_ABOVE
             evaluate_at = (evaluations + 1) / EVALUATIONS * select_until
-            if split.measure and evaluations < EVALUATIONS and (done >= evaluate_at or not selecting):
+            due = evaluations < EVALUATIONS and (done >= evaluate_at or not selecting)
+            if split.measure and due and not self.coarse:
                 evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
                 measured = measure(self.decoder, self.episodes, split.measure, split.learn)
                 board.add("dice/held_back", measured.metric, self.step)
@@ -160,8 +166,8 @@ class TrainingRun:
         batch = self.episodes.batch(queries, supports, self.rng)
         self.decoder.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
-            logits = self.decoder(batch.embeddings, batch.prompts, batch.detail)
-        loss = segmentation_loss(logits.float(), batch.mask, batch.known)
+            logits = self.decoder(batch.embeddings, batch.prompts, self._sized(batch.detail))
+        loss = segmentation_loss(logits.float(), self._sized(batch.mask), batch.known)
         return self._descend(loss)
 
     def _detail_step(self, slices: Sequence[int]) -> float:
@@ -174,8 +180,12 @@ class TrainingRun:
         known = torch.stack([one.known for one in drawn])
         self.decoder.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
-            logits = self.decoder.detail_alone(detail, self.episodes.bank.slots)
-        return self._descend(segmentation_loss(logits.float(), mask, known))
+            logits = self.decoder.detail_alone(self._sized(detail), self.episodes.bank.slots)
+        return self._descend(segmentation_loss(logits.float(), self._sized(mask), known))
+
+    def _sized(self, x: Tensor) -> Tensor:
+        """Slices or masks (N, C, D, D) at the side that the decoder learns at now."""
+        return F.avg_pool2d(x, 2) if self.coarse else x
 
     def _drawn_or_next(self, index: int) -> DetailSlice:
         """Slice ``index``, or one beside it."""
