@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,23 @@ def test_a_failing_second_copy_does_not_refuse_a_label(
     Collection(folder)  # catches up
     (folder / MAIN).unlink()
     check(Collection(folder), filled)
+
+
+def test_those_who_read_alone_on_a_full_disk_do_not_wait_for_each_other(
+    folder: Path, filled: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server, its background work and a training all do; two with a part of the lock each once waited a minute."""
+    from fewsam.collection import database, schema
+
+    connect = schema.connect
+
+    def no_room_beside(path: Path, *, alone: bool = False, **options: bool) -> sqlite3.Connection:
+        if not alone:
+            raise sqlite3.OperationalError("disk I/O error")
+        return connect(path, alone=True, **options)
+
+    collection = Collection(folder, accept_new=True)
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 5.0)
+    monkeypatch.setattr(database, "connect", no_room_beside)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: collection.version == len(filled), range(120)))

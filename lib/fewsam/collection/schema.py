@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -57,30 +58,26 @@ def connect(path: Path, *, wal: bool = True, alone: bool = False) -> sqlite3.Con
         alone: Nobody else may use the file meanwhile, and the index of the log is kept in memory: a file beside it,
             which readers too need otherwise, finds no room on a full disk.
     """
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        if alone:
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA synchronous = FULL")
-        if wal:
-            _enter_wal(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _enter_wal(db: sqlite3.Connection) -> None:
-    # The busy timeout does not cover the switch itself when two processes make it at once.
+    # The busy timeout does not cover the switch to WAL when two processes make it at once. And of two that want to be
+    # alone each keeps the lock that the other waits for, until it closes its connection.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
+        db = sqlite3.connect(path, timeout=0.0 if alone else BUSY_SECONDS, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
+            if alone:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA synchronous = FULL")
+            if wal:
+                db.execute("PRAGMA journal_mode = WAL")
+            return db
         except sqlite3.OperationalError as error:
+            db.close()
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(random.uniform(0.005, 0.035))
+        except BaseException:
+            db.close()
+            raise
 
 
 def create(db: sqlite3.Connection, *, loop: bool = True) -> None:
