@@ -210,8 +210,8 @@ evidence-more: $(READY) $(SAMPLES)
 	$(BIN)/fewsam results $(EVIDENCE) -o $(EVIDENCE)
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 3,5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/slices
 	$(BIN)/fewsam evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/sample
-	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/hippocampus
-	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(PATIENTS) --k 5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/patients
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus --k 3,5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/hippocampus
+	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(PATIENTS) --k 3,5 $(FOR_DRAWS) -o $(EVIDENCE)/draws/patients
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only $(SLICES) --k 5 --methods unet+propagation $(EVIDENCE_CONF) --seeds 1 \
 	  -o $(EVIDENCE)/draws/unet
 
