@@ -139,6 +139,10 @@ def test_a_damaged_blob_is_left_out_and_the_rest_is_served(
         db.commit()
     assert last.shot_id not in [shot.shot_id for shot in collection.shots()]
     assert f"shot {last.shot_id} is left out" in caplog.text
+    readable = collection.shots()
+    assert collection.unread(readable) == [("p1", last.slice)]
+    assert ("p1", readable[0].slice) in collection.unread(readable[1:])
+    assert collection.unread([*readable[:-1], last]) == [("p1", readable[-1].slice)]
     with pytest.raises(StorageError, match="damaged"):
         collection.shot(last.shot_id)
 

@@ -81,6 +81,16 @@ def test_a_damaged_decoder_answers_untrained_and_says_so(tmp_path):
     assert "answering untrained" in found.notes[0]
 
 
+def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    whole = predictor(tmp_path, collection).predict(volume, "scan")
+    assert "cannot be read" not in " ".join(whole.notes)
+    tiny.damage_drawing(tmp_path, collection, 6)
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert found.shots == 3 and found.labelmap.any()
+    assert "labelled slices that cannot be read are left out: slice 6 of scan" in " ".join(found.notes)
+
+
 def test_a_time_limit_returns_what_is_done_and_names_the_rest(tmp_path):
     collection, volume, _ = tiny.labelled(tmp_path, [6])
     found = predictor(tmp_path, collection).predict(volume, "scan", time_limit=1e-9)

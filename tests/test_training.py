@@ -65,6 +65,15 @@ def test_it_publishes_reports_and_learns(tmp_path):
     assert len(curves.Scalars("dice/held_back")) == EVALUATIONS
 
 
+def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5, 6])
+    tiny.damage_drawing(tmp_path, collection, 4)
+    result = run(tmp_path, collection, tiny.settings())
+    assert result.published and "slice 4 of scan" in " ".join(result.notes)
+    model = ModelStore(tmp_path).load()
+    assert model is not None and len(model.card.shots) == 3
+
+
 def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one back: published in any case
     run(tmp_path, collection, tiny.settings())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,17 @@ def labelled(folder: Path, slices: list[int], seed: int = 0) -> tuple[Collection
     collection = Collection(folder, CLASSES)
     collection.submit(volume, "scan", on_slices(masks, slices), policy="complete", complete_slices=set(slices))
     return collection, volume, masks
+
+
+def damage_drawing(folder: Path, collection: Collection, z: int) -> None:
+    """Overwrite the bytes of what was drawn on slice ``z``, in the file and in its copy."""
+    (shot,) = [one for one in collection.shots() if one.slice == z]
+    for name in ("collection.sqlite", "collection.copy.sqlite"):
+        with closing(sqlite3.connect(folder / name)) as db:
+            drawn = json.loads(db.execute("SELECT drawn FROM shots WHERE id = ?", (shot.shot_id,)).fetchone()[0])
+            digests = [(bytes.fromhex(digest),) for digest in drawn.values()]
+            db.executemany("UPDATE blobs SET data = zeroblob(20) WHERE digest = ?", digests)
+            db.commit()
 
 
 def mean_iou(predicted: np.ndarray, truth: np.ndarray) -> float:

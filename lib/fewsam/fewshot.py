@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewsam.atlas import Atlases
-from fewsam.collection import Collection
+from fewsam.collection import Collection, Shot
 from fewsam.config import Settings
 from fewsam.embedder import Embedder
 from fewsam.episodes import Episodes, drawn_classes
@@ -13,6 +14,8 @@ from fewsam.errors import FewSAMError
 from fewsam.imported import labelled_views, support_classes, usable_imports
 from fewsam.model import ModelStore, TaskModel, class_slots
 from fewsam.views import detail_size_for
+
+NAMED = 3  # of the labelled slices that cannot be read
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     """Labelled slices and imports encoded and pooled, the served decoder loaded; None without any label."""
     shots, order = collection.shots(), collection.classes
     imports, notes = usable_imports(collection, embedder.info.fingerprint)
+    notes += unread_notes(collection, shots)
     shown = {*drawn_classes(shots, order), *support_classes(imports, order)}
     classes = tuple(name for name in order if name in shown)
     if not classes:
@@ -64,3 +68,13 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     imported = labelled_views(imports, classes, len(shots))
     episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers, imported)
     return FewShotTask(episodes, classes, detail_size, model, Atlases(shots, classes, settings), notes)
+
+
+def unread_notes(collection: Collection, shots: Sequence[Shot]) -> list[str]:
+    """What to tell a person where ``shots``, all that could be read, lack labelled slices that are in force."""
+    unread = collection.unread(shots)
+    if not unread:
+        return []
+    named = [f"slice {z} of {image_id}" for image_id, z in unread[:NAMED]]
+    more = [f"{len(unread) - NAMED} more"] if len(unread) > NAMED else []
+    return [f"labelled slices that cannot be read are left out: {', '.join(named + more)} (the log says why)"]

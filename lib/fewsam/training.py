@@ -27,6 +27,7 @@ from fewsam.embedder import Embedder
 from fewsam.encoders import sam_decoder_state
 from fewsam.episodes import Episodes, drawn_classes
 from fewsam.errors import FewSAMError, LabelError, StorageError
+from fewsam.fewshot import unread_notes
 from fewsam.model import ModelCard, ModelStore, TaskModel, build_decoder, class_slots
 from fewsam.training_run import TrainingRun, TrainProgress
 from fewsam.validation import split_shots
@@ -116,6 +117,7 @@ def _train(
     if not classes:
         raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
     served, notes = _served(store)
+    notes += unread_notes(collection, shots)
     detail_size = detail_size_for(shots, settings)
     switches = decoder_switches(settings, embedder)
     wanted = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, tuple(s.shot_id for s in shots))

@@ -168,6 +168,25 @@ class Collection(LoopState):
             except StorageError as error:  # one damaged drawing must not stop the work on all others
                 log.error("shot %d is left out: %s", number, error)
 
+    def unread(self, shots: Iterable[Shot]) -> list[tuple[str, int]]:
+        """(image id, slice) of the shots in force that ``shots``, read before, lacks: those that could not be read."""
+        read = {shot.shot_id for shot in shots}
+        newest = max(read, default=0)
+        rows = self._rows(
+            "SELECT shots.id, image_id, slice FROM shots JOIN images ON images.id = shots.image"
+            f" WHERE {CURRENT} ORDER BY shots.id"
+        )
+        # what is newer than all that was read may have been drawn since
+        lacking = [row for row in rows if row[0] not in read and (row[0] < newest or not self._readable(row[0]))]
+        return [(image_id, z) for _, image_id, z in lacking]
+
+    def _readable(self, shot_id: int) -> bool:
+        try:
+            self.shot(shot_id)
+        except StorageError:
+            return False
+        return True
+
     def shot(self, shot_id: int) -> Shot:
         """Any shot, also a superseded one of the history.
 

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 6984923c2b20ca934bfd61a01f9d7856fb6ecc0a913619c8554209fac042a787 */
+/* fewsam panel, built from sources d4224eb35010612ba664e9268ac87ab0b23638797a510cdf13b54704e4ef554f */
 (function() {
 	// src/ohif.ts
 	var host = {
@@ -1088,9 +1088,10 @@
 			if (this.map && this.state.classes.length !== before) this.map.colour(this.classes());
 			const { training, model_version } = this.state;
 			if (this.wasTraining && !training.running) {
+				const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
 				if (training.state === "failed") this.say(`Training failed: ${training.error}`, "bad");
-				else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.`, "good");
-				else this.say(`The trained model was not better than what is served; ${this.served()} stays.`, "");
+				else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.${notes}`, "good");
+				else this.say(`The trained model was not better than what is served; ${this.served()} stays.${notes}`, "");
 			}
 			this.wasTraining = Boolean(training.running);
 			await this.catchUp();

@@ -147,9 +147,10 @@ export class Panel {
     if (this.map && this.state.classes.length !== before) this.map.colour(this.classes());
     const { training, model_version } = this.state;
     if (this.wasTraining && !training.running) {
+      const notes = (training.notes ?? []).map(note => `\n${note}`).join('');
       if (training.state === 'failed') this.say(`Training failed: ${training.error}`, 'bad');
-      else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.`, 'good');
-      else this.say(`The trained model was not better than what is served; ${this.served()} stays.`, '');
+      else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.${notes}`, 'good');
+      else this.say(`The trained model was not better than what is served; ${this.served()} stays.${notes}`, '');
     }
     this.wasTraining = Boolean(training.running);
     await this.catchUp();
