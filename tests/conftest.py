@@ -14,7 +14,8 @@ import fewsam  # noqa: F401  test modules import segment_anything above fewsam, 
 # Files that take minutes: begun first, so that at the end no worker waits for another.
 LONG = (
     "test_ohif.py", "test_loop.py", "test_trust.py", "test_ohif_trouble.py", "test_simulation.py", "test_evidence.py",
-    "test_viewer_folder.py",
+    "test_viewer_folder.py", "test_anonymous.py", "test_server.py", "test_server_restart.py", "test_training.py",
+    "test_pacs_server.py", "test_cli.py", "test_evaluation_run.py",
 )  # fmt: skip
 
 

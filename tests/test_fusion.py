@@ -43,17 +43,19 @@ def test_members_of_an_ensemble_and_other_grids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "depth", "voters", "weight"),
+    ("newness", "depth", "voters", "weight"),
     [
-        (False, 1, 5, 2.0),
-        (False, 40, 9, 2.0),
-        (True, 1, 5, 1.0),
-        (True, 40, 5, 0.25),
-        (True, 40, 2, 0.1),
-        (False, 9, 1, 0.4),
+        (1.0, 1, 5, 2.0),
+        (1.0, 40, 9, 2.0),
+        (0.0, 1, 5, 1.0),
+        (0.0, 40, 5, 0.25),
+        (0.0, 40, 2, 0.1),
+        (1.0, 9, 1, 0.4),
+        (0.5, 1, 5, 1.5),
+        (0.2, 40, 5, 0.6),
     ],
 )
 def test_the_vote_counts_most_beside_an_untrained_answer_and_by_its_voters(
-    trained: bool, depth: int, voters: int, weight: float
+    newness: float, depth: int, voters: int, weight: float
 ) -> None:
-    assert vote_weight(trained, depth, voters) == pytest.approx(weight)
+    assert vote_weight(newness, depth, voters) == pytest.approx(weight)

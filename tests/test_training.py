@@ -118,6 +118,23 @@ def test_validation_images_are_only_measured_on(tmp_path):
     assert not split.finish
 
 
+def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
+    collection = Collection(tmp_path, tiny.CLASSES)
+    for number in range(4):
+        volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
+        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+    scores = chain([0.1, 0.3, 0.9], repeat(0.4))  # the prior's, then at steps 2, 4, 6, ...
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.training_run.measure", scripted)
+    result = run(tmp_path, collection, tiny.settings(steps=12))
+    model = ModelStore(tmp_path).load()
+    assert result.published and result.steps == 12 and model is not None
+    assert model.card.steps == model.decoder.steps == 4 and model.card.metric == 0.9
+
+
 def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
     run(tmp_path, collection, tiny.settings())
@@ -141,6 +158,10 @@ def test_told_to_stop_it_goes_on_later(tmp_path):
     result = run(tmp_path, collection, given, progress=lambda p: went_on.append(p.step))
     assert went_on[0] == steps[-1] > 0
     assert result.published and result.steps == 8
+    for behind in (8, 16):  # a further training counts on
+        model = ModelStore(tmp_path).load()
+        assert model is not None and model.card.steps == model.decoder.steps == behind
+        run(tmp_path, collection, given)
 
 
 def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_took(tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ class Clicks:
         detail = detail_tensor(detail_bytes(raw, intensity, detail_frame))
         carried = self._carried(volume, z, classes)
         vote = task.atlases.vote(volume, [z], intensity, self.predictor.fields) if settings.atlas else None
-        weight = vote_weight(task.model is not None, volume.depth, task.atlases.voters(volume))
+        weight = vote_weight(task.newness, volume.depth, task.atlases.voters(volume))
         model = task.model
         seen = None if model is None else model.decoder.detail_features(detail)
         answers = []

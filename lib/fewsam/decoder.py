@@ -31,6 +31,8 @@ DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
 LEAST_SHARE_PICTURE = 0.35  # of it in the answer for a picture, however many slices show a class
+SHARE_AT_FIRST = 0.8  # of it in the answer of a decoder of FEW_STEPS
+FEW_STEPS, ENOUGH_STEPS = 60, 200  # of training, between which that falls to the shares above
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
@@ -67,6 +69,9 @@ class FewShotMaskDecoder(nn.Module):
         use_detail: The full-resolution branch.
         stride: Cells of the embedding to one transformer cell and axis: 1 as SAM, more for CPUs.
         mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
+
+    Attributes:
+        steps: Training steps behind the weights, for the prior's share; whoever loads or trains them says it.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class FewShotMaskDecoder(nn.Module):
         mlp_dim: int = 2048,
     ) -> None:
         super().__init__()
+        self.steps = 0
         self.use_tokens, self.use_dense, self.use_detail, self.stride = use_tokens, use_dense, use_detail, stride
         self.mask_tokens = nn.Embedding(1, EMBED_DIM)
         self.pe_layer = PositionEmbeddingRandom(EMBED_DIM // 2)
@@ -105,6 +111,11 @@ class FewShotMaskDecoder(nn.Module):
         for last in (self.detail_query, self.output_hypernetworks_mlp.layers[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    @property
+    def newness(self) -> float:
+        """1 with FEW_STEPS or less behind the weights, 0 with ENOUGH_STEPS and more."""
+        return min(1.0, max(0.0, (ENOUGH_STEPS - self.steps) / (ENOUGH_STEPS - FEW_STEPS)))
 
     def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
         """Class logits of N slices.
@@ -160,7 +171,7 @@ class FewShotMaskDecoder(nn.Module):
             return logits.log_softmax(dim=1)
         doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
         prior = _resize(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
-        share = prior_share(prompts.shown, picture)[:, :, None, None]
+        share = prior_share(prompts.shown, self.newness, picture)[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
 
     def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -187,7 +198,7 @@ class FewShotMaskDecoder(nn.Module):
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
 
 
-def prior_share(shown: Tensor, picture: bool = False) -> Tensor:
+def prior_share(shown: Tensor, newness: float, picture: bool = False) -> Tensor:
     """The prior's share in the answer for classes drawn on ``shown`` slices: 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
@@ -209,14 +220,17 @@ def prior_share(shown: Tensor, picture: bool = False) -> Tensor:
     (*) with what is carried.
 
     On pictures, each of another patient, five labelled ones can lead a decoder astray and leave the prior right; there
-    it is 0.35 at least, which costs little where the decoder is right (docs/decoder.md).
+    it is 0.35 at least, which costs little where the decoder is right. A decoder of few steps, as a slow machine makes
+    in its time, has learnt less than the prior knows, and has less to say (docs/decoder.md).
 
     Args:
         shown: Any shape.
+        newness: The decoder's.
         picture: Whether what is answered is an image of its own, no slice of a volume.
     """
     share = LEAST_SHARE + SHARE / shown.clamp_min(1)
-    return share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
+    share = share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
+    return share + newness * (SHARE_AT_FIRST - share)
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

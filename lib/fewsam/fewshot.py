@@ -37,6 +37,11 @@ class FewShotTask:
     atlases: Atlases
     notes: list[str]
 
+    @property
+    def newness(self) -> float:
+        """Of the decoder; 1 without one."""
+        return 1.0 if self.model is None else self.model.decoder.newness
+
 
 def make_ready(settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> FewShotTask | None:
     """Labelled slices and imports encoded and pooled, the served decoder loaded; None without any label."""

@@ -18,13 +18,15 @@ EVEN = 0.35  # of the sum with it: winners stay, the uncertainty shown comes nea
 VOTE_UNTRAINED, VOTE_PICTURE, VOTE_SLICE = 2.0, 1.0, 0.25
 
 
-def vote_weight(trained: bool, depth: int, voters: int) -> float:
-    """Of a vote in a volume of ``depth`` slices, beside an answer that is ``trained`` or not.
+def vote_weight(newness: float, depth: int, voters: int) -> float:
+    """Of a vote in a volume of ``depth`` slices, beside an answer that is untrained (1), trained (0), or in between.
 
     Args:
+        newness: The decoder's, or 1.
         voters: Labelled slices of other images; few are worth less, by as much as they are fewer than could vote.
     """
-    full = VOTE_UNTRAINED if not trained else VOTE_PICTURE if depth == 1 else VOTE_SLICE
+    trained = VOTE_PICTURE if depth == 1 else VOTE_SLICE
+    full = trained + newness * (VOTE_UNTRAINED - trained)
     return full * min(1.0, voters / ATLASES)
 
 

@@ -231,6 +231,7 @@ class ModelStore:
             raise DamagedError(f"{path}: its weights are not those that were published")
         decoder = build_decoder(card.switches)
         decoder.load_state_dict(state)
+        decoder.steps = card.steps
         return decoder.eval(), card
 
     @staticmethod

@@ -130,6 +130,7 @@ def _train(
     decoder = build_decoder(switches)
     if warm and served is not None:
         decoder.load_state_dict(served.decoder.state_dict())
+        decoder.steps = served.card.steps
     else:
         initialise_from_sam(decoder, settings)
 
@@ -152,7 +153,7 @@ def _train(
         metric=metric,
         measured_on=tuple(_ids(shots, split.measure)),
         largest_component=run.largest_component,
-        steps=run.step + (served.card.steps if warm and served else 0),
+        steps=run.steps_behind,
         seconds=seconds,
         trained_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

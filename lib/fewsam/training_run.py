@@ -82,6 +82,7 @@ class TrainingRun:
         self.warm, self.coarse = warm, False
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
+        self.steps_behind = 0  # the weights that are returned, earlier runs included
         self._resume()
 
     def fit(
@@ -132,6 +133,7 @@ class TrainingRun:
                 # One slice held back is too noisy to choose a step by: there the latest weights go on.
                 if best_metric is None or measured.metric >= best_metric or split.finish:
                     best, best_metric = _copy(self.decoder), measured.metric
+                    self.steps_behind = self.decoder.steps  # which its share of the answer goes by
                     self.largest_component = measured.largest_component
             if progress:
                 epoch = min(EVALUATIONS, int(done * EVALUATIONS))
@@ -147,7 +149,9 @@ class TrainingRun:
             loss = self._step(split.learn if selecting else split.finish, done, fresh)
             if self.step % LOG_STEPS == 0:
                 board.add("loss", loss, self.step)
-        return (_copy(self.decoder) if split.finish or best is None else best), best_metric
+        if split.finish or best is None:
+            best, self.steps_behind = _copy(self.decoder), self.decoder.steps
+        return best, best_metric
 
     def _time_share(self, elapsed: float) -> float:
         """How much of the time for steps is over."""
@@ -200,6 +204,7 @@ class TrainingRun:
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
+        self.decoder.steps += 1
         return float(loss.detach())
 
     def forget(self) -> None:
@@ -226,6 +231,7 @@ class TrainingRun:
                 raise ValueError("its weights are not those that were written")
             self.decoder.load_state_dict(weights)
             self.step = int(state["step"])
+            self.decoder.steps += self.step
             self.spent, self.prepared = float(state["elapsed"]), float(state.get("prepared", 0.0))
             logger.info("going on from step %d of a run that did not end", self.step)
         except FileNotFoundError:

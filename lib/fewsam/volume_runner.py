@@ -79,7 +79,7 @@ class VolumeRunner:
         vote = None
         if self.settings.atlas:
             vote = self.task.atlases.vote(self.volume, chunk, self.intensity, self.propagation.fields)
-        weight = vote_weight(self.task.model is not None, self.volume.depth, self.task.atlases.voters(self.volume))
+        weight = vote_weight(self.task.newness, self.volume.depth, self.task.atlases.voters(self.volume))
         tick = self._spent("atlas", tick)
         subsets = self._subsets()
         model = self.task.model

@@ -135,7 +135,7 @@ def _registered(job: Job) -> Callable[[int], Said]:
         drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
         intensity = choose_intensity(image_stats(volume), job.settings)
         carrier = Propagation(volume, drawn, classes, intensity, fields)
-        weight = vote_weight(True, volume.depth, atlases.voters(volume))
+        weight = vote_weight(0.0, volume.depth, atlases.voters(volume))
         return lambda slices: (carrier(slices), atlases.vote(volume, slices, intensity, fields), weight)
 
     return of_case
