@@ -23,7 +23,7 @@ from fewsam.losses import segmentation_loss
 from fewsam.model import ModelStore, build_decoder
 from fewsam.training import decoder_switches, train
 from fewsam.training_run import EVALUATIONS, TrainProgress
-from fewsam.validation import measure, split_shots
+from fewsam.validation import Measured, measure, newness, split_shots
 
 
 def run(folder, collection, given, **options):
@@ -129,10 +129,57 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
         return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
 
     monkeypatch.setattr("fewsam.training_run.measure", scripted)
+    monkeypatch.setattr("fewsam.training_run.newness", lambda *_: 0.0)
     result = run(tmp_path, collection, tiny.settings(steps=12))
     model = ModelStore(tmp_path).load()
     assert result.published and result.steps == 12 and model is not None
-    assert model.card.steps == model.decoder.steps == 4 and model.card.metric == 0.9
+    assert model.card.steps == 4 and model.card.metric == 0.9
+
+
+@pytest.mark.parametrize(
+    ("slices", "ours", "prior", "expected"),
+    [
+        ([4, 5, 6, 7], 0.5, 0.6, 1.0),  # worse than the prior
+        ([4, 5, 6, 7], 0.64, 0.6, 1.0),  # a tenth of the prior's error taken away
+        ([4, 5, 6, 7], 0.74, 0.6, 0.5),
+        ([4, 5, 6, 7], 0.84, 0.6, 0.0),
+        ([4, 5, 6, 7], 1.0, 1.0, 1.0),
+        ([5], 0.5, 0.6, 0.0),  # no other slice for the prior to answer from
+    ],
+)
+def test_a_decoder_is_new_while_it_does_not_know_the_slices_it_learnt_from(
+    tmp_path, monkeypatch, slices, ours, prior, expected
+):
+    collection, _, _ = tiny.labelled(tmp_path, slices)
+    given = tiny.settings()
+    episodes = Episodes(given, collection.shots(), tiny.CLASSES, tiny.embedder(tmp_path, given), 64)
+    decoder = build_decoder({})
+    decoder.newness = 0.7  # of before: it is judged by what it says alone
+    judged = []
+
+    def scripted(one, _, queries, supports):
+        judged.append((one.newness if one else None, list(queries), list(supports)))
+        return Measured(ours if one else prior, ())
+
+    monkeypatch.setattr("fewsam.validation.measure", scripted)
+    everyone = list(range(len(slices)))
+    assert newness(decoder, episodes, everyone) == pytest.approx(expected)
+    assert judged == ([(0.0, everyone, everyone), (None, everyone, everyone)] if len(slices) > 1 else [])
+
+
+def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    asked = []
+
+    def scripted(decoder, episodes, learnt):
+        asked.append(len(learnt))
+        return 0.25 * len(asked)
+
+    monkeypatch.setattr("fewsam.training_run.newness", scripted)
+    assert run(tmp_path, collection, tiny.settings()).published
+    model = ModelStore(tmp_path).load()
+    assert model is not None and model.card.newness == model.decoder.newness == 0.5
+    assert asked == [3, 4]  # before the slice held back is measured, which it has not learnt from; and in the end
 
 
 def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
@@ -160,7 +207,7 @@ def test_told_to_stop_it_goes_on_later(tmp_path):
     assert result.published and result.steps == 8
     for behind in (8, 16):  # a further training counts on
         model = ModelStore(tmp_path).load()
-        assert model is not None and model.card.steps == model.decoder.steps == behind
+        assert model is not None and model.card.steps == behind and model.card.newness == model.decoder.newness == 1
         run(tmp_path, collection, given)
 
 

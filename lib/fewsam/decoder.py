@@ -31,8 +31,7 @@ DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
 LEAST_SHARE_PICTURE = 0.35  # of it in the answer for a picture, however many slices show a class
-SHARE_AT_FIRST = 0.8  # of it in the answer of a decoder of FEW_STEPS
-FEW_STEPS, ENOUGH_STEPS = 60, 200  # of training, between which that falls to the shares above
+SHARE_NEW = 0.8  # of it in the answer of a decoder that is new
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 SLOTS = 256  # classes a task may have, background included
 
@@ -71,7 +70,7 @@ class FewShotMaskDecoder(nn.Module):
         mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
 
     Attributes:
-        steps: Training steps behind the weights, for the prior's share; whoever loads or trains them says it.
+        newness: How much it has still to learn, 0 to 1 (`fewsam.validation.newness`); set where it is trained or loaded.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class FewShotMaskDecoder(nn.Module):
         mlp_dim: int = 2048,
     ) -> None:
         super().__init__()
-        self.steps = 0
+        self.newness = 0.0
         self.use_tokens, self.use_dense, self.use_detail, self.stride = use_tokens, use_dense, use_detail, stride
         self.mask_tokens = nn.Embedding(1, EMBED_DIM)
         self.pe_layer = PositionEmbeddingRandom(EMBED_DIM // 2)
@@ -111,11 +110,6 @@ class FewShotMaskDecoder(nn.Module):
         for last in (self.detail_query, self.output_hypernetworks_mlp.layers[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-
-    @property
-    def newness(self) -> float:
-        """1 with FEW_STEPS or less behind the weights, 0 with ENOUGH_STEPS and more."""
-        return min(1.0, max(0.0, (ENOUGH_STEPS - self.steps) / (ENOUGH_STEPS - FEW_STEPS)))
 
     def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
         """Class logits of N slices.
@@ -230,7 +224,7 @@ def prior_share(shown: Tensor, newness: float, picture: bool = False) -> Tensor:
     """
     share = LEAST_SHARE + SHARE / shown.clamp_min(1)
     share = share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
-    return share + newness * (SHARE_AT_FIRST - share)
+    return share + newness * (SHARE_NEW - share)
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

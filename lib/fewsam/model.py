@@ -50,6 +50,7 @@ class ModelCard:
         measured_on: Ids of those slices.
         largest_component: Classes for which the largest component alone did better, slice by slice.
         steps: Training steps behind it, earlier runs included.
+        newness: In 0..1: what the decoder has of it (`FewShotMaskDecoder`).
     """
 
     classes: tuple[str, ...]
@@ -62,6 +63,7 @@ class ModelCard:
     measured_on: tuple[int, ...] = ()
     largest_component: tuple[str, ...] = ()
     steps: int = 0
+    newness: float = 0.0
     seconds: float = 0.0
     trained_at: str = ""
     format: int = FORMAT
@@ -231,7 +233,7 @@ class ModelStore:
             raise DamagedError(f"{path}: its weights are not those that were published")
         decoder = build_decoder(card.switches)
         decoder.load_state_dict(state)
-        decoder.steps = card.steps
+        decoder.newness = min(1.0, max(0.0, card.newness))
         return decoder.eval(), card
 
     @staticmethod

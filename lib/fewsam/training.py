@@ -130,12 +130,12 @@ def _train(
     decoder = build_decoder(switches)
     if warm and served is not None:
         decoder.load_state_dict(served.decoder.state_dict())
-        decoder.steps = served.card.steps
+        decoder.newness = served.decoder.newness
     else:
         initialise_from_sam(decoder, settings)
 
     events = folder / "tensorboard" / f"version-{store.version() + 1:04d}"
-    run = TrainingRun(settings, episodes, decoder, folder, card, warm, events)
+    run = TrainingRun(settings, episodes, decoder, folder, card, served.card if warm and served else None, events)
     best, metric = run.fit(split, progress, should_stop, started)
     if best is None:
         return TrainResult(store.version(), False, None, None, run.step, time.monotonic() - started, ["stopped"])
@@ -154,6 +154,7 @@ def _train(
         measured_on=tuple(_ids(shots, split.measure)),
         largest_component=run.largest_component,
         steps=run.steps_behind,
+        newness=decoder.newness,
         seconds=seconds,
         trained_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -26,7 +26,7 @@ from fewsam.episodes import Episodes
 from fewsam.errors import StorageError
 from fewsam.losses import segmentation_loss
 from fewsam.model import ModelCard, checksum
-from fewsam.validation import Split, measure
+from fewsam.validation import Split, measure, newness
 from fewsam.views import DetailSlice, detail_tensor
 
 logger = logging.getLogger(__name__)
@@ -67,10 +67,13 @@ class TrainingRun:
         decoder: FewShotMaskDecoder,
         folder: Path,
         card: ModelCard,
-        warm: bool,
+        served: ModelCard | None,
         events: Path,
     ) -> None:
-        """``folder`` keeps what a killed run goes on from, ``events`` the curves for TensorBoard."""
+        """``served`` is what ``decoder`` goes on from, None for a first training.
+
+        ``folder`` keeps what a killed run goes on from, ``events`` the curves for TensorBoard.
+        """
         self.settings, self.episodes, self.decoder = settings, episodes, decoder
         self.file = folder / "run.safetensors"  # weights and place in one file, which a kill cannot part
         self.events = events
@@ -79,10 +82,11 @@ class TrainingRun:
         self.optimiser = torch.optim.AdamW(parameter_groups(decoder, settings.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.step, self.spent, self.prepared = 0, 0.0, 0.0
-        self.warm, self.coarse = warm, False
+        self.warm, self.coarse = served is not None, False
+        self.behind = 0 if served is None else served.steps
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
-        self.steps_behind = 0  # the weights that are returned, earlier runs included
+        self.steps_behind = 0  # the weights that are returned
         self._resume()
 
     def fit(
@@ -128,12 +132,14 @@ class TrainingRun:
             due = evaluations < EVALUATIONS and (done >= evaluate_at or not selecting)
             if split.measure and due and not self.coarse:
                 evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
+                if split.finish and not selecting:  # what is measured last is what the person is told
+                    self.decoder.newness = newness(self.decoder, self.episodes, split.learn)
                 measured = measure(self.decoder, self.episodes, split.measure, split.learn)
                 board.add("dice/held_back", measured.metric, self.step)
                 # One slice held back is too noisy to choose a step by: there the latest weights go on.
                 if best_metric is None or measured.metric >= best_metric or split.finish:
                     best, best_metric = _copy(self.decoder), measured.metric
-                    self.steps_behind = self.decoder.steps  # which its share of the answer goes by
+                    self.steps_behind = self.behind + self.step
                     self.largest_component = measured.largest_component
             if progress:
                 epoch = min(EVALUATIONS, int(done * EVALUATIONS))
@@ -150,7 +156,11 @@ class TrainingRun:
             if self.step % LOG_STEPS == 0:
                 board.add("loss", loss, self.step)
         if split.finish or best is None:
-            best, self.steps_behind = _copy(self.decoder), self.decoder.steps
+            best, self.steps_behind = _copy(self.decoder), self.behind + self.step
+        self.decoder.load_state_dict(best)
+        self.decoder.newness = newness(self.decoder, self.episodes, split.finish or split.learn)
+        if self.decoder.newness and split.measure and not split.finish:
+            best_metric = measure(self.decoder, self.episodes, split.measure, split.learn).metric
         return best, best_metric
 
     def _time_share(self, elapsed: float) -> float:
@@ -204,7 +214,6 @@ class TrainingRun:
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
-        self.decoder.steps += 1
         return float(loss.detach())
 
     def forget(self) -> None:
@@ -231,7 +240,6 @@ class TrainingRun:
                 raise ValueError("its weights are not those that were written")
             self.decoder.load_state_dict(weights)
             self.step = int(state["step"])
-            self.decoder.steps += self.step
             self.spent, self.prepared = float(state["elapsed"]), float(state.get("prepared", 0.0))
             logger.info("going on from step %d of a run that did not end", self.step)
         except FileNotFoundError:
