@@ -165,6 +165,9 @@ def test_a_decoder_is_new_while_it_does_not_know_the_slices_it_learnt_from(
     everyone = list(range(len(slices)))
     assert newness(decoder, episodes, everyone) == pytest.approx(expected)
     assert judged == ([(0.0, everyone, everyone), (None, everyone, everyone)] if len(slices) > 1 else [])
+    for one in episodes.slices:
+        one.picture = True
+    assert newness(decoder, episodes, everyone) == 0
 
 
 def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):

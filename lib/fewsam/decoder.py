@@ -70,7 +70,7 @@ class FewShotMaskDecoder(nn.Module):
         mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
 
     Attributes:
-        newness: How much it has still to learn, 0 to 1 (`fewsam.validation.newness`); set where it is trained or loaded.
+        newness: How much it has still to learn, 0 to 1 (`fewsam.validation.newness`); set by who trains or loads it.
     """
 
     def __init__(

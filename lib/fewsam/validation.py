@@ -101,8 +101,10 @@ def newness(decoder: FewShotMaskDecoder, episodes: Episodes, learnt: Sequence[in
     A machine that makes few steps in its time leaves a decoder that knows less than the prior, and is as sure. It shows
     where the decoder has every advantage: on slices it learnt from, where the prior is asked without them. There it is
     new (1) while it takes away NEW of the prior's error (one minus the Dice) or less, and not (0) from SETTLED on:
-    docs/decoder.md. One slice alone leaves the prior nothing to answer from; there it is 0.
+    docs/decoder.md. One slice alone leaves the prior nothing to answer from; there it is 0, and on pictures, where the
+    prior has a larger share in any case and edges that no decoder places better hide what is learnt.
     """
+    learnt = [i for i in learnt if not episodes.slices[i].picture]
     if len(learnt) < 2:
         return 0.0
     some = [learnt[i] for i in np.unique(np.linspace(0, len(learnt) - 1, ASKED).round().astype(int))]
