@@ -141,8 +141,8 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
     [
         ([4, 5, 6, 7], 0.5, 0.6, 1.0),  # worse than the prior
         ([4, 5, 6, 7], 0.64, 0.6, 1.0),  # a tenth of the prior's error taken away
-        ([4, 5, 6, 7], 0.74, 0.6, 0.5),
-        ([4, 5, 6, 7], 0.84, 0.6, 0.0),
+        ([4, 5, 6, 7], 0.72, 0.6, 0.5),
+        ([4, 5, 6, 7], 0.8, 0.6, 0.0),
         ([4, 5, 6, 7], 1.0, 1.0, 1.0),
         ([5], 0.5, 0.6, 0.0),  # no other slice for the prior to answer from
     ],

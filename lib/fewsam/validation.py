@@ -17,7 +17,7 @@ from fewsam.model import TaskModel
 from fewsam.postprocess import keep_largest
 
 MIN_SHOTS_TO_HOLD_BACK = 4
-NEW, SETTLED = 0.1, 0.6  # of the prior's error on the slices learnt from, taken away by a decoder
+NEW, SETTLED = 0.1, 0.5  # of the prior's error on the slices learnt from, taken away by a decoder
 ASKED = 4  # of these slices, at most
 
 
