@@ -103,7 +103,7 @@ def run(tmp_path: Path, request: pytest.FixtureRequest) -> TrainingRun:
     episodes = Episodes(given, shots, ("organ",), embedder, 64)
     decoder = build_decoder(decoder_switches(given, embedder))
     card = ModelCard(("organ",), (), embedder.info.fingerprint, 64, decoder_switches(given, embedder))
-    return TrainingRun(given, episodes, decoder, tmp_path / "run", card, False, tmp_path / "events")
+    return TrainingRun(given, episodes, decoder, tmp_path / "run", card, None, tmp_path / "events")
 
 
 def test_training_learns_from_them_while_few_slices_are_drawn(run: TrainingRun) -> None:
