@@ -199,7 +199,7 @@ measure-loop-slices:
 measure-loop-hippocampus:
 	@$(call MEASURE,simulate $(IN_SHARED) --only msd-hippocampus --seeds $(LOOP_SEEDS) $(FOR_LOOP),loop-hippocampus)
 
-# What an hour has no room for, in some twelve: three draws with every K on all sets, the loops with three seeds, SAM's
+# What an hour has no room for, in many: three draws with every K on all sets, the loops with three seeds, SAM's
 # prompts, a U-Net with ten times as many labelled slices where three patients have them (against K = 5), and one that is
 # told what registration says. What is there already is kept.
 evidence-more: $(READY) $(SAMPLES)

@@ -119,6 +119,7 @@ class TrainingRun:
         if split.measure and self.step == 0:  # the served decoder's, or the prior's where none is served
             served = self.decoder if self.warm else None
             self.start_metric = measure(served, self.episodes, split.measure, split.learn).metric
+        self.decoder.newness = 0.0  # was the served one's
         fresh = settings.fresh_views and not self.episodes.embedder.cached_only
         # What comes before the first step takes of the time and has no part in the schedule: a run that its steps end
         # is then the same again, however long that took.
