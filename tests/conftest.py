@@ -33,6 +33,24 @@ def log_as_it_was() -> Iterator[None]:
     logger.setLevel(level)
 
 
+_untrained: dict[int, dict[str, Any]] = {}
+
+
+@pytest.fixture(autouse=True)
+def untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compact encoder's untrained weights take a second of each test that encodes, and are always the same: drawn
+    once in each process of tests (`test_encoder_compact.py` takes this away)."""
+    from fewsam.encoders import compact, untrained
+
+    def remembered(network: compact.CompactEncoder, seed: int) -> None:
+        if seed not in _untrained:
+            untrained.initialise(network, seed)
+            _untrained[seed] = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(_untrained[seed])
+
+    monkeypatch.setattr(compact, "initialise", remembered)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty download folder."""

@@ -17,6 +17,11 @@ from fewsam.errors import CheckpointError
 pytestmark = pytest.mark.usefixtures("home")
 
 
+@pytest.fixture(autouse=True)
+def untrained_weights() -> None:
+    """Drawn anew each time, as everywhere but in tests."""
+
+
 @pytest.fixture(scope="module")
 def compact_encoder():
     return encoders.build_encoder(settings(untrained=True))

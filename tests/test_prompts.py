@@ -69,6 +69,30 @@ def test_probe_is_the_logistic_regression_it_says(monkeypatch):
     assert np.abs(found - wanted).max() < 0.04  # ours counts a third class, and the constant in the penalty
 
 
+def test_the_probe_of_soft_answers_is_where_the_loss_is_flat(monkeypatch):
+    """Cells that two classes share, and a class that was not looked for: the gradient of autograd is nought there."""
+    monkeypatch.setattr(prompts, "PROBE_ROUNDS", 400)
+    shared, partly = view(0, signal=0.2), view(1, signal=0.2)
+    shared.mask[1:, :, 30:34] = 0.5
+    shared.mask[0] = 1 - shared.mask[1:].sum(0)
+    partly.known[2] = False
+    bank = SupportBank([shared, partly])
+    rows = bank._standard(torch.cat(bank._rows))
+    answers, weights = torch.cat(bank._answers), torch.cat(bank._weights)
+    assert ((answers > 0.2) & (answers < 0.8)).any() and len(weights.unique()) > 2
+
+    def steepest(coefficients: torch.Tensor) -> float:
+        coefficients = coefficients.clone().requires_grad_()
+        scores = (rows @ coefficients[:-1] + coefficients[-1]).log_softmax(1)
+        misfit = -(weights[:, None] * answers * scores).sum() / weights.sum()
+        (misfit + prompts.RIDGE * coefficients.square().sum()).backward()
+        assert coefficients.grad is not None
+        return coefficients.grad.abs().max().item()
+
+    found = bank.fit(torch.tensor([0, 1])).probe
+    assert steepest(found) < 1e-3 * steepest(torch.zeros_like(found))
+
+
 def test_retrieval_prefers_the_like():
     near, far = view(0), view(1, signal=-1.0)
     bank = SupportBank([far, near])

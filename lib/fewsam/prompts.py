@@ -174,27 +174,28 @@ class SupportBank:
     def _fit_probe(self, subset: list[int]) -> Tensor:
         """Multinomial logistic regression on standardised rows: (F + 1, C), the constant last."""
         rows = self._standard(torch.cat([self._rows[i] for i in subset]))
-        answers = torch.cat([self._answers[i] for i in subset])
         weights = torch.cat([self._weights[i] for i in subset])
-        weights = weights / weights.sum()
-        with torch.inference_mode(False), torch.enable_grad():
-            # Tensors made in inference mode cannot take part in a gradient: copies can.
-            rows, answers, weights = rows.clone(), answers.clone(), weights.clone()
-            coefficients = torch.zeros(rows.shape[1] + 1, self.classes, requires_grad=True)
+        answers = torch.cat([self._answers[i] for i in subset]).T * (weights / weights.sum())  # (C, N)
+        total = answers.sum(0)
+        # The optimiser must be able to change in place what was made here, whoever asks first.
+        with torch.inference_mode(False), torch.no_grad():
+            coefficients = torch.zeros(self.classes, rows.shape[1] + 1)
             optimiser = torch.optim.LBFGS(
                 [coefficients], lr=1, max_iter=PROBE_ROUNDS, history_size=10, line_search_fn="strong_wolfe"
             )
 
+            @torch.no_grad()
             def closure() -> Tensor:
-                optimiser.zero_grad()
-                scores = torch.addmm(coefficients[-1], rows, coefficients[:-1])
-                misfit = -(weights * (answers * scores.log_softmax(1)).sum(1)).sum()
-                loss = misfit + RIDGE * coefficients.square().sum()
-                loss.backward()
-                return loss
+                # The gradient by hand: classes first, both products read the rows as they lie in memory. Autograd's
+                # product with the transposed rows takes four times as long.
+                scores = torch.addmm(coefficients[:, -1:], coefficients[:, :-1], rows.T).log_softmax(0)
+                excess = scores.exp() * total - answers
+                gradient = torch.cat([excess @ rows, excess.sum(1, keepdim=True)], 1)
+                coefficients.grad = gradient + 2 * RIDGE * coefficients
+                return RIDGE * coefficients.square().sum() - (answers * scores).sum()
 
             optimiser.step(closure)
-        return coefficients.detach()
+            return coefficients.T.contiguous()
 
 
 def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
