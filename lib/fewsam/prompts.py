@@ -148,8 +148,9 @@ class SupportBank:
     def similarity(self, embeddings: Tensor, subset: Tensor) -> Tensor:
         """Cosine to a class's nearest prototype less that to the nearest of any other: (N, C, 64, 64)."""
         centres, has_centre, _ = self.fit(subset)
-        pixels = F.normalize(embeddings, dim=1)
-        cosine = torch.einsum("ndhw,cpd->ncphw", pixels, F.normalize(centres, dim=-1))
+        along = F.normalize(centres, dim=-1).flatten(0, 1) @ embeddings.flatten(2)  # (N, C * P, 64 * 64)
+        cosine = along / embeddings.flatten(2).square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
+        cosine = cosine.unflatten(1, centres.shape[:2]).unflatten(-1, embeddings.shape[-2:])
         cosine = cosine.masked_fill(~has_centre[None, :, :, None, None], -1.0).amax(dim=2)
         best, where = cosine.topk(2, dim=1)
         other = best[:, :1].expand_as(cosine).clone()
@@ -159,8 +160,10 @@ class SupportBank:
     def probe(self, embeddings: Tensor, place: Tensor, subset: Tensor) -> Tensor:
         """Log-probabilities (N, C, 64, 64) of a logistic regression from embedding and place to class."""
         coefficients = self.fit(subset).probe
-        rows = self._standard(probe_features(embeddings, place))
-        scores = torch.addmm(coefficients[-1], rows, coefficients[:-1]).log_softmax(dim=1)
+        # Of standardised rows; here the few coefficients are turned instead of the many rows.
+        slopes = coefficients[:-1].T / self._spread
+        constant = coefficients[-1] - slopes @ self._mean
+        scores = F.linear(probe_features(embeddings, place), slopes, constant).log_softmax(dim=1)
         return scores.reshape(len(embeddings), GRID, GRID, self.classes).permute(0, 3, 1, 2)
 
     def _first_views(self) -> list[int]:
