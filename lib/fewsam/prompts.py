@@ -178,7 +178,7 @@ class SupportBank:
         """Multinomial logistic regression on standardised rows: (F + 1, C), the constant last."""
         rows = self._standard(torch.cat([self._rows[i] for i in subset]))
         weights = torch.cat([self._weights[i] for i in subset])
-        answers = torch.cat([self._answers[i] for i in subset]).T * (weights / weights.sum())  # (C, N)
+        answers = (torch.cat([self._answers[i] for i in subset]).T * (weights / weights.sum())).contiguous()  # (C, N)
         total = answers.sum(0)
         # The optimiser must be able to change in place what was made here, whoever asks first.
         with torch.inference_mode(False), torch.no_grad():
