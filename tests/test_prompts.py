@@ -93,6 +93,23 @@ def test_the_probe_of_soft_answers_is_where_the_loss_is_flat(monkeypatch):
     assert steepest(found) < 1e-3 * steepest(torch.zeros_like(found))
 
 
+def test_similarity_is_the_cosine_to_the_own_nearest_prototype_less_any_others():
+    shifted = view(1, signal=0.5, side=slice(16, 48))
+    bank, subset = SupportBank([view(0, signal=0.5), shifted]), torch.tensor([0, 1])
+    query = torch.stack([view(7, signal=0.5).embedding, view(8).embedding])
+    query[0, :, 3, 5] = 0  # a cell that says nothing
+    centres, has_centre, _ = bank.fit(subset)
+    assert not has_centre[2].any() and has_centre[:2].all()
+    cells = query.permute(0, 2, 3, 1)
+    own = [
+        torch.stack([torch.cosine_similarity(cells, centre, dim=-1) for centre in centres[c]]).amax(0) for c in (0, 1)
+    ]
+    found = bank.similarity(query, subset)
+    assert torch.allclose(found[:, 0], own[0] - own[1], atol=1e-5)
+    assert torch.allclose(found[:, 1], own[1] - own[0], atol=1e-5)
+    assert found[0, :2, 3, 5].abs().max() == 0
+
+
 def test_retrieval_prefers_the_like():
     near, far = view(0), view(1, signal=-1.0)
     bank = SupportBank([far, near])
