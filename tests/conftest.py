@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing.util
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,8 @@ from typing import Any
 import pytest
 
 import fewsam  # noqa: F401  test modules import segment_anything above fewsam, which makes torchvision importable
+import warm
+from fewsam.processes import ServerProcess
 
 # Files that take minutes: begun first, so that at the end no worker waits for another.
 LONG = (
@@ -17,6 +23,53 @@ LONG = (
     "test_viewer_folder.py", "test_anonymous.py", "test_server.py", "test_server_restart.py", "test_training.py",
     "test_pacs_server.py", "test_cli.py", "test_evaluation_run.py",
 )  # fmt: skip
+
+
+DISK = 4 << 30  # bytes that a whole run may have on the disk at once: twice what was seen
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """On a disk that fills up hundreds of tests fail, each in its own words: say it once, before the first."""
+    if hasattr(session.config, "workerinput"):  # a worker; the process that started it has looked
+        return
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < DISK:
+        pytest.exit(
+            f"{folder} has {free / 2**30:.1f} GB free; the tests want {DISK / 2**30:.0f}. Free some, or name another "
+            "folder: TMPDIR=/another/folder make test",
+            returncode=1,
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What servers and other programs leave in the system's temporary folder goes when the tests end."""
+    # Not inside: pytest's own, which stays for a look at what failed, and multiprocessing's, which it removes itself.
+    tmp_path_factory.getbasetemp()
+    multiprocessing.util.get_temp_dir()
+    with (
+        tempfile.TemporaryDirectory(prefix="fewsam-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_starts(temporary_files: None) -> Iterator[None]:
+    """Servers are forks of a process that has the libraries (`warm`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "forkserver" in multiprocessing.get_all_start_methods() and not os.environ.get("FEWSAM_COLD"):
+            patch.setattr(ServerProcess, "_begin", warm.begin)
+        yield
+
+
+@pytest.fixture
+def cold_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are started as people start them."""
+    monkeypatch.setattr(ServerProcess, "_begin", warm.begin_cold)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -95,12 +95,14 @@ def itk_images(ending: str) -> list[bytes]:
     return seeds
 
 
+_kept = tempfile.TemporaryDirectory(prefix="fewsam-fuzz-scan-")  # removed when the process ends
+
+
 @cache
 def _scan() -> Path:
     """A generated DICOM series, kept for the process."""
-    folder = Path(tempfile.mkdtemp(prefix="fewsam-fuzz-scan-"))
-    write_dataset(folder, patients=1, shape=(16, 16, 16))
-    return folder / "dicom" / "mr-patient01"
+    write_dataset(Path(_kept.name), patients=1, shape=(16, 16, 16))
+    return Path(_kept.name) / "dicom" / "mr-patient01"
 
 
 def dicoms() -> list[bytes]:

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import fewsam
 from fewsam.errors import CheckpointError, StorageError
 from fewsam.model import FORMAT, KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
 
@@ -202,33 +204,50 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+# One process that has imported everything forks a child for each line it reads. The child publishes until it is killed:
+# each of its lines is a version.
 PUBLISHER = """
-import sys, torch
+import os, sys, torch
 sys.path.insert(0, {lib!r})
 from pathlib import Path
 from fewsam.model import ModelCard, ModelStore, build_decoder
 switches = {{"stride": 4, "use_detail": False}}
 state = build_decoder(switches).state_dict()
-store = ModelStore(Path({folder!r}))
-print("ready", flush=True)
-while True:
-    print(store.publish(state, ModelCard(("liver",), ("liver",), "abc", 64, switches)), flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if child:
+        print("child", child, flush=True)
+        os.waitpid(child, 0)
+        print("dead", flush=True)
+        continue
+    store = ModelStore(Path({folder!r}))
+    while True:
+        os.write(1, b"%d\\n" % store.publish(state, ModelCard(("liver",), ("liver",), "abc", 64, switches)))
 """
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.11, 0.23])
-def test_killed_while_publishing_the_served_model_is_whole(tmp_path, delay):
-    import fewsam
-
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
+def test_killed_while_publishing_the_served_model_is_whole(tmp_path):
     lib = os.path.dirname(os.path.dirname(fewsam.__file__))
+    acknowledged = 0
+    rng = np.random.default_rng(0)
     code = PUBLISHER.format(lib=lib, folder=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        acknowledged = int(process.stdout.readline())
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
-        acknowledged = max([acknowledged, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
-    model = ModelStore(tmp_path).load()
-    assert model is not None and not model.notes
-    assert model.version >= acknowledged
-    assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        for _ in range(6):
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+            child = int(worker.stdout.readline().removeprefix("child "))
+            acknowledged = int(worker.stdout.readline())
+            time.sleep(rng.uniform(0.0, 0.25))
+            os.kill(child, signal.SIGKILL)
+            while (line := worker.stdout.readline()) != "dead\n":
+                acknowledged = int(line)
+            model = ModelStore(tmp_path).load()
+            assert model is not None and not model.notes
+            assert model.version >= acknowledged
+            assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version
+        worker.stdin.close()
+    assert acknowledged >= 6

@@ -37,8 +37,8 @@ class Clinic:
         self.study, self.series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
         labels = load_volume(folder / "samples" / "truth" / "ct" / "patient01.nii.gz").slices
         self.truth = {name: labels == value for name, value in (("liver", 1), ("kidney_right", 3))}
-        self.all_of_it = kind == "embedded"  # on the other PACS the loop is shorter: training is the same there
-        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 100 if self.all_of_it else 30}
+        self.all_of_it = kind == "embedded"  # on the other PACS the loop has no training, which asks nothing of a PACS
+        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 100}
         self.server = Server(folder, self.pacs.dicomweb, conf)
 
     @property
@@ -178,17 +178,19 @@ def test_the_loop_with_the_mouse(clinic: Clinic, request: pytest.FixtureRequest)
             me.wait_message("2 slices submitted")
 
         # Train, and segment again: better, on slices that nobody drew.
-        me.click("train")
-        me.page.wait_for_function("document.querySelector('#fewsam-train').textContent === 'Stop training'")
-        me.page.wait_for_timeout(4000)
-        me.picture("7-training")
-        said = me.wait_message("Model 1 is live", "not better", "failed")
-        assert "failed" not in said
-        me.click("segment")
-        me.wait_message("labelled slices")
+        if clinic.all_of_it:
+            me.click("train")
+            me.page.wait_for_function("document.querySelector('#fewsam-train').textContent === 'Stop training'")
+            me.page.wait_for_timeout(4000)
+            me.picture("7-training")
+            said = me.wait_message("Model 1 is live", "not better", "failed")
+            assert "failed" not in said
+            me.click("segment")
+            me.wait_message("labelled slices")
         second, counts = me.voxels(width), me.counts()
         untrained, trained = (clinic.iou(voxels, (*DRAWN, k, *corrected)) for voxels in (first, second))
-        print(f"IoU of the slices nobody drew: {untrained:.3f} untrained, {trained:.3f} after: {said}")
+        if clinic.all_of_it:
+            print(f"IoU of the slices nobody drew: {untrained:.3f} untrained, {trained:.3f} after: {said}")
         me.go_to(ELSEWHERE)
         me.picture("8-trained")
 

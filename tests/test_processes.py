@@ -52,6 +52,7 @@ def test_the_environment_holds_this_installation_and_none_of_the_callers_setting
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
 
 
+@pytest.mark.usefixtures("cold_starts")
 def test_a_server_that_ends_while_starting_says_why(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, tmp_path / "studies", {"lables": "liver"})
     (tmp_path / "studies").mkdir()

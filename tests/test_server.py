@@ -30,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     root = tmp_path_factory.mktemp("served")
     studies = root / "studies"
     truth = make_studies(studies, ("a", "b", "c", "d", "e"))
-    truth |= make_studies(studies, ("long",), shape=(96, 96, 40))
+    truth |= make_studies(studies, ("long",), shape=(96, 96, 24))
     voxels = np.zeros((8, 8, 4), np.float32)
     voxels[2, 2, 2] = np.nan
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), studies / "broken.nii.gz")
@@ -289,6 +289,7 @@ def test_the_event_loop_is_free_while_a_volume_is_segmented(served: SimpleNamesp
     while not done.is_set():
         assert requests.get(f"{server.url}/info/", timeout=60).status_code == 200
         answered += not done.is_set()
+        done.wait(0.1)
     thread.join()
     assert answered > 3
 

@@ -11,6 +11,8 @@ from fewsam.processes import ProcessError
 from fewsam.trust.studies import make_studies
 from server_harness import MODEL, QUICK, Server, shots, write_label
 
+pytestmark = pytest.mark.usefixtures("cold_starts")
+
 
 def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
     studies = tmp_path / "studies"

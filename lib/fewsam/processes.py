@@ -127,9 +127,11 @@ class ServerProcess:
         for key, value in self.conf.items():
             text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
             command += ["--conf", key, text]
-        env = environment_of(self.folder, self._environment)
+        self.process = self._begin(command, environment_of(self.folder, self._environment))
+
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=env)
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=environment)
 
     def start(self) -> float:
         """Start and wait until ``/info/`` answers; seconds that took.
