@@ -184,8 +184,16 @@ class ServerProcess:
             self.process = None
 
     def children(self) -> list[psutil.Process]:
-        """Its processes, such as a training run."""
-        return [] if self.process is None else descendants(self.process)
+        """Its processes, such as a training run; not the fork of itself that they come from (`fewsam.server.spare`)."""
+        return [] if self.process is None else [p for p in descendants(self.process) if not self._is_spare(p)]
+
+    def _is_spare(self, process: psutil.Process) -> bool:
+        assert self.process is not None
+        try:
+            server = psutil.Process(self.process.pid)
+            return process.ppid() == server.pid and process.cmdline() == server.cmdline()
+        except psutil.NoSuchProcess:
+            return False
 
     def wait(self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
         """The first true value of ``condition``.

@@ -24,6 +24,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from fewsam.errors import ConfigError, FewSAMError
+from fewsam.server import spare
 from fewsam.server.background import Background
 from fewsam.server.context import Context, shared_context
 from fewsam.server.datastore import FolderDatastore
@@ -58,6 +59,8 @@ class FewSAMApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
+        if _serving():
+            spare.prepare()  # first of all: nothing is open yet
         try:
             self.context: Context = shared_context(app_dir, studies, conf or {})
         except ConfigError as error:
@@ -83,7 +86,7 @@ class FewSAMApp(MONAILabelApp):
             if monai_settings.MONAI_LABEL_DATASTORE.lower() in ("xnat", "dsa") or "googleapis.com" in self.studies:
                 return super().init_datastore()
             return PacsDatastore(Pacs(self.studies), self.context.folder / "pacs")
-        serving = "monailabel.app" in sys.modules  # not so in a training process, which must not write the index
+        serving = _serving()  # a training process must not write the index
         return FolderDatastore(
             self.studies,
             watch=serving and monai_settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
@@ -270,6 +273,11 @@ class FewSAMApp(MONAILabelApp):
             with self.background.own_write(image_id, tag, Path(file), "model"):
                 self.datastore().save_label(image_id, file, tag, info)
         return file
+
+
+def _serving() -> bool:
+    """Whether this is the server, and not one of MONAI Label's processes for training or batches."""
+    return "monailabel.app" in sys.modules
 
 
 class _BatchInfer(BatchInferTask):
