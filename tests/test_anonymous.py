@@ -11,8 +11,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,11 +27,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from fewsam.anonymous import anonymous, kind_of
+from fewsam.cli import main
 from fewsam.phantom import write_dataset
 from fewsam.processes import PacsProcess
 from fewsam.taskfile import read_task
 from fewsam.volume import load_volume
-from server_harness import REPOSITORY, Server
+from server_harness import Server
 
 PROFILE = "dicomfields_2026c"
 SHAPE = (64, 50, 20)
@@ -189,10 +188,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def export(site: Site, *arguments: str) -> None:
-    command = [sys.executable, "-m", "fewsam.cli", "export", *arguments, "--task", str(site.server.data)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "lib")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert main(["export", *arguments, "--task", str(site.server.data)]) == 0
 
 
 def test_the_marks_are_in_the_images_and_would_be_found(site: Site) -> None:

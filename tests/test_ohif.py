@@ -22,7 +22,7 @@ from server_harness import Server
 STRUCTURES = ("liver", "kidney_right")
 DRAWN = (8, 15, 22)
 ELSEWHERE = 18  # a slice that nobody draws on, for the pictures
-SHAPE = (96, 76, 32)
+SHAPE = (72, 57, 32)
 pytestmark = pytest.mark.timeout(1500)
 
 
