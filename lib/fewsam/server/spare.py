@@ -53,12 +53,13 @@ class Training:
             if self.returncode is None and select.select([self._channel], [], [], 0)[0]:
                 try:
                     self.returncode = _receive(self._channel)["status"]
+                    _send(self._channel, {"seen": self.pid})
                 except OSError:  # the spare is gone, and nobody else knows how the training ended
                     self.returncode = -signal.SIGKILL
             return self.returncode
 
     def kill(self) -> None:
-        if self.poll() is None:  # while it is not known to have ended, its number is no other process's
+        if self.poll() is None:  # until its end was seen here, its number is no other process's
             os.kill(self.pid, signal.SIGKILL)
 
 
@@ -154,25 +155,30 @@ def _wait(channel: socket.socket) -> None:
     signal.set_wakeup_fd(-1)  # it is the server's loop that would be woken
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, and that ends the spare
-    watched: dict[int, int] = {}  # descriptor that tells the end of a training -> its process
+    watched: list[int] = []  # descriptors that tell the end of a training
     while True:
         for ready in select.select([channel.fileno(), *watched], [], [])[0]:
             if ready in watched:
-                _, status = os.waitpid(watched.pop(ready), 0)
+                ended = os.waitid(os.P_PIDFD, ready, os.WEXITED | os.WNOWAIT)
+                assert ended is not None
+                watched.remove(ready)
                 os.close(ready)
-                _send(channel, {"status": os.waitstatus_to_exitcode(status)})
+                _send(channel, {"status": ended.si_status * (1 if ended.si_code == os.CLD_EXITED else -1)})
                 continue
             try:
                 length, descriptors, *_ = socket.recv_fds(channel, LENGTH.size, 1)
                 request = json.loads(_read(channel, *LENGTH.unpack(length)))
             except (OSError, struct.error):
                 return
+            if "seen" in request:  # not before: as with any process, its number is kept until its end was asked for
+                os.waitpid(request["seen"], 0)
+                continue
             pid = os.fork()
             if pid == 0:
                 channel.close()
                 _become(request["command"], request["environment"], descriptors[0])
             os.close(descriptors[0])
-            watched[os.pidfd_open(pid)] = pid
+            watched.append(os.pidfd_open(pid))
             _send(channel, {"pid": pid})
 
 
