@@ -104,18 +104,25 @@ def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(
     assert any("untrained answer" in note for note in result.notes) is kept
 
 
-def test_validation_images_are_only_measured_on(tmp_path):
+def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_path, monkeypatch):
     collection = Collection(tmp_path, tiny.CLASSES)
     for number in range(8):
         volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
         collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
     shots = collection.shots()
-    validation = {i for i, shot in enumerate(shots) if shot.split == "val"}
-    assert validation
+    assert [i for i, shot in enumerate(shots) if shot.split == "val"] == [3, 7]
     split = split_shots(shots, None)
-    assert set(split.measure) == validation
-    assert not validation & set(split.learn)
-    assert not split.finish
+    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [*range(8)])
+
+    run(tmp_path, collection, tiny.settings(steps=2))
+    served = ModelStore(tmp_path).load()
+    assert split_shots(shots, served).measure == [7]  # all are seen, and this is the newest
+    split = split_shots(shots, replace(served, card=replace(served.card, shots=served.card.shots[:7])))
+    assert (split.learn, split.measure, split.finish) == ([*range(7)], [7], [*range(8)])  # of two, one is seen
+
+    monkeypatch.setattr("fewsam.validation.APART", 2)
+    split = split_shots(shots, served)
+    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
 
 
 def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
@@ -128,6 +135,7 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
     def scripted(decoder, episodes, queries, supports):
         return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
 
+    monkeypatch.setattr("fewsam.validation.APART", 1)
     monkeypatch.setattr("fewsam.training_run.measure", scripted)
     monkeypatch.setattr("fewsam.training_run.newness", lambda *_: 0.0)
     result = run(tmp_path, collection, tiny.settings(steps=12))

@@ -1,9 +1,9 @@
 """Few-shot training of the decoder: one loop over episodes drawn from the cache.
 
-Some labelled slices are held back: those of validation images where the collection has any, and then
-the weights that do best on them are kept; else one labelled slice (the newest that the served decoder
-has not seen), and then a shorter second part of the run learns from all slices. The served decoder
-(before the first training: the prior) stays where it did clearly better on the slices held back.
+Some labelled slices are held back: those of validation images, every fourth, that the served decoder
+has not seen, else one slice; a shorter second part of the run learns from all. Where there are many
+validation images they are never learnt from, and the weights that do best on them are kept. The served
+decoder (before the first training: the prior) stays where it did clearly better on the slices held back.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from fewsam.views import detail_size_for
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 0.01  # Dice by which the served decoder must do better on validation images to stay
-TOLERANCE_ONE_SLICE = 0.05  # the same where it is measured on one slice
+TOLERANCE = 0.01  # Dice by which the served decoder must do better on many validation images to stay
+TOLERANCE_FEW = 0.05  # the same where it is measured on a slice, or on those of few images
 # The same for the untrained answer against a first training's, which fail in other places: on one slice of an MR it was
 # ahead by 0.09 where the decoder was better by 0.07 on all others.
 TOLERANCE_UNTRAINED = 0.15
@@ -142,7 +142,7 @@ def _train(
     seen = set(served.card.shots) if warm and served else set()
     previous = None if set(_ids(shots, split.measure)) & seen else run.start_metric
     seconds = time.monotonic() - started
-    tolerance = (TOLERANCE_ONE_SLICE if warm else TOLERANCE_UNTRAINED) if split.finish else TOLERANCE
+    tolerance = (TOLERANCE_FEW if warm else TOLERANCE_UNTRAINED) if split.finish else TOLERANCE
     if settings.keep_better and previous is not None and metric is not None and previous > metric + tolerance:
         what = "served decoder" if warm else "untrained answer"
         notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")

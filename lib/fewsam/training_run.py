@@ -137,7 +137,7 @@ class TrainingRun:
                     self.decoder.newness = newness(self.decoder, self.episodes, split.learn)
                 measured = measure(self.decoder, self.episodes, split.measure, split.learn)
                 board.add("dice/held_back", measured.metric, self.step)
-                # One slice held back is too noisy to choose a step by: there the latest weights go on.
+                # Few slices held back are too noisy to choose a step by: there the latest weights go on.
                 if best_metric is None or measured.metric >= best_metric or split.finish:
                     best, best_metric = _copy(self.decoder), measured.metric
                     self.steps_behind = self.behind + self.step

@@ -17,6 +17,7 @@ from fewsam.model import TaskModel
 from fewsam.postprocess import keep_largest
 
 MIN_SHOTS_TO_HOLD_BACK = 4
+APART = 4  # validation images, every fourth, which are enough to choose weights by
 NEW, SETTLED = 0.1, 0.5  # of the prior's error on the slices learnt from, taken away by a decoder
 ASKED = 4  # of these slices, at most
 
@@ -31,20 +32,26 @@ class Split:
 
 
 def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
-    """Validation images' slices are measured on; without any, one slice that ``served`` has not seen."""
+    """Slices of validation images are measured on; without any, one slice. ``served`` has not seen them.
+
+    Labelled slices are few, so that those measured on are learnt from too, in the last part of a training. Only from
+    APART validation images on are these kept apart for good.
+    """
     everyone = list(range(len(shots)))
-    validation = [i for i in everyone if shots[i].split == "val"]
-    learn = [i for i in everyone if shots[i].split != "val"]
-    if validation and learn:
-        return Split(learn, validation, [])
     seen = set(served.card.shots) if served else set()
-    spare = [i for i in everyone if _is_spare(shots, i)]
-    unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
-    if len(everyone) < MIN_SHOTS_TO_HOLD_BACK or not unseen:
-        return Split(everyone, [], [])
-    # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
-    held = max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots, unseen)
-    return Split([i for i in everyone if i != held], [held], everyone)
+    validation = [i for i in everyone if shots[i].split == "val"]
+    if len({shots[i].image_id for i in validation}) >= APART and len(validation) < len(everyone):
+        return Split([i for i in everyone if i not in validation], validation, [])
+    held = [i for i in validation if shots[i].shot_id not in seen]
+    if len(held) == len(everyone):  # no other image has a slice to learn from
+        held = []
+    if not held and len(everyone) >= MIN_SHOTS_TO_HOLD_BACK:
+        spare = [i for i in everyone if _is_spare(shots, i)]
+        unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
+        if unseen:
+            # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
+            held = [max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots, unseen)]
+    return Split([i for i in everyone if i not in held], held, everyone if held else [])
 
 
 def _is_spare(shots: Sequence[Shot], index: int) -> bool:
