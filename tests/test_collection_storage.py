@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,24 +15,18 @@ import pytest
 from fewsam.collection import Collection
 from fewsam.collection.repair import COPY, MAIN
 from fewsam.errors import StorageError
+from kills import killed
 from submissions import check, drawing, make_volume
 
-# One process that has imported everything forks a child for each line it reads, which is the seed to start from. The
-# child submits until it is killed: each of its lines is an acknowledgement, submission and seed.
-WORKER = """
+# Submits until it is killed: each line is an acknowledgement, submission and seed.
+SUBMITTER = """
 import os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from submissions import drawing, make_volume
 from fewsam.collection import Collection
-for line in sys.stdin:
-    child = os.fork()
-    if child:
-        print("child", child, flush=True)
-        os.waitpid(child, 0)
-        print("dead", flush=True)
-        continue
-    collection, volume, seed = Collection(Path(sys.argv[2]), accept_new=True), make_volume(), int(line)
+
+def work(line):
+    collection, volume, seed = Collection(Path(sys.argv[1]), accept_new=True), make_volume(), 1000 * int(line)
     while True:
         seed += 1
         receipt = collection.submit(volume, "p1", drawing(seed))
@@ -48,22 +38,12 @@ for line in sys.stdin:
 def test_kill_in_the_middle_of_submissions(folder: Path) -> None:
     acknowledged: dict[int, int] = {}
     rng = random.Random(0)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker:
-        assert worker.stdin is not None and worker.stdout is not None
-        for round_ in range(20):
-            worker.stdin.write(f"{1000 * round_}\n")
-            worker.stdin.flush()
-            child = int(worker.stdout.readline().removeprefix("child "))
-            time.sleep(rng.uniform(0.0, 0.3))
-            os.kill(child, signal.SIGKILL)
-            while (line := worker.stdout.readline()) != "dead\n":
-                submission, seed = line.split()
-                acknowledged[int(submission)] = int(seed)
-            collection = Collection(folder, accept_new=True)
-            assert collection.notices == (), "a kill is no damage"
-        worker.stdin.close()
+    for lines in killed(SUBMITTER, [str(folder)], [rng.uniform(0.0, 0.3) for _ in range(20)]):
+        for line in lines:
+            submission, seed = line.split()
+            acknowledged[int(submission)] = int(seed)
+        collection = Collection(folder, accept_new=True)
+        assert collection.notices == (), "a kill is no damage"
     check(collection, acknowledged)
     assert len(acknowledged) > 20
     assert collection.submit(make_volume(), "p1", drawing(1)).submission > max(acknowledged)

@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import fewsam
 from fewsam.errors import CheckpointError, StorageError
 from fewsam.model import FORMAT, KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
+from kills import killed
 
 SWITCHES = {"stride": 4, "use_detail": False}
 CARD = ModelCard(("liver",), ("liver",), "abc", 64, SWITCHES, shots=(1, 2), metric=0.5)
@@ -204,23 +200,15 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-# One process that has imported everything forks a child for each line it reads. The child publishes until it is killed:
-# each of its lines is a version.
 PUBLISHER = """
-import os, sys, torch
-sys.path.insert(0, {lib!r})
+import os, sys
 from pathlib import Path
 from fewsam.model import ModelCard, ModelStore, build_decoder
-switches = {{"stride": 4, "use_detail": False}}
+switches = {"stride": 4, "use_detail": False}
 state = build_decoder(switches).state_dict()
-for _ in sys.stdin:
-    child = os.fork()
-    if child:
-        print("child", child, flush=True)
-        os.waitpid(child, 0)
-        print("dead", flush=True)
-        continue
-    store = ModelStore(Path({folder!r}))
+
+def work(_):
+    store = ModelStore(Path(sys.argv[1]))
     while True:
         os.write(1, b"%d\\n" % store.publish(state, ModelCard(("liver",), ("liver",), "abc", 64, switches)))
 """
@@ -228,26 +216,11 @@ for _ in sys.stdin:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_killed_while_publishing_the_served_model_is_whole(tmp_path):
-    lib = os.path.dirname(os.path.dirname(fewsam.__file__))
     acknowledged = 0
-    rng = np.random.default_rng(0)
-    code = PUBLISHER.format(lib=lib, folder=str(tmp_path))
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as worker:
-        assert worker.stdin is not None and worker.stdout is not None
-        for _ in range(6):
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            child = int(worker.stdout.readline().removeprefix("child "))
-            acknowledged = int(worker.stdout.readline())
-            time.sleep(rng.uniform(0.0, 0.25))
-            os.kill(child, signal.SIGKILL)
-            while (line := worker.stdout.readline()) != "dead\n":
-                acknowledged = int(line)
-            model = ModelStore(tmp_path).load()
-            assert model is not None and not model.notes
-            assert model.version >= acknowledged
-            assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version
-        worker.stdin.close()
+    for lines in killed(PUBLISHER, [str(tmp_path)], np.random.default_rng(0).uniform(0.1, 0.4, 6)):
+        acknowledged = max([acknowledged, *map(int, lines)])
+        model = ModelStore(tmp_path).load()
+        assert model is not None and not model.notes
+        assert model.version >= acknowledged
+        assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version
     assert acknowledged >= 6

@@ -91,11 +91,20 @@ def test_a_training_whose_spare_is_gone_counts_as_killed() -> None:
         training.kill()  # whoever has the number now
 
 
-def test_other_tasks_and_programs_start_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_tasks_and_programs_start_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(spare, "_spare", spare.Spare(1, ours))
+    monkeypatch.setattr(spare, "_spare", spare.Spare(ours))
     for command in (["true"], ["true", *spare.TASK, "-m", "batch_infer", "-r", "{}"]):
         assert spare.begin(command, env={**os.environ}).wait() == 0
     theirs.close()  # and a training too, once the spare is gone
     assert spare.begin(["true", *spare.TASK, "-m", "train"], env={**os.environ}).wait() == 0
     assert spare._spare is None
+
+
+def test_an_answer_out_of_turn_does_not_stop_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(spare, "_spare", spare.Spare(ours))
+    spare._send(theirs, {"status": 0})  # of a training that nobody knows
+    assert spare.begin(["true", *spare.TASK, "-m", "train"], env={**os.environ}).wait() == 0
+    assert spare._spare is None
+    theirs.close()

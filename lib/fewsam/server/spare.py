@@ -2,8 +2,9 @@
 
 MONAI Label starts a Python for each training: 5 to 8 s of processor time before the first step, most of it imports. The
 server has imported the same things. So it forks once, at its start, when it has one thread and has opened nothing: this
-copy, the spare, waits, and shares the server's memory. A training is a fork of the spare, with the command line and the
-environment that MONAI Label would have given it.
+copy, the spare, waits, and shares the server's memory (multiprocessing's fork server would import everything once more,
+into memory of its own). A training is a fork of the spare, with the command line and the environment that MONAI Label
+would have given it.
 
 Only on Linux and without CUDA, which no fork survives; elsewhere, and when the spare is gone, MONAI Label's own way is
 taken. ``FEWSAM_SPARE=false`` has it taken always.
@@ -66,8 +67,7 @@ class Training:
 class Spare:
     """The server's end of the spare."""
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
-        self.pid = pid
+    def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._channel.settimeout(PATIENCE)
         self._last: Training | None = None
@@ -81,7 +81,7 @@ class Spare:
         """Begin a training with the command line that follows the interpreter's.
 
         Raises:
-            OSError: the spare is gone.
+            OSError: the spare is gone; KeyError, ValueError: it answers out of turn.
         """
         read, write = os.pipe()
         try:
@@ -89,7 +89,7 @@ class Spare:
             socket.send_fds(self._channel, [LENGTH.pack(len(body))], [write])
             self._channel.sendall(body)
             pid = _receive(self._channel)["pid"]
-        except OSError:
+        except BaseException:
             os.close(read)
             raise
         finally:
@@ -108,15 +108,14 @@ def prepare() -> None:
     if _spare is not None or not _possible():
         return
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
+    if os.fork() == 0:
         try:
             ours.close()
             _wait(theirs)
         finally:
             os._exit(0)
     theirs.close()
-    _spare = Spare(pid, ours)
+    _spare = Spare(ours)
     # MONAI Label starts its tasks as `subprocess.Popen` of this module.
     tasks.subprocess = SimpleNamespace(Popen=begin, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
 
@@ -127,7 +126,7 @@ def begin(command: Sequence[str], **options: Any) -> Any:
     if _spare is not None and list(command[1:5]) == [*TASK, "-m", "train"] and _spare.idle:
         try:
             return _spare.train(command[1:], options["env"])
-        except OSError as error:
+        except (OSError, KeyError, ValueError) as error:  # whatever it is, the training takes place
             logger.warning("this training and the next take some seconds more to start: no spare process (%s)", error)
             _spare.close()
             _spare = None
