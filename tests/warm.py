@@ -1,10 +1,10 @@
 """Servers of tests come from a process that has imported the libraries already.
 
-The start of a server is 5 to 8 s of processor time, nearly all of it imports of torch, MONAI and the like, and there are
-some thirty starts. multiprocessing's fork server imports the libraries once for each process of tests, and a server is
-a fork of it. Our own code and MONAI Label's are imported in each server anew, with the environment and the arguments it
-is given. Servers with a PYTHONPATH of their own are started by the command as ever, and so are those of tests that take
-`cold_starts`; FEWSAM_COLD=1 has all of them so.
+The start of a server is 5 to 8 s of processor time, nearly all of it imports of torch, MONAI and the like, and there
+are some thirty starts. multiprocessing's fork server imports the libraries once for each process of tests, and a
+server is a fork of it. Our own code and MONAI Label's are imported in each server anew, with the environment and the
+arguments it is given. Servers with a PYTHONPATH of their own are started by the command as ever, and so are those of
+tests that take `cold_starts`; FEWSAM_COLD=1 has all of them so.
 """
 
 from __future__ import annotations
