@@ -232,7 +232,7 @@ evidence-points: $(READY) $(MOBILE_SAM)
 TRUST ?= trust
 TRUST_KILLS ?= 300
 TRUST_MINUTES ?= 20
-ATTACK = $(BIN)/python -m fewsam.trust
+ATTACK = $(BIN)/python -m fewsam.cli.attack
 trust: $(READY)
 	@failed=; \
 	for part in "faults --kills $(TRUST_KILLS)" disk damage pacs "load --minutes $(TRUST_MINUTES)" size; do \

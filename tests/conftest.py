@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 import fewsam  # noqa: F401  test modules import segment_anything above fewsam, which makes torchvision importable
-import warm
-from fewsam.processes import ServerProcess
+from fewsam.core.processes import ServerProcess
+from helpers import forkserver as warm
 
 # Files that take minutes: begun first, so that at the end no worker waits for another.
 LONG = (
-    "test_ohif.py", "test_loop.py", "test_trust.py", "test_ohif_trouble.py", "test_simulation.py", "test_evidence.py",
-    "test_viewer_folder.py", "test_anonymous.py", "test_server.py", "test_server_restart.py", "test_training.py",
-    "test_pacs_server.py", "test_cli.py", "test_evaluation_run.py",
+    "server/viewer/test_ohif.py", "test_loop.py", "evaluation/reliability/test_reliability.py",
+    "server/viewer/test_ohif_trouble.py", "evaluation/loop/test_loop.py", "evaluation/test_evidence.py",
+    "server/routes/test_viewer_folder.py", "workspace/test_anonymous.py", "server/test_app.py",
+    "server/test_restart.py", "fewshot/training/test_train.py", "server/test_pacs_server.py", "cli/test_commands.py",
+    "evaluation/test_run.py",
 )  # fmt: skip
 
 
@@ -73,7 +75,8 @@ def cold_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    names = {item.path: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
+    items.sort(key=lambda item: LONG.index(names[item.path]) if names[item.path] in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +122,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Any:
     import segment_anything
     import torch
 
-    from encoder_parts import tiny_sam
+    from helpers.tiny_encoders import tiny_sam
 
     monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", tiny_sam)
     torch.manual_seed(0)
@@ -133,8 +136,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def collection(tmp_path: Path) -> Any:
     """An empty collection for `drawings`."""
-    from drawings import LABELS
     from fewsam.collection import Collection
+    from helpers.collection_drawings import LABELS
 
     return Collection(tmp_path / "collection", LABELS)
 
@@ -142,7 +145,7 @@ def collection(tmp_path: Path) -> Any:
 @pytest.fixture
 def volume() -> Any:
     """The volume that `drawings` are on."""
-    from drawings import make_volume
+    from helpers.collection_drawings import make_volume
 
     return make_volume()
 
@@ -157,7 +160,7 @@ def folder(tmp_path: Path) -> Path:
 def filled(folder: Path) -> dict[int, int]:
     """A collection of a few submissions in ``folder``: id -> seed."""
     from fewsam.collection import Collection
-    from submissions import drawing, make_volume
+    from helpers.seeded_submissions import drawing, make_volume
 
     collection = Collection(folder, accept_new=True)
     return {collection.submit(make_volume(), "p1", drawing(seed)).submission: seed for seed in range(1, 9)}

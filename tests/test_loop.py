@@ -18,9 +18,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fewsam.metrics import iou
-from fewsam.phantom import write_dataset
-from server_harness import REPOSITORY, Server
+from fewsam.core.metrics import iou
+from fewsam.synthetic.phantom import write_dataset
+from helpers.server_harness import REPOSITORY, Server
 
 SHARED = Path(os.environ.get("FEWSAM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 

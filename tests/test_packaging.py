@@ -210,7 +210,7 @@ def test_generated_files_are_ignored_and_sources_are_not(tmp_path: Path) -> None
     shutil.copy(REPOSITORY / ".gitignore", tmp_path)
     app = [f"apps/fewsam/{folder}/x" for folder in ("model", "lib", "logs", "bin")]
     generated = [*app, ".venv/ready", "sample-data/ct/x.nii.gz", "lib/fewsam.egg-info/x", "lib/__pycache__/x.pyc"]
-    code = ["lib/fewsam/model.py", "lib/fewsam/server/app.py", "apps/fewsam/main.py", "configs/abdomen_ct.yaml"]
+    code = ["lib/fewsam/fewshot/model/store.py", "lib/fewsam/server/app.py", "apps/fewsam/main.py", "configs/x.yaml"]
     sources = [*code, "sample-data/README.md", "packaging/sam2/pyproject.toml", ".ci/run", "Makefile"]
     command = ["git", "check-ignore", *generated, *sources]
     ignored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout.split()
@@ -249,7 +249,7 @@ def test_torchvision_imports_after_fewsam(earlier: tuple[str, ...], tmp_path: Pa
 def test_operators_are_declared_only_where_torchvision_does_not_import_by_itself() -> None:
     alone = run_python("import torchvision")
     declared = run_python(
-        "import fewsam._torchvision as t, torchvision, pathlib\n"
+        "import fewsam.core._torchvision as t, torchvision, pathlib\n"
         "print(t._declared is not None, t.declare_missing_operators(pathlib.Path(torchvision.__file__).parent))"
     )
     assert declared.returncode == 0, declared.stderr
@@ -261,7 +261,7 @@ def test_operators_that_exist_are_left_alone(tmp_path: Path) -> None:
     code = """if True:
         import sys, torch
         from pathlib import Path
-        from fewsam._torchvision import declare_missing_operators
+        from fewsam.core._torchvision import declare_missing_operators
         theirs = torch.library.Library("torchvision", "DEF")
         theirs.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         theirs.impl("nms", lambda dets, scores, threshold: torch.tensor([7]), "CPU")

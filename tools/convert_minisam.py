@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fewsam.config import Settings
+from fewsam.core.config import Settings
 from fewsam.encoders import build_encoder, sam_decoder_state
 from fewsam.encoders.download import file_sha256
 from fewsam.encoders.sam import OFFICIAL

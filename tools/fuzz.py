@@ -4,7 +4,7 @@
     python tools/fuzz.py --only nrrd,mha --cases 5000
     python tools/fuzz.py --only rest --cases 5000
 
-The targets are those of tests/test_fuzz.py. Each runs in a process of its own, so that a crash of a library is a
+The targets are those of tests/tools/test_fuzz.py. Each runs in a process of its own, so that a crash of a library is a
 finding and not the end; what falls is kept in fuzz/TARGET/ and fed again first the next time. Where atheris is not
 installed hypothesis makes the cases, without coverage, and this says so.
 """
@@ -37,7 +37,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.one:
         return _one(chosen.one, chosen.cases, chosen.out)
-    from fuzz_targets import TARGETS
+    from helpers.fuzz_targets import TARGETS
 
     wanted = [name for name in chosen.only.split(",") if name] or [*TARGETS, "rest"]
     if unknown := set(wanted) - set(TARGETS) - {"rest"}:
@@ -56,7 +56,7 @@ def main() -> int:
     if shares:
         print(f"{'parsers':22} {total:7d} cases, {len(fallen)} targets fell")
     if "rest" in wanted:
-        from rest_fuzz import attack_server
+        from helpers.rest_fuzz import attack_server
 
         cases, problems = attack_server(chosen.rest_cases, chosen.out / "rest")
         print(f"{'rest':22} {cases:7d} requests, {len(problems)} problems", *problems, sep="\n  ")
@@ -90,7 +90,7 @@ def _one(name: str, cases: int, out: Path) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["fewsam", "nrrd", "nibabel.nifti1", "nibabel.nifti2"]):
-        from fuzz_targets import TARGETS
+        from helpers.fuzz_targets import TARGETS
     logging.disable(logging.CRITICAL)
     target, corpus = TARGETS[name], out / name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def _by_hypothesis(name: str, cases: int) -> int:
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
 
-    from fuzz_targets import TARGETS
-    from test_fuzz import damaged
+    from helpers.fuzz_damage import damaged
+    from helpers.fuzz_targets import TARGETS
 
     target = TARGETS[name]
     print("atheris is not installed: cases by hypothesis, without coverage")

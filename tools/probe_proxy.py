@@ -22,14 +22,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fewsam.config import load_settings
+from fewsam.core.config import load_settings
 from fewsam.encoders import sam
 from fewsam.encoders.compact import INPUT_SIZE, build_compact
 from fewsam.encoders.tinyvit import build_tinyvit
-from fewsam.labelfile import read_label
-from fewsam.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
-from fewsam.prompts import LabelledView, SupportBank
-from fewsam.volume import load_volume
+from fewsam.fewshot.model.prompts import LabelledView, SupportBank
+from fewsam.images.labelfile import read_label
+from fewsam.images.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.volume import load_volume
 
 DATA = Path(os.environ.get("FEWSAM_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CT = {5: "liver", 1: "spleen", 2: "kidney_right", 3: "kidney_left", 52: "aorta", 31: "L1", 6: "stomach", 20: "colon"}

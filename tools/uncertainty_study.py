@@ -17,20 +17,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fewsam import volume_runner
-from fewsam.cache import EmbeddingCache
 from fewsam.cli.tasklist import choose_tasks
-from fewsam.config import load_settings
-from fewsam.embedder import Embedder
-from fewsam.evaluation.calibration import calibrate, slice_errors
-from fewsam.evaluation.cases import load_cases
-from fewsam.evaluation.cells import Cell
+from fewsam.core.config import load_settings
+from fewsam.encoders.cache import EmbeddingCache
+from fewsam.encoders.embedder import Embedder
+from fewsam.evaluation.data.cases import load_cases
+from fewsam.evaluation.data.sampling import draw
+from fewsam.evaluation.report.calibration import calibrate, slice_errors
+from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.run import collect
-from fewsam.evaluation.sampling import draw
-from fewsam.model import ModelStore
-from fewsam.predictor import Predictor
-from fewsam.training import train
-from fewsam.uncertainty import expected_error, one_hot, with_distance
+from fewsam.fewshot.inference import volume_runner
+from fewsam.fewshot.inference.predictor import Predictor
+from fewsam.fewshot.inference.uncertainty import expected_error, one_hot, with_distance
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.training.train import train
 
 Way = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # members (E, N, C, h, w), shown (E, C) -> (N, C - 1)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from fewsam.config import load_settings
+from fewsam.core.config import load_settings
 from fewsam.encoders import sam, tinyvit
-from fewsam.preprocess import choose_intensity, image_stats, make_frame, to_uint8
-from fewsam.volume import load_volume
+from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.volume import load_volume
 
 PATIENTS = 3  # of each modality
 SLICES = 8  # of each

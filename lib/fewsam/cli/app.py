@@ -26,7 +26,7 @@ from fewsam.cli import (
     train,
 )
 from fewsam.cli.common import log_to_console, refuse
-from fewsam.errors import FewSAMError
+from fewsam.core.errors import FewSAMError
 
 app = typer.Typer(
     name="fewsam",

@@ -22,10 +22,10 @@ def benchmark(
     """Time encoding, decoding and retraining, beside the floor that this machine's matrix product sets."""
     import torch
 
-    from fewsam import benchmark as stages
-    from fewsam.config import load_settings
-    from fewsam.labelfile import read_label
-    from fewsam.volume import load_volume
+    from fewsam.core.config import load_settings
+    from fewsam.evaluation import benchmark as stages
+    from fewsam.images.labelfile import read_label
+    from fewsam.images.volume import load_volume
 
     settings = load_settings("ct-abdomen")
     volume = load_volume(samples / "ct" / "patient01.nii.gz")

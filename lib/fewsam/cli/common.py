@@ -16,7 +16,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fewsam.errors import ConfigError
+from fewsam.core.errors import ConfigError
 
 Task = Annotated[
     Path,

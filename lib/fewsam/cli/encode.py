@@ -21,11 +21,11 @@ def encode(
     conf: Conf = None,
 ) -> None:
     """Run the encoder over images ahead of labelling; slices in the cache already are skipped, so it resumes."""
-    from fewsam.cache import EMBEDDING_BYTES
-    from fewsam.casefiles import find_images
-    from fewsam.errors import ImageError
-    from fewsam.volume import load_volume
-    from fewsam.workspace import open_task
+    from fewsam.core.errors import ImageError
+    from fewsam.encoders.cache import EMBEDDING_BYTES
+    from fewsam.images.casefiles import find_images
+    from fewsam.images.volume import load_volume
+    from fewsam.workspace.workspace import open_task
 
     paths = find_images(images)
     refused: list[str] = []

@@ -14,7 +14,7 @@ from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, parse_nu
 from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
 
 if TYPE_CHECKING:
-    from fewsam.evaluation.cells import Cell
+    from fewsam.evaluation.report.cells import Cell
 
 METHODS = "fewsam,fewsam-cold,propagation,prototypes,probe,unet"
 
@@ -44,13 +44,13 @@ def evaluate(
     conf: Conf = None,
 ) -> None:
     """Compare fewsam and the baselines on the same few labelled slices: overlap, surfaces, and wall times."""
-    from fewsam.cache import EmbeddingCache
-    from fewsam.config import load_settings
-    from fewsam.embedder import Embedder
-    from fewsam.evaluation.cells import failures
-    from fewsam.evaluation.methods import split_methods
-    from fewsam.evaluation.provenance import claim_folder, describe_tasks, note_provenance
-    from fewsam.evaluation.report import write_report
+    from fewsam.core.config import load_settings
+    from fewsam.encoders.cache import EmbeddingCache
+    from fewsam.encoders.embedder import Embedder
+    from fewsam.evaluation.methods.ours import split_methods
+    from fewsam.evaluation.report.cells import failures
+    from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
+    from fewsam.evaluation.report.report import write_report
     from fewsam.evaluation.run import evaluate as run
 
     settings = load_settings(preset, parse_conf(conf))
@@ -88,8 +88,8 @@ def evaluate(
 
 def check_choice(choice: str) -> None:
     """Raise ConfigError where ``choice`` is no way to choose slices."""
-    from fewsam.errors import ConfigError
-    from fewsam.evaluation.sampling import CHOICES
+    from fewsam.core.errors import ConfigError
+    from fewsam.evaluation.data.sampling import CHOICES
 
     if choice not in CHOICES:
         raise ConfigError(f"--choice {choice!r} is none of {', '.join(CHOICES)}")
@@ -108,7 +108,7 @@ def _asked(
 
 
 def _print(cells: Sequence[Cell]) -> None:
-    from fewsam.evaluation.summary import tables
+    from fewsam.evaluation.report.summary import tables
 
     for one in tables(cells):
         shown = Table(title=Text(one.task), show_lines=True)

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def info(task: Task = DEFAULT_TASK, conf: Conf = None) -> None:
     """Show classes, labelled slices, images, model, cache and encoder of a task."""
-    from fewsam.workspace import open_task
+    from fewsam.workspace.workspace import open_task
 
     with open_task(task, conf=parse_conf(conf)) as workspace:
         collection = workspace.collection

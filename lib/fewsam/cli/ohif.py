@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from fewsam.cli.common import note, say
-from fewsam.errors import ConfigError, StorageError
-from fewsam.loopback import is_loopback, open_to_all
+from fewsam.core.errors import ConfigError, StorageError
+from fewsam.core.loopback import is_loopback, open_to_all
 
 _START_SECONDS = 120.0
 _TRUE = ("1", "true", "yes", "on", "t", "y")  # as pydantic reads a switch
@@ -46,7 +46,7 @@ def ohif(
     if not (app / "main.py").is_file():
         raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
     if viewer is not None:
-        from fewsam.server.viewer_folder import find_viewer
+        from fewsam.server.routes.viewer_folder import find_viewer
 
         os.environ["FEWSAM_VIEWER"] = str(find_viewer(viewer))
     pairs = [_pair(text) for text in conf or ()]
@@ -102,7 +102,7 @@ def _free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def _start_pacs(folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
-    from fewsam.processes import PacsProcess
+    from fewsam.core.processes import PacsProcess
 
     pacs = PacsProcess(folder, port if port and _free(port) else 0)
     stops.append(pacs.stop)
@@ -110,8 +110,8 @@ def _start_pacs(folder: Path, port: int, stops: list[Callable[[], None]]) -> str
 
 
 def _start_orthanc(database: Path, folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
-    from fewsam.orthanc import Orthanc
-    from fewsam.processes import unused_port
+    from fewsam.core.processes import unused_port
+    from fewsam.server.archive.orthanc import Orthanc
 
     pacs = Orthanc(database.resolve(), port if port and _free(port) else unused_port()).start()
     stops.append(pacs.stop)
@@ -127,7 +127,7 @@ def _start_server(
     log: Path,
     stops: list[Callable[[], None]],
 ) -> subprocess.Popen[bytes]:
-    from fewsam.processes import end
+    from fewsam.core.processes import end
 
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", address]
     command += ["--host", where[0], "--port", str(where[1])]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fewsam.cli.common import note, say
-from fewsam.errors import ConfigError
+from fewsam.core.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +27,8 @@ def pacs(
     import uvicorn
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from fewsam import pacs as archive
-    from fewsam.loopback import is_loopback, open_to_all
+    from fewsam.core.loopback import is_loopback, open_to_all
+    from fewsam.server.archive import pacs as archive
 
     app = archive.build_app(folder)
     if is_loopback(host):  # a web page must not read it by having its own name resolve to this machine

@@ -20,7 +20,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
     """Generate torso phantoms as CT and MR-like volumes with their truth, and three of them as DICOM studies."""
-    from fewsam.phantom import write_dataset
+    from fewsam.synthetic.phantom import write_dataset
 
     with bars() as progress:
         write_dataset(folder, patients, seed, counter(progress, "patients", patients))

@@ -40,8 +40,8 @@ def export(
     conf: Conf = None,
 ) -> None:
     """Write a portable task file (decoder, labelled slices as embeddings and masks), or the labels as a data set."""
-    from fewsam.errors import ConfigError
-    from fewsam.workspace import open_task
+    from fewsam.core.errors import ConfigError
+    from fewsam.workspace.workspace import open_task
 
     if (file is None) == (nnunet is None):
         raise ConfigError("say what to export: a task FILE, or --nnunet FOLDER with --images")
@@ -51,7 +51,7 @@ def export(
         raise ConfigError(f"{file} is there already; pass --overwrite, or choose another name")
     with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
         if file is not None:
-            from fewsam.taskexport import export_task
+            from fewsam.workspace.export import export_task
 
             meta = export_task(
                 workspace,
@@ -67,8 +67,8 @@ def export(
             if anonymous and with_pixels:
                 note(_PIXELS)
             return
-        from fewsam.casefiles import find_images
-        from fewsam.dataset_export import export_nnunet
+        from fewsam.images.casefiles import find_images
+        from fewsam.workspace.nnunet_dataset import export_nnunet
 
         assert nnunet is not None
         assert images is not None
@@ -93,7 +93,7 @@ def import_(
     conf: Conf = None,
 ) -> None:
     """Take a task file into a task, new or there already: it segments at once. The file's encoder must be at hand."""
-    from fewsam.taskimport import import_task
+    from fewsam.workspace.import_task import import_task
 
     done = import_task(file, task, preset, parse_conf(conf))
     decoder = f"its decoder is served as model {done.version}" if done.version else "it has no decoder: untrained"

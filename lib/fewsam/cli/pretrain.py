@@ -32,10 +32,10 @@ def pretrain(
 
     Use the result with --conf checkpoint=FOLDER/compact.safetensors.
     """
-    from fewsam.embedder import resolve_device
-    from fewsam.errors import ConfigError
-    from fewsam.pretraining import Recipe, Trainer, fill_pool, finish, fit_linear, read_pool
-    from fewsam.pretraining.picture import save_sheet
+    from fewsam.core.errors import ConfigError
+    from fewsam.encoders.embedder import resolve_device
+    from fewsam.synthetic.pretraining import Recipe, Trainer, fill_pool, finish, fit_linear, read_pool
+    from fewsam.synthetic.pretraining.picture import save_sheet
 
     try:
         sides = tuple(int(part) for part in sizes.split(","))

@@ -22,7 +22,7 @@ def results(
     into: Annotated[Path, typer.Option("--out", "-o", help="Folder for results.md and results.png.")] = Path("."),
 ) -> None:
     """Put what was measured into one Markdown text and one picture, as for a README."""
-    from fewsam.results import write_results
+    from fewsam.evaluation.results import write_results
 
     text, picture = write_results(folders, into)
     say(f"{text}{f', {picture}' if picture else ''}")

@@ -12,8 +12,8 @@ import typer
 from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, parse_conf, say
 
 if TYPE_CHECKING:
-    from fewsam.volume import Volume
-    from fewsam.workspace import Workspace
+    from fewsam.images.volume import Volume
+    from fewsam.workspace.workspace import Workspace
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".png")
 FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -36,9 +36,9 @@ def segment(
     conf: Conf = None,
 ) -> None:
     """Segment images with what the task knows: untrained from its labelled slices, trained better."""
-    from fewsam.casefiles import find_images
-    from fewsam.volume import load_volume
-    from fewsam.workspace import open_task
+    from fewsam.images.casefiles import find_images
+    from fewsam.images.volume import load_volume
+    from fewsam.workspace.workspace import open_task
 
     paths = find_images(images)
     targets = _targets(paths, output, overwrite)
@@ -51,9 +51,9 @@ def segment(
 def _segment(
     workspace: Workspace, volume: Volume, path: Path, target: Path, json_beside: bool, progress: object
 ) -> None:
-    from fewsam.casefiles import case_id
-    from fewsam.model import write_atomically
-    from fewsam.volume import save_labelmap
+    from fewsam.fewshot.model.store import write_atomically
+    from fewsam.images.casefiles import case_id
+    from fewsam.images.volume import save_labelmap
 
     started = time.monotonic()
     collection = workspace.collection
@@ -83,8 +83,8 @@ def _targets(paths: list[Path], output: Path, overwrite: bool) -> list[Path]:
     Raises:
         ConfigError: several images for one file, two of one name, or something in the way.
     """
-    from fewsam.casefiles import case_id
-    from fewsam.errors import ConfigError
+    from fewsam.core.errors import ConfigError
+    from fewsam.images.casefiles import case_id
 
     if output.name.lower().endswith(ENDINGS) and not output.is_dir():
         if len(paths) != 1:

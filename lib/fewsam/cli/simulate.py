@@ -13,7 +13,7 @@ from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, refuse, 
 from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
 
 if TYPE_CHECKING:
-    from fewsam.simulation.loop import Curve
+    from fewsam.evaluation.loop.loop import Curve
 
 STRATEGIES = {"direct": "informative,foreground_truth,random,interval,first", "rest": "informative,interval,first"}
 
@@ -52,17 +52,17 @@ def simulate(
     conf: Conf = None,
 ) -> None:
     """Label slice after slice from the truth, train by the rule `auto_train` (every:2 if not set): what it takes."""
-    from fewsam.cache import EmbeddingCache
-    from fewsam.config import load_settings
-    from fewsam.embedder import Embedder
-    from fewsam.errors import ConfigError
-    from fewsam.evaluation.cells import failures
-    from fewsam.evaluation.provenance import claim_folder, describe_tasks, note_provenance
-    from fewsam.simulation import lab, rest
-    from fewsam.simulation.annotator import Noise, Pace
-    from fewsam.simulation.report import grouped, table, write_report
-    from fewsam.simulation.run import FULL
-    from fewsam.simulation.run import simulate as run
+    from fewsam.core.config import load_settings
+    from fewsam.core.errors import ConfigError
+    from fewsam.encoders.cache import EmbeddingCache
+    from fewsam.encoders.embedder import Embedder
+    from fewsam.evaluation.loop import lab, rest
+    from fewsam.evaluation.loop.annotator import Noise, Pace
+    from fewsam.evaluation.loop.report import grouped, table, write_report
+    from fewsam.evaluation.loop.run import FULL
+    from fewsam.evaluation.loop.run import simulate as run
+    from fewsam.evaluation.report.cells import failures
+    from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
 
     settings = load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)})
     chosen = choose_tasks(tasks, root, data, only, protocol)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fewsam.evaluation.tasks import Task
+    from fewsam.evaluation.data.tasks import Task
 
 TaskList = Annotated[Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")]
 TaskRoot = Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")]
@@ -28,10 +28,10 @@ def choose_tasks(
     Raises:
         ConfigError: an option does not fit, or there is no task with its files in place.
     """
-    from fewsam.config import PRESET_DIR
-    from fewsam.errors import ConfigError
-    from fewsam.evaluation.sampling import PROTOCOLS
-    from fewsam.evaluation.tasks import folder_task, load_tasks, task_root
+    from fewsam.core.config import PRESET_DIR
+    from fewsam.core.errors import ConfigError
+    from fewsam.evaluation.data.sampling import PROTOCOLS
+    from fewsam.evaluation.data.tasks import folder_task, load_tasks, task_root
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")

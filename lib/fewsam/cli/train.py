@@ -28,8 +28,8 @@ from fewsam.cli.common import (
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from fewsam.training_run import TrainProgress
-    from fewsam.workspace import Workspace
+    from fewsam.fewshot.training.run import TrainProgress
+    from fewsam.workspace.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +62,8 @@ def train(
     conf: Conf = None,
 ) -> None:
     """Take labelled slices into the task, and train its decoder on all it has. Ctrl-C stops; the next run goes on."""
-    from fewsam.errors import ConfigError
-    from fewsam.workspace import open_task
+    from fewsam.core.errors import ConfigError
+    from fewsam.workspace.workspace import open_task
 
     if bool(images) != (labels is not None):
         raise ConfigError("images and --labels belong together: give both, or neither to train on what is there")
@@ -84,10 +84,10 @@ def _ingest(
     annotator: str,
     progress: Progress,
 ) -> None:
-    from fewsam.casefiles import case_id, find_images, match_labels, names_beside, parse_names
-    from fewsam.errors import LabelError
-    from fewsam.labelfile import read_label
-    from fewsam.volume import load_volume
+    from fewsam.core.errors import LabelError
+    from fewsam.images.casefiles import case_id, find_images, match_labels, names_beside, parse_names
+    from fewsam.images.labelfile import read_label
+    from fewsam.images.volume import load_volume
 
     paths = find_images(images)
     matched = match_labels(paths, labels)
@@ -127,8 +127,8 @@ def _ingest(
 
 
 def _train(workspace: Workspace, progress: Progress) -> None:
-    from fewsam.episodes import prepare_views
-    from fewsam.training import train as run
+    from fewsam.fewshot.training.episodes import prepare_views
+    from fewsam.fewshot.training.train import train as run
 
     shots = workspace.collection.shots()
     if shots:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewsam.collection.records import Mask, RawSlice
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 # What `np.save` writes before a plane. `np.load` hands this text to Python's parser, which fails now and then
 # (SystemError, CPython 3.11's issue 106905) where several threads of a server read labels at once.

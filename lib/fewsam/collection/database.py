@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from fewsam.collection.repair import COPY, MAIN, is_readable, prepare, refresh_copy
 from fewsam.collection.schema import connect, is_full, rollback, storage_errors
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -25,12 +25,12 @@ from fewsam.collection.writing import (
     add_submission,
     image_row,
 )
-from fewsam.config import MAX_LABELS, MAX_NAME
-from fewsam.errors import ConfigError, LabelError, UnknownClassError
-from fewsam.preprocess import image_stats
+from fewsam.core.config import MAX_LABELS, MAX_NAME
+from fewsam.core.errors import ConfigError, LabelError, UnknownClassError
+from fewsam.images.preprocess import image_stats
 
 if TYPE_CHECKING:
-    from fewsam.volume import Volume
+    from fewsam.images.volume import Volume
 
 POLICIES = ("auto", "complete", "partial")
 GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fewsam.collection.codec import Marks, digest, labelmap_to_marks
 from fewsam.collection.database import Database
-from fewsam.errors import LabelError
+from fewsam.core.errors import LabelError
 
 # A shot of this slice, on the pixels that were labelled last under this id.
 _LABELLED = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from fewsam.collection.codec import open_blob, unpack_mask, unpack_plane
 from fewsam.collection.records import ImageRecord, Shot
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 # The shot in force is the last one of its slice: superseding is adding a row, so order never hangs on a clock.
 CURRENT = "shots.id = (SELECT MAX(s.id) FROM shots s WHERE s.image = shots.image AND s.slice = shots.slice)"

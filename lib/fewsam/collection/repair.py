@@ -23,7 +23,7 @@ from fewsam.collection.schema import (
     rollback,
     storage_errors,
 )
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 MAIN = "collection.sqlite"
 COPY = "collection.copy.sqlite"  # every acknowledged row again, in a file of its own

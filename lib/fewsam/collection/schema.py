@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 APPLICATION_ID = 0x66534D43  # "fSMC"
 VERSION = 1

@@ -19,10 +19,10 @@ from fewsam.collection.ingest import Ingest
 from fewsam.collection.loop import LoopState
 from fewsam.collection.reading import CURRENT, read_image, read_shot
 from fewsam.collection.records import ImageRecord, Shot, Submission
-from fewsam.errors import StorageError
+from fewsam.core.errors import StorageError
 
 if TYPE_CHECKING:
-    from fewsam.volume import Volume
+    from fewsam.images.volume import Volume
 
 log = logging.getLogger(__name__)
 

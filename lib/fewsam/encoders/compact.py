@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fewsam.core.errors import CheckpointError
 from fewsam.encoders.untrained import initialise
-from fewsam.errors import CheckpointError
 
 ARCHITECTURE = 1  # raise with every change of what it computes, `untrained.py` included: it is part of cache keys
 INPUT_SIZE = 256

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from fewsam.errors import CheckpointError, StorageError
+from fewsam.core.errors import CheckpointError, StorageError
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewsam.config import Settings
+from fewsam.core.config import Settings
+from fewsam.core.errors import CheckpointError
 from fewsam.encoders import compact, sam, tinyvit
 from fewsam.encoders.download import download, file_sha256
-from fewsam.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 

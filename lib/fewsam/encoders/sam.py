@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fewsam.core.errors import CheckpointError
 from fewsam.encoders.download import home_folder
-from fewsam.errors import CheckpointError
 
 _URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
-from fewsam.errors import CheckpointError
+from fewsam.core.errors import CheckpointError
 
 
 @dataclass(frozen=True)

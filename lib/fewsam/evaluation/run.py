@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from fewsam.collection import Collection
-from fewsam.config import Settings, load_settings
-from fewsam.embedder import Embedder
-from fewsam.errors import ConfigError, FewSAMError
-from fewsam.evaluation.calibration import slice_errors
-from fewsam.evaluation.cases import Case, load_cases
-from fewsam.evaluation.cells import Cell, append_cell, read_cells, write_tables
-from fewsam.evaluation.measures import score
-from fewsam.evaluation.methods import NO_EMBEDDING, Answer, Job, embed_volume, find_method
-from fewsam.evaluation.overlays import keep_examples
-from fewsam.evaluation.provenance import code_hash
-from fewsam.evaluation.sampling import Draw, check_no_leak, draw
-from fewsam.evaluation.stages import stage
-from fewsam.evaluation.tasks import Task
-from fewsam.metrics import iou
+from fewsam.core.config import Settings, load_settings
+from fewsam.core.errors import ConfigError, FewSAMError
+from fewsam.core.metrics import iou
+from fewsam.encoders.embedder import Embedder
+from fewsam.evaluation.data.cases import Case, load_cases
+from fewsam.evaluation.data.sampling import Draw, check_no_leak, draw
+from fewsam.evaluation.data.tasks import Task
+from fewsam.evaluation.methods.ours import NO_EMBEDDING, Answer, Job, embed_volume, find_method
+from fewsam.evaluation.report.calibration import slice_errors
+from fewsam.evaluation.report.cells import Cell, append_cell, read_cells, write_tables
+from fewsam.evaluation.report.measures import score
+from fewsam.evaluation.report.overlays import keep_examples
+from fewsam.evaluation.report.provenance import code_hash
+from fewsam.evaluation.report.stages import stage
 
 logger = logging.getLogger(__name__)
 

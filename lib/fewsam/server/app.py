@@ -23,22 +23,22 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from fewsam.errors import ConfigError, FewSAMError
-from fewsam.server import spare
-from fewsam.server.background import Background
-from fewsam.server.context import Context, shared_context
-from fewsam.server.datastore import FolderDatastore
+from fewsam.core.errors import ConfigError, FewSAMError
+from fewsam.server.background import prefork as spare
+from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
-from fewsam.server.index import ImageIndex
-from fewsam.server.infer import SegmentationTask
-from fewsam.server.infer import as_answer as as_json
-from fewsam.server.labels import LabelParams, as_answer, check_tag
-from fewsam.server.pacs import Pacs
-from fewsam.server.pacs_datastore import PacsDatastore
-from fewsam.server.points import PointsTask
-from fewsam.server.startup import stop_with_one_line
-from fewsam.server.strategy import strategies
-from fewsam.server.train import SERVER_PROCESS, DecoderTraining, runs_on
+from fewsam.server.storage.datastore import FolderDatastore
+from fewsam.server.storage.pacs import Pacs
+from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.tasks.context import Context, shared_context
+from fewsam.server.tasks.index import ImageIndex
+from fewsam.server.tasks.infer import SegmentationTask
+from fewsam.server.tasks.infer import as_answer as as_json
+from fewsam.server.tasks.labels import LabelParams, as_answer, check_tag
+from fewsam.server.tasks.points import PointsTask
+from fewsam.server.tasks.startup import stop_with_one_line
+from fewsam.server.tasks.strategy import strategies
+from fewsam.server.tasks.train import SERVER_PROCESS, DecoderTraining, runs_on
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class FewSAMApp(MONAILabelApp):
     Args:
         app_dir: The app folder; the task's own files go to ``<app_dir>/model``.
         studies: Folder of images or address of a DICOMweb server.
-        conf: ``--conf`` strings: ``preset`` and any setting of :class:`fewsam.config.Settings`.
+        conf: ``--conf`` strings: ``preset`` and any setting of :class:`fewsam.core.config.Settings`.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
@@ -116,7 +116,8 @@ class FewSAMApp(MONAILabelApp):
         os.environ[SERVER_PROCESS] = str(os.getpid())  # training processes end with the server
         from monailabel.app import app as web
 
-        from fewsam.server import discretion, routes
+        from fewsam.server.guard import log_redaction as discretion
+        from fewsam.server.routes import routes
 
         discretion.install()
         routes.install(web)

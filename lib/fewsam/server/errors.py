@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
-from fewsam.errors import (
+from fewsam.core.errors import (
     CheckpointError,
     ConfigError,
     FewSAMError,

@@ -1,0 +1,176 @@
+"""Labelled slices that came with task files: they prompt the decoder like one's own, and are kept apart from them.
+
+Each imported file lies unchanged in ``imported/`` of the task folder. Its slices support predictions at once, without
+their pixels; where the file brings pixels, training learns from them as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewsam.collection import Collection, ImageRecord, Shot
+from fewsam.collection.codec import class_key
+from fewsam.collection.taskfile import TaskFile, read_task
+from fewsam.core.atomic import replacing
+from fewsam.core.errors import CheckpointError
+from fewsam.fewshot.model.prompts import LabelledView
+
+logger = logging.getLogger(__name__)
+
+IMPORTED = "imported"
+ENDING = ".fewsam"
+
+
+class TaskCollection(Collection):
+    """The collection of a task folder, with what was imported into it."""
+
+    def imported_files(self) -> list[Path]:
+        """Imported task files, oldest first."""
+        paths = (self.folder / IMPORTED).glob(f"*{ENDING}")
+        return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    @property
+    def version(self) -> int:
+        """Grows with each stored submission and each imported file."""
+        return super().version + len(self.imported_files())
+
+    def supports(self) -> list[TaskFile]:
+        """Imported task files that can be read; others are logged."""
+        return [task for _, task in self._tasks()]
+
+    def shots(
+        self, image_id: str | None = None, split: str | None = None, content_hash: str | None = None
+    ) -> list[Shot]:
+        """The shots in force, oldest first; those of imported files that bring pixels come before all."""
+        shots: list[Shot] = []
+        if image_id is None and content_hash is None and split in (None, "train"):
+            names = {class_key(name): name for name in self.classes}
+            shots = [shot for path, task in self._tasks() for shot in _shots_of(path, task, names)]
+        return shots + super().shots(image_id, split, content_hash)
+
+    def add_classes(self, names: Sequence[str]) -> None:
+        """Make classes known before anybody draws them; those of the task keep their values."""
+
+        def work(db: sqlite3.Connection) -> None:
+            known = self._class_names(db)
+            for key, name in ((class_key(name), name.strip()) for name in names):
+                if key not in known:
+                    db.execute("INSERT OR IGNORE INTO classes (key, name) VALUES (?, ?)", (key, name))
+
+        self._database.write(work)
+
+    def keep_imported(self, source: Path) -> bool:
+        """Copy a task file into the folder; False where it is there already.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        target = self.folder / IMPORTED / f"{_digest(source)}{ENDING}"
+        if target.exists():
+            return False
+        with source.open("rb") as given, replacing(target) as file:
+            shutil.copyfileobj(given, file)
+        return True
+
+    def _tasks(self) -> list[tuple[Path, TaskFile]]:
+        found = []
+        for path in self.imported_files():
+            try:
+                found.append((path, read_task(path)))
+            except CheckpointError as error:
+                logger.error("an imported task is left out: %s", error)
+        return found
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:24]
+
+
+def _shots_of(path: Path, task: TaskFile, names: dict[str, str]) -> list[Shot]:
+    """Slices of a task file that have pixels, as shots. Their ids are negative: they are none of the collection's."""
+    shots = []
+    local = [names.get(class_key(name), name) for name in task.meta.classes]
+    first = int(path.stem[:8], 16) * 10_000
+    for n, pixels in sorted(task.pixels.items()):
+        meta = task.meta.shots[n]
+        support = int(np.flatnonzero(task.shot == n)[0]) if (task.shot == n).any() else -1
+        known = task.known[support][1:] if support >= 0 else task.drawn[n].any(axis=(1, 2))
+        image_id = f"imported:{meta.image[:32]}"
+        image = ImageRecord(image_id, meta.image, meta.shape, meta.spacing, dict(meta.stats), task.meta.fewsam, "train")
+        shots.append(
+            Shot(
+                shot_id=-(first + n + 1),
+                image_id=image_id,
+                slice=meta.slice,
+                pixels=pixels,
+                masks={name: mask for name, mask in zip(local, task.drawn[n], strict=True) if mask.any()},
+                known=frozenset(name for name, flag in zip(local, known, strict=True) if flag),
+                annotator=meta.annotator,
+                time=meta.time,
+                source="import",
+                submission=0,
+                split="train",
+                image=image,
+            )
+        )
+    return shots
+
+
+def support_classes(tasks: Sequence[TaskFile], order: Sequence[str]) -> set[str]:
+    """Those of ``order`` that a support without pixels shows."""
+    names = {class_key(name): name for name in order}
+    found = set()
+    for task in tasks:
+        frozen = [s for s, shot in enumerate(task.shot) if int(shot) not in task.pixels]
+        shown = task.masks[frozen].sum(axis=(0, 2, 3)) > 0
+        for name, flag in zip(task.meta.classes, shown[1:], strict=True):
+            if flag:
+                found.add(names.get(class_key(name), ""))
+    return found & set(order)
+
+
+def labelled_views(tasks: Sequence[TaskFile], classes: Sequence[str], first_shot: int) -> list[LabelledView]:
+    """Supports without pixels as views for a `SupportBank` of ``classes``; their shots count from ``first_shot``."""
+    views = []
+    for task in tasks:
+        column = {class_key(name): c for c, name in enumerate(task.meta.classes, 1)}
+        source = [column.get(class_key(name)) for name in classes]
+        for s, shot in enumerate(task.shot.tolist()):
+            if shot in task.pixels:
+                continue
+            drawn = np.stack([np.zeros((64, 64), np.float32) if c is None else task.masks[s, c] for c in source])
+            # a class that is not asked for is background here, and the file knows nothing of classes it lacks
+            others = [c for c in range(len(task.meta.classes) + 1) if c not in source]
+            mask = np.concatenate([task.masks[s, others].sum(0, keepdims=True), drawn])
+            known = [True, *(c is not None and bool(task.known[s, c]) for c in source)]
+            embedding = torch.from_numpy(task.embeddings[s].astype(np.float32))
+            mask_known = torch.from_numpy(mask), torch.tensor(known)
+            views.append(LabelledView(first_shot + shot, embedding, *mask_known, float(task.z[s])))
+        first_shot += len(task.meta.shots)
+    return views
+
+
+def usable_imports(collection: Collection, fingerprint: str) -> tuple[list[TaskFile], list[str]]:
+    """Imported task files made with the encoder of ``fingerprint``, and notes for people on what becomes of them."""
+    if not isinstance(collection, TaskCollection):
+        return [], []
+    tasks = [task for task in collection.supports() if task.meta.encoder.fingerprint == fingerprint]
+    notes = []
+    if strange := len(collection.imported_files()) - len(tasks):
+        notes.append(f"{strange} imported tasks are damaged or belong to another encoder: left out")
+        logger.warning("%s", notes[0])
+    if frozen := sum(len(task.meta.shots) - len(task.pixels) for task in tasks):
+        notes.append(f"{frozen} imported labelled slices prompt as well")
+    return tasks, notes

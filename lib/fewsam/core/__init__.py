@@ -1,0 +1,1 @@
+"""What every package stands on: errors, settings, files written whole, processes, and two measures."""

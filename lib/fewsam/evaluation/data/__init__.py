@@ -1,0 +1,1 @@
+"""Sets of labelled images for evaluation, and the slices that a draw labels."""

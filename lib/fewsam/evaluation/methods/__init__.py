@@ -1,0 +1,1 @@
+"""The methods compared: ours and the baselines."""

@@ -1,0 +1,1 @@
+"""From results to statistics, tables, plots and provenance."""

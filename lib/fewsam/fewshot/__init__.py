@@ -1,0 +1,1 @@
+"""The method: few-shot prompts, decoder, registration, inference and training."""

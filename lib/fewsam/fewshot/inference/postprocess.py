@@ -1,0 +1,93 @@
+"""From class probabilities to a labelmap: smoothing along z, presence gate, largest component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from fewsam.images.preprocess import Frame
+
+ISLAND = 0.1  # of the largest component: smaller ones are islands
+GATE = 0.55  # mean probability of a class's region on a slice below which it is taken as absent
+
+
+def class_indices(probabilities: np.ndarray, frame: Frame, *, smooth: bool, gate: bool) -> np.ndarray:
+    """Winning class of each pixel, background 0.
+
+    Args:
+        probabilities: (n, C, s, s) float of slices in order, on any square grid.
+        frame: Where the slice lies in the square.
+        smooth: Blend neighbouring slices (give consecutive slices only).
+        gate: Clear doubtful regions.
+
+    Returns:
+        (n, H, W) uint8.
+    """
+    if smooth:
+        probabilities = smooth_along_z(probabilities)
+    result = []
+    for one in probabilities:
+        full = torch.as_tensor(frame.to_slice(torch.from_numpy(one.astype(np.float32))))
+        confidence, winner = full.max(dim=0)
+        labels = winner.numpy().astype(np.uint8)
+        result.append(presence_gate(labels, confidence.numpy()) if gate else labels)
+    return np.stack(result)
+
+
+def smooth_along_z(probabilities: np.ndarray, weight: float = 0.25) -> np.ndarray:
+    """Blend each slice with its neighbours: (Z, C, D, D) -> the same, dtype kept; the ends keep to themselves."""
+    if len(probabilities) < 3:
+        return probabilities
+    smoothed = probabilities.copy()
+    smoothed[1:-1] = (1 - 2 * weight) * probabilities[1:-1] + weight * (probabilities[:-2] + probabilities[2:])
+    return smoothed
+
+
+def presence_gate(labelmap: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Clear a class where its whole region on a slice is doubtful.
+
+    Args:
+        labelmap: (H, W) uint8 of one slice.
+        confidence: (H, W) float, probability of the winning class.
+    """
+    count = np.bincount(labelmap.ravel(), minlength=2)
+    total = np.bincount(labelmap.ravel(), weights=confidence.ravel(), minlength=2)
+    doubtful = (count > 0) & (total < GATE * count)
+    doubtful[0] = False
+    return np.where(doubtful[labelmap], 0, labelmap).astype(labelmap.dtype) if doubtful.any() else labelmap
+
+
+def keep_largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected component of a bool array (face neighbours); empty stays empty."""
+    labelled, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labelled.ravel())
+    sizes[0] = 0
+    return labelled == sizes.argmax()
+
+
+def without_islands(mask: np.ndarray) -> np.ndarray:
+    """A bool array without the components that are small beside the largest (face neighbours).
+
+    Not the largest alone: that would be one vertebra of a spine, whatever did well on a slice that was measured.
+    """
+    labelled, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labelled.ravel())
+    sizes[0] = 0
+    kept: np.ndarray = (sizes >= ISLAND * sizes.max())[labelled] & mask
+    return kept
+
+
+def clean(labelmap: np.ndarray, values: Sequence[int], keep: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Reduce the classes of ``values`` in (Z, H, W) to what ``keep`` keeps of their masks."""
+    result = labelmap.copy()
+    for value in values:
+        mask = labelmap == value
+        result[mask & ~keep(mask)] = 0
+    return result

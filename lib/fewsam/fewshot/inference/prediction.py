@@ -1,0 +1,70 @@
+"""What a segmentation request is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fewsam.collection import Shot
+from fewsam.fewshot.inference.uncertainty import by_slice
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A labelmap and what stands behind it.
+
+    Attributes:
+        labelmap: (Z, H, W) uint8, value = position in ``classes`` + 1.
+        uncertainty: (Z, C) float32 in 0..1, one minus the Dice to be expected (`uncertainty`); 0 on slices
+            that are as somebody drew them.
+        foreground: (Z, C) float32, share of the slice's pixels given to the class.
+        model_version: 0 while no decoder is trained.
+        remaining: Slices not segmented because time ran out.
+        pasted: Slices that are as somebody drew them.
+    """
+
+    labelmap: np.ndarray
+    classes: tuple[str, ...]
+    uncertainty: np.ndarray
+    foreground: np.ndarray
+    model_version: int
+    trained: bool
+    shots: int
+    encoder: dict[str, Any]
+    pasted: list[int] = field(default_factory=list)
+    remaining: list[int] = field(default_factory=list)
+    latencies: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the labelmap, as plain types."""
+        voxels = np.bincount(self.labelmap.ravel(), minlength=len(self.classes) + 1)
+        return {
+            "model_version": self.model_version,
+            "trained": self.trained,
+            "shots": self.shots,
+            "classes": list(self.classes),
+            "voxels": {name: int(voxels[value]) for value, name in enumerate(self.classes, 1)},
+            "uncertainty": [round(float(u), 4) for u in by_slice(self.uncertainty, self.foreground)],
+            "uncertainty_by_class": {
+                name: [round(float(u), 4) for u in self.uncertainty[:, c]] for c, name in enumerate(self.classes)
+            },
+            "pasted": self.pasted,
+            "remaining": self.remaining,
+            "latencies": {name: round(seconds, 4) for name, seconds in self.latencies.items()},
+            "notes": self.notes,
+            "encoder": self.encoder,
+        }
+
+
+def drawn_labelmap(shot: Shot, classes: Sequence[str], below: np.ndarray) -> np.ndarray:
+    """A shot as labels (H, W); classes it does not know keep what is ``below`` where nothing is drawn."""
+    known = [value for value, name in enumerate(classes, 1) if name in shot.known]
+    result = np.where(np.isin(below, known), 0, below).astype(np.uint8)
+    for value, name in enumerate(classes, 1):
+        if name in shot.masks:
+            result[shot.masks[name]] = value
+    return result

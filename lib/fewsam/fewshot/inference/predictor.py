@@ -1,0 +1,151 @@
+"""From a volume to a labelmap, with what the collection and the served decoder know.
+
+With no label the answer is empty and says why; with labels but no trained decoder the training-free
+prior answers and says that it is untrained; slices drawn by hand come back as drawn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fewsam.collection import Collection, Shot
+from fewsam.core.config import Settings
+from fewsam.encoders.embedder import Embedder
+from fewsam.fewshot.inference.postprocess import class_indices, clean, keep_largest, without_islands
+from fewsam.fewshot.inference.prediction import Prediction, drawn_labelmap
+from fewsam.fewshot.inference.task import FewShotTask, make_ready
+from fewsam.fewshot.inference.uncertainty import with_distance
+from fewsam.fewshot.inference.volume_runner import VolumeRunner
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.registration.registration import Fields
+from fewsam.images.volume import Volume
+
+CHUNK = 4  # slices a pass: what bounds memory and the wait of others
+
+
+class Predictor:
+    """Segments volumes; keeps what it made of the collection until the collection or the decoder changes."""
+
+    def __init__(self, settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> None:
+        self.settings, self.embedder, self.collection, self.store = settings, embedder, collection, store
+        self.fields = Fields()
+        self._lock = threading.Lock()
+        self._task: tuple[tuple[int, int], FewShotTask | None] | None = None
+
+    def predict(
+        self,
+        volume: Volume,
+        image_id: str | None = None,
+        *,
+        slices: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        time_limit: float | None = None,
+    ) -> Prediction:
+        """Segment ``volume``, or only ``slices`` of it.
+
+        Args:
+            image_id: Its id in the collection, so that its drawn slices are pasted.
+            progress: Called with slices done and in all.
+            time_limit: Seconds after which the slices left are returned in ``remaining`` (default: the setting).
+        """
+        started = time.monotonic()
+        limit = time_limit if time_limit is not None else self.settings.time_limit
+        classes = self.collection.classes
+        task = self.ready()
+        wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
+        mine = self.drawn(volume, image_id)
+        if task is None:
+            why = "no labelled slice yet: submit a label for at least one slice, then segment again"
+            return self._answer(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
+
+        runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
+        runner.latencies["prepare"] = time.monotonic() - started
+        done: list[int] = []
+        for start in range(0, len(wanted), CHUNK):
+            chunk = wanted[start : start + CHUNK]
+            if limit is not None and done and time.monotonic() - started > limit:
+                break
+            runner.run(chunk)
+            done += chunk
+            if progress:
+                progress(len(done), len(wanted))
+        tick = time.monotonic()
+        labelmap = self._compose(volume, task, runner, done, mine)
+        runner.latencies["postprocess"] = time.monotonic() - tick
+        runner.latencies["total"] = time.monotonic() - started
+        notes = list(task.notes)
+        if task.model is None:
+            notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
+        missing = [name for name in classes if name not in task.classes]
+        if missing:
+            notes.append(f"no labelled slice yet for: {', '.join(missing)}")
+        remaining = [z for z in wanted if z not in set(done)]
+        answer = self._answer(labelmap, sorted(mine), remaining, notes)
+        columns = [classes.index(name) for name in task.classes]
+        answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
+        answer.uncertainty[answer.pasted] = 0
+        for c in range(len(classes)):
+            answer.foreground[:, c] = (labelmap == c + 1).mean(axis=(1, 2))
+        return replace(
+            answer,
+            model_version=task.model.version if task.model else 0,
+            trained=task.model is not None,
+            shots=len(task.episodes.bank.shots.unique()),
+            latencies=runner.latencies,
+        )
+
+    def drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
+        """Shots of the volume, by slice: those drawn on just these pixels, whatever else the id once named."""
+        if image_id is None:
+            return {}
+        return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}
+
+    def _answer(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
+        """An answer in which nothing was segmented."""
+        depth, classes = len(labelmap), self.collection.classes
+        nothing = np.zeros((depth, len(classes)), np.float32)
+        return Prediction(
+            labelmap, classes, nothing, nothing.copy(), model_version=0, trained=False, shots=0,
+            encoder=self.embedder.info.as_dict(), pasted=pasted, remaining=remaining, notes=notes,
+        )  # fmt: skip
+
+    def _compose(
+        self, volume: Volume, task: FewShotTask, runner: VolumeRunner, done: list[int], mine: dict[int, Shot]
+    ) -> np.ndarray:
+        """Probabilities to labelmap on the image's grid, drawn slices as drawn."""
+        settings = self.settings
+        labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
+        if not done:
+            return labelmap
+        winners = class_indices(
+            runner.probabilities(),
+            runner.frame,
+            smooth=settings.smooth_z and len(done) == volume.depth,
+            # Where drawn slices are carried to the others they say what is there, and probabilities are evened out.
+            gate=settings.presence_gate and not (mine and settings.propagate),
+        )
+        values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
+        labelmap[done] = values[winners]
+        if settings.largest_component != "off":
+            helped = task.model.card.largest_component if task.model else ()
+            names = task.classes if settings.largest_component == "on" else helped
+            # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
+            alone = settings.largest_component == "on" or volume.depth == 1
+            cleaned = [self.collection.classes.index(name) + 1 for name in names]
+            labelmap = clean(labelmap, cleaned, keep_largest if alone else without_islands)
+        for z, shot in mine.items():
+            labelmap[z] = drawn_labelmap(shot, self.collection.classes, labelmap[z])
+        return labelmap
+
+    def ready(self) -> FewShotTask | None:
+        """What the collection and the served decoder are now; None without any label."""
+        key = (self.collection.version, self.store.version())
+        with self._lock:
+            if self._task is None or self._task[0] != key:
+                self._task = (key, make_ready(self.settings, self.embedder, self.collection, self.store))
+            return self._task[1]

@@ -1,0 +1,1 @@
+"""Episodes, validation, and the run that teaches a decoder."""

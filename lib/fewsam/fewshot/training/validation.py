@@ -1,0 +1,121 @@
+"""What training is measured on: which labelled slices are held back, and the Dice reached there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from fewsam.collection import Shot
+from fewsam.core.metrics import dice
+from fewsam.fewshot.inference.postprocess import keep_largest
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.store import TaskModel
+from fewsam.fewshot.training.episodes import Episodes
+
+MIN_SHOTS_TO_HOLD_BACK = 4
+APART = 4  # validation images, every fourth, which are enough to choose weights by
+NEW, SETTLED = 0.1, 0.5  # of the prior's error on the slices learnt from, taken away by a decoder
+ASKED = 4  # of these slices, at most
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of slices to learn from first, to measure on, and to learn from in the end."""
+
+    learn: list[int]
+    measure: list[int]
+    finish: list[int]
+
+
+def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
+    """Slices of validation images are measured on; without any, one slice. ``served`` has not seen them.
+
+    Labelled slices are few, so that those measured on are learnt from too, in the last part of a training. Only from
+    APART validation images on are these kept apart for good.
+    """
+    everyone = list(range(len(shots)))
+    seen = set(served.card.shots) if served else set()
+    validation = [i for i in everyone if shots[i].split == "val"]
+    if len({shots[i].image_id for i in validation}) >= APART and len(validation) < len(everyone):
+        return Split([i for i in everyone if i not in validation], validation, [])
+    held = [i for i in validation if shots[i].shot_id not in seen]
+    if len(held) == len(everyone):  # no other image has a slice to learn from
+        held = []
+    if not held and len(everyone) >= MIN_SHOTS_TO_HOLD_BACK:
+        spare = [i for i in everyone if _is_spare(shots, i)]
+        unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
+        if unseen:
+            # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
+            held = [max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots, unseen)]
+    return Split([i for i in everyone if i not in held], held, everyone if held else [])
+
+
+def _is_spare(shots: Sequence[Shot], index: int) -> bool:
+    """Whether every class drawn on a slice is drawn on another too: without it, none goes unlearned."""
+    others = {name for i, shot in enumerate(shots) if i != index for name in shot.masks}
+    return others.issuperset(shots[index].masks)
+
+
+def _middle(shots: Sequence[Shot], among: Sequence[int]) -> int:
+    by_place = sorted(among, key=lambda i: (shots[i].image_id, shots[i].slice))
+    return by_place[len(by_place) // 2]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean hard Dice on some slices, and the classes for which the largest component alone does better."""
+
+    metric: float
+    largest_component: tuple[str, ...]
+
+
+@torch.inference_mode()
+def measure(
+    decoder: FewShotMaskDecoder | None, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
+) -> Measured:
+    """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there.
+
+    Without a decoder it is the prior's.
+    """
+    if decoder is not None:
+        decoder.eval()
+    scores: dict[int, list[tuple[float, float]]] = {}
+    for query in queries:
+        batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
+        if decoder is not None:
+            picture = episodes.slices[query].picture
+            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail, picture=picture)
+        else:
+            logits = F.interpolate(batch.prompts.prior, size=batch.mask.shape[-2:], mode="bilinear")
+        predicted = logits.argmax(1)[0].numpy()
+        truth = batch.mask.argmax(1)[0].numpy()
+        for c in range(1, batch.mask.shape[1]):
+            if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
+                whole, largest = predicted == c, keep_largest(predicted == c)
+                scores.setdefault(c, []).append((dice(whole, truth == c), dice(largest, truth == c)))
+    means = {c: np.mean(pairs, axis=0) for c, pairs in scores.items()}
+    better = tuple(episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + 0.005)
+    return Measured(float(np.mean([whole for whole, _ in means.values()])) if means else 0.0, better)
+
+
+def newness(decoder: FewShotMaskDecoder, episodes: Episodes, learnt: Sequence[int]) -> float:
+    """How much a decoder has still to learn of the very slices it learnt from, 0 to 1.
+
+    A machine that makes few steps in its time leaves a decoder that knows less than the prior, and is as sure. It shows
+    where the decoder has every advantage: on slices it learnt from, where the prior is asked without them. There it is
+    new (1) while it takes away NEW of the prior's error (one minus the Dice) or less, and not (0) from SETTLED on:
+    docs/decoder.md. One slice alone leaves the prior nothing to answer from; there it is 0, and on pictures, where the
+    prior has a larger share in any case and edges that no decoder places better hide what is learnt.
+    """
+    learnt = [i for i in learnt if not episodes.slices[i].picture]
+    if len(learnt) < 2:
+        return 0.0
+    some = [learnt[i] for i in np.unique(np.linspace(0, len(learnt) - 1, ASKED).round().astype(int))]
+    decoder.newness = 0.0
+    ours, prior = (measure(one, episodes, some, learnt).metric for one in (decoder, None))
+    taken = (ours - prior) / max(1 - prior, 1e-6)
+    return float(np.clip((SETTLED - taken) / (SETTLED - NEW), 0, 1))

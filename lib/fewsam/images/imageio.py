@@ -1,0 +1,241 @@
+"""Image files to native arrays, each format through the library that maintains it.
+
+A native array is ordered ``(i, j, k[, c])``; the affine takes ``(i, j, k)`` to RAS millimetres.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import SimpleITK as sitk
+from nibabel.arrayproxy import ArrayProxy
+from PIL import Image
+
+from fewsam.core.errors import ImageError
+from fewsam.images.imagebounds import MAX_HEADER, check_metaimage, check_nifti, check_size, nrrd_stream
+
+logger = logging.getLogger(__name__)
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between LPS (DICOM, ITK, NRRD) and RAS (nibabel)
+NIFTI = (".nii", ".nii.gz")
+NRRD = (".nrrd", ".nhdr")
+METAIMAGE = (".mha", ".mhd")
+FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # no place in space: matched by their size alone
+SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
+
+
+@dataclass(frozen=True, eq=False)
+class NativeImage:
+    """Voxels ``array (i, j, k)`` or, in colour, ``(i, j, k, 3)``; ``affine (4, 4)`` float64 to RAS millimetres."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    modality: str | None = None
+
+
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether the file name ends so; UIDs have dots of their own, so `Path.suffix` would mislead."""
+    return path.name.lower().endswith(suffixes)
+
+
+def read_native(path: Path, limit: int | None = None) -> NativeImage:
+    """Read an image file of any supported format but DICOM.
+
+    Args:
+        limit: bytes that its voxels may take; None: `fewsam.images.imagebounds.max_bytes`.
+
+    Raises:
+        ImageError: missing, unreadable, empty, too large, or neither a 2D or 3D grey image nor an RGB one.
+    """
+    if not path.exists():
+        raise ImageError(f"{path}: no such file or folder; check the path")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ImageError(f"{path}: the file is empty; copy it again from where it came")
+    if path.is_file() and has_suffix(path, NIFTI):
+        reader = _read_nifti
+    elif path.is_file() and has_suffix(path, NRRD):
+        reader = _read_nrrd
+    elif path.is_file() and has_suffix(path, METAIMAGE + FLAT):
+        reader = _read_sitk
+    else:
+        raise ImageError(f"{path}: not an image of a supported kind; use {SUPPORTED}")
+    try:
+        return reader(path, limit)
+    except ImageError:
+        raise
+    except Exception as error:  # each library raises its own kinds, down to zlib.error and struct.error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ImageError:
+    """The refusal of a file that a library gave up on."""
+    return ImageError(f"{path}: cannot be read ({brief(error)}); check that the file is whole")
+
+
+def brief(error: Exception) -> str:
+    """Last line of a library's message: SimpleITK puts its C++ source lines before it."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def native_image(
+    path: Path, array: np.ndarray, affine: np.ndarray, *, colour: bool = False, modality: str | None = None
+) -> NativeImage:
+    """Check and normalise what a reader got.
+
+    Args:
+        array: ``(i, j)`` or ``(i, j, k)``, with a last axis for channels where ``colour``.
+        affine: ``(4, 4)`` to RAS.
+
+    Returns:
+        bool as uint8, floats as float32, native byte order; other integers as they are.
+    """
+    if array.ndim == 2 + colour:
+        array = array[:, :, None]
+    if 0 in array.shape:
+        raise ImageError(f"{path}: the image has no voxels, its shape is {array.shape}; export it again")
+    colour = colour and array.shape[-1] == 3 and array.dtype.kind == "u"
+    if colour and (array == array[..., :1]).all():  # grey that was stored as colour
+        array, colour = array[..., 0], False
+    if array.ndim != 3 + colour:
+        raise ImageError(
+            f"{path}: shape {array.shape} of {array.dtype} is a time series or has several values a voxel; "
+            "split it into 3D images and give one of them"
+        )
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    elif array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # out of range becomes inf, which the caller refuses with a count
+            array = np.asarray(array, dtype=np.float32)
+    elif array.dtype.kind in "iu":
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    else:
+        raise ImageError(f"{path}: voxels of type {array.dtype} are not supported; convert them to integers or floats")
+    return NativeImage(array, affine, modality)
+
+
+def _read_nifti(path: Path, limit: int | None) -> NativeImage:
+    kind = nib.Nifti2Image if check_nifti(path, limit) == 540 else nib.Nifti1Image
+    # not memory-mapped: the file may be replaced while we work on it
+    image = kind.from_filename(path, mmap=False)
+    proxy = image.dataobj
+    assert isinstance(proxy, ArrayProxy)
+    slope, intercept = float(proxy.slope), float(proxy.inter)
+    array = np.asanyarray(proxy.get_unscaled())
+    colour = array.dtype.kind == "V"
+    if colour:  # NIfTI keeps colour as a record of R, G, B
+        array = np.stack([array[channel] for channel in "RGB"], axis=-1)
+    elif (slope, intercept) != (1.0, 0.0):
+        if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and slope.is_integer() and intercept.is_integer():
+            array = array.astype(np.int32) * int(slope) + int(intercept)  # CT stored from 0: still whole numbers
+        else:
+            array = image.get_fdata(dtype=np.float32, caching="unchanged")
+    if array.ndim == 5 and array.shape[3:] == (1, 3):  # how some write colour
+        array, colour = array[:, :, :, 0], True
+    while not colour and array.ndim > 3 and array.shape[-1] == 1:  # a time axis of one is common
+        array = array[..., 0]
+    return native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
+
+
+def read_nrrd(path: Path, limit: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Array in the file's own axis order, first axis fastest, and header of a NRRD file."""
+    with path.open("rb") as stream:
+        lines, left = [], MAX_HEADER
+        while (line := stream.readline(left)).strip():  # pynrrd itself drops what is not ASCII, as in class names
+            lines.append(line.decode("utf-8", "replace"))
+            left -= len(line)
+        header = nrrd.read_header(lines)
+        plain, data = nrrd_stream(path, header, stream, limit)
+        return nrrd.read_data(plain, data, str(path), index_order="F"), header
+
+
+def _read_nrrd(path: Path, limit: int | None) -> NativeImage:
+    array, header = read_nrrd(path, limit)
+    kinds = [str(kind).lower() for kind in header.get("kinds") or []]
+    channels = [axis for axis, kind in enumerate(kinds) if "color" in kind or kind == "vector"]
+    if channels:
+        array = np.moveaxis(array, channels[0], -1)
+        array = array[..., :3] if array.shape[-1] == 4 else array
+    return native_image(path, array, nrrd_affine(header), colour=bool(channels))
+
+
+def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
+    """``(4, 4)`` affine to RAS of a NRRD header; axes that do not lie in space (lists, colours) are left out."""
+    space = str(header.get("space") or "left-posterior-superior").lower()
+    words = space.split("-") if "-" in space else list(space)
+    towards = [_SPACE_SIGNS.get(word[:1] if len(space) <= 4 else word) for word in words[:3]]
+    turn = np.diag([*(1.0 if sign is None else sign for sign in towards), 1.0]) if None not in towards else np.eye(4)
+    directions = header.get("space directions")
+    if directions is None:
+        spacings = [float(s) for s in header.get("spacings", ()) if np.isfinite(s)]
+        vectors = list(np.diag([s if s > 0 else 1.0 for s in [*spacings, 1.0, 1.0, 1.0][:3]]))
+    else:
+        vectors = [np.asarray(v, dtype=float) for v in directions if v is not None]
+        vectors = [np.pad(v, (0, 3 - v.size)) for v in vectors if v.size in (2, 3) and np.isfinite(v).all()]
+        if len(vectors) == 2:  # a 2D image: its third axis is the normal
+            normal = np.cross(vectors[0], vectors[1])
+            vectors.append(normal / max(float(np.linalg.norm(normal)), 1e-12))
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack(vectors[:3], axis=1)
+    origin = np.asarray(header.get("space origin", [0.0, 0.0, 0.0]), dtype=float)
+    if np.isfinite(origin).all():
+        affine[: origin.size, 3] = origin
+    return turn @ affine
+
+
+_SPACE_SIGNS = {"left": -1.0, "posterior": -1.0, "inferior": -1.0, "right": 1.0, "anterior": 1.0, "superior": 1.0}
+_SPACE_SIGNS |= {word[0]: sign for word, sign in _SPACE_SIGNS.items()}
+
+
+def _read_sitk(path: Path, limit: int | None) -> NativeImage:
+    # By its ending alone: ITK would look into the file, and has readers for formats that nobody means here.
+    kind = next(name for endings, name in _ITK_READERS.items() if has_suffix(path, endings))
+    if kind == "MetaImageIO":
+        check_metaimage(path, limit)
+    elif kind == "PNGImageIO":
+        with Image.open(path, formats=["PNG"]) as image:
+            if image.mode == "LA":  # grey with alpha, which SimpleITK does not know
+                check_size(path, image.size, 2, limit)
+                return native_image(path, np.asarray(image)[..., 0].T, LPS)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(kind)
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_size(path, [*reader.GetSize(), reader.GetNumberOfComponents()], _bytes_of(reader.GetPixelID()), limit)
+    return from_sitk(path, reader.Execute())
+
+
+_ITK_READERS = {
+    METAIMAGE: "MetaImageIO", (".png",): "PNGImageIO", (".jpg", ".jpeg"): "JPEGImageIO", (".bmp",): "BMPImageIO",
+    (".tif", ".tiff"): "TIFFImageIO",
+}  # fmt: skip
+
+
+def _bytes_of(pixel: int) -> int:
+    found = re.search(r"\d+", sitk.GetPixelIDValueAsString(pixel))
+    return int(found[0]) // 8 if found else 8
+
+
+def from_sitk(path: Path, image: sitk.Image, modality: str | None = None) -> NativeImage:
+    """A 2D or 3D SimpleITK image with its place in space; alpha channels are dropped."""
+    dimension, channels = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if dimension not in (2, 3):
+        raise ImageError(f"{path}: {dimension} dimensions are a time series; split it into 3D images and give one")
+    array = sitk.GetArrayFromImage(image)
+    if channels == 4:
+        logger.info("%s: the alpha channel is ignored", path)
+        array = array[..., :3]
+    affine = np.eye(4)
+    direction = np.asarray(image.GetDirection()).reshape(dimension, dimension)
+    affine[:dimension, :dimension] = direction * np.asarray(image.GetSpacing())
+    affine[:dimension, 3] = image.GetOrigin()
+    axes = (*reversed(range(dimension)), *range(dimension, array.ndim))
+    return native_image(path, array.transpose(axes), LPS @ affine, colour=channels > 1, modality=modality)

@@ -1,0 +1,133 @@
+"""A label's voxels on the image's native grid: exactly where the grids allow it, else the nearest voxel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from fewsam.core.errors import LabelError
+from fewsam.images.volume import Geometry
+
+logger = logging.getLogger(__name__)
+
+_FAR = 1e12  # voxels: what no header can mean, and no index can hold
+_SAME_PLACE = 0.1  # voxels by which two grids may differ at a corner and still be one grid
+
+
+def align(
+    path: Path, values: np.ndarray, affine: np.ndarray | None, geometry: Geometry, names: Mapping[int, str]
+) -> np.ndarray:
+    """Label values on the image's native grid.
+
+    Args:
+        path: for messages.
+        values: labelmap on its own native grid, 0 is background.
+        affine: ``(4, 4)`` of that grid to RAS, or None for formats without a place in space.
+        geometry: the image's.
+        names: name of each value that counts.
+
+    Returns:
+        Array of shape ``geometry.shape``, dtype of ``values``, 0 where the label's grid does not reach.
+
+    Raises:
+        LabelError: another size where only the size can tell, the image's size in another place, or a class that lies
+            outside the image altogether.
+    """
+    if affine is None:
+        if [n for n in values.shape if n > 1] != [n for n in geometry.shape if n > 1]:
+            raise LabelError(
+                f"{path}: label of size {values.shape} does not fit the image's {geometry.shape}; save it on the "
+                "image's own grid"
+            )
+        return values.reshape(geometry.shape)
+    try:
+        onto = geometry.affine
+        if 1 in values.shape and 1 in geometry.shape:
+            affine, onto = _one_mm_thick(affine, values.shape), _one_mm_thick(onto, geometry.shape)
+        with np.errstate(all="ignore"):
+            to_label = np.linalg.inv(affine) @ onto
+            to_image = np.linalg.inv(to_label)
+        if not (np.abs(to_label) < _FAR).all() or not (np.abs(to_image) < _FAR).all():  # NaN fails too
+            raise np.linalg.LinAlgError
+    except np.linalg.LinAlgError:
+        raise LabelError(f"{path}: its affine {affine.tolist()} is not invertible; mend the header") from None
+    steps = _voxel_steps(to_label, geometry.shape)
+    same = steps is not None and steps.covers(values.shape, geometry.shape)
+    if not same and sorted(values.shape) == sorted(geometry.shape):
+        raise LabelError(
+            f"{path}: as many voxels as the image, but in another place; the header lost spacing, direction or origin: "
+            "copy the image's"
+        )
+    if not same:
+        _refuse_outside(path, values, to_image, geometry.shape, names)
+    if steps is not None:
+        return steps.take(values, geometry.shape)
+    return ndimage.affine_transform(
+        values, to_label[:3, :3], to_label[:3, 3], geometry.shape, order=0, mode="grid-constant", cval=0
+    )
+
+
+def _one_mm_thick(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The affine of a single slice without its thickness, on which formats disagree."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return affine / np.array([*(length if n == 1 else 1.0 for length, n in zip(lengths, shape, strict=True)), 1.0])
+
+
+def _refuse_outside(
+    path: Path, values: np.ndarray, to_image: np.ndarray, shape: tuple[int, int, int], names: Mapping[int, str]
+) -> None:
+    for value, name in names.items():
+        places = np.argwhere(values == value) @ to_image[:3, :3].T + to_image[:3, 3]
+        outside = int(((places < -0.5) | (places > np.array(shape) - 0.5)).any(axis=1).sum())
+        if outside == len(places):
+            raise LabelError(
+                f"{path}: {name!r} lies outside the image; the label belongs to another image or its header lost the "
+                "position"
+            )
+        if outside:
+            logger.warning("%s: %d of %d voxels of %s lie outside the image", path, outside, len(places), name)
+
+
+@dataclass(frozen=True)
+class _VoxelSteps:
+    """For each image axis the label axis it follows, and the index there for each image index."""
+
+    axes: tuple[int, ...]
+    indices: tuple[np.ndarray, ...]
+
+    def covers(self, label: tuple[int, ...], image: tuple[int, int, int]) -> bool:
+        """Whether both grids hold the same voxels."""
+        return tuple(label[axis] for axis in self.axes) == image and all(
+            index.min() == 0 and index.max() == size - 1 for index, size in zip(self.indices, image, strict=True)
+        )
+
+    def take(self, values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """The label's voxels on the image's grid, 0 where the label does not reach."""
+        turned = values.transpose(self.axes)
+        inside = [(index >= 0) & (index < n) for index, n in zip(self.indices, turned.shape, strict=True)]
+        taken = [index[keep] for index, keep in zip(self.indices, inside, strict=True)]
+        out = np.zeros(shape, dtype=values.dtype)
+        out[np.ix_(*inside)] = turned[np.ix_(*taken)]
+        return out
+
+
+def _voxel_steps(to_label: np.ndarray, shape: tuple[int, int, int]) -> _VoxelSteps | None:
+    """The steps where every image voxel meets a single label voxel; None where one grid is turned or scaled."""
+    rounded = np.rint(to_label)
+    turn = rounded[:3, :3]
+    if (np.abs(turn).sum(axis=0) != 1).any() or (np.abs(turn).sum(axis=1) != 1).any():
+        return None
+    corners = np.array([[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)])
+    if np.abs(corners @ (to_label - rounded).T).max() > _SAME_PLACE:
+        return None
+    axes = tuple(int(np.flatnonzero(turn[:, axis])[0]) for axis in range(3))
+    indices = tuple(
+        (turn[label, axis] * np.arange(shape[axis]) + rounded[label, 3]).astype(np.int64)
+        for axis, label in enumerate(axes)
+    )
+    return _VoxelSteps(axes, indices)

@@ -1,0 +1,1 @@
+"""What the server does while nobody waits: encoding, training by itself, watching folders and PACS."""

@@ -1,0 +1,103 @@
+"""Training without being asked: after every N labels, or when nobody has submitted one for a while."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fewsam.core.atomic import write_atomically
+from fewsam.core.errors import StorageError
+from fewsam.server.paths import read_json
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+STATE_FILE = "auto_train.json"
+
+
+class AutoTrain:
+    """Counts labels since the last training and starts a run when one is due; never more than one waits.
+
+    The count outlives a restart. Labels that come while a run is on are counted for the next one, so that any number
+    of them leads to one further run.
+
+    Args:
+        rule: ``off``, ``every:N`` (labels) or ``idle:SECONDS``.
+        folder: For the count.
+        is_training: Whether a run is on or queued.
+        start: Starts a run.
+    """
+
+    def __init__(self, rule: str, folder: Path, is_training: Callable[[], bool], start: Callable[[], object]) -> None:
+        self.kind, _, amount = rule.partition(":")
+        self.amount = int(amount or 0)
+        self._path = folder / STATE_FILE
+        self._is_training = is_training
+        self._start = start
+        kept = read_json(self._path).get("labels_since_training")
+        self._count = kept if isinstance(kept, int) and kept > 0 else 0
+        self._last = time.monotonic()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="auto-train", daemon=True)
+
+    def start(self) -> None:
+        if self.kind != "off":
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def label_stored(self) -> None:
+        """One more label to learn from."""
+        with self._lock:
+            self._count += 1
+            self._last = time.monotonic()
+            self._save()
+
+    def training_started(self) -> None:
+        """A run began, whoever asked for it: it learns from all labels so far."""
+        with self._lock:
+            self._count = 0
+            self._save()
+
+    @property
+    def waiting(self) -> int:
+        """Labels that no training run has seen."""
+        return self._count
+
+    def due(self) -> bool:
+        with self._lock:
+            if self._count == 0:
+                return False
+            if self.kind == "every":
+                return self._count >= self.amount
+            return self.kind == "idle" and time.monotonic() - self._last >= self.amount
+
+    def look(self) -> bool:
+        """Start a run if one is due and none is on; whether it did."""
+        if not self.due() or self._is_training():
+            return False
+        logger.info("training starts by itself after %d new labels", self._count)
+        self._start()
+        self.training_started()
+        return True
+
+    def _save(self) -> None:
+        try:
+            write_atomically(self._path, json.dumps({"labels_since_training": self._count}).encode())
+        except StorageError as error:  # counting must not refuse a label or a training
+            logger.warning("the number of new labels is not kept over a restart: %s", error)
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                logger.exception("training could not be started by itself")

@@ -1,0 +1,144 @@
+"""What runs in the server beside its requests: label intake, folder watch, encoding ahead, automatic training."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewsam.collection import Submission
+from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.server.background.autotrain import AutoTrain
+from fewsam.server.background.pacs_watch import PacsWatch
+from fewsam.server.background.precompute import Precompute
+from fewsam.server.background.watch import FolderWatch, SeenFiles
+from fewsam.server.storage.datastore import FolderDatastore
+from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.tasks.labels import LabelIntake
+from fewsam.server.tasks.train import is_training
+from fewsam.workspace.workspace import keep_settings
+
+if TYPE_CHECKING:
+    from fewsam.server.app import FewSAMApp
+
+logger = logging.getLogger(__name__)
+
+CURVE_POINTS = 200  # of the learning curve in info(), which viewers ask for all the time
+
+
+class Background:
+    """Starts and stops the server's threads, and keeps what ``info()`` shows of them at hand."""
+
+    def __init__(self, app: FewSAMApp) -> None:
+        self.app = app
+        context = self.context = app.context
+        self.intake = LabelIntake(context, self._label_stored)
+        self.seen = SeenFiles(context.folder / "labels_seen.sqlite")
+        datastore = app.datastore()
+        self.watch: FolderWatch | PacsWatch | None = None
+        if isinstance(datastore, FolderDatastore):
+            self.watch = FolderWatch(datastore, self.intake, self.seen)
+        elif isinstance(datastore, PacsDatastore):
+            self.watch = PacsWatch(datastore, self.intake)
+        self.precompute = Precompute(context, app.index, self._images)
+        self.auto_train = AutoTrain(context.settings.auto_train, context.folder, is_training, self._train)
+        self.repaired: list[str] = [*self.seen.notices]
+        self._writing = threading.RLock()
+        self._known: tuple[tuple[int, int], dict[str, Any]] | None = None
+
+    def start(self) -> None:
+        context = self.context
+        try:
+            keep_settings(context.folder, context.settings)  # so that the command line opens the folder as it is here
+        except StorageError as error:  # nothing can be taken in now, but what is there can be looked at
+            logger.error("%s", error)
+        self.repaired += context.repaired
+        if isinstance(self.app.datastore(), FolderDatastore):
+            self.repaired += self.app.datastore().notices
+        for notice in self.repaired:
+            logger.warning("repaired at the start: %s", notice)
+        encoder = context.encoder  # here, since hashing a large checkpoint must not happen in a request
+        if "error" in encoder:
+            logger.error("the encoder cannot be used: %s", encoder["error"])
+        elif not encoder["trained"]:
+            logger.warning("the %s encoder is untrained: results rest on the submitted labels alone", encoder["name"])
+        logger.info("few-shot collection in %s: %d submissions", context.folder, context.collection.version)
+        for part in (self.watch, self.precompute, self.auto_train):
+            if part is not None:
+                part.start()
+
+    def stop(self) -> None:
+        for part in (self.auto_train, self.watch, self.precompute):
+            if part is not None:
+                part.stop()
+
+    @contextmanager
+    def own_write(self, image_id: str, tag: str, file: Path, outcome: str) -> Iterator[None]:
+        """While the server copies ``file`` to ``labels/<tag>`` itself, the folder watch waits, and does not take it
+        after; nor does it after a kill in between."""
+        lock = self.watch.lock if self.watch is not None else self._writing
+        with lock:
+            if not isinstance(self.watch, FolderWatch) or tag != "final":
+                yield
+                return
+            with self.seen.own(self.watch.datastore.label_file(image_id, tag, file), file, outcome):
+                yield
+
+    def training_requested(self) -> None:
+        """Somebody starts a training run: encode what it will read, and count labels from here."""
+        if not is_training():
+            self.app.trainer.announce()
+        self.auto_train.training_started()
+        self.precompute.want_views()
+
+    def status(self) -> dict[str, Any]:
+        """What ``info()`` adds. Nearly every request calls it: counts are kept until something changes."""
+        settings = self.context.settings
+        waiting = self.auto_train.waiting  # before the rest: a run that begins now must not look as if it had ended
+        return {
+            **self._counts(),
+            "encoder": self.context.encoder,
+            "encoding": self.precompute.progress,
+            "training": {
+                "running": is_training(),
+                "auto_train": settings.auto_train,
+                "labels_since_training": waiting,
+            },
+            "repaired": list(self.repaired),
+            "label_problems": list(self.watch.problems) if self.watch is not None else [],
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        collection, store = self.context.collection, self.context.store
+        try:
+            now = (collection.version, store.version())
+            if self._known is None or self._known[0] != now:
+                known: dict[str, Any] = {
+                    "model_version": now[1],
+                    "trained": now[1] > 0,
+                    "shots": collection.counts(),
+                    "labelled_slices": {image: len(zs) for image, zs in collection.labelled_by_image().items()},
+                    "learning_curve": collection.learning_curve()[-CURVE_POINTS:],
+                }
+                self._known = (now, known)
+            return self._known[1]
+        except FewSAMError as error:
+            return {"problem": str(error)}
+
+    def _images(self) -> dict[str, str]:
+        """Images to encode ahead: all of a folder; of a PACS those that somebody opened."""
+        datastore = self.app.datastore()
+        if isinstance(datastore, FolderDatastore):
+            return {image_id: datastore.get_image_uri(image_id) for image_id in sorted(datastore.list_images())}
+        return dict(self.app.opened)
+
+    def _label_stored(self, submission: Submission, image_id: str) -> None:
+        self.precompute.want_views()
+        self.auto_train.label_stored()
+
+    def _train(self) -> None:
+        self.training_requested()
+        self.app.async_training(None)

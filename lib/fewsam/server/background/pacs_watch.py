@@ -1,0 +1,134 @@
+"""DICOM SEG objects that other tools store in the PACS become labels, once each."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.images.dicomseg import read_seg
+from fewsam.server.errors import PacsError
+from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.storage.segrecord import SegRecord
+from fewsam.server.tasks.labels import LabelIntake
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+PROBLEMS_KEPT = 20
+
+
+class PacsWatch:
+    """Sends what waits in the outbox, and feeds new SEG objects to the intake."""
+
+    def __init__(self, datastore: PacsDatastore, intake: LabelIntake) -> None:
+        self.datastore = datastore
+        self.intake = intake
+        self.lock = threading.RLock()  # held while a label is taken
+        self.problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
+        self._looked: dict[str, str] = {}  # SEG series -> its number of instances when looked into
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pacs-watch", daemon=True)
+
+    @property
+    def record(self) -> SegRecord:
+        return self.datastore.record
+
+    def start(self) -> None:
+        self.record.forget_refusals()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def scan(self) -> None:
+        """One look at the PACS.
+
+        Raises:
+            PacsError: it does not answer, or refuses what waits for it.
+        """
+        refused: PacsError | None = None
+        try:
+            if self.datastore.outbox.waiting():
+                self.datastore.outbox.send()
+        except PacsError as error:  # what it does not take is no reason to leave out what it has
+            refused = error
+        for uid, entry in self.datastore.pacs.series().items():
+            count = entry.get("NumberOfSeriesRelatedInstances", "")
+            if entry.get("Modality") != "SEG" or self._looked.get(uid) == count:
+                continue
+            done = True
+            for header in self.datastore.pacs.instances(entry["StudyInstanceUID"], uid):
+                if self._stop.is_set():
+                    return
+                done &= self._look(header)
+            if done:
+                self._looked[uid] = count
+        if refused is not None:
+            raise refused
+
+    def _look(self, header: Dataset) -> bool:
+        """Take a SEG that is new; False where it is to be looked at again."""
+        instance = str(header.SOPInstanceUID)
+        if self.record.outcome(instance) is not None:
+            return True
+        image_id = _image_of(header)
+        if image_id is None or image_id not in self.datastore.list_images():
+            return False  # its image may come later
+        data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
+        name = str(header.get("SeriesDescription") or instance)
+        with self.lock, tempfile.TemporaryDirectory(dir=self.intake.context.received) as folder:
+            if self.record.outcome(instance) is not None:
+                return True
+            file = Path(folder) / "seg.dcm"
+            data.save_as(file, write_like_original=False)
+            path = str(self.datastore.image_folder(image_id))
+            try:
+                masks = read_seg(file, self.intake.context.volume(path).geometry)
+                self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
+            except StorageError as error:  # not the file's fault: it is tried again
+                self._problem(name, str(error))
+                return False
+            except FewSAMError as error:
+                self.record.add(instance, "refused")
+                self._problem(name, str(error))
+            else:
+                self.record.add(instance, "taken")
+        return True
+
+    def _problem(self, name: str, message: str) -> None:
+        problem = {"file": f"DICOM SEG {name!r}", "problem": message}
+        if problem not in self.problems:
+            logger.warning("DICOM SEG %r in the PACS was not taken: %s", name, message)
+            self.problems.append(problem)
+
+    def _run(self) -> None:
+        away = ""
+        while not self._stop.is_set():
+            try:
+                self.scan()
+                away = ""
+            except PacsError as error:
+                if str(error) != away:
+                    logger.warning("%s", error)
+                away = str(error)
+            except Exception:
+                logger.exception("looking through the PACS failed; trying again")
+            until = time.monotonic() + POLL_SECONDS
+            self._stop.wait(max(0.1, until - time.monotonic()))
+
+
+def _image_of(header: Dataset) -> str | None:
+    """Series that a SEG was drawn on."""
+    for item in header.get("ReferencedSeriesSequence") or ():
+        if item.get("SeriesInstanceUID"):
+            return str(item.SeriesInstanceUID)
+    return None

@@ -1,0 +1,161 @@
+"""Background work of the server: views of labelled slices for training, then every image of the folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from fewsam.core.errors import FewSAMError, ImageError
+from fewsam.fewshot.training.episodes import prepare_views
+from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.server.tasks.context import Context
+from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3.0  # between two looks for new images
+CHUNK = 4  # slices between two looks whether something else is to be done
+RETRY_SECONDS = 60.0  # after trouble that no single image is to blame for
+NICE = 10
+
+
+class Precompute:
+    """One thread of low priority.
+
+    Args:
+        context: The task.
+        index: Filled with depths and descriptors.
+        images: Ids and paths of the images to encode; asked for again every few seconds.
+    """
+
+    def __init__(self, context: Context, index: ImageIndex, images: Callable[[], dict[str, str]]) -> None:
+        self.context = context
+        self.index = index
+        self.images = images
+        self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
+        self._views_wanted = threading.Event()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._todo: list[str] = []  # what the last look at all images found; looking at thousands takes a while
+        self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
+        self._thread = threading.Thread(target=self._run, name="precompute", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def want_views(self) -> None:
+        """Encode what the next training will read; goes before images."""
+        self._views_wanted.set()
+        self._wake.set()
+
+    def _run(self) -> None:
+        with suppress(OSError, AttributeError):  # Linux: the priority of this thread alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        self._views_wanted.set()  # a restart in the middle of a preparation goes on with it
+        checked = False
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                if not checked and self.context.cache.stats()["entries"] == 0:
+                    self.index.clear()
+                checked = True
+                self._prepare_views()
+                if not self._encode_next():
+                    self._wake.wait(LOOK_SECONDS)
+            except FewSAMError as error:  # no checkpoint, or no disk: nothing of this can be done now
+                self._trouble(str(error))
+            except Exception:
+                logger.exception("encoding in the background failed")
+                self._trouble("unexpected error; the log says more")
+
+    def _trouble(self, message: str) -> None:
+        if self.progress.get("error") != message:
+            logger.error("nothing is encoded in the background: %s", message)
+        self.progress = {**self.progress, "state": "waiting", "error": message}
+        self._stop.wait(RETRY_SECONDS)
+
+    def _prepare_views(self) -> None:
+        if not self._views_wanted.is_set():
+            return
+        context = self.context
+        self._views_wanted.clear()
+        try:
+            if context.collection.version:
+                shots = context.collection.shots()
+                prepare_views(context.settings, shots, context.embedder, progress=self._view_progress)
+        except FewSAMError:
+            self._views_wanted.set()  # they are still wanted
+            raise
+        self.progress = {key: value for key, value in self.progress.items() if key != "views"}
+
+    def _view_progress(self, done: int, total: int) -> None:
+        self.progress = {**self.progress, "views": {"done": done, "total": total}}
+
+    def _encode_next(self) -> bool:
+        """Encode one image that is not; False where there is none left."""
+        images = self.images()
+        self._todo = [image_id for image_id in self._todo if image_id in images]
+        if not self._todo:
+            self._todo = [image_id for image_id, path in images.items() if not self._done(image_id, path)]
+        todo = self._todo
+        state = "encoding" if todo and self.context.settings.precompute else "done"
+        if state != self.progress["state"] and (todo or len(images) != self.progress["total"]):
+            logger.info("background encoding: %d of %d images done", len(images) - len(todo), len(images))
+        self.progress = {"state": state, "done": len(images) - len(todo), "total": len(images), "unit": "images"}
+        if not todo:
+            return False
+        image_id = todo[0]
+        path = images[image_id]
+        try:
+            self._encode(image_id, path)
+        except (ImageError, OSError) as error:
+            with suppress(OSError):
+                self._failed[image_id] = signature(path, self.context.settings)
+            logger.warning("image %s was not encoded: %s", image_id, error)
+        if self._done(image_id, path):  # else something more urgent came up
+            todo.remove(image_id)
+        return True
+
+    def _done(self, image_id: str, path: str) -> bool:
+        try:
+            now = signature(path, self.context.settings)
+        except OSError:
+            return True  # gone meanwhile
+        entry = self.index.get(image_id)
+        encoded = entry is not None and (entry.descriptors is not None or not self.context.settings.precompute)
+        return self._failed.get(image_id) == now or (encoded and entry is not None and entry.signature == now)
+
+    def _encode(self, image_id: str, path: str) -> None:
+        settings = self.context.settings
+        made_from = signature(path, settings)
+        volume = self.context.volume(path)
+        if not settings.precompute:
+            self.index.put(image_id, IndexEntry(made_from, volume.depth))
+            return
+        intensity = choose_intensity(image_stats(volume), settings)
+        geometry = volume.geometry
+        frame = make_frame(geometry.slices_shape, geometry.spacing, self.context.embedder.info.input_size)
+        descriptors = []
+        for start in range(0, volume.depth, CHUNK):
+            if self._stop.is_set() or self._views_wanted.is_set():
+                return  # the cache keeps what is done; the image comes up again
+            done = min(start + CHUNK, volume.depth)
+            raw = np.stack([volume.raw_slice(z) for z in range(start, done)])
+            slices = to_uint8(raw, intensity, frame, settings.channels)
+            embeddings = self.context.embedder.embed(slices, priority=False)  # lets every request go first
+            descriptors.append(embeddings.astype(np.float32).mean(axis=(2, 3)))
+            self.progress = {**self.progress, "image": image_id, "slices_done": done, "slices_total": volume.depth}
+        self.index.put(image_id, IndexEntry(made_from, volume.depth, np.concatenate(descriptors)))
+        logger.info("image %s is encoded (%d slices)", image_id, volume.depth)

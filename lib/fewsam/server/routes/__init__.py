@@ -1,0 +1,1 @@
+"""The server's own HTTP routes, and the hardened ones of MONAI Label."""

@@ -1,0 +1,61 @@
+"""OHIF at ``/ohif/`` with our mode and panel, given through its configuration script.
+
+It is MONAI Label's bundled viewer, or a newer one in the folder that ``FEWSAM_VIEWER`` names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import monailabel
+from fastapi import Depends, FastAPI
+from fastapi.responses import FileResponse, Response
+from monailabel.config import settings
+from monailabel.endpoints import ohif
+from monailabel.endpoints.user.auth import RBAC, User
+from starlette.staticfiles import StaticFiles
+
+from fewsam.server.routes.viewer_folder import ViewerFolder
+
+BUILT = Path(__file__).parents[1] / "viewer" / "dist"
+SCRIPT = "fewsam.js"
+FOLDER = "FEWSAM_VIEWER"
+_BUNDLED = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
+_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+
+
+def install(app: FastAPI) -> None:
+    """Add the viewer's own routes; they must come to stand before MONAI Label's, one of which catches all of /ohif/."""
+    prefix = settings.MONAI_LABEL_API_STR
+
+    async def config(user: User = _user) -> Response:
+        stock = (_BUNDLED / "app-config.js").read_text(encoding="utf-8")
+        # A classic script, read before the viewer's own: it sees window.config and adds to it.
+        ours = (BUILT / SCRIPT).read_text(encoding="utf-8")
+        return Response(f"{stock}\n;{ours}", media_type="text/javascript", headers={"cache-control": "no-store"})
+
+    app.add_api_route(f"{prefix}/ohif/app-config.js", config, include_in_schema=False)
+    if folder := os.environ.get(FOLDER):
+        own = ViewerFolder(Path(folder), f"{prefix}/ohif/")
+
+        def file(path: str = "") -> Response:
+            content, media = own.file(path)
+            return Response(content, media_type=media, headers={"cache-control": "no-cache"})
+
+        app.add_api_route(f"{prefix}/ohif/{{path:path}}", file, include_in_schema=False)
+        return
+
+    async def page() -> Response:
+        return FileResponse(_BUNDLED / "index.html", headers={"cache-control": "no-cache"})
+
+    async def rest(path: str, user: User = _user) -> Response:
+        # MONAI Label's own answers 500 for a folder.
+        known = (_BUNDLED / path).is_file() if path.isprintable() and "/" not in path else False
+        return ohif.get_ohif(path) if known else await page()
+
+    app.add_api_route(f"{prefix}/ohif/", page, include_in_schema=False)
+    assets = _BUNDLED / "assets"
+    if assets.is_dir():  # MONAI Label's route gives its start page for paths with a slash
+        app.mount(f"{prefix}/ohif/assets", StaticFiles(directory=assets))
+    app.add_api_route(f"{prefix}/ohif/{{path:path}}", rest, include_in_schema=False)

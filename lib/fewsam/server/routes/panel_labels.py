@@ -1,0 +1,153 @@
+"""A label from the panel in OHIF: what was drawn by hand, over which earlier label, without losing anybody's.
+
+The panel sends the whole labelmap and says which slices were drawn on, and which submission each of them showed
+before. A slice that somebody else submitted meanwhile is asked about, instead of being overwritten; structures that
+overlap, of which a labelmap shows one a pixel, stay where nobody changed anything.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi.responses import JSONResponse
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils import app as monai_apps
+
+from fewsam.collection import Shot
+from fewsam.core.errors import LabelError
+from fewsam.images.labelwrite import write_native_masks
+from fewsam.images.volume import Volume
+from fewsam.server.errors import RequestError
+from fewsam.server.routes.panel_image import open_image, overlapping, shown_labelmap, submissions, to_k
+from fewsam.server.tasks.labels import parse_params
+
+if TYPE_CHECKING:
+    from fewsam.server.app import FewSAMApp
+
+router = APIRouter(prefix="/fewsam")
+_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+_one_at_a_time = threading.Lock()  # between looking for newer labels and storing this one nobody else may store
+
+
+@router.put("/label", response_model=None)
+def submit(
+    image: str, label: Annotated[UploadFile, File()], params: Annotated[str, Form()] = "{}", user: User = _annotator
+) -> dict[str, Any] | JSONResponse:
+    """Take a labelmap, uint8 with i fastest, on the image's grid.
+
+    ``params`` is ``{"label_info": [{"name", "idx"}], "client_id", "drawn": {slice: submission}, "replace": [slice]}``:
+    the slices drawn by hand with the submission each was drawn over (0 for none), and those whose newer label may be
+    replaced. The answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others
+    submitted them meanwhile: nothing is stored then.
+    """
+    app: FewSAMApp = monai_apps.app_instance()
+    raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        raw["annotator"] = user.username  # who it was, whatever the client says
+    volume = open_image(app, image)
+    drawn, replaced = _slices(raw, volume)
+    values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
+    names = _names(ours.label_info or [])
+    ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
+    with _one_at_a_time, tempfile.TemporaryDirectory(dir=app.context.received) as folder:
+        shots = {shot.slice: shot for shot in app.context.collection.shots(image, content_hash=volume.content_hash)}
+        shown, _ = shown_labelmap(app, image, volume, list(shots.values()))
+        newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]
+        newer = [z for z in newer if not np.array_equal(values[z], shown[z])]
+        if asked := [z for z in newer if z not in replaced]:
+            return _conflict([shots[z] for z in asked], volume)
+        erased = frozenset(z for z in drawn if not values[z].any() and shown[z].any())
+        if not erased and not any(values[z].any() for z in drawn):
+            raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
+        by_hand = np.isin(np.arange(volume.depth), list(drawn))[:, None, None]
+        values = np.where(by_hand, values, shown)  # on other slices the panel may show what is older
+        merged = _with_overlaps(values, names, app.context.collection.classes, shots, shown)
+        if merged:
+            file = Path(folder) / "label.seg.nrrd"
+            native = {name: volume.geometry.to_native(mask) for name, mask in merged.items()}
+            write_native_masks(file, native, volume.geometry.affine)
+            raw = {**raw, "label_info": None}
+            ours = replace(ours, label_info=None)
+        else:
+            file = Path(folder) / "label.bin"
+            file.write_bytes(volume.geometry.to_native(values).tobytes(order="F"))
+        # An empty slice usually says nothing; here a person emptied it.
+        answer = app.submit_label(image, file, "final", raw, replace(ours, complete_slices=erased or None))
+        now = app.context.collection.shots(image, content_hash=volume.content_hash)
+    for fate in ("added", "superseded", "cleared", "unchanged", "kept", "untouched"):
+        answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
+    answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer)
+    answer["overlaps"] = sorted(to_k(volume.geometry, shot.slice) for shot in now if overlapping(shot))
+    answer["submissions"] = submissions(volume.geometry, now)
+    return answer
+
+
+def _names(label_info: list[dict[str, Any]]) -> dict[int, str]:
+    try:
+        return {int(item["idx"]): str(item["name"]) for item in label_info}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}') from None
+
+
+def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int]]:
+    """``drawn`` and ``replace`` by canonical slice."""
+    try:
+        drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
+        replaced = [int(k) for k in raw.get("replace") or ()]
+    except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
+        raise RequestError('params["drawn"] must be {slice: submission}, and "replace" a list of slices') from None
+    outside = sorted(k for k in (*drawn, *replaced) if not 0 <= k < volume.depth)
+    if outside:
+        raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
+    return {to_k(volume.geometry, k): seen for k, seen in drawn.items()}, {to_k(volume.geometry, k) for k in replaced}
+
+
+def _labelmap(data: bytes, volume: Volume) -> np.ndarray:
+    """(Z, H, W) uint8."""
+    shape = volume.geometry.shape
+    if len(data) != int(np.prod(shape)):
+        raise LabelError(
+            f"{len(data)} bytes do not fit the image's grid {shape}: the series has changed; reload the page"
+        )
+    return volume.geometry.to_slices(np.frombuffer(data, np.uint8).reshape(shape, order="F"))
+
+
+def _conflict(shots: list[Shot], volume: Volume) -> JSONResponse:
+    slices = sorted(to_k(volume.geometry, shot.slice) for shot in shots)
+    which = f"Slice{'s' * (len(slices) > 1)} {', '.join(str(k + 1) for k in slices)}"
+    who = sorted({shot.annotator for shot in shots if shot.annotator})
+    detail = (
+        f"{which}: submitted from elsewhere{' by ' + ', '.join(who) if who else ''} since you drew on it. Nothing of "
+        "yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); "
+        "'Take theirs' shows the other one."
+    )
+    return JSONResponse({"detail": detail, "slices": slices}, status_code=409)
+
+
+def _with_overlaps(
+    values: np.ndarray,
+    names: dict[int, str],
+    classes: tuple[str, ...],
+    shots: dict[int, Shot],
+    shown: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Masks (Z, H, W) of the labelmap and of what lies below it where it is as it was shown; {} without overlaps."""
+    hidden = {z: shot for z, shot in shots.items() if overlapping(shot)}
+    if not hidden:
+        return {}
+    spelled = {name.casefold(): name for name in classes}
+    masks = {spelled.get(name.casefold(), name): values == value for value, name in names.items()}
+    for z, shot in hidden.items():
+        as_shown = values[z] == shown[z]
+        for name, mask in shot.masks.items():
+            whole = masks.setdefault(name, np.zeros(values.shape, bool))
+            whole[z] |= mask & as_shown
+    return {name: mask for name, mask in masks.items() if mask.any()}

@@ -1,0 +1,195 @@
+"""The endpoints that MONAI Label runs on its event loop, moved to worker threads, with errors a client can read.
+
+Paths, parameters and answers are MONAI Label's own, so that Slicer, OHIF and its Python client see no difference
+beyond more keys. They stand before MONAI Label's routes, with the same role checks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
+from fastapi.background import BackgroundTasks
+from fastapi.openapi.utils import get_openapi
+from monailabel.config import settings
+from monailabel.endpoints import infer as monai_infer
+from monailabel.endpoints import train as monai_train
+from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils import app as monai_apps
+from starlette.middleware import Middleware
+
+from fewsam.server import errors
+from fewsam.server.errors import NotFoundError, RequestError
+from fewsam.server.guard import access
+from fewsam.server.guard import origins as exposure
+from fewsam.server.guard.body_limit import BodyLimit
+from fewsam.server.guard.request_limit import Crowd
+from fewsam.server.routes import hardened as gate
+from fewsam.server.routes import ohif as viewer
+from fewsam.server.routes import panel, panel_labels, proxy
+from fewsam.server.routes.threads import INFER_THREADS
+from fewsam.server.routes.uploads import received
+from fewsam.server.tasks.labels import check_tag, is_plain, parse_params
+
+if TYPE_CHECKING:
+    from fewsam.server.app import FewSAMApp
+
+router = APIRouter()
+_reloading = threading.Lock()  # two at once would replace one app by two, and leave the threads of one
+_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+_admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
+
+
+def install(app: FastAPI) -> None:
+    """Put our endpoints before MONAI Label's and have errors answered as JSON; calling it again changes nothing."""
+    if getattr(app.state, "fewsam", False):
+        return
+    app.state.fewsam = True
+    before = len(app.router.routes)
+    app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    for ours_first in (router, gate.router, panel.router, panel_labels.router):
+        app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
+    proxy.install(app.router)
+    viewer.install(app)
+    ours = app.router.routes[before:]
+    app.router.routes[:] = [*ours, *app.router.routes[:before]]
+    _describe(app)
+    app.user_middleware.append(Middleware(BodyLimit))
+    exposure.install(app)
+    app.user_middleware.insert(0, Middleware(Crowd))
+    errors.install(app)  # last: it has the middleware built anew
+
+
+def _describe(app: FastAPI) -> None:
+    """Let /openapi.json describe the routes that answer: where two have one path, FastAPI describes the last."""
+
+    def description() -> dict[str, Any]:
+        if not app.openapi_schema:
+            routes = list(reversed(app.routes))
+            app.openapi_schema = get_openapi(title=app.title, version=app.version, routes=routes)
+        return app.openapi_schema
+
+    app.openapi = description  # type: ignore[method-assign]
+
+
+def _instance() -> FewSAMApp:
+    instance: FewSAMApp = monai_apps.app_instance()
+    return instance
+
+
+@router.post("/infer/{model}")
+async def infer(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,  # scribbles: accepted as MONAI Label does, of no use here
+    output: monai_infer.ResultType | None = None,
+    user: User = _user,
+) -> Any:
+    """Segment an image of the studies, an uploaded file, or the image of a session."""
+    work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
+    return await INFER_THREADS.run(work)
+
+
+def _infer(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str,
+    session_id: str,
+    params: str,
+    file: UploadFile | None,
+    output: monai_infer.ResultType | None,
+) -> Any:
+    instance = _instance()
+    if not (file or image or session_id):
+        raise RequestError("name an image: ?image=ID, ?session_id=ID or an uploaded file")
+    raw, _ = parse_params(params)
+    if output == monai_infer.ResultType.dicom_seg:
+        raise RequestError(
+            "answers are not made as DICOM SEG; use output=image or output=all (submitted labels become SEG in a PACS)"
+        )
+    # What the client sends as params must not stand in for what the server decides.
+    request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
+    with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
+        if session_id:
+            sessions = instance.sessions()
+            session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
+            if session is None:
+                raise NotFoundError(f"no session is called {session_id!r}; it may have expired: create it again")
+            request["image_file"] = session.image
+        elif file:
+            request["image_file"] = str(received(file, Path(folder), "image.nii.gz"))
+        result = instance.infer(request)
+    return monai_infer.send_response(instance.datastore(), result, output, background_tasks)
+
+
+@router.put("/datastore/label")
+def save_label(
+    image: str,
+    label: Annotated[UploadFile, File()],
+    params: Annotated[str, Form()] = "{}",
+    tag: str = "final",
+    user: User = _annotator,
+) -> dict[str, Any]:
+    """Store a label. The answer comes when the collection has it; a refused label leaves nothing behind."""
+    tag = check_tag(tag or "final")
+    raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        raw["annotator"] = user.username  # who it was, whatever the client says
+    instance = _instance()
+    with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
+        return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
+
+
+@router.post("/activelearning/{strategy}")
+def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User = _user) -> dict[str, Any]:
+    """The image and slice to label next, reserved for this client for a while."""
+    request = {"client_id": user.username, **{k: v for k, v in (params or {}).items() if v is not None}}
+    return _instance().offer({**request, "strategy": strategy})
+
+
+@router.post("/train/")
+def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = _admin) -> Any:
+    """Start every trainer."""
+    _no_sync(run_sync)
+    known = {name: gate.plain_training(params, name) for name in _instance().info()["trainers"]}
+    _instance().before_training(None, enqueue=True)
+    return monai_train.run(known)
+
+
+@router.post("/train/{model}")
+def train(
+    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = _admin
+) -> Any:
+    """Start one trainer; 429 while one runs, unless it may wait in the queue."""
+    _no_sync(run_sync)
+    known = gate.plain_training(params)
+    _instance().before_training(model, enqueue)
+    return monai_train.run_model(model, known, enqueue=enqueue)
+
+
+@router.post("/reload")
+def reload(user: User = _admin) -> dict[str, Any]:
+    """Read the studies folder anew. The collection, the cache and the served model stay open."""
+    with _reloading:
+        old = _instance()
+        new = type(old)(app_dir=old.app_dir, studies=old.studies, conf=old.conf)
+        new.server_mode(True)
+        key = next(key for key, value in monai_apps.apps.items() if value is old)
+        monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
+        old.stop_background()
+        new.start_background()
+    return {}
+
+
+def _no_sync(run_sync: bool) -> None:
+    if run_sync:
+        raise RequestError("training runs in a process of its own; leave run_sync out, GET /train/ tells its progress")

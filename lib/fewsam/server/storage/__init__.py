@@ -1,0 +1,1 @@
+"""Datastores: a local folder of studies, and a PACS with its SEG series."""

@@ -1,0 +1,291 @@
+"""MONAI Label's datastore over a PACS: images are its series; labels lie beside, and in the PACS as DICOM SEG.
+
+MONAI Label's own class keeps lists for two hours, lists CT alone, and names segments by their position.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
+
+from fewsam.core.atomic import write_atomically
+from fewsam.core.errors import EmptyLabelError, FewSAMError, StorageError
+from fewsam.images.dicomseg import write_seg
+from fewsam.images.labelfile import read_label
+from fewsam.images.volume import load_volume
+from fewsam.server.errors import PacsError, RequestError
+from fewsam.server.paths import LABEL_ENDINGS, read_json, split_ending
+from fewsam.server.storage.pacs import Outbox, Pacs, is_image
+from fewsam.server.storage.palette import colour_of
+from fewsam.server.storage.segrecord import SegRecord
+from fewsam.server.tasks.labels import check_tag
+
+logger = logging.getLogger(__name__)
+
+
+class PacsDatastore(Datastore):
+    """Series of a PACS.
+
+    Args:
+        pacs: the PACS.
+        folder: for downloaded images, labels and what is noted about them.
+    """
+
+    def __init__(self, pacs: Pacs, folder: Path) -> None:
+        self.pacs = pacs
+        self.folder = folder
+        self.record = SegRecord(folder / "segs.json")
+        self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"))
+        self._guard = threading.RLock()
+        self._problem = ""
+        self._known = folder / "series.json"  # the last list, for a start while the PACS is away
+        self._noted: dict[str, dict[str, str]] = read_json(self._known)
+
+    # -- images
+
+    def list_images(self) -> list[str]:
+        """Series that can be labelled; while the PACS is away, those it had."""
+        try:
+            series = self.pacs.series()
+            self._problem = ""
+            self._note_series(series)
+        except PacsError as error:
+            if str(error) != self._problem:
+                logger.warning("%s", error)
+            self._problem, series = str(error), self.pacs.known_series() or self._noted
+        return [uid for uid, entry in series.items() if is_image(entry)]
+
+    def _note_series(self, series: dict[str, dict[str, str]]) -> None:
+        with self._guard:
+            if series != self._noted:
+                self._noted = dict(series)
+                try:
+                    _write(self._known, self._noted)
+                except StorageError as error:
+                    logger.warning("the list of series is not kept: %s", error)
+
+    @property
+    def problem(self) -> str:
+        """Why the PACS could not be asked last; empty while all is well."""
+        return self._problem
+
+    def image_folder(self, image_id: str) -> Path:
+        """Folder with the DICOM files of an image, downloaded where it is not there or has changed.
+
+        Raises:
+            ImageNotFoundException: no such series.
+            PacsError: it is not here, and the PACS does not answer.
+        """
+        folder = self.folder / "images" / _plain_uid(image_id)
+        with self._guard:
+            have = len(list(folder.glob("*.dcm"))) if folder.is_dir() else 0
+            try:
+                entry = self.pacs.series().get(image_id)
+            except PacsError:
+                if have:
+                    return folder
+                raise
+            if entry is None:
+                raise ImageNotFoundException(f"no series {image_id} in the PACS")
+            there = entry.get("NumberOfSeriesRelatedInstances") or "0"
+            if not have or (there.isdigit() and int(there) not in (0, have)):
+                self.pacs.download(entry["StudyInstanceUID"], image_id, folder)
+            return folder
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The image as NIfTI, which is what Slicer downloads; made when first asked for."""
+        source = self.image_folder(image_id)
+        file = self.folder / "images" / f"{image_id}.nii.gz"
+        with self._guard:
+            if not file.exists() or file.stat().st_mtime < source.stat().st_mtime:
+                volume = load_volume(source, axis="2")
+                image = nib.Nifti1Image(volume.geometry.to_native(volume.slices), volume.geometry.affine)
+                partial = file.with_name(f".{file.name}")
+                nib.save(image, partial)
+                partial.replace(file)
+        return str(file)
+
+    def get_image(self, image_id: str, params: Any = None) -> Any:
+        return Path(self.get_image_uri(image_id)).read_bytes()
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        return {**(self.pacs.known_series() or self._noted).get(image_id, {}), **read_json(self._note(image_id))}
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        with self._guard:
+            _write(self._note(image_id), {**read_json(self._note(image_id)), **info})
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        raise RequestError("images are stored in the PACS itself, not through this server")
+
+    def remove_image(self, image_id: str) -> None:
+        raise RequestError("images are removed in the PACS itself, not through this server")
+
+    # -- labels
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep a label file; a final one goes to the PACS as DICOM SEG too, at once or when the PACS is back."""
+        source = self.image_folder(image_id)
+        _, ending = split_ending(Path(label_filename).name)
+        folder = self._labels(label_tag)
+        file = folder / f"{image_id}{ending or '.nii.gz'}"
+        with self._guard:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f".{file.name}"
+            shutil.copy(label_filename, partial)
+            for old in self._files(image_id, label_tag):
+                old.unlink()
+            partial.replace(file)
+            _write(folder / f"{image_id}.json", {**(label_info or {}), "ts": int(time.time()), "name": file.name})
+        if label_tag == DefaultLabelTag.FINAL.value and not (label_info or {}).get("from_pacs"):
+            self.send_seg(image_id, file, source, label_info or {})
+        return image_id
+
+    def send_seg(self, image_id: str, label: Path, source: Path, info: dict[str, Any]) -> None:
+        """Write a label as DICOM SEG and send it; it waits in the outbox while the PACS is away.
+
+        An empty label, by which somebody said that nothing is there, has no form as DICOM SEG.
+        """
+        geometry = load_volume(source, axis="2").geometry
+        classes = list(info.get("classes") or ())
+        names = dict(enumerate(classes, start=1))
+        try:
+            masks = read_label(label, geometry, names=names, label_info=info.get("label_info"))
+        except EmptyLabelError:
+            return
+        shown = {name.casefold(): name for name in classes}
+        masks = {shown.get(name.casefold(), name): mask for name, mask in masks.items()}
+        places = {name: classes.index(name) if name in classes else len(classes) for name in masks}
+        colours = {name: colour_of(name, place) for name, place in places.items()}
+        with self.outbox.place() as path:
+            annotator = str(info.get("annotator") or info.get("client_id") or "")
+            write_seg(path, masks, geometry, source, colours=colours, annotator=annotator)
+        try:
+            self.outbox.send()
+        except FewSAMError as error:
+            logger.warning("the DICOM SEG of %s waits: %s", image_id, error)
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        return {tag: image_id for tag in self._tags() if self._files(image_id, tag)}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        return self.get_labels_by_image_id(image_id).get(tag, "")
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        files = self._files(label_id, label_tag)
+        return str(files[0]) if files else ""
+
+    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:
+        uri = self.get_label_uri(label_id, label_tag)
+        return Path(uri).read_bytes() if uri else None
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        return read_json(self._labels(label_tag) / f"{_plain_uid(label_id)}.json")
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        if not self._files(label_id, label_tag):
+            raise LabelNotFoundException(f"Label {label_id} with tag {label_tag} not found")
+        with self._guard:
+            _write(self._labels(label_tag) / f"{label_id}.json", {**self.get_label_info(label_id, label_tag), **info})
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        for file in self._files(label_id, label_tag):
+            file.unlink()
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        tags = [label_tag] if label_tag else [DefaultLabelTag.FINAL.value]
+        return [uid for uid in self.list_images() if any(self._files(uid, tag) for tag in tags)]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        labelled = set(self.get_labeled_images(label_tag, labels))
+        return [uid for uid in self.list_images() if uid not in labelled]
+
+    # -- the rest of the interface
+
+    def name(self) -> str:
+        return self.pacs.address
+
+    def set_name(self, name: str) -> None:
+        raise RequestError("the name of the datastore is the address of the PACS")
+
+    def description(self) -> str:
+        return f"DICOMweb at {self.pacs.address}"
+
+    def set_description(self, description: str) -> None:
+        raise RequestError("the description of the datastore is fixed")
+
+    def datalist(self) -> list[dict[str, Any]]:
+        final = DefaultLabelTag.FINAL.value
+        return [
+            {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, final)}
+            for uid in self.get_labeled_images()
+        ]
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        raise RequestError("a PACS is not handed out as an archive; `fewsam export` writes the labelled slices")
+
+    def refresh(self) -> None:
+        try:
+            self.pacs.series(fresh=True)
+        except PacsError as error:
+            self._problem = str(error)
+
+    def status(self) -> dict[str, Any]:
+        images = self.list_images()
+        tags = {tag: sum(bool(self._files(uid, tag)) for uid in images) for tag in self._tags()}
+        return {
+            "total": len(images),
+            "completed": tags.get(DefaultLabelTag.FINAL.value, 0),
+            "label_tags": tags,
+            "train": [],
+        }
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "name": self.name(),
+            "description": self.description(),
+            "objects": {
+                uid: {
+                    "image": {"info": self.get_image_info(uid), "ext": ""},
+                    "labels": {
+                        tag: {"info": self.get_label_info(uid, tag)} for tag in self.get_labels_by_image_id(uid)
+                    },
+                }
+                for uid in self.list_images()
+            },
+        }
+
+    def _labels(self, tag: str) -> Path:
+        return self.folder / "labels" / check_tag(tag)
+
+    def _tags(self) -> list[str]:
+        root = self.folder / "labels"
+        return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+    def _files(self, image_id: str, tag: str) -> list[Path]:
+        folder, uid = self._labels(tag), _plain_uid(image_id)
+        return [file for ending in LABEL_ENDINGS if (file := folder / f"{uid}{ending}").is_file()]
+
+    def _note(self, image_id: str) -> Path:
+        return self.folder / "notes" / f"{_plain_uid(image_id)}.json"
+
+
+def _plain_uid(uid: str) -> str:
+    if not re.fullmatch(r"[0-9][0-9.]{0,63}", uid):
+        raise ImageNotFoundException(f"{uid!r} is no DICOM UID")
+    return uid
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(values, default=str).encode())

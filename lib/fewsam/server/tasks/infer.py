@@ -1,0 +1,192 @@
+"""MONAI Label's inference task: a request's image in, a labelmap on the same grid and plain JSON out."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from fewsam.fewshot.inference.prediction import Prediction
+from fewsam.images.volume import Volume, save_labelmap
+from fewsam.server.errors import RequestError
+from fewsam.server.tasks.context import Context
+
+logger = logging.getLogger(__name__)
+
+RESULT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".png")
+FLAT_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+class SegmentationTask(InferTask):
+    """Few-shot segmentation of every class in one pass a slice."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels={},
+            dimension=3,
+            description="Few-shot SAM: segments what a few labelled slices show",
+            # Scalars become fields in the viewers. Zero seconds: no limit.
+            config={"time_limit": float(context.settings.time_limit or 0)},
+        )
+
+    def info(self) -> dict[str, Any]:
+        self.labels = {name: value for value, name in enumerate(self.context.collection.classes, start=1)}
+        return dict(super().info())
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Segment ``request["image"]`` (a path); ``request["image_id"]`` is its id, None for an uploaded image.
+
+        Raises:
+            FewSAMError: the image, the request or the encoder's checkpoint is at fault.
+        """
+        started = time.monotonic()
+        volume = self.context.volume(request["image"])
+        form = ResultForm.of(request, volume)
+        prediction = self.predict(request, volume)
+        tick = time.monotonic()
+        file = write_result(self.context.folder / "results", volume, prediction, form)
+        answer = as_answer(prediction)
+        answer["latencies"].update(write=round(time.monotonic() - tick, 4), total=round(time.monotonic() - started, 4))
+        return str(file), answer
+
+    def predict(self, request: Mapping[str, Any], volume: Volume) -> Prediction:
+        """What is to be served for ``volume``; remembered as such, and its uncertainty too."""
+        started = time.monotonic()
+        context = self.context
+        image_id = request.get("image_id")
+        with context.embedder.request():  # background encoding holds back until the answer is there
+            slices = _slices(request.get("slices"), volume.depth)
+            prediction = context.predictor.predict(
+                volume,
+                image_id,
+                slices=slices,
+                time_limit=_seconds(request.get("time_limit")),
+                progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
+            )
+        if image_id is not None:
+            prediction = self._complete(prediction, image_id, slices)
+            # Remembered before it is sent: what comes back is compared with it.
+            context.collection.remember_served(
+                image_id, prediction.labelmap, prediction.classes, prediction.model_version
+            )
+            context.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
+        logger.info(
+            "segmented %s in %.2f s: model %d, %d shots, %d slices drawn by hand, %d remaining",
+            image_id or "an uploaded image", time.monotonic() - started, prediction.model_version,
+            prediction.shots, len(prediction.pasted), len(prediction.remaining),
+        )  # fmt: skip
+        return prediction
+
+    def _complete(self, prediction: Prediction, image_id: str, slices: list[int] | None) -> Prediction:
+        """Fill slices that were not asked for, or not reached, with what was served before.
+
+        A viewer replaces its whole labelmap by the answer. Blank slices would come back as if somebody had erased
+        them.
+        """
+        if slices is None and not prediction.remaining:
+            return prediction
+        served = self.context.collection.served(image_id)
+        if served is None or served[0].shape != prediction.labelmap.shape:
+            return prediction
+        before, classes, _ = served
+        depth = len(prediction.labelmap)
+        fresh = set(range(depth) if slices is None else slices) - set(prediction.remaining) | set(prediction.pasted)
+        # A class keeps its value for good (the collection appends new ones), but only up to the classes known then.
+        if tuple(prediction.classes[: len(classes)]) != tuple(classes):
+            return prediction
+        merged = np.where(np.isin(np.arange(depth), sorted(fresh))[:, None, None], prediction.labelmap, before)
+        return replace(prediction, labelmap=merged.astype(prediction.labelmap.dtype))
+
+
+def as_answer(prediction: Prediction) -> dict[str, Any]:
+    """The JSON beside the labelmap."""
+    answer = prediction.as_json()
+    answer["label_names"] = {name: value for value, name in enumerate(prediction.classes, start=1)}
+    return answer
+
+
+def scores_of(prediction: Prediction) -> list[dict[str, list[float]]]:
+    """Uncertainty and foreground of each slice by class, as the collection keeps them for the choice of next slices."""
+    return [
+        {"uncertainty": [float(u) for u in uncertainty], "foreground": [float(f) for f in foreground]}
+        for uncertainty, foreground in zip(prediction.uncertainty, prediction.foreground, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class ResultForm:
+    """How the client wants the labelmap: file ending and data type."""
+
+    ending: str
+    dtype: str
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any], volume: Volume) -> ResultForm:
+        """What ``request`` asks for; checked before anything is computed.
+
+        Raises:
+            RequestError: an unknown file ending or data type.
+        """
+        default = ".png" if volume.source.lower().endswith(FLAT_IMAGES) else ".nii.gz"
+        ending = "." + str(request.get("result_extension") or default).lower().lstrip(".")
+        if ending not in RESULT_ENDINGS:
+            known = ", ".join(RESULT_ENDINGS)
+            raise RequestError(f"result_extension {ending!r} is not written here; use one of {known}")
+        dtype = str(request.get("result_dtype") or "uint8")
+        if dtype not in ("uint8", "uint16"):
+            raise RequestError(f"result_dtype {dtype!r} is not written here; use uint8 or uint16")
+        return cls(ending, dtype)
+
+
+def write_result(folder: Path, volume: Volume, prediction: Prediction, form: ResultForm) -> Path:
+    """Write the labelmap; MONAI Label deletes the file once it is sent.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    names = dict(enumerate(prediction.classes, start=1))
+    return write_labelmap(folder, volume, prediction.labelmap, names, form)
+
+
+def write_labelmap(folder: Path, volume: Volume, labelmap: np.ndarray, names: dict[int, str], form: ResultForm) -> Path:
+    """The same for a labelmap (Z, H, W) and the names of its values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="labelmap-", suffix=form.ending, delete=False) as file:
+        path = Path(file.name)
+    try:
+        save_labelmap(path, labelmap.astype(form.dtype), volume.geometry, names)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _slices(value: Any, depth: int) -> list[int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or any(type(z) is not int for z in value):
+        raise RequestError(f"slices must be a list of slice numbers, got {value!r}")
+    outside = [z for z in value if not 0 <= z < depth]
+    if outside:
+        raise RequestError(f"slices {outside} are outside of the image, which has slices 0..{depth - 1}")
+    return sorted(set(value))
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        seconds = float(value) if value is not None else 0.0
+    except (TypeError, ValueError):
+        raise RequestError(f"time_limit must be a number of seconds, got {value!r}") from None
+    return seconds if seconds > 0 else None

@@ -1,0 +1,179 @@
+"""A submitted label file becomes shots: read on the image's grid, matched by name, stored before it is acknowledged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewsam.collection import Submission
+from fewsam.core.errors import EmptyLabelError, LabelError
+from fewsam.images.labelfile import read_label
+from fewsam.server.errors import RequestError
+from fewsam.server.tasks.context import Context
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelParams:
+    """What a client says of a label beside its file.
+
+    Attributes:
+        label_info: Segment names as Slicer sends them, ``[{"name", "idx"}]``; None where the client sends none.
+        annotator: Who drew it; empty where nobody says.
+        policy: ``"complete"`` or ``"partial"``: whether a class that is absent from a slice is background there.
+        complete_slices: Slices that are complete whatever the policy says.
+        spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
+    """
+
+    label_info: list[dict[str, Any]] | None = None
+    annotator: str = ""
+    policy: str | None = None
+    complete_slices: frozenset[int] | None = None
+    spoken: tuple[str, ...] = ()
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name can be part of a path without leading elsewhere."""
+    return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+
+
+def check_tag(tag: Any) -> str:
+    """``tag``, text or MONAI Label's own enumeration, if it can name a folder of labels.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    name = str(tag.value if isinstance(tag, Enum) else tag)
+    if not is_plain(name):
+        raise RequestError(f"tag {name!r} must consist of letters, digits, - and _")
+    return name
+
+
+def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:
+    """Read the ``params`` field of ``PUT /datastore/label``: as sent, and the part that is ours.
+
+    ``user`` is who the client has proven to be; without it the annotator is who it says.
+
+    Raises:
+        RequestError: not a JSON object, or a value of another kind than expected.
+    """
+    try:
+        raw = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"params is not valid JSON ({error}); send an object such as {{}}") from None
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise RequestError(f"params must be a JSON object, got {type(raw).__name__}")
+    info = raw.get("label_info") or None
+    if info is not None and not (isinstance(info, list) and all(isinstance(item, dict) for item in info)):
+        raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}')
+    policy = raw.get("policy")
+    if policy not in (None, "complete", "partial"):
+        raise RequestError(f'params["policy"] must be "complete" or "partial", got {policy!r}')
+    complete = raw.get("complete_slices")
+    if complete is not None and not (isinstance(complete, list) and all(type(z) is int for z in complete)):
+        raise RequestError('params["complete_slices"] must be a list of slice numbers')
+    annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
+    slices = None if complete is None else frozenset(complete)
+    return raw, LabelParams(info, annotator, policy, slices)
+
+
+class LabelIntake:
+    """The way of every label into the collection.
+
+    Args:
+        context: The task.
+        on_stored: Called after each submission that changed the collection.
+    """
+
+    def __init__(self, context: Context, on_stored: Callable[[Submission, str], None] | None = None) -> None:
+        self.context = context
+        self.on_stored = on_stored
+
+    def submit(
+        self, image_id: str, image_path: str, label: Path, params: LabelParams = LabelParams(), *, source: str
+    ) -> Submission:
+        """Store a label; when this returns it is in the collection, and nothing of it is when it raises.
+
+        Raises:
+            ImageError: the image cannot be read.
+            LabelError: the label cannot be read, is empty, or does not fit the image.
+            UnknownClassError: it names a class that the task does not have.
+            StorageError: the disk is full.
+        """
+        names = dict(enumerate(self.context.collection.classes, start=1))
+        geometry = self.context.volume(image_path).geometry
+        try:
+            masks = read_label(label, geometry, names=names, label_info=params.label_info)
+        except EmptyLabelError:
+            if not params.complete_slices:
+                raise
+            masks = {}  # nothing is on these slices, and that is what it says
+        there = {name.casefold() for name in masks}
+        blank = np.zeros(geometry.slices_shape, bool)
+        masks.update((name, blank) for name in params.spoken if name.casefold() not in there)
+        return self.submit_masks(image_id, image_path, masks, params, source=source)
+
+    def submit_masks(
+        self,
+        image_id: str,
+        image_path: str,
+        masks: dict[str, np.ndarray],
+        params: LabelParams = LabelParams(),
+        *,
+        source: str,
+    ) -> Submission:
+        """The same for masks, class name -> bool (Z, H, W)."""
+        collection = self.context.collection
+        volume = self.context.volume(image_path)
+        complete = set(params.complete_slices) if params.complete_slices is not None else None
+        outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
+        if outside:
+            raise LabelError(
+                f"complete_slices names {outside}, but image {image_id!r} has slices 0..{volume.depth - 1}"
+            )
+        submission = collection.submit(
+            volume,
+            image_id,
+            masks,
+            annotator=params.annotator,
+            source=source,
+            policy=params.policy,
+            complete_slices=complete,
+        )
+        logger.info(
+            "label of %s from %s: %d new or changed slices, %d unchanged, %d left as the model served them",
+            image_id,
+            source,
+            len(submission.added) + len(submission.superseded) + len(submission.cleared),
+            len(submission.unchanged) + len(submission.kept),
+            len(submission.untouched),
+        )
+        if self.on_stored is not None and submission.changed:
+            try:
+                self.on_stored(submission, image_id)
+            except Exception:  # the label is stored: what follows from it must not take the acknowledgement back
+                logger.exception("follow-up work of a stored label failed")
+        return submission
+
+
+def as_answer(submission: Submission) -> dict[str, Any]:
+    """What the client learns about its label: slice numbers by what became of them."""
+    fates = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
+    answer: dict[str, Any] = {fate: [int(z) for z in getattr(submission, fate)] for fate in fates}
+    answer.update(
+        submission=int(submission.submission),
+        duplicate=submission.duplicate,
+        new_classes=list(submission.new_classes),
+        ignored_names=list(submission.unknown_names),
+    )
+    return answer

@@ -1,0 +1,122 @@
+"""Points of MONAI Label's own clients: DeepEdit (one list a class, and ``background``) and DeepGrow requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from fewsam.fewshot.inference.clicks import ClickError
+from fewsam.fewshot.inference.predictor import drawn_labelmap
+from fewsam.images.volume import Volume
+from fewsam.server.errors import RequestError
+from fewsam.server.tasks.context import Context
+from fewsam.server.tasks.infer import ResultForm, write_labelmap
+
+Clicked = dict[tuple[int, str], tuple[list[tuple[int, int]], list[tuple[int, int]]]]
+
+
+class PointsTask(InferTask):
+    """Corrects the slices that were clicked on; all others come back as they were drawn or served last."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        super().__init__(
+            type=InferType.DEEPEDIT,
+            labels={},
+            dimension=3,
+            description="Few-shot SAM: corrects slices by points, from labelled slices and the points together",
+            config={},
+        )
+
+    def info(self) -> dict[str, Any]:
+        names = ["background", *self.context.collection.classes]
+        self.labels = {name: value for value, name in enumerate(names)}
+        return dict(super().info())
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Correct ``request["image"]`` by its points, native (i, j, k).
+
+        Raises:
+            FewSAMError: the points or the image are at fault.
+        """
+        started = time.monotonic()
+        context = self.context
+        volume = context.volume(request["image"])
+        form = ResultForm.of(request, volume)
+        classes = context.collection.classes
+        clicked = points_of(request, classes, volume)
+        labels = self._shown(volume, request.get("image_id"))
+        with context.embedder.request():
+            for (z, name), (include, exclude) in clicked.items():
+                result = context.clicks.correct(volume, z, name, include, exclude)
+                value = classes.index(name) + 1
+                shown = (labels[z] == value).any()
+                changed = result.mask != result.before if shown else np.ones_like(result.mask)
+                labels[z][changed & ~result.mask & (labels[z] == value)] = 0
+                labels[z][changed & result.mask] = value
+        names = dict(enumerate(classes, start=1))
+        file = write_labelmap(context.folder / "results", volume, labels, names, form)
+        slices = sorted({z for z, _ in clicked})
+        answer = {"slices": slices, "label_names": {name: value for value, name in names.items()},
+                  "latencies": {"total": round(time.monotonic() - started, 4)}}  # fmt: skip
+        return str(file), answer
+
+    def _shown(self, volume: Volume, image_id: str | None) -> np.ndarray:
+        collection = self.context.collection
+        labels = np.zeros(volume.slices.shape[:3], np.uint8)
+        if image_id is None:
+            return labels
+        served = collection.served(image_id)
+        if served is not None and served[0].shape == labels.shape:
+            labels = served[0].copy()
+        for shot in collection.shots(image_id, content_hash=volume.content_hash):
+            labels[shot.slice] = drawn_labelmap(shot, collection.classes, labels[shot.slice])
+        return labels
+
+
+def points_of(request: Mapping[str, Any], classes: tuple[str, ...], volume: Volume) -> Clicked:
+    """(slice, class) -> points (row, col) inside and outside, of a DeepEdit or DeepGrow request.
+
+    Raises:
+        RequestError: not points, outside of the image, or of no known class.
+        ClickError: none at all.
+    """
+    lists = {str(key).casefold(): value for key, value in request.items()}
+    given = {name: _indices(name, lists[name.casefold()], volume) for name in classes if lists.get(name.casefold())}
+    outside = _indices("background", lists.get("background") or [], volume)
+    if lists.get("foreground"):  # DeepGrow speaks of one structure without its name
+        name = str(request.get("label") or (classes[0] if len(classes) == 1 else ""))
+        known = next((one for one in classes if one.casefold() == name.casefold()), None)
+        if known is None:
+            raise RequestError(f'say which structure the points are for: "label", one of {", ".join(classes)}')
+        given[known] = given.get(known, []) + _indices("foreground", lists["foreground"], volume)
+    if not given:
+        raise ClickError("there is no point; set one inside a structure, under the structure's name")
+    clicked: Clicked = {}
+    for name, inside in given.items():
+        for z, row, col in inside:
+            clicked.setdefault((z, name), ([], []))[0].append((row, col))
+    for z, row, col in outside:  # beside every structure that was clicked on this slice
+        for (k, _), (_, exclude) in clicked.items():
+            if k == z:
+                exclude.append((row, col))
+    return clicked
+
+
+def _indices(name: str, value: Any, volume: Volume) -> list[tuple[int, int, int]]:
+    try:
+        points = [tuple(int(v) for v in point) for point in value]
+    except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
+        raise RequestError(f"{name}: points are lists of three whole numbers [i, j, k], got {value!r}") from None
+    shape = volume.geometry.shape
+    for point in points:
+        if len(point) != 3 or not all(0 <= v < n for v, n in zip(point, shape, strict=True)):
+            raise RequestError(f"{name}: point {list(point)} is outside of the image of {shape} voxels")
+    return [volume.geometry.canonical_index(i, j, k) for i, j, k in points]

@@ -1,0 +1,128 @@
+"""Which slice of which image to label next, as MONAI Label strategies."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from fewsam.core.errors import FewSAMError
+from fewsam.fewshot.inference.acquisition import Candidate, rank
+from fewsam.server.tasks.context import Context
+from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
+
+logger = logging.getLogger(__name__)
+
+RESERVED_SECONDS = 900.0  # how long nobody else is sent to the same slice
+OPENING_SECONDS = 2.0  # for images whose number of slices is not known yet
+
+_DESCRIPTIONS = {
+    "informative": "the slice whose label would teach most",
+    "foreground_random": "a random slice among those with structures",
+    "interval": "slices at even distances",
+    "first": "the first slice not labelled yet",
+}
+# OHIF always asks for "random", whatever its drop-down shows: it gets the best there is.
+DEFAULT = "informative"
+
+
+class NextSlice(Strategy):
+    """Offers a slice that is not labelled and that nobody else was sent to.
+
+    An image with some labelled slices is offered until all its slices are labelled. Where the modality of images is
+    known, those of a modality with labels come first: what was drawn on CT is not asked for on MR before CT is done.
+    """
+
+    def __init__(self, name: str, context: Context, index: ImageIndex, image_path: Callable[[str], str]) -> None:
+        super().__init__(_DESCRIPTIONS[name])
+        self.name = name
+        self.context = context
+        self.index = index
+        self.image_path = image_path
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """``{"id", "slice", "score", ...}``, or an empty dict where every slice is labelled or taken."""
+        collection = self.context.collection
+        client = str(request.get("client_id") or "")
+        candidates, labelled = self._candidates(datastore)
+        seed = request.get("seed")
+        ranked = rank(candidates, labelled, self.name, np.random.default_rng(seed if type(seed) is int else None))
+        mine = {(r["image_id"], r["slice"]) for r in collection.reservations() if r["client"] == client}
+        # Who asks again without having labelled wants another one.
+        ranked.sort(key=lambda candidate: (candidate.image_id, candidate.slice) in mine)
+        for candidate in ranked:
+            if collection.reserve(candidate.image_id, candidate.slice, client, RESERVED_SECONDS):
+                return {
+                    "id": candidate.image_id,
+                    "slice": int(candidate.slice),
+                    "slices": int(candidate.depth),
+                    "score": round(float(candidate.score), 4),
+                    "labelled_slices": len(labelled.get(candidate.image_id, ())),
+                }
+        return {}
+
+    def _candidates(self, datastore: Datastore) -> tuple[list[Candidate], dict[str, set[int]]]:
+        collection = self.context.collection
+        drawn, recorded = collection.labelled_by_image(), collection.all_scores()
+        entries = self._entries(datastore, drawn)
+        labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
+        candidates = []
+        for image_id, entry in entries.items():
+            scores = recorded.get(image_id, [])
+            scored = len(scores) == entry.depth
+            for z in range(entry.depth):
+                if z not in labelled[image_id]:
+                    candidates.append(
+                        Candidate(
+                            image_id,
+                            z,
+                            entry.depth,
+                            entry.descriptors[z] if entry.descriptors is not None else None,
+                            np.asarray(scores[z]["uncertainty"], np.float32) if scored else None,
+                            np.asarray(scores[z]["foreground"], np.float32) if scored else None,
+                        )
+                    )
+        return candidates, labelled
+
+    def _entries(self, datastore: Datastore, drawn: Mapping[str, Collection[int]]) -> dict[str, IndexEntry]:
+        """What is known of each image of the modalities with labels, or of all where those are labelled throughout."""
+        images = sorted(datastore.list_images())
+        modality = {image_id: str(datastore.get_image_info(image_id).get("Modality") or "") for image_id in images}
+        begun = {modality[image_id] for image_id in images if drawn.get(image_id)}
+        entries = self._opened([image_id for image_id in images if not begun or modality[image_id] in begun])
+        if all(len(drawn.get(image_id, ())) >= entry.depth for image_id, entry in entries.items()):
+            entries |= self._opened([image_id for image_id in images if image_id not in entries])
+        return entries
+
+    def _opened(self, images: Sequence[str]) -> dict[str, IndexEntry]:
+        """Those known already; a few of the others are opened, one at least if there is no other."""
+        entries: dict[str, IndexEntry] = {}
+        unknown = []
+        for image_id in images:
+            entry = self.index.get(image_id)
+            if entry is None:
+                unknown.append(image_id)
+            else:
+                entries[image_id] = entry
+        until = time.monotonic() + OPENING_SECONDS
+        for image_id in unknown:
+            if entries and time.monotonic() > until:
+                break
+            try:
+                path = self.image_path(image_id)
+                entries[image_id] = IndexEntry(signature(path, self.context.settings), self.context.volume(path).depth)
+                self.index.put(image_id, entries[image_id])
+            except (FewSAMError, OSError) as error:
+                logger.warning("image %s cannot be offered: %s", image_id, error)
+        return entries
+
+
+def strategies(context: Context, index: ImageIndex, image_path: Callable[[str], str]) -> dict[str, Strategy]:
+    """All strategies by name; ours stands under ``random`` as well."""
+    named: dict[str, Strategy] = {name: NextSlice(name, context, index, image_path) for name in _DESCRIPTIONS}
+    return {"random": NextSlice(DEFAULT, context, index, image_path), **named}

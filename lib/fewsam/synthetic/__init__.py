@@ -1,0 +1,1 @@
+"""Generated patients, and pretraining on generated slices."""

@@ -1,4 +1,0 @@
-"""Attacks on the real server, and what they found: kills, damage, full disks, load. ``make trust`` runs them all.
-
-``python -m fewsam.trust PART --out FOLDER``; each part leaves ``PART.json`` there and renews ``report.md``.
-"""

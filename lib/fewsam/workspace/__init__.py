@@ -1,0 +1,1 @@
+"""One task folder: opened, exported and imported."""

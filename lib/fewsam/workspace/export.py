@@ -1,0 +1,161 @@
+"""A task out of its folder into a portable file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+
+import fewsam
+from fewsam.collection import Shot
+from fewsam.collection.codec import class_key
+from fewsam.collection.imported import support_classes
+from fewsam.collection.taskfile import TaskFile, write_task
+from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
+from fewsam.core.errors import CheckpointError, LabelError
+from fewsam.fewshot.model.store import TaskModel
+from fewsam.fewshot.model.views import LabelledSlice, detail_size_for
+from fewsam.fewshot.training.episodes import EXTRA_SUPPORT_VIEWS, drawn_classes
+from fewsam.images.preprocess import PREPROCESS_VERSION
+from fewsam.workspace.anonymous import anonymous as without_people
+from fewsam.workspace.anonymous import kind_of
+from fewsam.workspace.workspace import Workspace
+
+
+def export_task(
+    workspace: Workspace,
+    path: Path,
+    *,
+    with_pixels: bool = False,
+    anonymous: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> TaskMeta:
+    """Write the task as a portable file; slices imported earlier go along.
+
+    Args:
+        with_pixels: Take the images of the labelled slices along, so that the other side can train on them.
+        anonymous: Neutral ids of images; no annotators, no dates.
+        progress: Called with labelled slices done and in all.
+
+    Raises:
+        LabelError: nothing is labelled yet.
+        CheckpointError: the decoder belongs to another encoder or cannot be read.
+        StorageError: the file cannot be written.
+    """
+    settings, embedder, collection = workspace.settings, workspace.embedder, workspace.collection
+    shots, tasks = collection.shots(), collection.supports()
+    shown = {*drawn_classes(shots, collection.classes), *support_classes(tasks, collection.classes)}
+    classes = tuple(name for name in collection.classes if name in shown)
+    if not classes:
+        raise LabelError(f"{workspace.folder}: nothing is labelled yet, so there is nothing to export; label a slice")
+    model = workspace.store.load()
+    if model is not None and model.card.encoder != embedder.info.fingerprint:
+        raise CheckpointError(
+            f"{workspace.folder}: its decoder was trained on another encoder than {embedder.info.name}; train again"
+        )
+    size = model.card.detail_size if model else detail_size_for(shots, settings) if shots else tasks[0].meta.detail_size
+    frozen = any(len(task.pixels) < len(task.meta.shots) for task in tasks)
+    views = 1 + EXTRA_SUPPORT_VIEWS if len(shots) == 1 and not frozen else 1  # as `Episodes` supports a lone slice
+    rows = _Rows(classes)
+    for done, shot in enumerate(shots, 1):
+        labelled = LabelledSlice(shot, classes, settings, embedder.info.input_size, size)
+        meta = _shot_meta(shot, with_pixels)
+        for number in range(views):
+            view = labelled.view(number)
+            mask = F.adaptive_avg_pool2d(view.mask, 64).numpy()
+            rows.add(done - 1, embedder.embed(view.image[None])[0], mask, labelled.known.numpy(), labelled.z)
+        rows.metas.append(meta)
+        if with_pixels:
+            rows.pixels[done - 1], rows.drawn[done - 1] = shot.pixels, labelled.stencil
+        if progress:
+            progress(done, len(shots))
+    rows.add_imported(tasks)
+    task_meta = TaskMeta(
+        format=FORMAT,
+        fewsam=fewsam.__version__,
+        written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        classes=classes,
+        encoder=EncoderMeta(**embedder.info.as_dict()),
+        preprocessing=PREPROCESS_VERSION,
+        settings=settings.model_copy(update={"labels": classes}).model_dump(mode="json", include=set(CARRIED)),
+        detail_size=size,
+        card=_card_of(model, shots) if model else None,
+        shots=tuple(rows.metas),
+    )
+    if anonymous:
+        task_meta = without_people(task_meta)
+    write_task(path, rows.task(task_meta, model))
+    return task_meta
+
+
+class _Rows:
+    """Supports gathered for a task file of ``classes``."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.metas: list[ShotMeta] = []
+        self.pixels: dict[int, np.ndarray] = {}
+        self.drawn: dict[int, np.ndarray] = {}
+        self._rows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, float]] = []
+
+    def add(self, shot: int, embedding: np.ndarray, mask: np.ndarray, known: np.ndarray, z: float) -> None:
+        self._rows.append((shot, embedding, mask, known, z))
+
+    def add_imported(self, tasks: list[TaskFile]) -> None:
+        """Slices that are here as supports alone; those with pixels are among the shots."""
+        for task in tasks:
+            column = {class_key(name): c for c, name in enumerate(task.meta.classes, 1)}
+            source = [column.get(class_key(name), 0) for name in self.classes]
+            others = [c for c in range(len(task.meta.classes) + 1) if c not in source or c == 0]
+            place: dict[int, int] = {}
+            for s, shot in enumerate(task.shot.tolist()):
+                if shot in task.pixels:
+                    continue
+                if shot not in place:
+                    place[shot] = len(self.metas)
+                    self.metas.append(task.meta.shots[shot])
+                drawn = [task.masks[s, c] if c else np.zeros((64, 64), np.float32) for c in source]
+                mask = np.stack([task.masks[s, others].sum(0).clip(0, 1), *drawn])
+                known = np.array([True, *(bool(c and task.known[s, c]) for c in source)])
+                self.add(place[shot], task.embeddings[s], mask, known, float(task.z[s]))
+
+    def task(self, meta: TaskMeta, model: TaskModel | None) -> TaskFile:
+        shot, embeddings, masks, known, z = zip(*self._rows, strict=True)
+        return TaskFile(
+            meta,
+            np.array(shot, np.int64),
+            np.stack(embeddings),
+            np.stack(masks).astype(np.float32).clip(0, 1),
+            np.stack(known),
+            np.array(z, np.float32),
+            decoder={k: v.detach().float() for k, v in model.decoder.state_dict().items()} if model else None,
+            pixels=self.pixels,
+            drawn=self.drawn,
+        )
+
+
+def _shot_meta(shot: Shot, with_pixels: bool) -> ShotMeta:
+    return ShotMeta(
+        image=shot.image.content_hash,
+        slice=shot.slice,
+        shape=shot.image.shape,
+        spacing=shot.image.spacing,
+        annotator=shot.annotator,
+        time=shot.time,
+        source=kind_of(shot.source),
+        stats={key: float(value) for key, value in shot.image.stats.items()} if with_pixels else {},
+    )
+
+
+def _card_of(model: TaskModel, shots: list[Shot]) -> dict[str, Any]:
+    """The decoder's card as plain types; ids of slices become positions in the file."""
+    place = {shot.shot_id: n for n, shot in enumerate(shots)}
+    card = asdict(model.card)
+    for name in ("shots", "measured_on"):
+        card[name] = [place[shot] for shot in card[name] if shot in place]
+    return card

@@ -1,0 +1,165 @@
+"""A portable file into a task folder, new or there already."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from fewsam.collection.codec import class_key
+from fewsam.collection.taskfile import TaskFile, read_task
+from fewsam.collection.taskmeta import CARRIED, PIXEL_SETTINGS, TaskMeta
+from fewsam.core.config import Settings, load_settings
+from fewsam.core.errors import CheckpointError, ConfigError
+from fewsam.encoders import encoder_info
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.prompts import LabelledView, SupportBank
+from fewsam.fewshot.model.store import FORMAT as MODEL_FORMAT
+from fewsam.fewshot.model.store import ModelCard, build_decoder, class_slots
+from fewsam.images.preprocess import PREPROCESS_VERSION
+from fewsam.workspace.workspace import Workspace, is_task, keep_settings, task_settings
+
+MAX_SWITCH = 8192  # of the decoder's constructor arguments
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did. ``version`` is the decoder's number here, 0 where the file has none."""
+
+    classes: tuple[str, ...]
+    shots: int
+    with_pixels: int
+    version: int
+    again: bool  # these slices were here already
+
+
+def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mapping[str, Any] | None = None) -> Imported:
+    """Take a task file into the task in ``folder``, which is made where there is none; it segments at once.
+
+    Raises:
+        CheckpointError: damaged, not a task file, or made with another encoder.
+        ConfigError: the task in ``folder`` prepares its images in another way.
+        StorageError: the disk is full.
+    """
+    task = read_task(path)
+    meta = task.meta
+    if meta.preprocessing != PREPROCESS_VERSION:
+        raise CheckpointError(
+            f"{path}: its images were prepared by version {meta.preprocessing} of the preprocessing, here it is "
+            f"{PREPROCESS_VERSION}; use the same version of fewsam on both sides"
+        )
+    fresh = not is_task(folder)
+    settings = _settings_of(path, meta, conf) if fresh and preset is None else task_settings(folder, preset, conf)
+    _check_fit(path, meta, settings)
+    decoder = _decoder(path, task) if meta.card is not None else None
+    if fresh:
+        keep_settings(folder, settings)
+    with Workspace(settings, folder) as workspace:
+        workspace.collection.add_classes(meta.classes)
+        stored = workspace.collection.keep_imported(path)
+        version = 0
+        if decoder is not None:
+            state, card = decoder
+            version = workspace.store.publish(state, _in_local_names(card, workspace.collection.classes))
+        return Imported(meta.classes, len(meta.shots), len(task.pixels), version, not stored)
+
+
+def _settings_of(path: Path, meta: TaskMeta, conf: Mapping[str, Any] | None) -> Settings:
+    carried = {key: value for key, value in meta.settings.items() if key in CARRIED and key != "labels"}
+    try:
+        return load_settings(None, {**carried, "labels": list(meta.classes), **(conf or {})})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: its settings do not fit this version: {error}") from None
+
+
+def _check_fit(path: Path, meta: TaskMeta, settings: Settings) -> None:
+    here, its = encoder_info(settings), meta.encoder
+    if here.fingerprint != its.fingerprint:
+        weights = f"weights {its.checkpoint_sha256[:12]}" if its.checkpoint_sha256 else "no weights file"
+        mine = f"weights {here.checkpoint_sha256[:12]}" if here.checkpoint_sha256 else "no weights file"
+        raise CheckpointError(
+            f"{path}: made with the encoder {its.name} at {its.input_size} px ({weights}), here it is {here.name} at "
+            f"{here.input_size} px ({mine}): embeddings do not carry over. Import with "
+            f"--conf encoder={its.name} and, for weights of one's own, --conf checkpoint=FILE"
+        )
+    theirs = load_settings(None, {key: meta.settings[key] for key in PIXEL_SETTINGS if key in meta.settings})
+    for key in PIXEL_SETTINGS:
+        if key != "input_size" and getattr(theirs, key) != getattr(settings, key):
+            raise ConfigError(
+                f"{path}: its images were prepared with {key} {getattr(theirs, key)}, this task has "
+                f"{getattr(settings, key)}; import it into a folder of its own"
+            )
+
+
+def _decoder(path: Path, task: TaskFile) -> tuple[dict[str, torch.Tensor], ModelCard]:
+    """Weights, proved by building the decoder with them, and the card under which they are served here."""
+    assert task.decoder is not None
+    try:
+        card = TypeAdapter(ModelCard).validate_python(task.meta.card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        raise CheckpointError(f"{path}: the card of its decoder: {where}: {first['msg']}; update fewsam") from None
+    known = set(inspect.signature(FewShotMaskDecoder.__init__).parameters) - {"self"}
+    odd = [
+        name for name, value in card.switches.items()
+        if name not in known or not isinstance(value, int) or not 0 <= value <= MAX_SWITCH
+    ]  # fmt: skip
+    if odd or card.format != MODEL_FORMAT or card.detail_size != task.meta.detail_size:
+        why = f"switch {odd[0][:80]!r}" if odd else f"format {card.format}, detail {card.detail_size} px"
+        raise CheckpointError(f"{path}: its decoder does not fit this version ({why}); update fewsam")
+    if card.encoder != task.meta.encoder.fingerprint:
+        raise CheckpointError(f"{path}: its decoder belongs to another encoder than its labelled slices; export again")
+    try:
+        decoder = build_decoder(card.switches).eval()
+        decoder.load_state_dict(task.decoder)
+        _try(decoder, task, card)
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: its decoder does not fit this version ({why}); update fewsam") from None
+    # The metric was measured on slices of elsewhere, whose ids mean nothing here: it stays in the file alone.
+    return dict(decoder.state_dict()), replace(card, metric=None, shots=(), measured_on=())
+
+
+@torch.inference_mode()
+def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
+    """Decode one slice: weights may fit and yet not run.
+
+    Raises:
+        ValueError: the answer is of the wrong size or holds values that are no numbers.
+    """
+    slots = class_slots(card, task.meta.classes)
+    numbers = [0, *(slots.index(name) + 1 for name in task.meta.classes)]
+    view = LabelledView(
+        0,
+        torch.from_numpy(task.embeddings[0].astype(np.float32)),
+        torch.from_numpy(task.masks[0].copy()),
+        torch.from_numpy(task.known[0].copy()),
+        float(task.z[0]),
+    )
+    prompts = SupportBank([view], slots=numbers).prompts(view.embedding[None], torch.tensor([view.z]))
+    side = card.detail_size
+    logits = decoder(view.embedding[None], prompts, torch.zeros(1, 1, side, side))
+    if logits.shape != (1, 1 + len(task.meta.classes), side, side) or not bool(torch.isfinite(logits).all()):
+        raise ValueError(f"it answers with {tuple(logits.shape)}, or with values that are no numbers")
+
+
+def _in_local_names(card: ModelCard, classes: Sequence[str]) -> ModelCard:
+    """The card with its classes called as they are here: names match whatever their case."""
+    local = {class_key(name): name for name in classes}
+
+    def renamed(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(local.get(class_key(name), name) for name in names)
+
+    return replace(
+        card,
+        classes=renamed(card.classes),
+        slots=renamed(card.slots),
+        largest_component=renamed(card.largest_component),
+    )

@@ -1,0 +1,328 @@
+"""The annotator loop without a person: drawings, time, curves, and the same loop through the real server."""
+
+import math
+
+import numpy as np
+import pytest
+import yaml
+
+from fewsam.core.config import load_settings
+from fewsam.core.errors import ConfigError, LabelError
+from fewsam.evaluation.data.cases import Case, load_cases
+from fewsam.evaluation.data.tasks import Task
+from fewsam.evaluation.loop import rest
+from fewsam.evaluation.loop.annotator import Noise, Pace, draw_slice
+from fewsam.evaluation.loop.lab import STRATEGIES, DirectLab
+from fewsam.evaluation.loop.loop import Curve, Point, area, measure, run_loop, slices_to_reach
+from fewsam.evaluation.loop.plan import Plan, plan
+from fewsam.evaluation.loop.report import mean_curve, write_report
+from fewsam.evaluation.loop.rest import RestLab
+from fewsam.evaluation.loop.run import FULL, _trained_once, read_curves, simulate
+from fewsam.evaluation.report.cells import failures
+from fewsam.images.volume import Volume, load_volume
+from helpers import tiny_volume as tiny
+
+NAMES = {1: "left", 2: "right", 3: "small"}
+
+
+@pytest.fixture
+def task(tmp_path):
+    """Four scans with their truths, of four patients."""
+    import nibabel as nib
+
+    for number in range(4):
+        path, truth = tiny.write_scan(tmp_path, f"p{number}", seed=number)
+        nib.save(nib.Nifti1Image(truth, nib.load(path).affine), tmp_path / f"p{number}-truth.nii.gz")
+    return Task(
+        name="tiny",
+        images=[f"p{n}.nii.gz" for n in range(4)],
+        labels=[f"p{n}-truth.nii.gz" for n in range(4)],
+        names=NAMES,
+    )
+
+
+# -- drawing
+
+
+def square(size: int = 3, at: int = 4, side: int = 16) -> np.ndarray:
+    mask = np.zeros((side, side), bool)
+    mask[at : at + size, at : at + size] = True
+    return mask
+
+
+def drawn(served=None, noise=None, seed=0):
+    truth = {"a": square(), "b": square(2, 10), "c": np.zeros((16, 16), bool)}
+    return truth, draw_slice(truth, served, noise or Noise(), Pace(60, 15), np.random.default_rng(seed))
+
+
+def test_a_perfect_drawing_from_nothing():
+    truth, drawing = drawn()
+    assert set(drawing.masks) == {"a", "b"} and np.array_equal(drawing.masks["a"], truth["a"])
+    assert not drawing.corrected and drawing.seconds == 60 and drawing.changed == 9 + 4
+
+
+def test_a_correction_counts_the_pixels_it_changes():
+    served = {"a": square(3, 5), "b": square(2, 10), "c": square(1, 0)}
+    _, drawing = drawn(served)
+    # "a" is off by one row and column: 9 + 9 - 2 * 4 pixels; "c" has one too many
+    assert drawing.corrected and drawing.seconds == 15 and drawing.changed == 10 + 1
+    _, blank = drawn({"a": np.zeros((16, 16), bool)})
+    assert not blank.corrected and blank.seconds == 60  # an empty answer is no help
+
+
+def test_noise():
+    _, larger = drawn(noise=Noise(dilate=1))
+    assert larger.masks["a"].sum() == 9 + 12  # a cross of neighbours around a square of three
+    _, smaller = drawn(noise=Noise(dilate=-1))
+    assert smaller.masks["a"].sum() == 1 and "b" not in smaller.masks
+    _, moved = drawn(noise=Noise(shift=3))
+    assert moved.masks["a"].sum() == 9 and not np.array_equal(moved.masks["a"], square())
+    kept = [set(drawn(noise=Noise(forget=0.5), seed=seed)[1].masks) for seed in range(60)]
+    assert all(kept) and {"a"} in kept and {"a", "b"} in kept  # never all of them
+    always = [set(drawn(noise=Noise(forget=1.0), seed=seed)[1].masks) for seed in range(3)]
+    assert always == [{"a"}] * 3
+
+
+# -- plan
+
+
+def test_offered_and_tested_never_meet(tmp_path, task):
+    cases = load_cases(task, tmp_path)
+    one = plan(cases, task, 0)
+    assert one.tested == {0: [1, 4, 7, 10]} and len(one.offered[0]) == 8 and one.size == 8
+    many = plan(cases, task.model_copy(update={"protocol": "patients"}), 3)
+    assert len(many.offered) == len(many.tested) == 2 and not set(many.offered) & set(many.tested)
+    with pytest.raises(AssertionError, match="leak"):
+        Plan(cases, {0: [1, 2]}, {0: [2, 3]}, "slices").check()
+    with pytest.raises(LabelError, match="one patient"):
+        plan(cases[:1], task.model_copy(update={"protocol": "patients"}), 0)
+
+
+# -- curves
+
+
+def test_the_area_by_hand():
+    points = [Point(0, 0, 0.0, 0, 0), Point(2, 0, 0.4, 0, 0), Point(4, 0, 0.8, 0, 0)]
+    assert area(points, 4) == pytest.approx((0.4 + 1.2) / 4)  # triangles and trapezoids: 0.4, 1.2
+    assert area(points, 8) == pytest.approx((0.4 + 1.2 + 4 * 0.8) / 8)  # level after the last slice
+    assert slices_to_reach(points, 0.4) == 2 and slices_to_reach(points, 0.5) == 4
+    assert slices_to_reach(points, 0.9) is None
+
+
+def test_the_mean_of_curves_ends_with_the_shortest():
+    runs = [[Point(0, 0, 0, 0, 0), Point(4, 4, 0.8, 0, 0)], [Point(0, 0, 0, 0, 0), Point(2, 1, 0.2, 0, 0)]]
+    x, y = mean_curve(runs, "slices")
+    assert x.tolist() == [0, 2] and y.tolist() == pytest.approx([0, 0.3])
+
+
+class Rigged:
+    """A lab that knows nothing, and offers what it is told to."""
+
+    def __init__(self, places):
+        self.places = list(places)
+
+    def next_slice(self, strategy):
+        return self.places.pop(0) if self.places else None
+
+    def served(self, index, z):
+        return None
+
+    def submit(self, index, z, masks):
+        pass
+
+    def train_if_due(self, last):
+        return True
+
+    def segment(self, index):
+        return {}
+
+    def close(self):
+        pass
+
+
+def test_a_tested_slice_that_is_offered_stops_the_loop(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+    for places in ([(0, 4)], [(0, 2), (0, 2)], [(1, 0)]):
+        with pytest.raises(AssertionError, match="was offered"):
+            run_loop(Rigged(places), planned, Curve("t", "first", 0, 5, "direct"), Noise(), Pace())
+    curve = run_loop(Rigged([(0, 2), (0, 3)]), planned, Curve("t", "first", 0, 5, "direct"), Noise(), Pace(60, 20))
+    assert [(p.slices, p.minutes, p.iou) for p in curve.points] == [(0, 0, 0), (1, 1, 0), (2, 2, 0)]
+
+
+def test_a_loop_that_is_offered_nothing_more_ends_with_a_point(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+
+    class Lazy(Rigged):
+        def train_if_due(self, last):
+            return False
+
+    curve = run_loop(Lazy([(0, 2), (0, 3)]), planned, Curve("t", "first", 0, 5, "direct"), Noise(), Pace())
+    assert [p.slices for p in curve.points] == [0, 2]
+
+
+def test_what_is_measured_is_the_tested_slices(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+    truth = planned.cases[0].truth
+
+    class Half(Rigged):
+        def segment(self, index):  # right on tested slices in "left", elsewhere wrong
+            answer = np.zeros_like(truth["left"])
+            answer[planned.tested[0]] = truth["left"][planned.tested[0]]
+            return {"left": answer}
+
+    assert measure(Half([]), planned) == pytest.approx(1 / 3)
+
+
+# -- the loop
+
+
+def test_the_direct_loop_learns_from_what_is_drawn(tmp_path, task):
+    given = tiny.settings(auto_train="off", input_size=128)
+    embedder = tiny.embedder(tmp_path, given)
+    curves = simulate(
+        [(task, tmp_path)], ["informative", "foreground_truth", "first"], [0], 4, given, embedder, tmp_path / "out",
+        noise=Noise(), pace=Pace(60, 20),
+    )  # fmt: skip
+    assert [curve.error for curve in curves] == [""] * 4
+    by_name = {curve.strategy: curve for curve in curves}
+    full = by_name[FULL].full_iou
+    assert full is not None and full > 0.6
+    best = by_name["foreground_truth"]
+    assert best.points[-1].slices == 4 and best.points[-1].iou > 0.5 * full
+    assert best.points[-1].corrected == 3 and best.points[-1].minutes == pytest.approx(
+        2.0
+    )  # one fresh, three corrected
+    assert by_name["first"].order == [(0, 0), (0, 2), (0, 3), (0, 5)]  # each third is tested
+    again = simulate(
+        [(task, tmp_path)], ["informative"], [0], 4, given, embedder, tmp_path / "out", noise=Noise(), pace=Pace()
+    )
+    assert len(again) == 4  # nothing ran twice
+    write_report(again, tmp_path / "out", embedder.info.as_dict(), given, Noise(), Pace())
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| informative |" in report and "UNTRAINED" in report and f"IoU {full:.3f}" in report
+    (png,) = (tmp_path / "out" / "plots").glob("*.png")
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    with (tmp_path / "out" / "curves.jsonl").open("a") as file:
+        file.write('{"task": "ti')  # a run was killed while writing
+    assert len(read_curves(tmp_path / "out")) == 4
+
+
+def test_the_rule_trains(tmp_path, task):
+    given = tiny.settings(auto_train="every:2", input_size=128)
+    planned = plan(load_cases(task, tmp_path), task.model_copy(update={"protocol": "patients"}), 0)
+    lab = DirectLab(planned, given, tiny.embedder(tmp_path, given), tmp_path / "lab", 0)
+    curve = run_loop(lab, planned, Curve("t", "foreground_truth", 0, 3, "direct"), Noise(), Pace())
+    assert [p.slices for p in curve.points] == [0, 2, 3] and lab.store.version() >= 1
+    assert len({index for index, _ in curve.order}) >= 1
+
+
+def test_every_strategy_offers_each_slice_once(tmp_path, task):
+    given = tiny.settings(auto_train="every:99", input_size=128)
+    planned = plan(load_cases(task, tmp_path), task, 0)
+    for name in STRATEGIES:
+        lab = DirectLab(planned, given, tiny.embedder(tmp_path / name, given), tmp_path / name, 0)
+        taken = []
+        while place := lab.next_slice(name):
+            taken.append(place)
+            lab.labelled[str(place[0])].add(place[1])
+        assert sorted(taken) == [(0, z) for z in planned.offered[0]]
+    with pytest.raises(ConfigError, match="nosuch"):
+        lab.next_slice("nosuch")
+    with pytest.raises(ConfigError, match="idle"):
+        DirectLab(planned, tiny.settings(auto_train="idle:3"), lab.embedder, tmp_path / "x", 0)
+
+
+def test_a_curve_that_fails_leaves_the_others(tmp_path, task):
+    given = tiny.settings(auto_train="off", input_size=128)
+    curves = simulate(
+        [(task, tmp_path)], ["nosuch", "interval"], [0], 2, given, tiny.embedder(tmp_path, given), tmp_path / "out",
+        noise=Noise(), pace=Pace(), full=False,
+    )  # fmt: skip
+    assert "nosuch" in curves[0].error and not curves[1].error
+    assert failures(curves) == curves[:1]
+    assert failures([*curves, Curve("tiny", "nosuch", 0, 2, "direct")]) == []  # it succeeded later
+    absent = task.model_copy(update={"name": "absent", "images": ["no.nii.gz"], "labels": ["no.nii.gz"]})
+    curves = simulate(
+        [(absent, tmp_path), (task, tmp_path)], ["interval"], [0], 1, given, tiny.embedder(tmp_path, given),
+        tmp_path / "two", noise=Noise(), pace=Pace(), full=False,
+    )  # fmt: skip
+    assert "no.nii.gz" in curves[0].error and not curves[1].error
+    with pytest.raises(ConfigError, match="pigeon"):
+        simulate([], [], [], 1, given, None, tmp_path, noise=Noise(), pace=Pace(), through="pigeon")  # type: ignore[arg-type]
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("protocol", ["slices", "patients"])
+def test_the_loop_through_the_real_server(tmp_path, task, protocol):
+    quick = {"auto_train": "every:2", "input_size": 128, "views": 1, "steps": 4, "train_seconds": 5, "detail_size": 64}
+    given = tiny.settings(**quick)
+    task = task.model_copy(update={"protocol": protocol})
+    planned = plan(load_cases(task, tmp_path), task, 0)
+    lab = RestLab(planned, given.model_copy(update={"labels": ()}), tmp_path / "server", 0)
+    try:
+        curve = run_loop(lab, planned, Curve("t", "informative", 0, 3, "rest"), Noise(), Pace(60, 20))
+        with pytest.raises(ConfigError, match="no strategy 'random'"):
+            lab.next_slice("random")
+        process = lab.server.process
+    finally:
+        lab.close()
+    assert process is not None and process.poll() is not None
+    assert len(curve.order) == 3 and curve.points[-1].slices == 3
+    assert all(z in planned.offered[index] for index, z in curve.order)
+    assert 0 < curve.points[-1].iou <= 1 and curve.points[-1].changed > 0
+
+
+def test_the_strategies_that_are_compared_when_none_is_named():
+    from fewsam.cli.simulate import STRATEGIES as unnamed
+
+    for way, known in (("direct", STRATEGIES), ("rest", rest.STRATEGIES)):
+        assert set(unnamed[way].split(",")) <= set(known) and "informative" in unnamed[way]
+
+
+def test_through_the_server_needs_a_rule(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+    with pytest.raises(ConfigError, match="every:N"):
+        RestLab(planned, tiny.settings(auto_train="off"), tmp_path / "server", 0)
+    assert not (tmp_path / "server").exists()
+
+
+def test_a_structure_on_no_tested_slice_is_not_measured(tmp_path):
+    path, _ = tiny.write_scan(tmp_path)
+    volume: Volume = load_volume(path)
+    empty = np.zeros(volume.slices.shape[:3], bool)
+    planned = Plan([Case("x", volume, {"a": empty}, "x")], {0: [0]}, {0: [1]}, "slices")
+    assert math.isnan(measure(Rigged([]), planned))
+
+
+def test_the_command(tmp_path, task, capsys):
+    from fewsam.cli import main
+
+    listed = tmp_path / "tasks.yaml"
+    listed.write_text(yaml.safe_dump({"tasks": [task.model_dump(exclude_defaults=True)]}))
+    line = ["simulate", "--tasks", listed, "--root", tmp_path, "--budget", "2", "--seeds", "1", "--no-full"]
+    line += [
+        "--strategies",
+        "interval",
+        "--conf",
+        "auto_train=off",
+        "--conf",
+        "input_size=128",
+        "--out",
+        tmp_path / "o",
+    ]
+    assert main([str(part) for part in line]) == 0
+    assert "interval" in capsys.readouterr().out
+    assert (tmp_path / "o" / "curves.csv").read_text().startswith("task,protocol,strategy,seed")
+    assert main([str(part) for part in [*line, "--shift", "2"]]) == 1  # other noise must not stand in one table
+    assert "another --out" in capsys.readouterr().err
+    assert main([str(part) for part in [*line, "--strategies", "random", "--through", "rest"]]) == 1
+    assert "random" in capsys.readouterr().err
+
+
+def test_full_supervision_has_the_steps_of_all_the_loops_trainings():
+    loop = load_settings(None, {"auto_train": "every:2", "steps": 90, "train_seconds": 15})
+    once = _trained_once(loop, budget=10)
+    assert (once.auto_train, once.steps, once.train_seconds) == ("every:1", 450, 75)
+    assert _trained_once(loop, budget=9).steps == 450  # the last one learns from a single slice
+    untrained = loop.model_copy(update={"auto_train": "off"})
+    assert _trained_once(untrained, 10).steps == 90

@@ -1,0 +1,50 @@
+"""Smoothing, gate and largest component on small hand-made masks."""
+
+import numpy as np
+import torch
+
+from fewsam.fewshot.inference.postprocess import (
+    class_indices,
+    clean,
+    keep_largest,
+    presence_gate,
+    smooth_along_z,
+    without_islands,
+)
+from fewsam.images.preprocess import make_frame
+
+
+def test_smoothing_blends_neighbours_and_leaves_the_ends():
+    p = np.zeros((4, 1, 1, 1), np.float32)
+    p[1] = 1.0
+    assert np.allclose(smooth_along_z(p)[:, 0, 0, 0], [0.0, 0.5, 0.25, 0.0])
+    assert np.array_equal(smooth_along_z(p[:2]), p[:2])
+
+
+def test_the_gate_clears_a_doubtful_region_only():
+    labelmap = np.array([[1, 1, 0, 2]], np.uint8)
+    confidence = np.array([[0.36, 0.37, 0.9, 0.8]])
+    assert presence_gate(labelmap, confidence).tolist() == [[0, 0, 0, 2]]
+
+
+def test_largest_component():
+    mask = np.array([[1, 1, 0, 1]], bool)
+    assert keep_largest(mask).tolist() == [[True, True, False, False]]
+    assert not keep_largest(np.zeros((2, 2), bool)).any()
+    spine = np.zeros((30, 6), bool)
+    spine[1:9], spine[11:19], spine[21:28, :5], spine[29, 5] = True, True, True, True
+    kept = without_islands(spine)
+    assert kept[:28].sum() == spine[:28].sum() and not kept[29].any()  # all vertebrae stay, the speck goes
+    assert np.array_equal(without_islands(mask), mask) and not without_islands(np.zeros((2, 2), bool)).any()
+    labelmap = np.array([[[1, 1, 0, 1, 2, 0, 2]]], np.uint8)
+    assert clean(labelmap, [1], keep_largest).tolist() == [[[1, 1, 0, 0, 2, 0, 2]]]
+
+
+def test_class_indices_are_on_the_slice_grid():
+    frame = make_frame((3, 20, 30), (1.0, 1.0, 1.0), 64)
+    square = frame.to_square(np.pad(np.ones((1, 10, 30), np.float32), ((0, 0), (0, 10), (0, 0))), 64)
+    top = torch.as_tensor(square).float().numpy()
+    p = np.stack([np.concatenate([1 - top, top])] * 3)
+    winners = class_indices(p, frame, smooth=True, gate=False)
+    assert winners.shape == (3, 20, 30)
+    assert (winners[:, :9] == 1).all() and (winners[:, 11:] == 0).all()

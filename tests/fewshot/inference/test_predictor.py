@@ -1,0 +1,165 @@
+"""Prediction: empty, cold, trained; drawn slices stay; what is told is true."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from fewsam.collection import Collection
+from fewsam.fewshot.inference.clicks import Clicks
+from fewsam.fewshot.inference.predictor import Predictor
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.training.train import train
+from fewsam.images.volume import Geometry, Volume, geometry_for
+from helpers import tiny_volume as tiny
+
+
+def predictor(folder, collection, **overrides) -> Predictor:
+    given = tiny.settings(**overrides)
+    return Predictor(given, tiny.embedder(folder, given), collection, ModelStore(folder))
+
+
+def labelmap_of(masks: dict[str, np.ndarray]) -> np.ndarray:
+    return sum(value * mask.astype(np.uint8) for value, mask in enumerate(masks.values(), 1))
+
+
+def test_with_no_label_it_is_empty_and_says_why(tmp_path):
+    volume, _ = tiny.scan(tmp_path)
+    found = predictor(tmp_path, Collection(tmp_path, tiny.CLASSES)).predict(volume, "scan")
+    assert not found.labelmap.any() and found.labelmap.shape == volume.slices.shape
+    assert not found.trained and found.model_version == 0 and found.shots == 0
+    assert "no labelled slice" in found.notes[0]
+
+
+def test_with_one_slice_it_segments_and_says_untrained(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert not found.trained and "untrained" in " ".join(found.notes)
+    rest = [z for z in range(volume.depth) if z != 6]
+    assert tiny.mean_iou(found.labelmap[rest], labelmap_of(masks)[rest]) > 0.4
+    assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6]) and found.pasted == [6]
+    assert (found.uncertainty[6] == 0).all()
+
+
+def test_another_patient_gets_a_mask_and_nothing_pasted(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6, 8])
+    other, masks = tiny.scan(tmp_path, "other", seed=5)
+    found = predictor(tmp_path, collection).predict(other, "other")
+    assert found.pasted == []
+    assert tiny.mean_iou(found.labelmap, labelmap_of(masks)) > 0.3
+
+
+def test_trained_it_serves_the_new_version_without_a_restart(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])  # too few to hold one back: published in any case
+    made = predictor(tmp_path, collection)
+    assert made.predict(volume, "scan").model_version == 0
+    train(
+        tiny.settings(),
+        collection,
+        tiny.embedder(tmp_path, tiny.settings()),
+        ModelStore(tmp_path),
+        folder=tmp_path / "r",
+    )
+    found = made.predict(volume, "scan")
+    assert found.trained and found.model_version == 1 and found.shots == 2
+    assert "untrained" not in " ".join(found.notes)
+
+
+def test_a_damaged_decoder_answers_untrained_and_says_so(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
+    train(
+        tiny.settings(),
+        collection,
+        tiny.embedder(tmp_path, tiny.settings()),
+        ModelStore(tmp_path),
+        folder=tmp_path / "r",
+    )
+    next((tmp_path / "versions").iterdir()).write_bytes(b"junk")
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert not found.trained and found.labelmap.any()
+    assert "answering untrained" in found.notes[0]
+
+
+def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    whole = predictor(tmp_path, collection).predict(volume, "scan")
+    assert "cannot be read" not in " ".join(whole.notes)
+    tiny.damage_drawing(tmp_path, collection, 6)
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert found.shots == 3 and found.labelmap.any()
+    assert "labelled slices that cannot be read are left out: slice 6 of scan" in " ".join(found.notes)
+
+
+def test_a_time_limit_returns_what_is_done_and_names_the_rest(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan", time_limit=1e-9)
+    assert found.remaining and found.remaining[-1] == volume.depth - 1
+    assert not found.labelmap[[z for z in found.remaining if z != 6]].any()
+
+
+def test_only_the_slices_asked_for(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    found = predictor(tmp_path, collection).predict(volume, "scan", slices=[5])
+    assert found.labelmap[5].any()
+    assert not found.labelmap[[z for z in range(volume.depth) if z not in (5, 6)]].any()
+
+
+def test_progress_and_json(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    seen: list[tuple[int, int]] = []
+    found = predictor(tmp_path, collection).predict(volume, "scan", progress=lambda *at: seen.append(at))
+    assert seen[-1] == (volume.depth, volume.depth)
+    told = json.loads(json.dumps(found.as_json()))
+    assert told["voxels"]["left"] == int((found.labelmap == 1).sum())
+    assert len(told["uncertainty"]) == volume.depth
+    assert told["encoder"]["trained"] is False
+    assert set(told["latencies"]) >= {"encode", "decode", "total"}
+
+
+def test_a_class_without_a_slice_is_named(tmp_path):
+    volume, masks = tiny.scan(tmp_path)
+    collection = Collection(tmp_path, tiny.CLASSES)
+    collection.submit(volume, "scan", {"left": tiny.on_slices(masks, [6])["left"]})
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert any("right, small" in note for note in found.notes)
+    assert found.labelmap.max() == 1
+
+
+def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
+    """By all who ask a trained decoder: predictions, clicks and the measure on slices held back."""
+    volume, masks = tiny.scan(tmp_path)
+    drawn_on = (4, 5, 6, 8)  # enough for one to be held back
+    pictures = [replace(volume, slices=volume.slices[z : z + 1], geometry=flat(volume)) for z in drawn_on]
+    asked: list[bool] = []
+    answer = FewShotMaskDecoder.answer
+    monkeypatch.setattr(
+        FewShotMaskDecoder,
+        "answer",
+        lambda self, *args, picture=False: asked.append(picture) or answer(self, *args, picture=picture),
+    )
+    for kind in ("volume", "picture"):
+        collection, folder = Collection(tmp_path / kind, tiny.CLASSES), tmp_path / kind
+        for z, picture in zip(drawn_on, pictures, strict=True):
+            if kind == "picture":
+                drawn = {name: mask[z : z + 1] for name, mask in masks.items()}
+                collection.submit(picture, f"picture{z}", drawn, policy="complete", complete_slices={0})
+            else:
+                collection.submit(volume, "scan", tiny.on_slices(masks, [z]), policy="complete", complete_slices={z})
+        given = tiny.settings(keep_better=False)
+        made = Predictor(given, tiny.embedder(folder, given), collection, ModelStore(folder))
+        shown = volume if kind == "volume" else pictures[0]
+        train(given, collection, made.embedder, ModelStore(folder), folder=folder / "run")
+        measured = len(asked)
+        assert made.predict(shown, "other", slices=[0]).trained
+        predicted = len(asked)
+        Clicks(made).correct(shown, 0, "left", [(20, 14)], [])
+        assert 0 < measured < predicted < len(asked)
+        assert set(asked) == {kind == "picture"}
+        asked.clear()
+
+
+def flat(volume: Volume) -> Geometry:
+    """The geometry of one slice of ``volume`` as an image of its own."""
+    i, j, _ = tiny.SHAPE
+    return geometry_for((i, j, 1), volume.geometry.affine, "2")

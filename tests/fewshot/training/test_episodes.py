@@ -1,0 +1,81 @@
+"""Episodes: who supports whom, and what comes from the cache."""
+
+import numpy as np
+import pytest
+import torch
+
+from fewsam.core.errors import NotEncodedError
+from fewsam.fewshot.model.decoder import Prompts
+from fewsam.fewshot.training.episodes import Episodes, drawn_classes, prepare_views, stack_prompts
+from helpers import tiny_volume as tiny
+
+
+def episodes(folder, slices: list[int], **options) -> Episodes:
+    collection, _, _ = tiny.labelled(folder, slices)
+    given = tiny.settings()
+    return Episodes(given, collection.shots(), tiny.CLASSES, tiny.embedder(folder, given, **options), 64)
+
+
+def test_a_query_never_supports_itself(tmp_path):
+    made = episodes(tmp_path, [4, 5, 6, 7])
+    for query in range(4):
+        supports = made.supports_for(query, range(4))
+        assert len(supports) and query not in made.bank.shots[supports].tolist()
+
+
+def test_slices_held_back_do_not_support(tmp_path):
+    made = episodes(tmp_path, [4, 5, 6, 7])
+    assert set(made.bank.shots[made.supports_for(0, [1, 2])].tolist()) == {1, 2}
+
+
+def test_a_lone_slice_is_supported_by_its_other_views(tmp_path):
+    made = episodes(tmp_path, [6])
+    supports = made.supports_for(0, [0])
+    assert len(supports) == 2 and 0 not in supports.tolist()
+
+
+def test_a_batch_has_the_shapes_it_promises(tmp_path):
+    made = episodes(tmp_path, [4, 6, 7])
+    batch = made.batch([(0, 0), (1, 1)], [made.supports_for(0, [1, 2]), made.supports_for(1, [2])])
+    assert batch.embeddings.shape == (2, 256, 64, 64)
+    assert batch.prompts.prior.shape == (2, 4, 64, 64)
+    assert batch.prompts.tokens.shape == (2, 4, 2 + 3, 256)
+    assert batch.detail.shape == (2, 1, 64, 64)
+    assert batch.mask.shape == (2, 4, 64, 64)
+    assert batch.known.all()
+
+
+def test_prepared_views_are_enough_without_the_encoder(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings(views=2)
+    with pytest.raises(NotEncodedError):
+        Episodes(given, collection.shots(), tiny.CLASSES, tiny.embedder(tmp_path, given, cached_only=True), 64)
+    seen: list[tuple[int, int]] = []
+    count = prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given), lambda *at: seen.append(at))
+    assert count == 6 and seen[-1] == (6, 6)
+    embedder = tiny.embedder(tmp_path, given, cached_only=True)
+    made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
+    assert embedder.cache.stats()["pinned"] == 6
+    assert {made.draw_view(0, np.random.default_rng(i), fresh=False) for i in range(30)} == {0, 1, 2}
+
+
+def test_only_drawn_classes_take_part(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [3])
+    shown = {name for shot in collection.shots() for name in shot.masks}
+    assert drawn_classes(collection.shots(), ("small", "left", "nowhere")) == tuple(
+        name for name in ("small", "left") if name in shown
+    )
+
+
+SLOTS = torch.arange(2)
+
+
+def test_stacking_pads_with_tokens_marked_absent():
+    def with_tokens(count: int) -> Prompts:
+        present = torch.ones(1, 2, count, dtype=torch.bool)
+        return Prompts(torch.ones(1, 2, count, 256), present, torch.zeros(1, 2, 64, 64), SLOTS, torch.ones(1, 2).long())
+
+    short, longer = with_tokens(1), with_tokens(3)
+    stacked = stack_prompts([short, longer])
+    assert stacked.tokens.shape == (2, 2, 3, 256)
+    assert stacked.present[0].tolist() == [[True, False, False]] * 2

@@ -1,0 +1,334 @@
+"""Training on a tiny scan: it learns, it is fair to what is served, it survives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import chain, repeat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import fewsam.encoders
+from fewsam.collection import Collection
+from fewsam.core.errors import LabelError
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.losses import segmentation_loss
+from fewsam.fewshot.model.store import ModelStore, build_decoder
+from fewsam.fewshot.training.episodes import Episodes, prepare_views
+from fewsam.fewshot.training.run import EVALUATIONS, TrainProgress
+from fewsam.fewshot.training.train import decoder_switches, train
+from fewsam.fewshot.training.validation import Measured, measure, newness, split_shots
+from helpers import tiny_volume as tiny
+
+
+def run(folder, collection, given, **options):
+    embedder = options.pop("embedder", None) or tiny.embedder(folder, given)
+    return train(given, collection, embedder, ModelStore(folder), folder=folder / "run", **options)
+
+
+def test_without_a_label_it_says_what_to_do(tmp_path):
+    with pytest.raises(LabelError, match="submit a label"):
+        run(tmp_path, Collection(tmp_path, tiny.CLASSES), tiny.settings())
+
+
+def test_it_publishes_reports_and_learns(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5, 6, 7, 8])
+    given = tiny.settings(steps=40, batch=3, detail_size=64, learning_rate=2e-3)
+    seen: list[TrainProgress] = []
+    result = run(tmp_path, collection, given, progress=seen.append)
+    assert result.published and result.version == 1
+    assert seen[0].epoch == 0 and seen[-1].epoch == seen[-1].total_epochs
+    model = ModelStore(tmp_path).load()
+    assert model is not None
+    assert model.card.classes == tiny.CLASSES
+    assert model.card.metric == result.metric and len(model.card.measured_on) == 1
+
+    embedder = tiny.embedder(tmp_path, given)
+    made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
+    untrained = build_decoder(decoder_switches(given, embedder)).eval()
+    batch = made.batch([(i, 0) for i in range(6)], [made.supports_for(i, range(6)) for i in range(6)])
+    with torch.no_grad():
+        before, after = (
+            segmentation_loss(decoder(batch.embeddings, batch.prompts, batch.detail), batch.mask, batch.known).item()
+            for decoder in (untrained, model.decoder)
+        )
+    assert after < before
+    assert not (tmp_path / "run" / "run.safetensors").exists()
+
+    curves = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "version-0001")).Reload()
+    assert [point.step for point in curves.Scalars("loss")] == [10, 20, 30, 40]
+    assert len(curves.Scalars("dice/held_back")) == EVALUATIONS
+
+
+def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5, 6])
+    tiny.damage_drawing(tmp_path, collection, 4)
+    result = run(tmp_path, collection, tiny.settings())
+    assert result.published and "slice 4 of scan" in " ".join(result.notes)
+    model = ModelStore(tmp_path).load()
+    assert model is not None and len(model.card.shots) == 3
+
+
+def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one back: published in any case
+    run(tmp_path, collection, tiny.settings())
+    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    scores = chain([0.9], repeat(0.4))  # the served decoder at the start, then the new one's evaluations
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
+    result = run(tmp_path, collection, tiny.settings())
+    assert not result.published and result.version == 1
+    assert result.previous_metric == 0.9 and "kept" in result.notes[0]
+    assert ModelStore(tmp_path).version() == 1
+
+
+@pytest.mark.parametrize(("untrained", "kept"), [(0.5, False), (0.6, True)])
+def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(tmp_path, monkeypatch, untrained, kept):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    scores = chain([untrained], repeat(0.4))
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
+    result = run(tmp_path, collection, tiny.settings())
+    assert result.published is not kept
+    assert any("untrained answer" in note for note in result.notes) is kept
+
+
+def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_path, monkeypatch):
+    collection = Collection(tmp_path, tiny.CLASSES)
+    for number in range(8):
+        volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
+        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+    shots = collection.shots()
+    assert [i for i, shot in enumerate(shots) if shot.split == "val"] == [3, 7]
+    split = split_shots(shots, None)
+    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [*range(8)])
+
+    run(tmp_path, collection, tiny.settings(steps=2))
+    served = ModelStore(tmp_path).load()
+    assert split_shots(shots, served).measure == [7]  # all are seen, and this is the newest
+    split = split_shots(shots, replace(served, card=replace(served.card, shots=served.card.shots[:7])))
+    assert (split.learn, split.measure, split.finish) == ([*range(7)], [7], [*range(8)])  # of two, one is seen
+
+    monkeypatch.setattr("fewsam.fewshot.training.validation.APART", 2)
+    split = split_shots(shots, served)
+    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
+
+
+def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
+    collection = Collection(tmp_path, tiny.CLASSES)
+    for number in range(4):
+        volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
+        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+    scores = chain([0.1, 0.3, 0.9], repeat(0.4))  # the prior's, then at steps 2, 4, 6, ...
+
+    def scripted(decoder, episodes, queries, supports):
+        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+
+    monkeypatch.setattr("fewsam.fewshot.training.validation.APART", 1)
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.run.newness", lambda *_: 0.0)
+    result = run(tmp_path, collection, tiny.settings(steps=12))
+    model = ModelStore(tmp_path).load()
+    assert result.published and result.steps == 12 and model is not None
+    assert model.card.steps == 4 and model.card.metric == 0.9
+
+
+@pytest.mark.parametrize(
+    ("slices", "ours", "prior", "expected"),
+    [
+        ([4, 5, 6, 7], 0.5, 0.6, 1.0),  # worse than the prior
+        ([4, 5, 6, 7], 0.64, 0.6, 1.0),  # a tenth of the prior's error taken away
+        ([4, 5, 6, 7], 0.72, 0.6, 0.5),
+        ([4, 5, 6, 7], 0.8, 0.6, 0.0),
+        ([4, 5, 6, 7], 1.0, 1.0, 1.0),
+        ([5], 0.5, 0.6, 0.0),  # no other slice for the prior to answer from
+    ],
+)
+def test_a_decoder_is_new_while_it_does_not_know_the_slices_it_learnt_from(
+    tmp_path, monkeypatch, slices, ours, prior, expected
+):
+    collection, _, _ = tiny.labelled(tmp_path, slices)
+    given = tiny.settings()
+    episodes = Episodes(given, collection.shots(), tiny.CLASSES, tiny.embedder(tmp_path, given), 64)
+    decoder = build_decoder({})
+    decoder.newness = 0.7  # of before: it is judged by what it says alone
+    judged = []
+
+    def scripted(one, _, queries, supports):
+        judged.append((one.newness if one else None, list(queries), list(supports)))
+        return Measured(ours if one else prior, ())
+
+    monkeypatch.setattr("fewsam.fewshot.training.validation.measure", scripted)
+    everyone = list(range(len(slices)))
+    assert newness(decoder, episodes, everyone) == pytest.approx(expected)
+    assert judged == ([(0.0, everyone, everyone), (None, everyone, everyone)] if len(slices) > 1 else [])
+    for one in episodes.slices:
+        one.picture = True
+    assert newness(decoder, episodes, everyone) == 0
+
+
+def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    asked = []
+
+    def scripted(decoder, episodes, learnt):
+        asked.append(len(learnt))
+        return 0.25 * len(asked)
+
+    monkeypatch.setattr("fewsam.fewshot.training.run.newness", scripted)
+    assert run(tmp_path, collection, tiny.settings()).published
+    model = ModelStore(tmp_path).load()
+    assert model is not None and model.card.newness == model.decoder.newness == 0.5
+    assert asked == [3, 4]  # before the slice held back is measured, which it has not learnt from; and in the end
+
+
+def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
+    run(tmp_path, collection, tiny.settings())
+    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    shots = collection.shots()
+    split = split_shots(shots, ModelStore(tmp_path).load())
+    assert [shots[i].slice for i in split.measure] == [6]
+    assert not set(split.measure) & set(split.learn)
+    assert split.finish == [0, 1, 2, 3]
+
+
+def test_told_to_stop_it_goes_on_later(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings(steps=8)
+    steps: list[int] = []
+    stopped = run(
+        tmp_path, collection, given, should_stop=lambda: len(steps) > 3, progress=lambda p: steps.append(p.step)
+    )
+    assert not stopped.published and ModelStore(tmp_path).version() == 0
+    went_on: list[int] = []
+    result = run(tmp_path, collection, given, progress=lambda p: went_on.append(p.step))
+    assert went_on[0] == steps[-1] > 0
+    assert result.published and result.steps == 8
+    for behind in (8, 16):  # a further training counts on
+        model = ModelStore(tmp_path).load()
+        assert model is not None and model.card.steps == behind and model.card.newness == model.decoder.newness == 1
+        run(tmp_path, collection, given)
+
+
+def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_took(tmp_path, monkeypatch):
+    given = tiny.settings(train_seconds=60)
+    made = []
+    for name, wait in (("quick", 0.0), ("slow", 1.0)):
+        collection, _, _ = tiny.labelled(tmp_path / name, [4, 5, 6, 7])
+        monkeypatch.setattr("fewsam.fewshot.training.train.initialise_from_sam", lambda *_, wait=wait: time.sleep(wait))
+        assert run(tmp_path / name, collection, given).published
+        model = ModelStore(tmp_path / name).load()
+        assert model is not None
+        made.append(model.decoder.state_dict())
+    assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
+
+
+def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monkeypatch):
+    sides: list[int] = []
+    measured: list[int] = []
+    forward, score = FewShotMaskDecoder.detail_alone, measure
+
+    def seen(decoder, detail, slots):
+        sides.append(detail.shape[-1])
+        return forward(decoder, detail, slots)
+
+    def scored(*given):
+        measured.append(len(sides))
+        return score(*given)
+
+    monkeypatch.setattr(FewShotMaskDecoder, "detail_alone", seen)
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scored)
+    monkeypatch.setattr("fewsam.fewshot.training.run.DETAIL_STEPS", 1.0)
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings(steps=8, detail_size=224, keep_better=False)
+    assert run(tmp_path, collection, given).published
+    assert sides == [112] * 4 + [224] * 4
+    assert measured[0] == 0 and len(measured) > 1  # the untrained answer, and
+    assert min(measured[1:]) >= 4  # no decoder that has seen slices at half their size alone
+    sides.clear()
+    assert run(tmp_path, collection, given).published  # goes on from weights that know the full size
+    assert sides == [224] * 8
+    sides.clear()
+    small, _, _ = tiny.labelled(tmp_path / "small", [4, 6])
+    assert run(tmp_path / "small", small, tiny.settings(detail_size=192)).published
+    assert set(sides) == {192}
+
+
+def test_a_damaged_unfinished_run_is_no_obstacle(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    assert run(tmp_path, collection, tiny.settings(steps=2)).published
+
+
+def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):
+    """What the training process does with a SAM checkpoint: the cache alone."""
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings(steps=4)
+    prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given))
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("the training process built an encoder")
+
+    monkeypatch.setattr(fewsam.encoders, "build_encoder", forbidden)
+    monkeypatch.setattr("fewsam.encoders.embedder.build_encoder", forbidden)
+    result = run(tmp_path, collection, given, embedder=tiny.embedder(tmp_path, given, cached_only=True))
+    assert result.published
+
+
+def test_a_slice_with_the_only_drawing_of_a_class_is_not_held_back(tmp_path):
+    volume, masks = tiny.scan(tmp_path)
+    collection = Collection(tmp_path, tiny.CLASSES)
+    drawn = tiny.on_slices(masks, [4, 5, 6, 7])
+    for z in (4, 5, 7):
+        drawn["small"][z] = False
+    collection.submit(volume, "scan", drawn)
+    assert "small" in collection.shots()[2].masks
+    assert split_shots(collection.shots(), None).measure in ([0], [1], [3])
+
+
+TRAINER = """
+import sys
+sys.path[:0] = [{lib!r}, {tests!r}]
+from pathlib import Path
+from helpers import tiny_volume as tiny
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.training.train import train
+folder = Path({folder!r})
+collection, _, _ = tiny.labelled(folder, [4, 5, 6, 7])
+given = tiny.settings(steps=100000, detail_size=64)
+train(given, collection, tiny.embedder(folder, given), ModelStore(folder), folder=folder / "run",
+      progress=lambda p: print(p.step, flush=True))
+"""
+
+
+def test_killed_while_training_the_served_decoder_is_whole(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))
+    before = ModelStore(tmp_path).load()
+    lib = os.path.dirname(os.path.dirname(fewsam.__file__))
+    code = TRAINER.format(lib=lib, tests=str(Path(__file__).parents[2]), folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 2:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    after = ModelStore(tmp_path).load()
+    assert before is not None and after is not None and after.version == 1
+    assert all(torch.equal(a, b) for a, b in zip(before.decoder.parameters(), after.decoder.parameters(), strict=True))
+    assert len(Collection(tmp_path, tiny.CLASSES).shots()) == 4
+    result = run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))
+    assert result.version >= 1 and result.metric is not None and np.isfinite(result.metric)

@@ -1,0 +1,108 @@
+"""Requests that are malformed, come at once, or are too many."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from monailabel.interfaces.utils import app as monai_apps
+
+from fewsam.evaluation.reliability.studies import make_studies
+from fewsam.images.volume import load_volume
+from fewsam.server.errors import QueueFullError, RequestError, status_of
+from fewsam.server.guard.request_limit import Crowd
+from fewsam.server.routes import routes
+from fewsam.server.routes.panel_labels import _names, _slices
+from fewsam.server.routes.threads import BoundedPool
+from fewsam.server.tasks.points import points_of
+
+
+def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
+    make_studies(tmp_path, ("a",))
+    """Python's JSON takes Infinity for a number."""
+    volume = load_volume(tmp_path / "a.nii.gz")
+    for raw in ({"drawn": {"1": math.inf}}, {"replace": [math.inf]}):
+        with pytest.raises(RequestError, match="drawn"):
+            _slices(raw, volume)
+    with pytest.raises(RequestError, match="label_info"):
+        _names([{"idx": math.inf, "name": "ball"}])
+    with pytest.raises(RequestError, match="whole numbers"):
+        points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
+
+
+def test_two_reloads_at_once_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+
+    class App:
+        app_dir, studies, conf = "app", "studies", {}
+
+        def __init__(self, **_: object) -> None:
+            time.sleep(0.05)
+
+        def server_mode(self, mode: bool) -> None:
+            pass
+
+        def start_background(self) -> None:
+            started.append(self)
+
+        def stop_background(self) -> None:
+            if self in started:
+                started.remove(self)
+
+    monkeypatch.setattr(monai_apps, "apps", {"app": App()})
+    monkeypatch.setattr(routes, "_instance", lambda: monai_apps.apps["app"])
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(routes.reload) for _ in range(3)]
+    assert [answer.result() for answer in answers] == [{}, {}, {}]
+    assert started == [monai_apps.apps["app"]]
+
+
+# -- bounds
+
+
+def test_the_queue_before_the_models_is_bounded() -> None:
+    pool, go = BoundedPool(workers=1, waiting=2), threading.Event()
+
+    async def many() -> list[object]:
+        held = [asyncio.create_task(pool.run(go.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError, match="try again") as refused:
+            await pool.run(go.wait)
+        assert status_of(refused.value) == 503
+        go.set()
+        return list(await asyncio.gather(*held))
+
+    assert asyncio.run(many()) == [True, True, True]
+    assert pool.held == 0
+    assert asyncio.run(pool.run(lambda: "served")) == "served"
+
+
+def test_more_requests_than_are_taken_on_get_503() -> None:
+    go = asyncio.Event()
+    sent: list[dict[str, object]] = []
+
+    async def slow(scope: object, receive: object, send: object) -> None:
+        await go.wait()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request"}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        crowd = Crowd(slow, held=2)
+        held = [asyncio.create_task(crowd({"type": "http"}, receive, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await crowd({"type": "http"}, receive, send)
+        assert sent[0]["status"] == 503 and b"try again" in bytes(sent[1]["body"])  # type: ignore[call-overload]
+        go.set()
+        await asyncio.gather(*held)
+        assert crowd.held == 0
+
+    asyncio.run(run())
