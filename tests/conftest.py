@@ -95,8 +95,8 @@ _untrained: dict[int, dict[str, Any]] = {}
 @pytest.fixture(autouse=True)
 def untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compact encoder's untrained weights take a second of each test that encodes, and are always the same: drawn
-    once in each process of tests (`test_encoder_compact.py` takes this away)."""
-    from fewsam.encoders import compact, untrained
+    once in each process of tests (`tests/encoders/test_compact.py` takes this away)."""
+    from fewsam.encoders import build_compact, compact, untrained
 
     def remembered(network: compact.CompactEncoder, seed: int) -> None:
         if seed not in _untrained:
@@ -104,7 +104,7 @@ def untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             _untrained[seed] = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(_untrained[seed])
 
-    monkeypatch.setattr(compact, "initialise", remembered)
+    monkeypatch.setattr(build_compact, "initialise", remembered)
 
 
 @pytest.fixture

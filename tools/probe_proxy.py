@@ -24,7 +24,8 @@ from torch import nn
 
 from fewsam.core.config import load_settings
 from fewsam.encoders import sam
-from fewsam.encoders.compact import INPUT_SIZE, build_compact
+from fewsam.encoders.build_compact import build_compact
+from fewsam.encoders.compact import INPUT_SIZE
 from fewsam.encoders.tinyvit import build_tinyvit
 from fewsam.fewshot.model.prompts import LabelledView, SupportBank
 from fewsam.images.labelfile import read_label

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewsam import encoders
 from fewsam.core.errors import CheckpointError
-from fewsam.encoders import compact, untrained
+from fewsam.encoders import build_compact, compact, untrained
 from fewsam.encoders.download import file_sha256
 from helpers.tiny_encoders import settings, slices
 
@@ -72,7 +72,9 @@ def test_place_changes_what_looks_alike(compact_encoder):
 @pytest.mark.parametrize("fusion", [False, True])
 def test_compact_stays_within_its_budget(fusion):
     network = compact.CompactEncoder(fusion)
-    assert sum(parameter.numel() for parameter in network.parameters()) == compact.PARAMETERS[fusion] < 8e6  # 16 MB
+    assert (
+        sum(parameter.numel() for parameter in network.parameters()) == build_compact.PARAMETERS[fusion] < 8e6
+    )  # 16 MB
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, compact.INPUT_SIZE, compact.INPUT_SIZE))
     assert counter.get_total_flops() <= 8e9
@@ -83,16 +85,16 @@ def test_untrained_compact_says_so(caplog):
         encoder = encoders.build_encoder(settings(untrained=True))
     assert "UNTRAINED" in caplog.text
     assert not encoder.info.trained and encoder.info.checkpoint_sha256 is None
-    assert encoder.info.parameters == compact.PARAMETERS[False]
+    assert encoder.info.parameters == build_compact.PARAMETERS[False]
 
 
 def test_weights_in_the_package_are_used_unless_untrained_ones_are_asked_for(tmp_path, monkeypatch, caplog):
     packaged = tmp_path / "compact.safetensors"
     save_file(compact.CompactEncoder(fusion=True).state_dict(), packaged)
-    monkeypatch.setattr(compact, "PACKAGED", packaged)
+    monkeypatch.setattr(build_compact, "PACKAGED", packaged)
     info = encoders.build_encoder(settings()).info
     assert "UNTRAINED" not in caplog.text
-    assert info.trained and info.licence == "Apache-2.0" and info.parameters == compact.PARAMETERS[True]
+    assert info.trained and info.licence == "Apache-2.0" and info.parameters == build_compact.PARAMETERS[True]
     assert info.checkpoint_sha256 == file_sha256(packaged)
     baseline = encoders.encoder_info(settings(untrained=True))
     assert not baseline.trained and baseline.fingerprint != info.fingerprint

@@ -25,7 +25,7 @@ from fewsam.cli.common import parse_conf, parse_numbers
 from fewsam.collection import taskfile
 from fewsam.core.config import load_settings
 from fewsam.core.errors import FewSAMError
-from fewsam.encoders.compact import build_compact, parameter_count
+from fewsam.encoders.build_compact import build_compact, parameter_count
 from fewsam.encoders.sam import build_sam_encoder, read_sam_checkpoint
 from fewsam.evaluation.data.datasets import in_dataset
 from fewsam.evaluation.data.tasks import read_tasks

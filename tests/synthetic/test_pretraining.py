@@ -15,7 +15,7 @@ from safetensors import safe_open
 from fewsam import encoders
 from fewsam.core.config import load_settings
 from fewsam.core.errors import CheckpointError, ConfigError
-from fewsam.encoders import compact
+from fewsam.encoders import build_compact
 from fewsam.encoders.download import file_sha256
 from fewsam.fewshot.model.prompts import probe_features
 from fewsam.synthetic.phantom import Tissue
@@ -180,7 +180,7 @@ def test_only_the_channels_handed_over_learn(tmp_path, pool):
 
 
 def test_whitening_leaves_channels_uncorrelated(pool):
-    network = compact.build_compact(None)
+    network = build_compact.build_compact(None)
     _, taken = add_fusion(network, 96, 0)
     assert int(taken.sum()) == 96
     whiten(network, pool, 0, floor=0.01, episodes=6)
@@ -216,7 +216,7 @@ def test_the_linear_way_is_fitted_in_closed_form(tmp_path, pool):
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["recipe"]) == facts["recipe"]
     assert facts["recipe"]["episodes"] == 6 and path.stat().st_size <= 16e6
-    network = compact.build_compact(path)
+    network = build_compact.build_compact(path)
     assert network.fusion is None
     images = draw_episode(seeded(1), 8, 256, 64, pool).images[:, None].expand(-1, 3, -1, -1)
     with torch.no_grad():
@@ -225,17 +225,17 @@ def test_the_linear_way_is_fitted_in_closed_form(tmp_path, pool):
 
 
 def test_moments_tell_what_lies_within_a_structure_from_what_lies_between(pool):
-    moments, again = (measure(compact.build_compact(None), pool, 0, episodes=3) for _ in range(2))
+    moments, again = (measure(build_compact.build_compact(None), pool, 0, episodes=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(moments, again, strict=True))
     for matrix in (moments.total, moments.within, moments.between):
         assert matrix.shape == (576, 576) and torch.allclose(matrix, matrix.T)
         assert matrix.trace() > 0 and torch.linalg.eigvalsh(matrix).min() > -1e-6 * matrix.trace()
 
 
-@pytest.mark.skipif(not compact.PACKAGED.is_file(), reason="no trained weights in the package")
+@pytest.mark.skipif(not build_compact.PACKAGED.is_file(), reason="no trained weights in the package")
 def test_the_weights_that_ship(caplog):
-    assert compact.PACKAGED.stat().st_size <= 16e6
-    with safe_open(compact.PACKAGED, "pt") as file:
+    assert build_compact.PACKAGED.stat().st_size <= 16e6
+    with safe_open(build_compact.PACKAGED, "pt") as file:
         stored = file.metadata()
     assert stored["trained_on"] == "generated images only" and stored["licence"] == "Apache-2.0"
     assert {"recipe", "seed", "steps", "data_version", "metrics"} <= set(stored)
@@ -243,6 +243,6 @@ def test_the_weights_that_ship(caplog):
     assert measured["generated_accuracy"] > measured["generated_accuracy_untrained"]
     encoder = encoders.build_encoder(load_settings())
     assert "UNTRAINED" not in caplog.text
-    assert encoder.info.trained and encoder.info.checkpoint_sha256 == file_sha256(compact.PACKAGED)
+    assert encoder.info.trained and encoder.info.checkpoint_sha256 == file_sha256(build_compact.PACKAGED)
     embedding = encoder.embed(torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8))
     assert embedding.shape == (1, 256, 64, 64) and torch.isfinite(embedding).all()

@@ -8,27 +8,20 @@ across the slice is an input, since place tells apart what looks alike.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fewsam.core.errors import CheckpointError
-from fewsam.encoders.untrained import initialise
+from fewsam.images.resize import resize
 
 ARCHITECTURE = 1  # raise with every change of what it computes, `untrained.py` included: it is part of cache keys
 INPUT_SIZE = 256
-SEED = 0  # of the untrained weights
-PARAMETERS = {False: 4_136_832, True: 6_955_392}  # without and with the fusion
 WIDTHS = (32, 64, 128, 192, 192)  # strides 2, 4, 8, 16, 32
 DEPTHS = (1, 1, 2, 2, 2)
 FUSION_DEPTHS = (1, 2, 2, 2)  # strides 32, 16, 8, 4
 GRID = 64
 _COORDINATE_GAIN = 3.0
-PACKAGED = Path(__file__).parent / "weights" / "compact.safetensors"
 
 
 class LayerNorm2d(nn.Module):
@@ -76,7 +69,7 @@ class Fusion(nn.Module):
         """Features of strides 4, 8, 16, 32 -> (N, 256, h, w) at stride 4."""
         x = self.stages[0](levels[-1])
         for down, stage, level in zip(self.downs, self.stages[1:], levels[-2::-1], strict=True):
-            x = stage(level + F.interpolate(down(x), level.shape[-2:], mode="bilinear", align_corners=False))
+            x = stage(level + resize(down(x), level.shape[-2:]))
         return self.out(self.norm(x))
 
 
@@ -104,7 +97,7 @@ class CompactEncoder(nn.Module):
         fused = self.fused(slices)
         if fused.shape[-1] != GRID:
             # antialias where the grid is finer than ours: an area mean, not every other value
-            fused = F.interpolate(fused, (GRID, GRID), mode="bilinear", antialias=fused.shape[-1] > GRID)
+            fused = resize(fused, GRID, antialias=fused.shape[-1] > GRID)
         return self.norm(fused)
 
     def fused(self, slices: Tensor) -> Tensor:
@@ -117,7 +110,7 @@ class CompactEncoder(nn.Module):
         """Features of strides 4, 8, 16, 32 -> (N, 256, h, w) at stride 4: the levels' linear mixture."""
         fused = self.laterals[-1](levels[-1])
         for lateral, level in zip(reversed(self.laterals[:-1]), reversed(levels[:-1]), strict=True):
-            fused = lateral(level) + F.interpolate(fused, level.shape[-2:], mode="bilinear", align_corners=False)
+            fused = lateral(level) + resize(fused, level.shape[-2:])
         return fused
 
     def pyramid(self, slices: Tensor) -> list[Tensor]:
@@ -131,57 +124,3 @@ class CompactEncoder(nn.Module):
             x = stage(down(x))
             levels.append(x)
         return levels[1:]
-
-
-def weights_file(checkpoint: Path | None, untrained: bool = False) -> Path | None:
-    """The file of trained weights: the one chosen, else the one in the package; None where there is none, or where
-    ``untrained`` weights are asked for.
-
-    A chosen file is returned even if it is missing, so that reading it says so.
-    """
-    if untrained:
-        return None
-    if checkpoint is not None:
-        return checkpoint.expanduser()
-    return PACKAGED if PACKAGED.is_file() else None
-
-
-def build_compact(path: Path | None) -> CompactEncoder:
-    """The encoder with the weights of a ``.safetensors`` file; with None, untrained ones, always the same.
-
-    Raises:
-        CheckpointError: ``path`` is missing, damaged, or of another architecture.
-    """
-    if path is None:
-        network = _empty(fusion=False)
-        initialise(network, SEED)
-        return network
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; correct the setting 'checkpoint', or leave it out")
-    try:
-        state = load_file(path)
-        network = _empty(fusion=any(key.startswith("fusion.") for key in state))
-        network.load_state_dict(state)
-        if not all(bool(torch.isfinite(value).all()) for value in network.parameters()):
-            raise ValueError("some of them are no finite numbers")
-    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, OverflowError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
-        raise CheckpointError(f"{path} does not hold weights of the compact encoder: {reason}") from error
-    return network
-
-
-def parameter_count(path: Path | None) -> int | None:
-    """How many parameters `build_compact` would give, from the file's header alone; None where it cannot be read."""
-    try:
-        if path is None:
-            return PARAMETERS[False]
-        with safe_open(path, "pt") as file:
-            return PARAMETERS[any(key.startswith("fusion.") for key in file.keys())]  # noqa: SIM118  not a mapping
-    except (SafetensorError, OSError):
-        return None
-
-
-def _empty(fusion: bool) -> CompactEncoder:
-    with torch.device("meta"):  # torch's own random weights are not wanted, nor that they move its global seed
-        network = CompactEncoder(fusion)
-    return network.to_empty(device="cpu")

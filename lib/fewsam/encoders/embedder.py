@@ -13,7 +13,7 @@ from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, NotEncodedError, StorageError
 from fewsam.encoders import Encoder, EncoderInfo, build_encoder, encoder_info
 from fewsam.encoders.cache import EMBEDDING_SHAPE, EmbeddingCache, embedding_key
-from fewsam.encoders.priority_lock import Turns
+from fewsam.encoders.priority_lock import PriorityLock
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Embedder:
         self._settings = settings
         self._device = device
         self.cached_only = cached_only
-        self._turns = Turns()
+        self._lock = PriorityLock()
         self._encoder: Encoder | None = None
         self._unsaved = False
 
@@ -84,7 +84,7 @@ class Embedder:
     @contextmanager
     def request(self) -> Iterator[None]:
         """Keep background encoding from beginning a slice while a person waits, also between calls of `embed`."""
-        with self._turns.request():
+        with self._lock.request():
             yield
 
     def embed(
@@ -176,9 +176,9 @@ class Embedder:
                 f"{self.info.input_size} px; encode them first (fewsam encode, or let the server's precompute finish)"
             )
         todo = list(pending)
-        with self._turns.request() if priority else nullcontext():
+        with self._lock.request() if priority else nullcontext():
             while todo:
-                with self._turns.turn(priority):
+                with self._lock.hold(priority):
                     encoder = self._built()
                     count = _GPU_BATCH if encoder.device.type == "cuda" and priority else 1
                     now, todo = todo[:count], todo[count:]
@@ -196,7 +196,7 @@ class Embedder:
                     keep(key, embedding)
 
     def _built(self) -> Encoder:
-        """The encoder; called by the holder of the turn only."""
+        """The encoder; only the holder of the lock calls this."""
         if self._encoder is None:
             device = resolve_device(self._settings.device if self._device is None else str(self._device))
             self._encoder = build_encoder(self._settings, device)

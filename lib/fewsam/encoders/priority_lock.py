@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class PriorityLock:
     """A lock that waiting requests take before background work.
 
     `request` marks the whole of a request, also before it needs the lock: from then on no background work *begins*.
-    `turn` is the lock itself. So a request waits for one turn of the background at most, and background work waits
+    `hold` is the lock itself. So a request waits for one step of the background at most, and background work waits
     for all requests.
     """
 
@@ -33,7 +33,7 @@ class Turns:
                 self._changed.notify_all()
 
     @contextmanager
-    def turn(self, priority: bool) -> Iterator[None]:
+    def hold(self, priority: bool) -> Iterator[None]:
         """Hold the lock; background callers get it only while no request is on."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy and (priority or not self._requests))

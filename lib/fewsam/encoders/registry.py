@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fewsam.core.config import Settings
 from fewsam.core.errors import CheckpointError
 from fewsam.encoders import compact, sam, tinyvit
+from fewsam.encoders.build_compact import SEED, build_compact, parameter_count, weights_file
 from fewsam.encoders.download import download, file_sha256
 
 logger = logging.getLogger(__name__)
@@ -77,10 +78,10 @@ def encoder_info(settings: Settings) -> EncoderInfo:
         size = settings.input_size or compact.INPUT_SIZE
         path = _compact_file(settings)
         sha256 = file_sha256(path) if path else None
-        weights = sha256 or f"seed {compact.SEED}"
+        weights = sha256 or f"seed {SEED}"
         fingerprint = _fingerprint(name, compact.ARCHITECTURE, size, weights)
         licence = "Apache-2.0" if settings.checkpoint is None else "unknown (own checkpoint)"
-        count = compact.parameter_count(path)
+        count = parameter_count(path)
         return EncoderInfo(name, size, fingerprint, sha256, licence, path is not None, count)
     official = sam.OFFICIAL[name]
     size = settings.input_size or official.input_size
@@ -107,7 +108,7 @@ def build_encoder(
     network: nn.Module
     if settings.encoder == "compact":
         path = _compact_file(settings)
-        network = compact.build_compact(path)
+        network = build_compact(path)
         if path is None:
             logger.warning(
                 "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
@@ -166,7 +167,7 @@ def _compact_file(settings: Settings) -> Path | None:
     """The weights of the compact encoder; None for untrained ones."""
     if settings.untrained and settings.checkpoint is not None:
         raise CheckpointError(f"untrained weights are asked for, and {settings.checkpoint}: leave out one of the two")
-    return compact.weights_file(settings.checkpoint, settings.untrained)
+    return weights_file(settings.checkpoint, settings.untrained)
 
 
 def _sam_file(settings: Settings) -> Path:

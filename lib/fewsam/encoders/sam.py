@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fewsam.core.errors import CheckpointError
 from fewsam.encoders.download import home_folder
+from fewsam.images.resize import resize
 
 _URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 
@@ -127,7 +128,7 @@ class SAMEncoder(nn.Module):
         """(N, 3, S, S) float in 0..255 -> (N, 256, 64, 64)."""
         features = self.vit((slices - self.mean) / self.std)
         if features.shape[-1] != 64:
-            features = F.interpolate(features, (64, 64), mode="bilinear", align_corners=False)
+            features = resize(features, 64)
         return features
 
 

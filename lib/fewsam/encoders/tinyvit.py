@@ -24,6 +24,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from fewsam.core.errors import CheckpointError
+from fewsam.images.resize import resize
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ class TinyViTEncoder(nn.Module):
         features = self.stages(slices)
         features = features[:, -256:] if self.whitening is None else self.whitening(features)
         if features.shape[-1] != GRID:
-            features = F.interpolate(features, (GRID, GRID), mode="bilinear", align_corners=False)
+            features = resize(features, GRID)
         return features
 
 

@@ -8,14 +8,14 @@ kernels that are smoother than white noise, levels up to stride 32, and an outpu
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from fewsam.encoders.compact import CompactEncoder
+from fewsam.encoders.compact import CompactEncoder
+from fewsam.images.resize import resize
 
 _DECAY = 0.6  # of a kernel's amplitude with each step of spatial frequency; 1 is white noise
 _SLICES = 6  # generated ones, from which the correlations are taken
@@ -70,7 +70,7 @@ def _decorrelate(network: CompactEncoder, generator: torch.Generator) -> None:
         levels = network.pyramid(one)
         mixed = [F.conv2d(level, mixer) for level, mixer in zip(levels, mixers, strict=True)]
         size = levels[0].shape[-2:]
-        sample.append(torch.cat([F.interpolate(level, size, mode="bilinear") for level in mixed], 1))
+        sample.append(torch.cat([resize(level, size) for level in mixed], 1))
     values = torch.cat(sample).permute(1, 0, 2, 3).flatten(1).double()
     mean = values.mean(1, keepdim=True)
     variances, axes = torch.linalg.eigh(torch.cov(values))

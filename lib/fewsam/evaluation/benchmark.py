@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from fewsam.collection import Collection
 from fewsam.core.config import Settings, load_settings
 from fewsam.encoders import sam
+from fewsam.encoders.build_compact import build_compact
 from fewsam.encoders.cache import EmbeddingCache
-from fewsam.encoders.compact import build_compact
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.tinyvit import VARIANTS, TinyViTEncoder
 from fewsam.fewshot.inference.predictor import Predictor

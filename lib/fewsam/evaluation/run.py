@@ -15,10 +15,11 @@ from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.core.metrics import iou
 from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.sampling import Draw, check_no_leak, draw
 from fewsam.evaluation.data.tasks import Task
-from fewsam.evaluation.methods.ours import NO_EMBEDDING, Answer, Job, embed_volume, find_method
+from fewsam.evaluation.methods.ours import NO_EMBEDDING, Answer, Job, find_method
 from fewsam.evaluation.report.calibration import slice_errors
 from fewsam.evaluation.report.cells import Cell, append_cell, read_cells, write_tables
 from fewsam.evaluation.report.measures import score

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from fewsam.core.config import Settings
+from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
 PREPROCESS_VERSION = 1
@@ -155,7 +156,7 @@ def to_uint8(raw: np.ndarray, intensity: Intensity, frame: Frame, channels: str)
             shown = np.nan_to_num((image[channel].astype(np.float32) - low) * scale)
             # one channel at a time: the kernel, and with it the last bit, may depend on the shape of a batch
             plane = torch.from_numpy(np.clip(shown, 0.0, 255.0))[None, None]
-            plane = F.interpolate(plane, size=(h, w), mode="bilinear", align_corners=False, antialias=True)
+            plane = resize(plane, (h, w), antialias=True)
             target[channel, :h, :w] = plane[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
         if len(keep) == 1:
             target[:] = target[1]

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import yaml
 
 from fewsam.collection.imported import TaskCollection
@@ -22,13 +21,12 @@ from fewsam.core.errors import ConfigError, StorageError
 from fewsam.encoders import encoder_info
 from fewsam.encoders.cache import EmbeddingCache
 from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore, write_atomically
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.images.volume import Volume
 
 TASK_FILE = "task.yaml"
-CHUNK = 4  # slices preprocessed at once
 
 
 class Workspace:
@@ -78,16 +76,11 @@ class Workspace:
         Args:
             progress: Called with slices done and in all.
         """
-        geometry = volume.geometry
-        intensity = choose_intensity(image_stats(volume), self.settings)
-        frame = make_frame(geometry.slices_shape, geometry.spacing, self.embedder.info.input_size)
-        new = 0
-        for start in range(0, volume.depth, CHUNK):
-            stop = min(start + CHUNK, volume.depth)
-            raw = np.stack([volume.raw_slice(z) for z in range(start, stop)])
-            new += self.embedder.ensure(to_uint8(raw, intensity, frame, self.settings.channels), priority=True)
+        slices, new = EncoderSlices(volume, self.settings, self.embedder), 0
+        for chunk in slices.chunks():
+            new += self.embedder.ensure(slices.inputs(slices.raw(chunk)), priority=True)
             if progress:
-                progress(stop, volume.depth)
+                progress(chunk.stop, volume.depth)
         return new
 
     def close(self) -> None:

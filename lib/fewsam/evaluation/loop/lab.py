@@ -11,8 +11,8 @@ from fewsam.collection import Collection
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
 from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.loop.plan import Plan
-from fewsam.evaluation.methods.ours import embed_volume
 from fewsam.fewshot.inference.acquisition import Candidate, rank
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.fewshot.inference.predictor import Predictor

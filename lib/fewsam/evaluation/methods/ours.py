@@ -15,6 +15,7 @@ from fewsam.collection import Collection
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
 from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.slices import EncoderSlices
 from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.data.sampling import Draw
 from fewsam.evaluation.methods import baselines
@@ -28,7 +29,7 @@ from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import SIDE, Fields
 from fewsam.fewshot.training.episodes import Episodes, drawn_classes
 from fewsam.fewshot.training.train import train
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
 from fewsam.images.volume import Volume
 
 CHUNK = 8
@@ -169,37 +170,22 @@ def _segment(
     said: Said | None,
 ) -> np.ndarray:
     geometry = volume.geometry
-    frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
+    slices = EncoderSlices(volume, settings, embedder)
     detail_frame = make_frame(geometry.slices_shape, geometry.spacing, side)
-    intensity = choose_intensity(image_stats(volume), settings)
     parts = []
-    for start in range(0, volume.depth, CHUNK):
-        chunk = range(start, min(start + CHUNK, volume.depth))
-        raw = np.stack([volume.raw_slice(z) for z in chunk])
-        detail = detail_bytes(raw, intensity, detail_frame)
+    for chunk in slices.chunks(CHUNK):
+        raw = slices.raw(chunk)
+        detail = detail_bytes(raw, slices.intensity, detail_frame)
         embeddings = torch.zeros(len(chunk), 256, 64, 64)
         if embed:
-            embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
+            embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
         place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
         answer = model(embeddings, place, detail_tensor(detail))
         if said:
             answer = fused(answer.clamp_min(1e-6).log(), *said(chunk)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
-    return class_indices(np.concatenate(parts), frame, smooth=settings.smooth_z, gate=False)
-
-
-def embed_volume(volume: Volume, settings: Settings, embedder: Embedder) -> np.ndarray:
-    """Encode what is not cached; mean embedding (Z, 256) of each slice."""
-    geometry = volume.geometry
-    frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
-    intensity = choose_intensity(image_stats(volume), settings)
-    means = []
-    for start in range(0, volume.depth, CHUNK):
-        raw = np.stack([volume.raw_slice(z) for z in range(start, min(start + CHUNK, volume.depth))])
-        found = embedder.embed(to_uint8(raw, intensity, frame, settings.channels))
-        means.append(found.astype(np.float32).mean(axis=(2, 3)))
-    return np.concatenate(means)
+    return class_indices(np.concatenate(parts), slices.frame, smooth=settings.smooth_z, gate=False)
 
 
 def _registry() -> dict[str, Method]:

@@ -19,9 +19,10 @@ from scipy import ndimage
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
 from fewsam.encoders import sam_decoder_state
+from fewsam.encoders.slices import EncoderSlices
 from fewsam.encoders.tinyvit import VARIANTS
 from fewsam.evaluation.methods.ours import Answer, Job, Method, Predict
-from fewsam.images.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import Frame, make_frame
 
 SIDE = 1024  # of the square in whose pixels SAM's prompts are given
 
@@ -145,17 +146,14 @@ def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], job: Job) -> Pred
 
     def predict(index: int) -> Answer:
         case = job.cases[index]
-        volume, geometry = case.volume, case.volume.geometry
-        frame = make_frame(geometry.slices_shape, geometry.spacing, job.embedder.info.input_size)
-        intensity = choose_intensity(image_stats(volume), settings)
-        sam = Prompted(settings, frame)
-        labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
+        slices = EncoderSlices(case.volume, settings, job.embedder)
+        sam = Prompted(settings, slices.frame)
+        labelmap = np.zeros(case.volume.slices.shape[:3], np.uint8)
         for z in job.picked.tested[index]:
             shown = {name: mask[z] for name, mask in case.truth.items() if mask[z].any()}
             if not shown:
                 continue
-            image = to_uint8(volume.raw_slice(z)[None], intensity, frame, settings.channels)
-            sam.look_at(torch.from_numpy(job.embedder.embed(image)).float()[0])
+            sam.look_at(torch.from_numpy(slices.embed([z])).float()[0])
             highest = np.zeros(labelmap.shape[1:], np.float32)  # what is below zero is background
             for name, mask in shown.items():
                 logits = ask(sam, mask)

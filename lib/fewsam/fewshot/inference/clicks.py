@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from fewsam.core.errors import FewSAMError
+from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import GRID, Prompts
 from fewsam.fewshot.model.prompts import probe_features
 from fewsam.fewshot.model.views import detail_bytes, detail_tensor
 from fewsam.fewshot.registration.propagation import Propagation
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
 from fewsam.images.volume import Volume
 
 CLICK_WEIGHT = 0.5  # of all clicks against staying where the labelled slices put the probe
@@ -77,13 +78,13 @@ class Clicks:
         self._check(volume, z, include, exclude)
         settings, embedder = self.predictor.settings, self.predictor.embedder
         geometry = volume.geometry
-        frame = make_frame(geometry.slices_shape, geometry.spacing, embedder.info.input_size)
         detail_frame = make_frame(geometry.slices_shape, geometry.spacing, task.detail_size)
         if volume not in self._intensity:
             self._intensity[volume] = choose_intensity(image_stats(volume), settings)
         intensity = self._intensity[volume]
-        raw = volume.raw_slice(z)[None]
-        embeddings = torch.from_numpy(embedder.embed(to_uint8(raw, intensity, frame, settings.channels))).float()
+        slices = EncoderSlices(volume, settings, embedder, intensity)
+        frame, raw = slices.frame, slices.raw([z])
+        embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
         place = torch.tensor([z / max(1, volume.depth - 1)])
         bank, subset = task.episodes.bank, task.episodes.primary
         prompts = bank.prompts(embeddings, place, subset=subset, retrieve=settings.retrieve)

@@ -6,10 +6,10 @@ docs/propagation.md and docs/atlas.md have what the weights were chosen by.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from fewsam.fewshot.registration.atlas import ATLASES
+from fewsam.images.resize import resize
 
 CARRIED = 4.0  # weight of what was carried from the volume's own drawn slices
 EVEN = 0.35  # of the sum with it: winners stay, the uncertainty shown comes near the error (docs/uncertainty.md)
@@ -43,13 +43,9 @@ def fused(
         trust: (u, u) in 0..1, what of the other two counts where; all of it by default.
     """
     side = answers.shape[-1]
-    share = 1.0 if trust is None else _sized(trust[None, None], side)
+    share = 1.0 if trust is None else resize(trust[None, None], side)
     if vote is not None:
-        answers = (answers + weight * share * _sized(vote, side)) / (1 + weight)
+        answers = (answers + weight * share * resize(vote, side)) / (1 + weight)
     if carried is not None:
-        answers = EVEN * (answers + CARRIED * share * _sized(carried, side))
+        answers = EVEN * (answers + CARRIED * share * resize(carried, side))
     return answers
-
-
-def _sized(maps: Tensor, side: int) -> Tensor:
-    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)

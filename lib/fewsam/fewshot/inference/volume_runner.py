@@ -12,6 +12,7 @@ from torch import Tensor
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.inference.uncertainty import expected_error
@@ -19,7 +20,8 @@ from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.views import detail_bytes, detail_tensor
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
-from fewsam.images.preprocess import Frame, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import make_frame
+from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
 MIN_SHOTS_FOR_SUBSETS = 3
@@ -50,8 +52,8 @@ class VolumeRunner:
         self.latencies: dict[str, float] = {}
         geometry = volume.geometry
         shape, spacing = geometry.slices_shape, geometry.spacing
-        self.intensity = choose_intensity(image_stats(volume), self.settings)
-        self.frame: Frame = make_frame(shape, spacing, self.embedder.info.input_size)
+        self.slices = EncoderSlices(volume, settings, embedder)
+        self.intensity, self.frame = self.slices.intensity, self.slices.frame
         self.detail_frame = make_frame(shape, spacing, task.detail_size)
         self.uncertainty = np.zeros((volume.depth, len(task.classes)), np.float32)
         self._kept: list[np.ndarray] = []
@@ -66,8 +68,8 @@ class VolumeRunner:
     def run(self, chunk: Sequence[int]) -> None:
         """Segment the slices of ``chunk``."""
         tick = time.monotonic()
-        raw = np.stack([self.volume.raw_slice(z) for z in chunk])
-        images = to_uint8(raw, self.intensity, self.frame, self.settings.channels)
+        raw = self.slices.raw(chunk)
+        images = self.slices.inputs(raw)
         details = detail_bytes(raw, self.intensity, self.detail_frame)
         tick = self._spent("preprocess", tick)
         embeddings = torch.from_numpy(self.embedder.embed(images)).float()
@@ -97,7 +99,7 @@ class VolumeRunner:
         bank, model, side = self.task.episodes.bank, self.task.model, detail.shape[-1]
         if model is None:
             prior = bank.prior(embeddings, place, subset)
-            logits = torch.nn.functional.interpolate(prior, size=(side, side), mode="bilinear", align_corners=False)
+            logits = resize(prior, side)
         else:
             prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
             logits = model.decoder.answer(embeddings, prompts, detail, seen, picture=self.volume.depth == 1)

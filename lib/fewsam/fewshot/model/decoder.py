@@ -24,6 +24,8 @@ from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
+from fewsam.images.resize import resize
+
 EMBED_DIM = 256
 GRID = 64  # side of image_embeddings
 FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
@@ -252,4 +254,4 @@ def _resize(x: Tensor, side: int) -> Tensor:
         return x
     if x.shape[-1] > side:
         return F.adaptive_avg_pool2d(x, side)
-    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+    return resize(x, side)

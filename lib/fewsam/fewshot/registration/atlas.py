@@ -31,6 +31,7 @@ from fewsam.fewshot.registration.registration import (
 )
 from fewsam.fewshot.registration.signed_distances import drawn_distances
 from fewsam.images.preprocess import Intensity, choose_intensity, make_frame
+from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
 ATLASES = 5  # registered to a slice: those most like it
@@ -152,4 +153,4 @@ def _blurred(maps: Tensor) -> Tensor:
 
 
 def _sized(maps: Tensor, side: int) -> Tensor:
-    return F.interpolate(maps[None], size=(side, side), mode="bilinear", align_corners=False)[0]
+    return resize(maps[None], side)[0]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from fewsam.collection import Shot
 from fewsam.core.metrics import dice
@@ -15,6 +14,7 @@ from fewsam.fewshot.inference.postprocess import keep_largest
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import TaskModel
 from fewsam.fewshot.training.episodes import Episodes
+from fewsam.images.resize import resize
 
 MIN_SHOTS_TO_HOLD_BACK = 4
 APART = 4  # validation images, every fourth, which are enough to choose weights by
@@ -90,7 +90,7 @@ def measure(
             picture = episodes.slices[query].picture
             logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail, picture=picture)
         else:
-            logits = F.interpolate(batch.prompts.prior, size=batch.mask.shape[-2:], mode="bilinear")
+            logits = resize(batch.prompts.prior, batch.mask.shape[-2:])
         predicted = logits.argmax(1)[0].numpy()
         truth = batch.mask.argmax(1)[0].numpy()
         for c in range(1, batch.mask.shape[1]):

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from fewsam.core.errors import FewSAMError, ImageError
+from fewsam.encoders.slices import EncoderSlices, descriptors
 from fewsam.fewshot.training.episodes import prepare_views
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0  # between two looks for new images
-CHUNK = 4  # slices between two looks whether something else is to be done
 RETRY_SECONDS = 60.0  # after trouble that no single image is to blame for
 NICE = 10
 
@@ -144,18 +143,12 @@ class Precompute:
         if not settings.precompute:
             self.index.put(image_id, IndexEntry(made_from, volume.depth))
             return
-        intensity = choose_intensity(image_stats(volume), settings)
-        geometry = volume.geometry
-        frame = make_frame(geometry.slices_shape, geometry.spacing, self.context.embedder.info.input_size)
-        descriptors = []
-        for start in range(0, volume.depth, CHUNK):
+        slices, found = EncoderSlices(volume, settings, self.context.embedder), []
+        for chunk in slices.chunks():
             if self._stop.is_set() or self._views_wanted.is_set():
                 return  # the cache keeps what is done; the image comes up again
-            done = min(start + CHUNK, volume.depth)
-            raw = np.stack([volume.raw_slice(z) for z in range(start, done)])
-            slices = to_uint8(raw, intensity, frame, settings.channels)
-            embeddings = self.context.embedder.embed(slices, priority=False)  # lets every request go first
-            descriptors.append(embeddings.astype(np.float32).mean(axis=(2, 3)))
-            self.progress = {**self.progress, "image": image_id, "slices_done": done, "slices_total": volume.depth}
-        self.index.put(image_id, IndexEntry(made_from, volume.depth, np.concatenate(descriptors)))
+            found.append(descriptors(slices.embed(chunk, priority=False)))  # every request goes first
+            progress = {"image": image_id, "slices_done": chunk.stop, "slices_total": volume.depth}
+            self.progress = {**self.progress, **progress}
+        self.index.put(image_id, IndexEntry(made_from, volume.depth, np.concatenate(found)))
         logger.info("image %s is encoded (%d slices)", image_id, volume.depth)

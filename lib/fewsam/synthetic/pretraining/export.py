@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fewsam.encoders.compact import ARCHITECTURE, INPUT_SIZE, CompactEncoder, build_compact
+from fewsam.encoders.build_compact import build_compact
+from fewsam.encoders.compact import ARCHITECTURE, INPUT_SIZE, CompactEncoder
 from fewsam.synthetic.pretraining.channels import whiten
 from fewsam.synthetic.pretraining.episodes import DATA_VERSION, draw_episode
 from fewsam.synthetic.pretraining.mixture import EPISODES, FLOOR, measure, principal, set_mixture

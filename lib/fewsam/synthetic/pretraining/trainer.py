@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from fewsam.core.errors import CheckpointError, ConfigError
-from fewsam.encoders.compact import CompactEncoder, build_compact
+from fewsam.encoders.build_compact import build_compact
+from fewsam.encoders.compact import CompactEncoder
 from fewsam.synthetic.pretraining.channels import CHANNELS, add_fusion, silence
 from fewsam.synthetic.pretraining.episodes import DATA_VERSION, Episode, draw_episode
 from fewsam.synthetic.pretraining.objective import RidgeProbe, probe_rows, splits
