@@ -36,9 +36,10 @@ from fewsam.images.dicomseg import read_seg
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import geometry_for, load_volume
 from fewsam.server.errors import RequestError
+from fewsam.server.names import check_tag
 from fewsam.server.routes.panel import ClickRequest, _inside
 from fewsam.server.routes.uploads import plain_name, unpack
-from fewsam.server.tasks.labels import check_tag, parse_params
+from fewsam.server.tasks.labels import parse_params
 from fewsam.server.tasks.points import points_of
 from helpers import fuzz_seeds as seeds
 from helpers.image_files import AFFINE, NAMES, image_geometry

@@ -14,6 +14,7 @@ from monailabel.interfaces.utils import app as monai_apps
 
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
+from fewsam.server.app import FewSAMApp
 from fewsam.server.errors import QueueFullError, RequestError, status_of
 from fewsam.server.guard.request_limit import Crowd
 from fewsam.server.routes import routes
@@ -54,8 +55,10 @@ def test_two_reloads_at_once_come_one_after_the_other(monkeypatch: pytest.Monkey
             if self in started:
                 started.remove(self)
 
+        reload = FewSAMApp.reload
+
     monkeypatch.setattr(monai_apps, "apps", {"app": App()})
-    monkeypatch.setattr(routes, "_instance", lambda: monai_apps.apps["app"])
+    monkeypatch.setattr(routes, "current", lambda: monai_apps.apps["app"])
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(routes.reload) for _ in range(3)]
     assert [answer.result() for answer in answers] == [{}, {}, {}]

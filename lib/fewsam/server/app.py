@@ -22,11 +22,13 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.interfaces.utils import app as monai_apps
 
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.server.background import prefork as spare
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
+from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -34,7 +36,7 @@ from fewsam.server.tasks.context import Context, shared_context
 from fewsam.server.tasks.index import ImageIndex
 from fewsam.server.tasks.infer import SegmentationTask
 from fewsam.server.tasks.infer import as_answer as as_json
-from fewsam.server.tasks.labels import LabelParams, as_answer, check_tag
+from fewsam.server.tasks.labels import LabelParams, as_answer
 from fewsam.server.tasks.points import PointsTask
 from fewsam.server.tasks.startup import stop_with_one_line
 from fewsam.server.tasks.strategy import strategies
@@ -128,6 +130,19 @@ class FewSAMApp(MONAILabelApp):
         self.background = Background(self)
         self.background.start()
 
+    def reload(self) -> None:
+        """Have a new app, which reads the studies anew, take this one's place."""
+        new = type(self)(app_dir=self.app_dir, studies=self.studies, conf=self.conf)
+        new.server_mode(True)
+        key = next(key for key, value in monai_apps.apps.items() if value is self)
+        monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
+        self.stop_background()
+        new.start_background()
+
+    def background_status(self) -> dict[str, Any]:
+        """The part of :meth:`info` that comes from the background threads; empty before they are started."""
+        return self.background.status() if self.background is not None else {}
+
     def stop_background(self) -> None:
         """Stop the threads of this instance; the task's collection, cache and model stay open."""
         if self.background is not None:
@@ -140,8 +155,7 @@ class FewSAMApp(MONAILabelApp):
     def info(self) -> dict[str, Any]:
         meta: dict[str, Any] = super().info()
         meta["labels"] = list(self.context.collection.classes)
-        if self.background is not None:
-            meta.update(self.background.status())
+        meta.update(self.background_status())
         return meta
 
     def image_path(self, image_id: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fewsam.core.atomic import write_atomically
 from fewsam.core.errors import StorageError
+from fewsam.server.background.worker import Worker
 from fewsam.server.paths import read_json
 
 logger = logging.getLogger(__name__)
@@ -42,17 +43,14 @@ class AutoTrain:
         self._count = kept if isinstance(kept, int) and kept > 0 else 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="auto-train", daemon=True)
+        self._worker = Worker("auto-train", self.look, LOOK_SECONDS, wait_first=True)
 
     def start(self) -> None:
         if self.kind != "off":
-            self._thread.start()
+            self._worker.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._worker.stop()
 
     def label_stored(self) -> None:
         """One more label to learn from."""
@@ -94,10 +92,3 @@ class AutoTrain:
             write_atomically(self._path, json.dumps({"labels_since_training": self._count}).encode())
         except StorageError as error:  # counting must not refuse a label or a training
             logger.warning("the number of new labels is not kept over a restart: %s", error)
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except Exception:
-                logger.exception("training could not be started by itself")

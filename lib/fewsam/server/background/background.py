@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewsam.collection import Submission
 from fewsam.core.errors import FewSAMError, StorageError
@@ -17,12 +17,10 @@ from fewsam.server.background.precompute import Precompute
 from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.tasks.host import Host
 from fewsam.server.tasks.labels import LabelIntake
 from fewsam.server.tasks.train import is_training
 from fewsam.workspace.workspace import keep_settings
-
-if TYPE_CHECKING:
-    from fewsam.server.app import FewSAMApp
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +30,7 @@ CURVE_POINTS = 200  # of the learning curve in info(), which viewers ask for all
 class Background:
     """Starts and stops the server's threads, and keeps what ``info()`` shows of them at hand."""
 
-    def __init__(self, app: FewSAMApp) -> None:
+    def __init__(self, app: Host) -> None:
         self.app = app
         context = self.context = app.context
         self.intake = LabelIntake(context, self._label_stored)

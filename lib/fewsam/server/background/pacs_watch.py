@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-import time
 from collections import deque
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.images.dicomseg import read_seg
+from fewsam.server.background.worker import Worker
 from fewsam.server.errors import PacsError
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.segrecord import SegRecord
@@ -33,8 +33,8 @@ class PacsWatch:
         self.lock = threading.RLock()  # held while a label is taken
         self.problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
         self._looked: dict[str, str] = {}  # SEG series -> its number of instances when looked into
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pacs-watch", daemon=True)
+        self._away = ""  # why the PACS did not answer at the last look
+        self._worker = Worker("pacs-watch", self._turn, POLL_SECONDS)
 
     @property
     def record(self) -> SegRecord:
@@ -42,12 +42,10 @@ class PacsWatch:
 
     def start(self) -> None:
         self.record.forget_refusals()
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._worker.stop()
 
     def scan(self) -> None:
         """One look at the PACS.
@@ -67,7 +65,7 @@ class PacsWatch:
                 continue
             done = True
             for header in self.datastore.pacs.instances(entry["StudyInstanceUID"], uid):
-                if self._stop.is_set():
+                if self._worker.stopping:
                     return
                 done &= self._look(header)
             if done:
@@ -110,20 +108,14 @@ class PacsWatch:
             logger.warning("DICOM SEG %r in the PACS was not taken: %s", name, message)
             self.problems.append(problem)
 
-    def _run(self) -> None:
-        away = ""
-        while not self._stop.is_set():
-            try:
-                self.scan()
-                away = ""
-            except PacsError as error:
-                if str(error) != away:
-                    logger.warning("%s", error)
-                away = str(error)
-            except Exception:
-                logger.exception("looking through the PACS failed; trying again")
-            until = time.monotonic() + POLL_SECONDS
-            self._stop.wait(max(0.1, until - time.monotonic()))
+    def _turn(self) -> None:
+        try:
+            self.scan()
+            self._away = ""
+        except PacsError as error:
+            if str(error) != self._away:  # the log says it once
+                logger.warning("%s", error)
+            self._away = str(error)
 
 
 def _image_of(header: Dataset) -> str | None:

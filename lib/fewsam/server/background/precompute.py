@@ -14,6 +14,7 @@ import numpy as np
 from fewsam.core.errors import FewSAMError, ImageError
 from fewsam.encoders.slices import EncoderSlices, descriptors
 from fewsam.fewshot.training.episodes import prepare_views
+from fewsam.server.background.worker import Worker
 from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
 
@@ -39,51 +40,47 @@ class Precompute:
         self.images = images
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
         self._views_wanted = threading.Event()
-        self._wake = threading.Event()
-        self._stop = threading.Event()
         self._todo: list[str] = []  # what the last look at all images found; looking at thousands takes a while
         self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
-        self._thread = threading.Thread(target=self._run, name="precompute", daemon=True)
+        self._checked = False  # whether the index was held against the cache
+        self._worker = Worker("precompute", self._turn, LOOK_SECONDS, prepare=self._prepare)
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._worker.stop()
 
     def want_views(self) -> None:
         """Encode what the next training will read; goes before images."""
         self._views_wanted.set()
-        self._wake.set()
+        self._worker.wake()
 
-    def _run(self) -> None:
+    def _prepare(self) -> None:
         with suppress(OSError, AttributeError):  # Linux: the priority of this thread alone
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         self._views_wanted.set()  # a restart in the middle of a preparation goes on with it
-        checked = False
-        while not self._stop.is_set():
-            self._wake.clear()
-            try:
-                if not checked and self.context.cache.stats()["entries"] == 0:
-                    self.index.clear()
-                checked = True
-                self._prepare_views()
-                if not self._encode_next():
-                    self._wake.wait(LOOK_SECONDS)
-            except FewSAMError as error:  # no checkpoint, or no disk: nothing of this can be done now
-                self._trouble(str(error))
-            except Exception:
-                logger.exception("encoding in the background failed")
-                self._trouble("unexpected error; the log says more")
+
+    def _turn(self) -> bool:
+        """Encode the views that are wanted, then one image; whether there may be another one."""
+        try:
+            if not self._checked and self.context.cache.stats()["entries"] == 0:
+                self.index.clear()  # the embeddings that it rests on are gone
+            self._checked = True
+            self._prepare_views()
+            return self._encode_next()
+        except FewSAMError as error:  # no checkpoint, or no disk: nothing of this can be done now
+            self._trouble(str(error))
+        except Exception:
+            logger.exception("encoding in the background failed")
+            self._trouble("unexpected error; the log says more")
+        return True
 
     def _trouble(self, message: str) -> None:
         if self.progress.get("error") != message:
             logger.error("nothing is encoded in the background: %s", message)
         self.progress = {**self.progress, "state": "waiting", "error": message}
-        self._stop.wait(RETRY_SECONDS)
+        self._worker.hold_back(RETRY_SECONDS)
 
     def _prepare_views(self) -> None:
         if not self._views_wanted.is_set():
@@ -145,7 +142,7 @@ class Precompute:
             return
         slices, found = EncoderSlices(volume, settings, self.context.embedder), []
         for chunk in slices.chunks():
-            if self._stop.is_set() or self._views_wanted.is_set():
+            if self._worker.stopping or self._views_wanted.is_set():
                 return  # the cache keeps what is done; the image comes up again
             found.append(descriptors(slices.embed(chunk, priority=False)))  # every request goes first
             progress = {"image": image_id, "slices_done": chunk.stop, "slices_total": volume.depth}

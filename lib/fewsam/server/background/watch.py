@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fewsam.collection.schema import storage_errors
 from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.server.background.worker import Worker
 from fewsam.server.paths import digest_of, split_ending
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.tasks.labels import LabelIntake
@@ -119,8 +120,7 @@ class FolderWatch:
         self.problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
         self._sizes: dict[str, tuple[int, int]] = {}
         self._waiting: set[str] = set()  # labels without an image: said once, looked at again
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="label-watch", daemon=True)
+        self._worker = Worker("label-watch", self.scan, POLL_SECONDS)
 
     def start(self) -> None:
         try:
@@ -129,7 +129,7 @@ class FolderWatch:
             self.seen.forget_refusals()
         except (sqlite3.Error, OSError) as error:  # a full disk must not stop the server
             logger.error("the record of label files cannot be written: %s", error)
-        self._thread.start()
+        self._worker.start()
 
     def _recognise(self) -> None:
         """Files that the datastore's index knows as written by the server are no new labels."""
@@ -140,9 +140,7 @@ class FolderWatch:
                 self.seen.record(file, "taken")
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._worker.stop()
 
     def scan(self) -> None:
         """One look at the folder."""
@@ -152,7 +150,7 @@ class FolderWatch:
             if file.name.startswith(".") or not ending or not file.is_file() or not self.datastore.is_inside(file):
                 continue
             with self.lock:
-                if self._stop.is_set():
+                if self._worker.stopping:
                     return
                 try:
                     if self._settled(file) and self.seen.outcome(file) is None:
@@ -191,11 +189,3 @@ class FolderWatch:
         if problem not in self.problems:
             logger.warning("labels/final/%s was not taken: %s", file.name, message)
             self.problems.append(problem)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.scan()
-            except Exception:
-                logger.exception("looking through the label folder failed; trying again")
-            self._stop.wait(POLL_SECONDS)

@@ -11,41 +11,32 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse
 from monailabel.config import settings
 from monailabel.endpoints import batch_infer, datastore, logs, session
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
-from monailabel.interfaces.utils import app as monai_apps
 from monailabel.utils.others.generic import remove_file
 from monailabel.utils.sessions import Sessions
 
 from fewsam.server.errors import NotFoundError, RequestError
+from fewsam.server.names import check_tag, is_plain
 from fewsam.server.paths import IMAGE_ENDINGS, split_ending
+from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.uploads import received, unpack
 from fewsam.server.storage.pacs_datastore import PacsDatastore
-from fewsam.server.tasks.labels import check_tag, is_plain, parse_params
+from fewsam.server.tasks.host import current
+from fewsam.server.tasks.labels import parse_params
 from fewsam.server.tasks.train import TUNABLE, requested_settings
 
-if TYPE_CHECKING:
-    from fewsam.server.app import FewSAMApp
-
 router = APIRouter()
-_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
-_admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
 _NO_WEIGHTS = "weights are not exchanged here; `fewsam export` and `fewsam import` carry a trained task elsewhere"
 _BATCH = ("device", "multi_gpu", "save_label", "label_tag", "max_batch_size")
-
-
-def _instance() -> FewSAMApp:
-    instance: FewSAMApp = monai_apps.app_instance()
-    return instance
 
 
 # -- images
@@ -57,14 +48,14 @@ def add_image(
     file: Annotated[UploadFile, File()],
     image: str | None = None,
     params: Annotated[str, Form()] = "{}",
-    user: User = _annotator,
+    user: User = ANNOTATOR,
 ) -> dict[str, str]:
     """Store an image in the studies folder, under its file's name or ``image``."""
-    store = _instance().datastore()
+    store = current().datastore()
     if isinstance(store, PacsDatastore):
         raise RequestError("images come from the PACS; store it there")
     info, _ = parse_params(params)
-    with tempfile.TemporaryDirectory(dir=_instance().context.received) as folder:
+    with tempfile.TemporaryDirectory(dir=current().context.received) as folder:
         path = received(file, Path(folder), "image.nii.gz")
         name, ending = split_ending(path.name, tuple(sorted(IMAGE_ENDINGS, key=len, reverse=True)))
         if not ending:
@@ -75,29 +66,29 @@ def add_image(
 
 
 @router.put("/datastore/image/info")
-def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: User = _annotator) -> Any:
+def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: User = ANNOTATOR) -> Any:
     """Add to what is known of an image."""
     values, _ = parse_params(info)
-    return _instance().datastore().update_image_info(image, {**values, "user": user.username})
+    return current().datastore().update_image_info(image, {**values, "user": user.username})
 
 
 @router.put("/datastore/label/info")
-def put_label_info(label: str, tag: str, info: Annotated[str, Form()] = "{}", user: User = _annotator) -> Any:
+def put_label_info(label: str, tag: str, info: Annotated[str, Form()] = "{}", user: User = ANNOTATOR) -> Any:
     """Add to what is known of a label."""
     values, _ = parse_params(info)
-    return _instance().datastore().update_label_info(label, tag, {**values, "user": user.username})
+    return current().datastore().update_label_info(label, tag, {**values, "user": user.username})
 
 
 @router.put("/datastore/updatelabelinfo", include_in_schema=False)
 def put_label_info_as_before(
-    label: str, tag: str, params: Annotated[str, Form()] = "{}", user: User = _annotator
+    label: str, tag: str, params: Annotated[str, Form()] = "{}", user: User = ANNOTATOR
 ) -> Any:
     """The same under its older name."""
     return put_label_info(label, tag, params, user)
 
 
 @router.head("/datastore/image")
-def check_image(image: str, check_sum: str | None = None, user: User = _user) -> Any:
+def check_image(image: str, check_sum: str | None = None, user: User = USER) -> Any:
     """Whether the image is there, and has this checksum: ``SHA256:...``, ``SHA512:...`` or ``MD5:...``."""
     if check_sum is not None and ":" in check_sum and check_sum.split(":")[0] not in ("SHA256", "SHA512", "MD5"):
         raise RequestError(f"checksum {check_sum[:20]!r}: use SHA256:..., SHA512:... or MD5:...")
@@ -108,10 +99,10 @@ def check_image(image: str, check_sum: str | None = None, user: User = _user) ->
 def dataset(
     background_tasks: BackgroundTasks,
     limit_cases: Annotated[int | None, Query(ge=0, le=1_000_000)] = None,
-    user: User = _annotator,
+    user: User = ANNOTATOR,
 ) -> FileResponse:
     """All images that have final labels, with these, as one zip file."""
-    store = _instance().datastore()
+    store = current().datastore()
     if not store.datalist():
         raise NotFoundError("no image has a final label yet; submit one first")
     file = store.get_dataset_archive(limit_cases)
@@ -127,10 +118,10 @@ def create_session(
     files: Annotated[list[UploadFile], File()],
     uncompress: bool = False,
     expiry: Annotated[int, Query(ge=0, le=365 * 86_400)] = 0,
-    user: User = _user,
+    user: User = USER,
 ) -> dict[str, Any]:
     """Keep an image for a while: one file, the files of a DICOM series, or one archive with them."""
-    with tempfile.TemporaryDirectory(dir=_instance().context.received) as name:
+    with tempfile.TemporaryDirectory(dir=current().context.received) as name:
         folder = Path(name) / "files"
         folder.mkdir()
         stored = [received(file, folder, "image.nii.gz") for file in files]
@@ -144,7 +135,7 @@ def create_session(
 
 
 @router.get("/session/{session_id}")
-def get_session(session_id: str, update_ts: bool = False, image: bool = False, user: User = _user) -> Any:
+def get_session(session_id: str, update_ts: bool = False, image: bool = False, user: User = USER) -> Any:
     """What is known of a session, or its image."""
     info = _sessions().get_session(_plain_session(session_id), update_ts=update_ts)
     if image and info is not None and not Path(info.image).is_file():
@@ -153,13 +144,13 @@ def get_session(session_id: str, update_ts: bool = False, image: bool = False, u
 
 
 @router.delete("/session/{session_id}")
-def remove_session(session_id: str, user: User = _user) -> Any:
+def remove_session(session_id: str, user: User = USER) -> Any:
     """Forget a session."""
     return session.remove_session(_plain_session(session_id))
 
 
 def _sessions() -> Sessions:
-    sessions = _instance().sessions()
+    sessions = current().sessions()
     if sessions is None:
         raise NotFoundError("sessions are switched off (MONAI_LABEL_SESSIONS)")
     return sessions
@@ -184,7 +175,7 @@ def plain_training(params: Mapping[str, Any] | None, model: str | None = None) -
     inner = given.get(model) if model is not None else None
     merged = {**given, **inner} if isinstance(inner, dict) else given
     known = {key: merged[key] for key in TUNABLE if key in merged}
-    requested_settings(_instance().context.settings, known)
+    requested_settings(current().context.settings, known)
     return known
 
 
@@ -194,7 +185,7 @@ def batch(
     images: BatchInferImageType = BatchInferImageType.IMAGES_ALL,
     params: dict[str, Any] | None = None,
     run_sync: bool = False,
-    user: User = _admin,
+    user: User = ADMIN,
 ) -> Any:
     """Segment all images, in a process of its own."""
     known = {key: value for key, value in (params or {}).items() if key in _BATCH}
@@ -203,19 +194,19 @@ def batch(
         value = known.get(key)
         if value is not None and (type(value) is not kinds or len(str(value)) > 40):
             raise RequestError(f"params[{key!r}] must be of type {kinds.__name__}, got {str(value)[:40]!r}")
-    if model not in _instance().info()["models"]:
+    if model not in current().info()["models"]:
         raise NotFoundError(f"no model is called {model[:80]!r}")
     return batch_infer.run(model, images, known, run_sync)
 
 
 @router.post("/scoring/", include_in_schema=False)
-def score_all(user: User = _annotator) -> dict[str, Any]:
+def score_all(user: User = ANNOTATOR) -> dict[str, Any]:
     """There is no scoring method: slices are scored where they are segmented."""
     return {}
 
 
 @router.post("/scoring/{method}")
-def score(method: str, user: User = _annotator) -> Any:
+def score(method: str, user: User = ANNOTATOR) -> Any:
     """There is none."""
     raise NotFoundError(f"no scoring method is called {method[:80]!r}; slices are scored where they are segmented")
 
@@ -224,14 +215,14 @@ def score(method: str, user: User = _annotator) -> Any:
 @router.get("/model/info/{model}")
 @router.put("/model/{model}")
 @router.delete("/model/{model}")
-def no_weights(model: str, user: User = _admin) -> Any:
+def no_weights(model: str, user: User = ADMIN) -> Any:
     """Weights do not leave or enter this way."""
     raise NotFoundError(_NO_WEIGHTS)
 
 
 @router.post("/infer/wsi/{model}", include_in_schema=False)
 @router.post("/infer/wsi_v2/{model}")
-def whole_slide(model: str, user: User = _user) -> Any:
+def whole_slide(model: str, user: User = USER) -> Any:
     """There is none."""
     raise NotFoundError("whole-slide images are not supported; use POST /infer/segmentation")
 
@@ -245,14 +236,14 @@ def read_logs(
     html: bool = True,
     text: bool = False,
     refresh: Annotated[int, Query(ge=0, le=86_400)] = 0,
-    user: User = _admin,
+    user: User = ADMIN,
 ) -> Any:
     """The end of the server's log."""
     return logs.get_logs(str(Path(settings.MONAI_LABEL_APP_DIR) / "logs" / "app.log"), lines, html, text, refresh)
 
 
 @router.get("/logs/gpu")
-async def gpu(user: User = _admin) -> Any:
+async def gpu(user: User = ADMIN) -> Any:
     """What nvidia-smi says."""
     if shutil.which("nvidia-smi") is None:
         raise NotFoundError("nvidia-smi is not installed on the server")

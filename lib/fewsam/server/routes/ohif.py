@@ -9,27 +9,27 @@ import os
 from pathlib import Path
 
 import monailabel
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 from monailabel.config import settings
 from monailabel.endpoints import ohif
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.endpoints.user.auth import User
 from starlette.staticfiles import StaticFiles
 
+from fewsam.server.routes.roles import USER
 from fewsam.server.routes.viewer_folder import ViewerFolder
 
 BUILT = Path(__file__).parents[1] / "viewer" / "dist"
 SCRIPT = "fewsam.js"
 FOLDER = "FEWSAM_VIEWER"
 _BUNDLED = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
-_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 
 
 def install(app: FastAPI) -> None:
     """Add the viewer's own routes; they must come to stand before MONAI Label's, one of which catches all of /ohif/."""
     prefix = settings.MONAI_LABEL_API_STR
 
-    async def config(user: User = _user) -> Response:
+    async def config(user: User = USER) -> Response:
         stock = (_BUNDLED / "app-config.js").read_text(encoding="utf-8")
         # A classic script, read before the viewer's own: it sees window.config and adds to it.
         ours = (BUILT / SCRIPT).read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def install(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(_BUNDLED / "index.html", headers={"cache-control": "no-cache"})
 
-    async def rest(path: str, user: User = _user) -> Response:
+    async def rest(path: str, user: User = USER) -> Response:
         # MONAI Label's own answers 500 for a folder.
         known = (_BUNDLED / path).is_file() if path.isprintable() and "/" not in path else False
         return ohif.get_ohif(path) if known else await page()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import struct
+import threading
+from typing import Any
 
 import numpy as np
+from fastapi.responses import Response
 
 from fewsam.collection import Shot
-from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.volume import Geometry, Volume
 from fewsam.server.errors import NotFoundError, RequestError
+from fewsam.server.tasks.host import Host
 
-if TYPE_CHECKING:
-    from fewsam.server.app import FewSAMApp
+# Held between looking for newer labels and storing one: nobody else may store one in between.
+LABELS_LOCK = threading.Lock()
 
 
-def open_image(app: FewSAMApp, image_id: str) -> Volume:
+def open_image(app: Host, image_id: str) -> Volume:
     """The image of a series that is open in the viewer.
 
     Raises:
@@ -39,19 +43,6 @@ def submissions(geometry: Geometry, shots: list[Shot]) -> dict[str, int]:
     return {str(to_k(geometry, shot.slice)): shot.submission for shot in shots}
 
 
-def shown_labelmap(app: FewSAMApp, image_id: str, volume: Volume, shots: list[Shot]) -> tuple[np.ndarray, int | None]:
-    """What a viewer shows of an image: (Z, H, W) uint8, and the version of the model whose answer is below."""
-    collection = app.context.collection
-    classes, served = collection.classes, collection.served(image_id)
-    labels = np.zeros(volume.slices.shape[:3], np.uint8)
-    version = served[2] if served is not None else None
-    if served is not None and served[0].shape == labels.shape and tuple(classes[: len(served[1])]) == served[1]:
-        labels = served[0].copy()
-    for shot in shots:
-        labels[shot.slice] = drawn_labelmap(shot, classes, labels[shot.slice])
-    return labels, version
-
-
 def overlapping(shot: Shot) -> bool:
     """Whether two structures share a pixel, which a labelmap cannot show."""
     return bool((np.sum(list(shot.masks.values()), axis=0) > 1).any()) if shot.masks else False
@@ -60,3 +51,10 @@ def overlapping(shot: Shot) -> bool:
 def to_k(geometry: Geometry, z: int) -> int:
     """Stored slice of a canonical one; the way back is the same."""
     return geometry.shape[2] - 1 - z if geometry.flips[0] else z
+
+
+def voxels(head: dict[str, Any], native: np.ndarray) -> Response:
+    """An answer with voxels: the length of the JSON ``head``, the JSON, and the voxels (i, j, k), i fastest."""
+    text = json.dumps(head).encode()
+    body = struct.pack("<I", len(text)) + text + native.astype(np.uint8).tobytes(order="F")
+    return Response(body, media_type="application/octet-stream", headers={"cache-control": "no-store"})

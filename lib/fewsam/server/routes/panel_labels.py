@@ -9,37 +9,33 @@ from __future__ import annotations
 
 import math
 import tempfile
-import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
-from monailabel.interfaces.utils import app as monai_apps
+from monailabel.endpoints.user.auth import User
 
 from fewsam.collection import Shot
 from fewsam.core.errors import LabelError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.routes.panel_image import open_image, overlapping, shown_labelmap, submissions, to_k
+from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlapping, submissions, to_k
+from fewsam.server.routes.roles import ANNOTATOR
+from fewsam.server.tasks.host import current
 from fewsam.server.tasks.labels import parse_params
-
-if TYPE_CHECKING:
-    from fewsam.server.app import FewSAMApp
+from fewsam.server.tasks.shown import shown_labelmap
 
 router = APIRouter(prefix="/fewsam")
-_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
-_one_at_a_time = threading.Lock()  # between looking for newer labels and storing this one nobody else may store
 
 
 @router.put("/label", response_model=None)
 def submit(
-    image: str, label: Annotated[UploadFile, File()], params: Annotated[str, Form()] = "{}", user: User = _annotator
+    image: str, label: Annotated[UploadFile, File()], params: Annotated[str, Form()] = "{}", user: User = ANNOTATOR
 ) -> dict[str, Any] | JSONResponse:
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
@@ -48,7 +44,7 @@ def submit(
     replaced. The answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others
     submitted them meanwhile: nothing is stored then.
     """
-    app: FewSAMApp = monai_apps.app_instance()
+    app = current()
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
@@ -57,9 +53,9 @@ def submit(
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [])
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
-    with _one_at_a_time, tempfile.TemporaryDirectory(dir=app.context.received) as folder:
+    with LABELS_LOCK, tempfile.TemporaryDirectory(dir=app.context.received) as folder:
         shots = {shot.slice: shot for shot in app.context.collection.shots(image, content_hash=volume.content_hash)}
-        shown, _ = shown_labelmap(app, image, volume, list(shots.values()))
+        shown, _ = shown_labelmap(app.context.collection, image, volume, list(shots.values()))
         newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]
         newer = [z for z in newer if not np.array_equal(values[z], shown[z])]
         if asked := [z for z in newer if z not in replaced]:

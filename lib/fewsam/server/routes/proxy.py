@@ -14,16 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.endpoints.user.auth import User
+
+from fewsam.server.routes.roles import ANNOTATOR, USER
 
 logger = logging.getLogger(__name__)
 
 router = APIRouter()
-_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
 
 _PASSED_ON = ("accept", "content-type", "if-none-match", "range")
 _PASSED_BACK = ("content-type", "etag", "last-modified", "content-range", "warning")
@@ -39,12 +39,12 @@ def install(app_router: APIRouter) -> None:
 
 
 @router.get("/proxy/dicom/{path:path}", include_in_schema=False)
-async def read(request: Request, path: str, user: User = _user) -> Response:
+async def read(request: Request, path: str, user: User = USER) -> Response:
     return await _pass(request, path)
 
 
 @router.post("/proxy/dicom/{path:path}", include_in_schema=False)
-async def write(request: Request, path: str, user: User = _annotator) -> Response:
+async def write(request: Request, path: str, user: User = ANNOTATOR) -> Response:
     return await _pass(request, path)
 
 

@@ -10,16 +10,15 @@ import tempfile
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, UploadFile
 from fastapi.background import BackgroundTasks
 from fastapi.openapi.utils import get_openapi
 from monailabel.config import settings
 from monailabel.endpoints import infer as monai_infer
 from monailabel.endpoints import train as monai_train
-from monailabel.endpoints.user.auth import RBAC, User
-from monailabel.interfaces.utils import app as monai_apps
+from monailabel.endpoints.user.auth import User
 from starlette.middleware import Middleware
 
 from fewsam.server import errors
@@ -28,21 +27,20 @@ from fewsam.server.guard import access
 from fewsam.server.guard import origins as exposure
 from fewsam.server.guard.body_limit import BodyLimit
 from fewsam.server.guard.request_limit import Crowd
+from fewsam.server.names import check_tag, is_plain
 from fewsam.server.routes import hardened as gate
 from fewsam.server.routes import ohif as viewer
-from fewsam.server.routes import panel, panel_labels, proxy
+from fewsam.server.routes import panel, panel_labels, panel_state, proxy
+from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.routes.uploads import received
-from fewsam.server.tasks.labels import check_tag, is_plain, parse_params
+from fewsam.server.tasks.host import current
+from fewsam.server.tasks.labels import parse_params
 
-if TYPE_CHECKING:
-    from fewsam.server.app import FewSAMApp
+PANEL = (panel, panel_labels, panel_state)  # modules with routes of the panel in OHIF, each with a `router`
 
 router = APIRouter()
 _reloading = threading.Lock()  # two at once would replace one app by two, and leave the threads of one
-_user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-_annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
-_admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
 
 def install(app: FastAPI) -> None:
@@ -52,7 +50,7 @@ def install(app: FastAPI) -> None:
     app.state.fewsam = True
     before = len(app.router.routes)
     app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    for ours_first in (router, gate.router, panel.router, panel_labels.router):
+    for ours_first in (router, gate.router, *(part.router for part in PANEL)):
         app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
     viewer.install(app)
@@ -77,11 +75,6 @@ def _describe(app: FastAPI) -> None:
     app.openapi = description  # type: ignore[method-assign]
 
 
-def _instance() -> FewSAMApp:
-    instance: FewSAMApp = monai_apps.app_instance()
-    return instance
-
-
 @router.post("/infer/{model}")
 async def infer(
     background_tasks: BackgroundTasks,
@@ -92,7 +85,7 @@ async def infer(
     file: Annotated[UploadFile | None, File()] = None,
     label: Annotated[UploadFile | None, File()] = None,  # scribbles: accepted as MONAI Label does, of no use here
     output: monai_infer.ResultType | None = None,
-    user: User = _user,
+    user: User = USER,
 ) -> Any:
     """Segment an image of the studies, an uploaded file, or the image of a session."""
     work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
@@ -108,7 +101,7 @@ def _infer(
     file: UploadFile | None,
     output: monai_infer.ResultType | None,
 ) -> Any:
-    instance = _instance()
+    instance = current()
     if not (file or image or session_id):
         raise RequestError("name an image: ?image=ID, ?session_id=ID or an uploaded file")
     raw, _ = parse_params(params)
@@ -137,56 +130,50 @@ def save_label(
     label: Annotated[UploadFile, File()],
     params: Annotated[str, Form()] = "{}",
     tag: str = "final",
-    user: User = _annotator,
+    user: User = ANNOTATOR,
 ) -> dict[str, Any]:
     """Store a label. The answer comes when the collection has it; a refused label leaves nothing behind."""
     tag = check_tag(tag or "final")
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
-    instance = _instance()
+    instance = current()
     with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
         return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
 
 @router.post("/activelearning/{strategy}")
-def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User = _user) -> dict[str, Any]:
+def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User = USER) -> dict[str, Any]:
     """The image and slice to label next, reserved for this client for a while."""
     request = {"client_id": user.username, **{k: v for k, v in (params or {}).items() if v is not None}}
-    return _instance().offer({**request, "strategy": strategy})
+    return current().offer({**request, "strategy": strategy})
 
 
 @router.post("/train/")
-def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = _admin) -> Any:
+def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = ADMIN) -> Any:
     """Start every trainer."""
     _no_sync(run_sync)
-    known = {name: gate.plain_training(params, name) for name in _instance().info()["trainers"]}
-    _instance().before_training(None, enqueue=True)
+    known = {name: gate.plain_training(params, name) for name in current().info()["trainers"]}
+    current().before_training(None, enqueue=True)
     return monai_train.run(known)
 
 
 @router.post("/train/{model}")
 def train(
-    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = _admin
+    model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = ADMIN
 ) -> Any:
     """Start one trainer; 429 while one runs, unless it may wait in the queue."""
     _no_sync(run_sync)
     known = gate.plain_training(params)
-    _instance().before_training(model, enqueue)
+    current().before_training(model, enqueue)
     return monai_train.run_model(model, known, enqueue=enqueue)
 
 
 @router.post("/reload")
-def reload(user: User = _admin) -> dict[str, Any]:
+def reload(user: User = ADMIN) -> dict[str, Any]:
     """Read the studies folder anew. The collection, the cache and the served model stay open."""
     with _reloading:
-        old = _instance()
-        new = type(old)(app_dir=old.app_dir, studies=old.studies, conf=old.conf)
-        new.server_mode(True)
-        key = next(key for key, value in monai_apps.apps.items() if value is old)
-        monai_apps.apps[key] = new  # other requests see the old app or the new one, never none
-        old.stop_background()
-        new.start_background()
+        current().reload()
     return {}
 
 

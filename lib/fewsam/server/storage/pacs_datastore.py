@@ -24,11 +24,11 @@ from fewsam.images.dicomseg import write_seg
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import load_volume
 from fewsam.server.errors import PacsError, RequestError
+from fewsam.server.names import check_tag
 from fewsam.server.paths import LABEL_ENDINGS, read_json, split_ending
 from fewsam.server.storage.pacs import Outbox, Pacs, is_image
 from fewsam.server.storage.palette import colour_of
 from fewsam.server.storage.segrecord import SegRecord
-from fewsam.server.tasks.labels import check_tag
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import RequestError
 from fewsam.server.tasks.context import Context
+from fewsam.server.tasks.shown import served_labelmap
 
 logger = logging.getLogger(__name__)
 
@@ -97,15 +98,12 @@ class SegmentationTask(InferTask):
         """
         if slices is None and not prediction.remaining:
             return prediction
-        served = self.context.collection.served(image_id)
-        if served is None or served[0].shape != prediction.labelmap.shape:
+        shape = prediction.labelmap.shape
+        served = served_labelmap(self.context.collection, image_id, shape, prediction.classes)
+        if served is None:
             return prediction
-        before, classes, _ = served
-        depth = len(prediction.labelmap)
+        before, depth = served[0], shape[0]
         fresh = set(range(depth) if slices is None else slices) - set(prediction.remaining) | set(prediction.pasted)
-        # A class keeps its value for good (the collection appends new ones), but only up to the classes known then.
-        if tuple(prediction.classes[: len(classes)]) != tuple(classes):
-            return prediction
         merged = np.where(np.isin(np.arange(depth), sorted(fresh))[:, None, None], prediction.labelmap, before)
         return replace(prediction, labelmap=merged.astype(prediction.labelmap.dtype))
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +37,6 @@ class LabelParams:
     policy: str | None = None
     complete_slices: frozenset[int] | None = None
     spoken: tuple[str, ...] = ()
-
-
-def is_plain(name: str) -> bool:
-    """Whether a name can be part of a path without leading elsewhere."""
-    return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
-
-
-def check_tag(tag: Any) -> str:
-    """``tag``, text or MONAI Label's own enumeration, if it can name a folder of labels.
-
-    Raises:
-        RequestError: it cannot.
-    """
-    name = str(tag.value if isinstance(tag, Enum) else tag)
-    if not is_plain(name):
-        raise RequestError(f"tag {name!r} must consist of letters, digits, - and _")
-    return name
 
 
 def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:

@@ -10,11 +10,11 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fewsam.fewshot.inference.clicks import ClickError
-from fewsam.fewshot.inference.predictor import drawn_labelmap
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
 from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.infer import ResultForm, write_labelmap
+from fewsam.server.tasks.shown import shown_labelmap
 
 Clicked = dict[tuple[int, str], tuple[list[tuple[int, int]], list[tuple[int, int]]]]
 
@@ -52,7 +52,7 @@ class PointsTask(InferTask):
         form = ResultForm.of(request, volume)
         classes = context.collection.classes
         clicked = points_of(request, classes, volume)
-        labels = self._shown(volume, request.get("image_id"))
+        labels, _ = shown_labelmap(context.collection, request.get("image_id"), volume)
         with context.embedder.request():
             for (z, name), (include, exclude) in clicked.items():
                 result = context.clicks.correct(volume, z, name, include, exclude)
@@ -67,18 +67,6 @@ class PointsTask(InferTask):
         answer = {"slices": slices, "label_names": {name: value for value, name in names.items()},
                   "latencies": {"total": round(time.monotonic() - started, 4)}}  # fmt: skip
         return str(file), answer
-
-    def _shown(self, volume: Volume, image_id: str | None) -> np.ndarray:
-        collection = self.context.collection
-        labels = np.zeros(volume.slices.shape[:3], np.uint8)
-        if image_id is None:
-            return labels
-        served = collection.served(image_id)
-        if served is not None and served[0].shape == labels.shape:
-            labels = served[0].copy()
-        for shot in collection.shots(image_id, content_hash=volume.content_hash):
-            labels[shot.slice] = drawn_labelmap(shot, collection.classes, labels[shot.slice])
-        return labels
 
 
 def points_of(request: Mapping[str, Any], classes: tuple[str, ...], volume: Volume) -> Clicked:

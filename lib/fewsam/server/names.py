@@ -1,0 +1,26 @@
+"""Names that clients send and that become parts of paths."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Any
+
+from fewsam.server.errors import RequestError
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name can be part of a path without leading elsewhere."""
+    return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+
+
+def check_tag(tag: Any) -> str:
+    """``tag``, text or MONAI Label's own enumeration, if it can name a folder of labels.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    name = str(tag.value if isinstance(tag, Enum) else tag)
+    if not is_plain(name):
+        raise RequestError(f"tag {name!r} must consist of letters, digits, - and _")
+    return name

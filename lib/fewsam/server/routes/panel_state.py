@@ -1,0 +1,80 @@
+"""What the panel in OHIF shows beside the image: classes, the model, training, and the labels of the open series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from monailabel.endpoints.user.auth import User
+
+from fewsam.fewshot.inference.uncertainty import by_slice
+from fewsam.server.routes.panel_image import open_image, submissions, to_k
+from fewsam.server.routes.roles import USER
+from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.storage.palette import COLOURS, colour_of
+from fewsam.server.tasks.host import Host, current
+
+router = APIRouter(prefix="/fewsam")
+
+
+@router.get("/state")
+def state(image: str = "", user: User = USER) -> dict[str, Any]:
+    """Classes with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt."""
+    app = current()
+    info = app.background_status()
+    collection, datastore = app.context.collection, app.datastore()
+    counts = collection.counts()
+    stats = app.trainer.stats()
+    answer: dict[str, Any] = {
+        "classes": [
+            {"name": name, "value": place + 1, "color": colour_of(name, place), "slices": counts.get(name, 0)}
+            for place, name in enumerate(collection.classes)
+        ],
+        "palette": list(COLOURS),
+        "new_labels": app.context.settings.new_labels,
+        "model_version": info.get("model_version", 0),
+        "trained": info.get("trained", False),
+        "training": {**info.get("training", {}), **_plain(stats)},
+        "curve": info.get("learning_curve", []),
+        "problems": list(info.get("label_problems", ())),
+        "encoder": info.get("encoder", {}),
+        "encoding": info.get("encoding", {}),
+    }
+    if isinstance(datastore, PacsDatastore):
+        datastore.list_images()
+        answer["pacs"] = {"problem": datastore.problem, "waiting": len(datastore.outbox.waiting())}
+    if image:
+        answer["image"] = _image_state(app, image)
+    return answer
+
+
+def _image_state(app: Host, image_id: str) -> dict[str, Any]:
+    volume = open_image(app, image_id)
+    collection = app.context.collection
+    shots = collection.shots(image_id, content_hash=volume.content_hash)
+    by_class: dict[str, int] = {}
+    for shot in shots:
+        for name in shot.masks:
+            by_class[name] = by_class.get(name, 0) + 1
+    scores, _ = collection.scores(image_id) or ([], 0)
+    along: list[float] = []
+    if scores and len(scores) == volume.depth:
+        along = by_slice(
+            *(np.array([score[key] for score in scores]) for key in ("uncertainty", "foreground"))
+        ).tolist()
+    order = [to_k(volume.geometry, z) for z in range(volume.depth)]
+    return {
+        "id": image_id,
+        "slices": volume.depth,
+        "labelled": sorted(order[shot.slice] for shot in shots),
+        "submissions": submissions(volume.geometry, shots),
+        "counts": by_class,
+        "uncertainty": [round(float(along[order[k]]), 4) for k in range(volume.depth)] if along else [],
+    }
+
+
+def _plain(stats: dict[str, Any]) -> dict[str, Any]:
+    wanted = ("state", "epoch", "total_epochs", "best_metric", "previous_metric", "published", "model_version",
+              "error", "waiting_for", "seconds", "notes")  # fmt: skip
+    return {key: stats[key] for key in wanted if key in stats}

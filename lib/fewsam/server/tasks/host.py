@@ -1,0 +1,77 @@
+"""What routes and background threads know of the app, so that only `app` knows both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.utils import app as monai_apps
+from monailabel.utils.sessions import Sessions
+
+from fewsam.server.tasks.context import Context
+from fewsam.server.tasks.index import ImageIndex
+from fewsam.server.tasks.labels import LabelParams
+from fewsam.server.tasks.train import DecoderTraining
+
+
+class Host(Protocol):
+    """The running app: one task with its images, its model and what is done with them.
+
+    Attributes:
+        context: The task.
+        trainer: The training task, which knows how far a run is.
+        index: What is known of each image without opening it.
+        opened: Images that somebody asked for: id -> path.
+    """
+
+    context: Context
+    trainer: DecoderTraining
+    index: ImageIndex
+    opened: dict[str, str]
+
+    def datastore(self) -> Datastore:
+        """Where images and label files are."""
+
+    def sessions(self) -> Sessions | None:
+        """Images that clients keep for a while; None where sessions are switched off."""
+
+    def info(self) -> dict[str, Any]:
+        """The answer of ``GET /info/``."""
+
+    def background_status(self) -> dict[str, Any]:
+        """The part of :meth:`info` that comes from the background threads; empty before they are started."""
+
+    def image_path(self, image_id: Any) -> str:
+        """File or folder of an image; `NotFoundError` where there is none."""
+
+    def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Segment an image as MONAI Label's clients ask for it."""
+
+    def segment(self, image_id: str) -> tuple[np.ndarray, dict[str, Any]]:
+        """Segment an image of the studies: labelmap (Z, H, W) uint8, and the JSON beside it."""
+
+    def submit_label(
+        self, image_id: str, file: Path, tag: str, raw: dict[str, Any], params: LabelParams
+    ) -> dict[str, Any]:
+        """Store a label that a client sent, and say what became of its slices."""
+
+    def offer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The image and slice to label next; empty when everything is labelled."""
+
+    def before_training(self, model: str | None, enqueue: bool) -> None:
+        """Check a training request, and have the server encode what the training process will read."""
+
+    def async_training(self, model: str | None) -> Any:
+        """Start a training process."""
+
+    def reload(self) -> None:
+        """Read the studies anew, in an app that takes this one's place."""
+
+
+def current() -> Host:
+    """The app that answers requests now; after ``POST /reload`` it is another one."""
+    host: Host = monai_apps.app_instance()
+    return host

@@ -1,0 +1,50 @@
+"""What a viewer shows of an image without a computation: slices as they were drawn, over the answer served last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fewsam.collection import Shot
+from fewsam.collection.store import Collection
+from fewsam.fewshot.inference.prediction import drawn_labelmap
+from fewsam.images.volume import Volume
+
+
+def served_labelmap(
+    collection: Collection, image_id: str, shape: tuple[int, ...], classes: Sequence[str]
+) -> tuple[np.ndarray, int] | None:
+    """The answer served last, (Z, H, W) uint8, and the version of its model.
+
+    None where there is none that fits: of another shape, or with values that now stand for other classes. The
+    collection appends new classes, so that an answer fits as long as its own classes are the first ones.
+    """
+    served = collection.served(image_id)
+    if served is None:
+        return None
+    labelmap, its_classes, version = served
+    if labelmap.shape != tuple(shape) or tuple(classes[: len(its_classes)]) != tuple(its_classes):
+        return None
+    return labelmap, version
+
+
+def shown_labelmap(
+    collection: Collection, image_id: str | None, volume: Volume, shots: Sequence[Shot] | None = None
+) -> tuple[np.ndarray, int | None]:
+    """What a viewer shows: (Z, H, W) uint8, and the version of the model whose answer is below, if one is.
+
+    Args:
+        collection: The labelled slices, and what was served.
+        image_id: None for an image that is not of the studies, of which nothing is known.
+        volume: The image.
+        shots: Its labelled slices, where they were read already.
+    """
+    classes, shape = collection.classes, volume.slices.shape[:3]
+    if image_id is None:
+        return np.zeros(shape, np.uint8), None
+    served = served_labelmap(collection, image_id, shape, classes)
+    labels, version = (served[0].copy(), served[1]) if served is not None else (np.zeros(shape, np.uint8), None)
+    for shot in collection.shots(image_id, content_hash=volume.content_hash) if shots is None else shots:
+        labels[shot.slice] = drawn_labelmap(shot, classes, labels[shot.slice])
+    return labels, version
