@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewsam.encoders import cache as cache_module
-from fewsam.encoders.cache import EMBEDDING_BYTES, EMBEDDING_SHAPE, EmbeddingCache, embedding_key
+from fewsam.encoders.cache import EMBEDDING_BYTES, EMBEDDING_SHAPE, TRAINING, EmbeddingCache, embedding_key
 from helpers.cached_embeddings import BIG, constant, embedding, filled
 
 
@@ -91,7 +91,7 @@ def test_random_use_agrees_with_a_simple_model(tmp_path):
         assert {key for key in "abcdefgh" if cache.contains([key])[0]} == set(model)
 
 
-def test_pinned_entries_stay_and_unpinned_ones_go_again(tmp_path, caplog):
+def test_pinned_entries_stay_and_those_let_go_are_evicted_again(tmp_path, caplog):
     with EmbeddingCache(tmp_path, 3 * EMBEDDING_BYTES) as cache:
         cache.pin(["a", "b"])  # before they are there
         cache.pin(["b"])
@@ -100,7 +100,7 @@ def test_pinned_entries_stay_and_unpinned_ones_go_again(tmp_path, caplog):
         assert cache.contains(list("abcdef")) == [True, True, False, False, False, True]
         assert cache.stats()["pinned"] == 2
         assert "more than its bound" not in caplog.text
-        cache.unpin(["a", "never pinned"])
+        cache.pin_only(["b"])
         cache.put("g", constant(0))
         cache.put("h", constant(0))
         assert cache.contains(list("abgh")) == [False, True, True, True]
@@ -117,6 +117,33 @@ def test_more_pins_than_the_bound_are_kept_and_told_once(tmp_path, caplog):
         assert caplog.text.count("more than its bound") == 1
         cache.put("newer", constant(3))
         assert cache.contains(["new", "newer"]) == [False, True]
+
+
+def test_letting_go_brings_a_cache_above_its_bound_back_at_once(tmp_path):
+    with EmbeddingCache(tmp_path, 2 * EMBEDDING_BYTES) as cache:
+        cache.pin("abcde")
+        for key in "abcde":
+            cache.put(key, constant(0))
+        assert cache.stats()["entries"] == 5
+        cache.pin_only(["d"])
+        assert cache.stats()["bytes"] <= cache.stats()["max_bytes"]
+        assert cache.contains(list("abcde")) == [False, False, False, True, True]
+
+
+def test_each_holder_lets_go_of_its_own_pins_alone(tmp_path):
+    with EmbeddingCache(tmp_path, 2 * EMBEDDING_BYTES) as cache:
+        cache.pin_only(["a", "b"])
+        cache.pin_only(["b", "c"], TRAINING)
+        for key in "abc":
+            cache.put(key, constant(0))
+        assert cache.stats()["pinned"] == 3
+        cache.pin_only([])
+        cache.put("d", constant(0))
+        assert cache.contains(list("abcd")) == [False, True, True, True]
+        assert cache.stats()["pinned"] == 2
+        cache.pin_only([], TRAINING)
+        cache.put("e", constant(0))
+        assert (cache.stats()["pinned"], cache.stats()["entries"]) == (0, 2)
 
 
 def test_the_file_stays_near_its_bound(tmp_path):

@@ -314,17 +314,24 @@ def test_training_with_a_sam_checkpoint_builds_no_encoder(
     assert len(keys) == 4
     task = DecoderTraining(context)
 
+    pinned: list[int] = []
+
     def server() -> None:
         """Encodes while the training process already waits."""
+        while task.stats().get("state") != "waiting":
+            time.sleep(0.05)
+        pinned.append(context.cache.stats()["pinned"])
         rng = np.random.default_rng(0)
         for key in keys:
             context.cache.put(key, rng.normal(size=(256, 64, 64)).astype(np.float16))
 
-    thread = threading.Timer(0.5, server)
+    thread = threading.Thread(target=server)
     thread.start()
     stats: dict[str, Any] = task({"model": MODEL}, None)
     thread.join()
     assert (stats["state"], stats["model_version"]) == ("done", 1)
+    assert pinned == [4], "what the run reads stays in the cache, whatever is redrawn meanwhile"
+    assert context.cache.stats()["pinned"] == 0
 
 
 def test_training_without_labels_says_why(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Embeddings on disk: a bounded store which several processes share and a crash leaves whole.
 
 Beside the embeddings there are two small tables: when each entry was last used, and which keys are pinned (those of
-labelled slices, which training needs). Every embedding has one size, so that the entry count bounds the bytes.
+labelled slices, which training needs) and for whom. Every embedding has one size, so that the entry count bounds the
+bytes. Whoever pins states all that it needs, and so lets go of what it needs no longer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,11 @@ EMBEDDING_SHAPE = (256, 64, 64)
 EMBEDDING_BYTES = 2 * 256 * 64 * 64
 _CHECKSUM = struct.Struct("<I")
 _TIME = struct.Struct("<Q")
+_HELD = b":"  # between a pin's holder and its key
 _FLUSH_AFTER = 256  # reads remembered in memory before their times are written
+
+VIEWS = "views"  # holds the views of the labelled slices in force
+TRAINING = "training"  # holds those that a training run began with, whatever is drawn meanwhile
 
 
 def embedding_key(slice_uint8: np.ndarray, fingerprint: str) -> str:
@@ -132,24 +137,39 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
         env.write(work)
 
-    def pin(self, keys: Iterable[str]) -> None:
+    def pin(self, keys: Iterable[str], holder: str = VIEWS) -> None:
         """Never evict these, whether they are there yet or not. Pinning twice is the same as once."""
         env = self._opened()
-        listed = [key.encode() for key in keys]
-        env.write(lambda txn: [txn.put(key, b"", db=env.tables["pins"]) for key in listed])
+        listed = [_pin_of(key, holder) for key in keys]
+        env.write(lambda txn: [txn.put(pin, b"", db=env.tables["pins"]) for pin in listed])
 
-    def unpin(self, keys: Iterable[str]) -> None:
-        """Let these be evicted again."""
+    def pin_only(self, keys: Iterable[str], holder: str = VIEWS) -> None:
+        """Pin these, and let go of everything else that was pinned for ``holder``; nobody else's pins change.
+
+        What is let go may be evicted, which happens at once where the cache is above its bound.
+        """
         env = self._opened()
-        listed = [key.encode() for key in keys]
-        env.write(lambda txn: [txn.delete(key, db=env.tables["pins"]) for key in listed])
+        wanted = {_pin_of(key, holder) for key in keys}
+
+        def work(txn: lmdb.Transaction) -> None:
+            before = {pin for pin in self._pins(txn) if _holder_of(pin) == holder}
+            for pin in before - wanted:
+                txn.delete(pin, db=env.tables["pins"])
+            for pin in wanted - before:
+                txn.put(pin, b"", db=env.tables["pins"])
+            self._evict(txn)
+
+        env.write(work)
 
     def stats(self) -> dict[str, int]:
         """Counts: ``entries``, ``bytes`` of them, ``max_bytes``, ``pinned`` keys."""
         env = self._opened()
-        entries, pinned = env.read(
-            lambda txn: tuple(txn.stat(env.tables[name])["entries"] for name in ("data", "pins"))
-        )
+
+        def work(txn: lmdb.Transaction) -> tuple[int, int]:
+            pinned = {pin.rpartition(_HELD)[2] for pin in self._pins(txn)}
+            return int(txn.stat(env.tables["data"])["entries"]), len(pinned)
+
+        entries, pinned = env.read(work)
         return {
             "entries": entries,
             "bytes": entries * EMBEDDING_BYTES,
@@ -189,14 +209,18 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             if txn.get(key, db=tables["used"]) is not None:  # else evicted meanwhile
                 txn.put(key, _TIME.pack(when), db=tables["used"])
 
-    def _evict(self, txn: lmdb.Transaction, keep: bytes) -> None:
+    def _pins(self, txn: lmdb.Transaction) -> Iterator[bytes]:
+        cursor = txn.cursor(self._opened().tables["pins"])
+        return (bytes(pin) for pin in cursor.iternext(keys=True, values=False))
+
+    def _evict(self, txn: lmdb.Transaction, keep: bytes = b"") -> None:
         tables = self._opened().tables
         entries = txn.stat(tables["data"])["entries"]
         if entries <= self._capacity:
             return
         # A twentieth at once, so that a full cache does not sort its table for every new entry.
         excess = entries - (self._capacity - self._capacity // 20)
-        pinned = {bytes(key) for key in txn.cursor(tables["pins"]).iternext(keys=True, values=False)}
+        pinned = {pin.rpartition(_HELD)[2] for pin in self._pins(txn)}
         now = time.time_ns()
         stamps = ((_TIME.unpack(when)[0], bytes(key)) for key, when in txn.cursor(tables["used"]))
         # A time to come was written before the clock was set back: older than anything written since.
@@ -215,3 +239,12 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
                 len(pinned) * EMBEDDING_BYTES / 1e9,
             )
         self._overfull = overfull
+
+
+def _pin_of(key: str, holder: str) -> bytes:
+    """A pin as the table has it: those of views are bare keys, as all pins once were."""
+    return key.encode() if holder == VIEWS else holder.encode() + _HELD + key.encode()
+
+
+def _holder_of(pin: bytes) -> str:
+    return pin.rpartition(_HELD)[0].decode() or VIEWS

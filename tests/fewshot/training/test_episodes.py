@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from fewsam.core.errors import NotEncodedError
+from fewsam.encoders.cache import EMBEDDING_BYTES, EmbeddingCache
+from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.training.episodes import Episodes, drawn_classes, prepare_views, stack_prompts
+from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from helpers import tiny_volume as tiny
 
 
@@ -57,6 +60,31 @@ def test_prepared_views_are_enough_without_the_encoder(tmp_path):
     made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
     assert embedder.cache.stats()["pinned"] == 6
     assert {made.draw_view(0, np.random.default_rng(i), fresh=False) for i in range(30)} == {0, 1, 2}
+
+
+def test_views_that_no_training_reads_any_more_leave_the_cache_to_others(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings(views=1)
+    with EmbeddingCache(tmp_path / "cache", 6 * EMBEDDING_BYTES) as cache:
+        prepare_views(given, collection.shots(), Embedder(given, cache))
+        brighter = tiny.settings(views=1, intensity="window", window=(0, 300))  # the task's window was set anew
+        prepare_views(brighter, collection.shots(), Embedder(brighter, cache))
+        assert cache.stats()["pinned"] == 4
+        intensity = choose_intensity(image_stats(volume), brighter)
+        frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, 256)
+        others = to_uint8(np.stack([volume.raw_slice(z) for z in range(8)]), intensity, frame, "neighbours")
+        Embedder(brighter, cache).ensure(others)
+        assert cache.stats()["bytes"] <= cache.stats()["max_bytes"]
+        assert Embedder(brighter, cache).missing(others[-1:]) == 0
+
+
+def test_an_erased_slice_is_prepared_as_all_others(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 6])
+    nothing = {name: np.zeros_like(mask) for name, mask in masks.items()}
+    collection.submit(volume, "scan", nothing, complete_slices={4})
+    given = tiny.settings(views=1)
+    assert [set(shot.masks) for shot in collection.shots() if shot.slice == 4] == [set()]
+    assert prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given)) == 4
 
 
 def test_only_drawn_classes_take_part(tmp_path):

@@ -54,7 +54,9 @@ class DetailSlice:
 
     def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, detail_size: int) -> None:
         self.known = torch.tensor([True, *(name in shot.known for name in classes)])
-        self.stencil = np.stack([shot.masks.get(name, np.zeros(shot.pixels.shape[1:], bool)) for name in classes])
+        self.stencil = np.zeros((len(classes), *shot.pixels.shape[1:]), bool)
+        for place, name in enumerate(classes):
+            self.stencil[place] = shot.masks.get(name, False)
         self.intensity = choose_intensity(shot.image.stats, settings)
         frame = make_frame(shot.image.shape, shot.image.spacing, detail_size)
         self._detail = detail_bytes(shot.pixels[None], self.intensity, frame)[0]

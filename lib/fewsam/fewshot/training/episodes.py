@@ -241,19 +241,24 @@ def prepare_views(
     """Encode and keep what training will read: every labelled slice and its augmented views.
 
     Returns:
-        How many views there are. They are pinned in the cache, so that no other slice displaces them.
+        How many views there are. They are pinned in the cache, so that no other slice displaces them; views of labels
+        that are no longer in force, or of other settings, are let go.
     """
     size = embedder.info.input_size
     total, done = len(shots) * (settings.views + 1), 0
+    pinned: list[str] = []
     for shot in shots:
         labelled = LabelledSlice(shot, tuple(shot.masks), settings, size, 64)
         for number in range(settings.views + 1):
             image = labelled.view(number).image[None]
             embedder.ensure(image, priority=priority)
-            embedder.cache.pin(embedder.keys(image))
+            keys = embedder.keys(image)
+            embedder.cache.pin(keys)
+            pinned += keys
             done += 1
             if progress:
                 progress(done, total)
+    embedder.cache.pin_only(pinned)
     return total
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from monailabel.utils.async_tasks.utils import tasks
 from fewsam.core.atomic import write_atomically
 from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import FewSAMError, NotEncodedError, StorageError
+from fewsam.encoders.cache import TRAINING
 from fewsam.fewshot.model.views import LabelledSlice
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
@@ -88,6 +89,8 @@ class DecoderTraining(TrainTask):
                     raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
                 return report.finished(result, context.store.info())
             finally:
+                if context.cached_only:
+                    _hold(context, [])
                 context.close()
         except FewSAMError as error:
             report.failed(str(error))
@@ -202,6 +205,7 @@ def _wait_for_views(context: Context, report: _Report, gone: Callable[[], bool] 
         NotEncodedError: nothing was added for a long time, so that nobody seems to encode.
     """
     keys = _view_keys(context)
+    _hold(context, keys)
     last_change, missing = time.monotonic(), len(keys) + 1
     while True:
         now = context.cache.contains(keys).count(False)
@@ -216,6 +220,14 @@ def _wait_for_views(context: Context, report: _Report, gone: Callable[[], bool] 
             )
         report.waiting(missing, len(keys))
         time.sleep(LOOK_SECONDS)
+
+
+def _hold(context: Context, keys: Sequence[str]) -> None:
+    """Keep these views in the cache for this run, also those of labels that are redrawn or removed meanwhile."""
+    try:
+        context.cache.pin_only(keys, TRAINING)
+    except StorageError as error:  # a full disk: the run may still end well
+        logger.warning("views are not pinned for this run: %s", error)
 
 
 def _view_keys(context: Context) -> list[str]:
