@@ -12,7 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fewsam.core.config import Settings
-from fewsam.images.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import (
+    Frame,
+    Intensity,
+    choose_intensity,
+    detail_bytes,
+    detail_tensor,
+    image_stats,
+    make_frame,
+    to_uint8,
+)
 from fewsam.images.volume import Volume, geometry_for
 
 
@@ -307,3 +316,18 @@ def test_pixels_do_not_depend_on_the_stored_type():
     ]
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
+
+
+def test_detail_tensor_is_the_slice_between_minus_one_and_one():
+    detail = np.zeros((2, 64, 64), np.uint8)
+    detail[1] = 255
+    tensor = detail_tensor(detail)
+    assert tensor.shape == (2, 1, 64, 64)
+    assert tensor[0].unique().item() == -1 and tensor[1].unique().item() == 1
+
+
+def test_detail_bytes_are_the_middle_channel_or_the_mean_of_colours():
+    frame = make_frame((1, 64, 64), (1, 1, 1), 64)
+    raw = np.stack([np.full((64, 64), level) for level in (10, 100, 220)])[None]
+    assert (detail_bytes(raw, Intensity(0, 255), frame) == 100).all()
+    assert (detail_bytes(raw, Intensity(0, 255, colour=True), frame) == 110).all()

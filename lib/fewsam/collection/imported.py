@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fewsam.collection import Collection, ImageRecord, Shot
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.core.atomic import replacing
 from fewsam.core.errors import CheckpointError
-from fewsam.fewshot.model.prompts import LabelledView
 
 logger = logging.getLogger(__name__)
 
@@ -126,51 +124,3 @@ def _shots_of(path: Path, task: TaskFile, names: dict[str, str]) -> list[Shot]:
             )
         )
     return shots
-
-
-def support_classes(tasks: Sequence[TaskFile], order: Sequence[str]) -> set[str]:
-    """Those of ``order`` that a support without pixels shows."""
-    names = {class_key(name): name for name in order}
-    found = set()
-    for task in tasks:
-        frozen = [s for s, shot in enumerate(task.shot) if int(shot) not in task.pixels]
-        shown = task.masks[frozen].sum(axis=(0, 2, 3)) > 0
-        for name, flag in zip(task.meta.classes, shown[1:], strict=True):
-            if flag:
-                found.add(names.get(class_key(name), ""))
-    return found & set(order)
-
-
-def labelled_views(tasks: Sequence[TaskFile], classes: Sequence[str], first_shot: int) -> list[LabelledView]:
-    """Supports without pixels as views for a `SupportBank` of ``classes``; their shots count from ``first_shot``."""
-    views = []
-    for task in tasks:
-        column = {class_key(name): c for c, name in enumerate(task.meta.classes, 1)}
-        source = [column.get(class_key(name)) for name in classes]
-        for s, shot in enumerate(task.shot.tolist()):
-            if shot in task.pixels:
-                continue
-            drawn = np.stack([np.zeros((64, 64), np.float32) if c is None else task.masks[s, c] for c in source])
-            # a class that is not asked for is background here, and the file knows nothing of classes it lacks
-            others = [c for c in range(len(task.meta.classes) + 1) if c not in source]
-            mask = np.concatenate([task.masks[s, others].sum(0, keepdims=True), drawn])
-            known = [True, *(c is not None and bool(task.known[s, c]) for c in source)]
-            embedding = torch.from_numpy(task.embeddings[s].astype(np.float32))
-            mask_known = torch.from_numpy(mask), torch.tensor(known)
-            views.append(LabelledView(first_shot + shot, embedding, *mask_known, float(task.z[s])))
-        first_shot += len(task.meta.shots)
-    return views
-
-
-def usable_imports(collection: Collection, fingerprint: str) -> tuple[list[TaskFile], list[str]]:
-    """Imported task files made with the encoder of ``fingerprint``, and notes for people on what becomes of them."""
-    if not isinstance(collection, TaskCollection):
-        return [], []
-    tasks = [task for task in collection.supports() if task.meta.encoder.fingerprint == fingerprint]
-    notes = []
-    if strange := len(collection.imported_files()) - len(tasks):
-        notes.append(f"{strange} imported tasks are damaged or belong to another encoder: left out")
-        logger.warning("%s", notes[0])
-    if frozen := sum(len(task.meta.shots) - len(task.pixels) for task in tasks):
-        notes.append(f"{frozen} imported labelled slices prompt as well")
-    return tasks, notes

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NAMED = 3  # of the labelled slices that cannot be read, in a message
+
 
 class Collection(LoopState):
     """Labelled slices in ``folder``, for several threads and processes at once.
@@ -285,3 +287,13 @@ class Collection(LoopState):
     def _value(self, sql: str, *values: Any) -> Any:
         rows = self._rows(sql, *values)
         return rows[0][0] if rows else None
+
+
+def unread_notes(collection: Collection, shots: Sequence[Shot]) -> list[str]:
+    """What to tell a person where ``shots``, all that could be read, lack labelled slices that are in force."""
+    unread = collection.unread(shots)
+    if not unread:
+        return []
+    named = [f"slice {z} of {image_id}" for image_id, z in unread[:NAMED]]
+    more = [f"{len(unread) - NAMED} more"] if len(unread) > NAMED else []
+    return [f"labelled slices that cannot be read are left out: {', '.join(named + more)} (the log says why)"]

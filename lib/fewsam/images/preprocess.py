@@ -163,6 +163,17 @@ def to_uint8(raw: np.ndarray, intensity: Intensity, frame: Frame, channels: str)
     return out
 
 
+def detail_bytes(raw: np.ndarray, intensity: Intensity, frame: Frame) -> np.ndarray:
+    """Raw slices (N, 3, H, W) as the decoder's detail branch reads them: uint8 (N, D, D), D the frame's side."""
+    pixels = to_uint8(raw, intensity, frame, "grey")
+    return pixels.mean(axis=1).round().astype(np.uint8) if intensity.colour else pixels[:, 0]
+
+
+def detail_tensor(detail: np.ndarray) -> torch.Tensor:
+    """The decoder's detail input: uint8 (N, D, D) -> float (N, 1, D, D) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(detail[:, None])).float() / 127.5 - 1
+
+
 def _along(array: Array, axis: int, matrix: np.ndarray) -> Array:
     """Resample one of the last two axes by a matrix ``(out, in)``."""
     if isinstance(array, np.ndarray):

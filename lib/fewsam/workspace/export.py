@@ -14,13 +14,12 @@ import torch.nn.functional as F
 import fewsam
 from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
-from fewsam.collection.imported import support_classes
 from fewsam.collection.taskfile import TaskFile, write_task
 from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
 from fewsam.core.errors import CheckpointError, LabelError
 from fewsam.fewshot.model.store import TaskModel
+from fewsam.fewshot.model.supports import EXTRA_SUPPORT_VIEWS, drawn_classes, support_classes
 from fewsam.fewshot.model.views import LabelledSlice, detail_size_for
-from fewsam.fewshot.training.episodes import EXTRA_SUPPORT_VIEWS, drawn_classes
 from fewsam.images.preprocess import PREPROCESS_VERSION
 from fewsam.workspace.anonymous import anonymous as without_people
 from fewsam.workspace.anonymous import kind_of
@@ -60,7 +59,7 @@ def export_task(
         )
     size = model.card.detail_size if model else detail_size_for(shots, settings) if shots else tasks[0].meta.detail_size
     frozen = any(len(task.pixels) < len(task.meta.shots) for task in tasks)
-    views = 1 + EXTRA_SUPPORT_VIEWS if len(shots) == 1 and not frozen else 1  # as `Episodes` supports a lone slice
+    views = 1 + EXTRA_SUPPORT_VIEWS if len(shots) == 1 and not frozen else 1  # as `SupportSet` supports a lone slice
     rows = _Rows(classes)
     for done, shot in enumerate(shots, 1):
         labelled = LabelledSlice(shot, classes, settings, embedder.info.input_size, size)

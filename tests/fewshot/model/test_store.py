@@ -216,11 +216,15 @@ def work(_):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_killed_while_publishing_the_served_model_is_whole(tmp_path):
-    acknowledged = 0
-    for lines in killed(PUBLISHER, [str(tmp_path)], np.random.default_rng(0).uniform(0.1, 0.4, 6)):
+    acknowledged, rng = 0, np.random.default_rng(0)
+    delays = iter(lambda: float(rng.uniform(0.1, 0.4)), None)  # without an end: a busy machine publishes slowly
+    for number, lines in enumerate(killed(PUBLISHER, [str(tmp_path)], delays), 1):
         acknowledged = max([acknowledged, *map(int, lines)])
         model = ModelStore(tmp_path).load()
-        assert model is not None and not model.notes
-        assert model.version >= acknowledged
+        if model is None:  # killed before the first version was there
+            assert acknowledged == 0
+            continue
+        assert not model.notes and model.version >= acknowledged
         assert json.loads((tmp_path / "current.json").read_text())["version"] == model.version
-    assert acknowledged >= 6
+        if number >= 6 and acknowledged >= 6:
+            break

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fewsam.fewshot.model.views import LabelledSlice, detail_size_for, detail_tensor
+from fewsam.fewshot.model.views import LabelledSlice, detail_size_for
 from helpers import tiny_volume as tiny
 
 
@@ -53,14 +53,6 @@ def test_a_view_of_the_detail_alone_is_that_of_the_whole_view(tmp_path):
     assert torch.equal(mask, whole.mask)
     # The noise is drawn after that of the encoder's input there, so the pixels are equal but for it.
     assert np.abs(detail.astype(int) - whole.detail.astype(int)).mean() < 12
-
-
-def test_detail_tensor_is_the_slice_between_minus_one_and_one():
-    detail = np.zeros((2, 64, 64), np.uint8)
-    detail[1] = 255
-    tensor = detail_tensor(detail)
-    assert tensor.shape == (2, 1, 64, 64)
-    assert tensor[0].unique().item() == -1 and tensor[1].unique().item() == 1
 
 
 def test_detail_size_follows_the_slices_unless_set(tmp_path):

@@ -8,7 +8,7 @@ from fewsam.core.errors import NotEncodedError
 from fewsam.encoders.cache import EMBEDDING_BYTES, EmbeddingCache
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
-from fewsam.fewshot.training.episodes import Episodes, drawn_classes, prepare_views, stack_prompts
+from fewsam.fewshot.training.episodes import Episodes, prepare_views, stack_prompts
 from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from helpers import tiny_volume as tiny
 
@@ -85,14 +85,6 @@ def test_an_erased_slice_is_prepared_as_all_others(tmp_path):
     given = tiny.settings(views=1)
     assert [set(shot.masks) for shot in collection.shots() if shot.slice == 4] == [set()]
     assert prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given)) == 4
-
-
-def test_only_drawn_classes_take_part(tmp_path):
-    collection, _, _ = tiny.labelled(tmp_path, [3])
-    shown = {name for shot in collection.shots() for name in shot.masks}
-    assert drawn_classes(collection.shots(), ("small", "left", "nowhere")) == tuple(
-        name for name in ("small", "left") if name in shown
-    )
 
 
 SLOTS = torch.arange(2)

@@ -23,13 +23,14 @@ from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.postprocess import class_indices
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore
-from fewsam.fewshot.model.views import detail_bytes, detail_size_for, detail_tensor
+from fewsam.fewshot.model.supports import drawn_classes
+from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import SIDE, Fields
-from fewsam.fewshot.training.episodes import Episodes, drawn_classes
+from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
 from fewsam.images.volume import Volume
 
 CHUNK = 8

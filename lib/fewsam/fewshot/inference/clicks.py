@@ -22,9 +22,8 @@ from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import GRID, Prompts
 from fewsam.fewshot.model.prompts import probe_features
-from fewsam.fewshot.model.views import detail_bytes, detail_tensor
 from fewsam.fewshot.registration.propagation import Propagation
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
 from fewsam.images.volume import Volume
 
 CLICK_WEIGHT = 0.5  # of all clicks against staying where the labelled slices put the probe
@@ -86,7 +85,7 @@ class Clicks:
         frame, raw = slices.frame, slices.raw([z])
         embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
         place = torch.tensor([z / max(1, volume.depth - 1)])
-        bank, subset = task.episodes.bank, task.episodes.primary
+        bank, subset = task.supports.bank, task.supports.primary
         prompts = bank.prompts(embeddings, place, subset=subset, retrieve=settings.retrieve)
         number = 1 + classes.index(wanted)
 

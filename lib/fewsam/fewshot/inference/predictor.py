@@ -95,7 +95,7 @@ class Predictor:
             answer,
             model_version=task.model.version if task.model else 0,
             trained=task.model is not None,
-            shots=len(task.episodes.bank.shots.unique()),
+            shots=len(task.supports.bank.shots.unique()),
             latencies=runner.latencies,
         )
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fewsam.collection import Collection, Shot
-from fewsam.collection.imported import labelled_views, support_classes, usable_imports
+from fewsam.collection import Collection
+from fewsam.collection.store import unread_notes
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.store import ModelStore, TaskModel, class_slots
+from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
-from fewsam.fewshot.training.episodes import Episodes, drawn_classes
-
-NAMED = 3  # of the labelled slices that cannot be read
 
 
 @dataclass(frozen=True)
@@ -23,6 +20,7 @@ class FewShotTask:
     """The collection and the served decoder, made ready.
 
     Attributes:
+        supports: The labelled slices and imports as prompts.
         classes: Those drawn or imported, in the order of the logits, background left out.
         detail_size: Side D of the decoder's detail input and of its answer.
         model: None while no decoder is trained, or none that fits.
@@ -30,7 +28,7 @@ class FewShotTask:
         notes: What the person who asks should be told.
     """
 
-    episodes: Episodes
+    supports: SupportSet
     classes: tuple[str, ...]
     detail_size: int
     model: TaskModel | None
@@ -71,15 +69,5 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     slots = class_slots(model.card if model else None, classes)
     numbers = [slots.index(name) + 1 for name in classes]
     imported = labelled_views(imports, classes, len(shots))
-    episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers, imported)
-    return FewShotTask(episodes, classes, detail_size, model, Atlases(shots, classes, settings), notes)
-
-
-def unread_notes(collection: Collection, shots: Sequence[Shot]) -> list[str]:
-    """What to tell a person where ``shots``, all that could be read, lack labelled slices that are in force."""
-    unread = collection.unread(shots)
-    if not unread:
-        return []
-    named = [f"slice {z} of {image_id}" for image_id, z in unread[:NAMED]]
-    more = [f"{len(unread) - NAMED} more"] if len(unread) > NAMED else []
-    return [f"labelled slices that cannot be read are left out: {', '.join(named + more)} (the log says why)"]
+    supports = SupportSet(settings, shots, classes, embedder, detail_size, numbers, imported)
+    return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), notes)

@@ -17,10 +17,9 @@ from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.inference.uncertainty import expected_error
 from fewsam.fewshot.model.decoder import Prompts
-from fewsam.fewshot.model.views import detail_bytes, detail_tensor
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
-from fewsam.images.preprocess import make_frame
+from fewsam.images.preprocess import detail_bytes, detail_tensor, make_frame
 from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
@@ -88,7 +87,7 @@ class VolumeRunner:
         seen = None if model is None else model.decoder.detail_features(detail)
         answers = torch.stack([self._decode(embeddings, place, detail, seen, subset) for subset in subsets])
         members = fused(answers, carried, vote, weight).softmax(dim=2)
-        shown = torch.stack([self.task.episodes.bank.shown(subset) > 0 for subset in subsets])
+        shown = torch.stack([self.task.supports.bank.shown(subset) > 0 for subset in subsets])
         self.uncertainty[list(chunk)] = expected_error(members, shown).numpy()
         # The answer is that of all supports. Averaged with answers of some of them it was worse by 0.01 to 0.09 mean
         # IoU at three and five slices: a subset may lack the one slice that shows a class.
@@ -96,7 +95,7 @@ class VolumeRunner:
         self._spent("decode", tick)
 
     def _decode(self, embeddings: Tensor, place: Tensor, detail: Tensor, seen: Tensor | None, subset: Tensor) -> Tensor:
-        bank, model, side = self.task.episodes.bank, self.task.model, detail.shape[-1]
+        bank, model, side = self.task.supports.bank, self.task.model, detail.shape[-1]
         if model is None:
             prior = bank.prior(embeddings, place, subset)
             logits = resize(prior, side)
@@ -107,8 +106,8 @@ class VolumeRunner:
 
     def _subsets(self) -> list[Tensor]:
         """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""
-        everything = self.task.episodes.primary
-        shots = self.task.episodes.bank.shots[everything]
+        everything = self.task.supports.primary
+        shots = self.task.supports.bank.shots[everything]
         parts = self.settings.ensemble - 1
         if parts < 1 or len(shots.unique()) < MIN_SHOTS_FOR_SUBSETS:
             return [everything]

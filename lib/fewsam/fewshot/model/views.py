@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
-from fewsam.images.preprocess import Frame, Intensity, choose_intensity, make_frame, to_uint8
+from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame, to_uint8
 
 ROTATION = 12.0  # degrees
 SCALE = 0.15
@@ -105,17 +105,6 @@ class LabelledSlice(DetailSlice):
         drawn = _sample(self._mask[1:], warp)
         mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn]).clamp(0, 1)
         return View(_to_bytes(image), _to_bytes(detail), mask)
-
-
-def detail_bytes(raw: np.ndarray, intensity: Intensity, frame: Frame) -> np.ndarray:
-    """Raw slices (N, 3, H, W) as the detail branch reads them: uint8 (N, D, D), D the frame's side."""
-    pixels = to_uint8(raw, intensity, frame, "grey")
-    return pixels.mean(axis=1).round().astype(np.uint8) if intensity.colour else pixels[:, 0]
-
-
-def detail_tensor(detail: np.ndarray) -> Tensor:
-    """The decoder's detail input: uint8 (N, D, D) -> float (N, 1, D, D) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(detail[:, None])).float() / 127.5 - 1
 
 
 def detail_size_for(shots: Sequence[Shot], settings: Settings) -> int:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
-from fewsam.fewshot.model.views import detail_bytes
 from fewsam.fewshot.registration.registration import (
     ACROSS_SIDE,
     SIDE,
@@ -30,7 +29,7 @@ from fewsam.fewshot.registration.registration import (
     warped,
 )
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import Intensity, choose_intensity, make_frame
+from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes, make_frame
 from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from fewsam.collection import Shot
-from fewsam.fewshot.model.views import detail_bytes
 from fewsam.fewshot.registration.registration import SIDE, Field, Fields, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import Frame, Intensity, make_frame
+from fewsam.images.preprocess import Frame, Intensity, detail_bytes, make_frame
 from fewsam.images.volume import Volume
 
 CERTAIN = 2.0  # mm: how blurred a drawn contour is where it was drawn

@@ -15,10 +15,10 @@ import torch
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
-from fewsam.fewshot.model.views import DetailSlice, detail_bytes
+from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.registration.registration import SIDE, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import choose_intensity, make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame
 
 FEW = 24  # labelled slices of a task, beyond which there is enough to learn from without them
 

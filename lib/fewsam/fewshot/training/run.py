@@ -24,10 +24,11 @@ from fewsam.core.errors import StorageError
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.losses import segmentation_loss
 from fewsam.fewshot.model.store import ModelCard, checksum
-from fewsam.fewshot.model.views import DetailSlice, detail_tensor
+from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.tensorboard import Curves
 from fewsam.fewshot.training.validation import Split, measure, newness
+from fewsam.images.preprocess import detail_tensor
 
 logger = logging.getLogger(__name__)
 

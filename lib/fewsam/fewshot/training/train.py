@@ -21,15 +21,16 @@ import torch
 from filelock import FileLock, Timeout
 
 from fewsam.collection import Collection, Shot
+from fewsam.collection.store import unread_notes
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.inference.task import unread_notes
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
 from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_slots
+from fewsam.fewshot.model.supports import drawn_classes
 from fewsam.fewshot.model.views import detail_size_for
-from fewsam.fewshot.training.episodes import Episodes, drawn_classes
+from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.run import TrainingRun, TrainProgress
 from fewsam.fewshot.training.validation import split_shots
 
