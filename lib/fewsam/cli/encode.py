@@ -42,8 +42,11 @@ def encode(
                 continue
             progress.reset(bar, total=volume.depth, note=path.name)
             new += workspace.encode(volume, lambda done, total: progress.update(bar, completed=done, total=total))
+            workspace.keep()  # from here on there is something to go on from
             slices += volume.depth
             progress.advance(whole)
+        if not slices:
+            raise ImageError(f"none of {len(paths)} images could be read: {'; '.join(refused)}")
         held = workspace.cache.stats()
         encoder = workspace.embedder.info
     say(f"{slices} slices of {len(paths) - len(refused)} images: {new} encoded, {slices - new} cached already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,15 +37,18 @@ def segment(
     conf: Conf = None,
 ) -> None:
     """Segment images with what the task knows: untrained from its labelled slices, trained better."""
+    from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import find_images
     from fewsam.images.volume import load_volume
     from fewsam.workspace.workspace import open_task
 
     paths = find_images(images)
-    targets = _targets(paths, output, overwrite)
+    targets = _targets(paths, output, overwrite, json_beside)
     with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
         for path, target in zip(paths, targets, strict=True):
             volume = load_volume(path, workspace.settings.axis)
+            if target.name.lower().endswith(".png") and 1 not in volume.geometry.shape:
+                raise ConfigError(f"{path}: a volume does not fit into a PNG; write .nii.gz or .seg.nrrd")
             _segment(workspace, volume, path, target, json_beside, counter(progress, path.name, volume.depth))
 
 
@@ -77,30 +81,51 @@ def _segment(
         note(f"{path.name}: time ran out, {len(prediction.remaining)} slices are not segmented")
 
 
-def _targets(paths: list[Path], output: Path, overwrite: bool) -> list[Path]:
+def _targets(paths: list[Path], output: Path, overwrite: bool, json_beside: bool) -> list[Path]:
     """Where each labelmap goes.
 
     Raises:
-        ConfigError: several images for one file, two of one name, or something in the way.
+        ConfigError: an ending that is not written, several images for one file, two of one name, or something in the
+            way. After minutes of work would be late.
     """
     from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import case_id
 
-    if output.name.lower().endswith(ENDINGS) and not output.is_dir():
-        if len(paths) != 1:
-            raise ConfigError(f"{output} is one file for {len(paths)} images; give a folder")
-        targets = [output]
-    else:
+    if output.is_dir() or not Path(output.name).suffix[1:2].isalpha():
         endings = [".png" if path.name.lower().endswith(FLAT) else ".nii.gz" for path in paths]
         targets = [output / f"{case_id(path)}{ending}" for path, ending in zip(paths, endings, strict=True)]
+    elif not output.name.lower().endswith(ENDINGS):
+        raise ConfigError(
+            f"{output}: labelmaps are written as {', '.join(ENDINGS)}; choose one of these, or a folder (make it first "
+            "if there is a dot in its name)"
+        )
+    elif len(paths) != 1:
+        raise ConfigError(f"{output} is one file for {len(paths)} images; give a folder")
+    else:
+        targets = [output]
     for n, target in enumerate(targets):
         if target in targets[:n]:
             raise ConfigError(f"two of the images would be written to {target}; segment them into folders of their own")
         if any(target.exists() and path.exists() and target.samefile(path) for path in paths):
             raise ConfigError(f"{target} is one of the images; choose another output")
-        if target.exists() and not overwrite:
-            raise ConfigError(f"{target} is there already; pass --overwrite, or choose another output")
+        for file in (target, _json_path(target)) if json_beside else (target,):
+            if file.is_dir():
+                raise ConfigError(f"{file} is a folder; choose another output")
+            if file.exists() and not overwrite:
+                raise ConfigError(f"{file} is there already; pass --overwrite, or choose another output")
+        _check_folder(target.parent)
     return targets
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise ConfigError where ``folder`` can neither be written to nor made."""
+    from fewsam.core.errors import ConfigError
+
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{folder} cannot be a folder, since {nearest} is a file; choose another output")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{nearest} may not be written to; choose another output, or have its permissions changed")
 
 
 def _json_path(target: Path) -> Path:

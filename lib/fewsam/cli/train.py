@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fewsam.fewshot.training.run import TrainProgress
+    from fewsam.images.volume import Volume
     from fewsam.workspace.workspace import Workspace
 
 
@@ -62,77 +64,117 @@ def train(
     conf: Conf = None,
 ) -> None:
     """Take labelled slices into the task, and train its decoder on all it has. Ctrl-C stops; the next run goes on."""
-    from fewsam.core.errors import ConfigError
+    from fewsam.core.errors import ConfigError, FewSAMError
+    from fewsam.images.casefiles import find_images, match_labels, names_beside, parse_names
     from fewsam.workspace.workspace import open_task
 
     if bool(images) != (labels is not None):
         raise ConfigError("images and --labels belong together: give both, or neither to train on what is there")
+    pairs: dict[Path, Path] = {}
+    wanted = None if slices is None else parse_numbers(slices, "--slices")
+    given = parse_names(names) if names else {}
+    if images and labels is not None:
+        paths = find_images(images)
+        pairs = match_labels(paths, labels)
+        if skipped := [path.name for path in paths if path not in pairs]:
+            note(f"without a label, left out: {', '.join(skipped)}")
+        given = given or names_beside(labels)
     with open_task(task, preset, parse_conf(conf), create=bool(images)) as workspace, bars() as progress:
-        if images and labels is not None:
-            wanted = None if slices is None else parse_numbers(slices, "--slices")
-            _ingest(workspace, images, labels, wanted, complete, names, annotator, progress)
-        _train(workspace, progress)
+        if pairs:
+            _ingest(workspace, _Reader(workspace, pairs, given, wanted, complete), annotator, progress)
+        _encode(workspace, progress)
+        workspace.keep()
+        try:
+            _train(workspace, progress)
+        except FewSAMError:
+            note(f"the labels are kept in {task}: `fewsam train --task {task}` goes on with them")
+            raise
 
 
-def _ingest(
-    workspace: Workspace,
-    images: list[Path],
-    labels: Path,
-    slices: list[int] | None,
-    complete: bool,
-    names: str | None,
-    annotator: str,
-    progress: Progress,
-) -> None:
-    from fewsam.core.errors import LabelError
-    from fewsam.images.casefiles import case_id, find_images, match_labels, names_beside, parse_names
-    from fewsam.images.labelfile import read_label
-    from fewsam.images.volume import load_volume
+@dataclass(frozen=True)
+class _Reader:
+    """Reads labels as the command line asks for them."""
 
-    paths = find_images(images)
-    matched = match_labels(paths, labels)
-    if skipped := [path.name for path in paths if path not in matched]:
-        note(f"without a label, left out: {', '.join(skipped)}")
-    given = parse_names(names) if names else names_beside(labels)
+    workspace: Workspace
+    pairs: dict[Path, Path]
+    names: dict[int, str]
+    slices: list[int] | None
+    complete: bool
+
+    def read(self, path: Path) -> tuple[Volume, dict[str, np.ndarray], list[int]]:
+        """An image, its masks on the slices asked for, and those of these on which nothing is drawn.
+
+        Raises:
+            LabelError: the label cannot be read, or has nothing on these slices.
+        """
+        from fewsam.core.errors import LabelError
+        from fewsam.images.labelfile import read_label
+        from fewsam.images.volume import load_volume
+
+        label = self.pairs[path]
+        volume = load_volume(path, self.workspace.settings.axis)
+        classes = self.workspace.collection.classes
+        masks = read_label(label, volume.geometry, self.names or dict(enumerate(classes, 1)))
+        if self.slices is None:
+            return volume, masks, []
+        if outside := [z for z in self.slices if z >= volume.depth]:
+            raise LabelError(f"{path}: slices {outside} do not exist, it has slices 0 to {volume.depth - 1}")
+        chosen = np.isin(np.arange(volume.depth), self.slices)[:, None, None]
+        masks = {name: mask & chosen for name, mask in masks.items()}
+        drawn = {z for z in self.slices if any(mask[z].any() for mask in masks.values())}
+        if not drawn and not self.complete:
+            raise LabelError(f"{label}: nothing is drawn on slices {self.slices}; name others")
+        return volume, masks, sorted(set(self.slices) - drawn)
+
+    @property
+    def complete_slices(self) -> set[int] | None:
+        return set(self.slices) if self.complete and self.slices is not None else None
+
+
+def _ingest(workspace: Workspace, reader: _Reader, annotator: str, progress: Progress) -> None:
+    from fewsam.images.casefiles import case_id
+
     collection = workspace.collection
-    count = counter(progress, "labels", len(matched))
-    for done, (path, label) in enumerate(matched.items(), 1):
-        volume = load_volume(path, workspace.settings.axis)
-        masks = read_label(label, volume.geometry, given or dict(enumerate(collection.classes, 1)))
-        if slices is not None:
-            if outside := [z for z in slices if z >= volume.depth]:
-                raise LabelError(f"{path}: slices {outside} do not exist, it has slices 0 to {volume.depth - 1}")
-            chosen = np.isin(np.arange(volume.depth), slices)[:, None, None]
-            masks = {name: mask & chosen for name, mask in masks.items()}
-            drawn = {z for z in slices if any(mask[z].any() for mask in masks.values())}
-            if not complete and (empty := sorted(set(slices) - drawn)):
-                note(f"{path.name}: nothing is drawn on slices {empty}; left out (--complete makes them background)")
-            if not drawn and not complete:
-                raise LabelError(f"{label}: nothing is drawn on slices {slices}; name others")
+    if len(reader.pairs) > 1:  # of one label nothing is kept either way
+        count = counter(progress, "labels checked", len(reader.pairs))
+        for done, path in enumerate(reader.pairs, 1):
+            volume, masks, _ = reader.read(path)
+            collection.check(volume, case_id(path), masks, reader.complete_slices)
+            count(done, len(reader.pairs))
+    count = counter(progress, "labels", len(reader.pairs))
+    for done, path in enumerate(reader.pairs, 1):
+        volume, masks, empty = reader.read(path)
+        if empty and not reader.complete:
+            note(f"{path.name}: nothing is drawn on slices {empty}; left out (--complete makes them background)")
         receipt = collection.submit(
             volume,
             case_id(path),
             masks,
             annotator=annotator,
             source="fewsam train",
-            policy="complete" if complete else None,
-            complete_slices=set(slices) if complete and slices is not None else None,
+            policy="complete" if reader.complete else None,
+            complete_slices=reader.complete_slices,
         )
         new = len(receipt.added) + len(receipt.superseded) + len(receipt.cleared)
         rest = f"{len(receipt.unchanged) + len(receipt.kept)} known already"
         if receipt.untouched:
             rest += f", {len(receipt.untouched)} as the model made them: not taken"
         say(f"{path.name}: {new} labelled slices taken in, {rest}")
-        count(done, len(matched))
+        count(done, len(reader.pairs))
 
 
-def _train(workspace: Workspace, progress: Progress) -> None:
+def _encode(workspace: Workspace, progress: Progress) -> None:
     from fewsam.fewshot.training.episodes import prepare_views
-    from fewsam.fewshot.training.train import train as run
 
     shots = workspace.collection.shots()
     if shots:
         prepare_views(workspace.settings, shots, workspace.embedder, counter(progress, "views encoded"), priority=True)
+
+
+def _train(workspace: Workspace, progress: Progress) -> None:
+    from fewsam.fewshot.training.train import train as run
+
+    shots = workspace.collection.shots()
     embedder = workspace.for_training()
     with _interrupted() as should_stop:
         result = run(

@@ -71,13 +71,7 @@ class Ingest:
     ) -> Submission:
         if policy not in POLICIES:
             raise ConfigError(f"labelled slices cannot be {policy!r}; choose one of {', '.join(POLICIES)}")
-        self._check(masks, complete)
-        marks = masks_to_marks(self._masks, self._shape[0])
-        if not any(marks) and not complete:
-            raise LabelError(
-                f"label of {self._image_id!r} is empty: no class is drawn on any slice; draw one,"
-                " or mark the slices complete if there is nothing to draw"
-            )
+        marks = self._checked(masks, complete)
         label = Label(marks, frozenset(self._masks), self._annotator, policy, complete, restate)
         # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
         _, plan, _ = self._database.read(lambda db: self._plan(db, label))
@@ -86,6 +80,22 @@ class Ingest:
         if plan.shots:
             self._stats()
         return self._database.write(lambda db: self._store(db, label))
+
+    def check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
+        """Raise what `run` would raise of this label, and store nothing."""
+        self._checked(masks, complete)
+        self._database.read(self._resolve)
+
+    def _checked(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> list[dict[str, bytes]]:
+        """The marks of each slice."""
+        self._check(masks, complete)
+        marks = masks_to_marks(self._masks, self._shape[0])
+        if not any(marks) and not complete:
+            raise LabelError(
+                f"label of {self._image_id!r} is empty: no class is drawn on any slice; draw one,"
+                " or mark the slices complete if there is nothing to draw"
+            )
+        return marks
 
     def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
         image = repr(self._image_id)

@@ -127,6 +127,18 @@ class Collection(LoopState):
         )
         return ingest.run(masks, policy or self._policy, policy is not None, frozenset(complete_slices or ()))
 
+    def check(
+        self,
+        volume: Volume,
+        image_id: str,
+        masks: Mapping[str, npt.NDArray[np.bool_]],
+        complete_slices: set[int] | None = None,
+    ) -> None:
+        """Raise what `submit` would raise of this label, and store nothing: for several labels, all or none."""
+        Ingest(self._database, self._class_names, self._accept_new, volume, image_id, annotator="", source="").check(
+            masks, frozenset(complete_slices or ())
+        )
+
     def adopt(self, shots: Iterable[Shot], source: str = "import") -> list[tuple[str, int]]:
         """Take over shots of another collection, with their pixels, masks and split, and the classes drawn on them.
 

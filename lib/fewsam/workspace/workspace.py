@@ -6,7 +6,9 @@ A task folder holds everything of one task: ``task.yaml`` (settings), the collec
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +22,7 @@ from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, StorageError
 from fewsam.encoders import encoder_info
 from fewsam.encoders.cache import EmbeddingCache
-from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.embedder import Embedder, resolve_device
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore, write_atomically
@@ -40,6 +42,7 @@ class Workspace:
 
     def __init__(self, settings: Settings, folder: Path, *, cached_only: bool = False) -> None:
         self.settings, self.folder, self.cached_only = settings, Path(folder), cached_only
+        self._undo: Callable[[], None] | None = None
 
     @cached_property
     def collection(self) -> TaskCollection:
@@ -83,6 +86,14 @@ class Workspace:
                 progress(chunk.stop, volume.depth)
         return new
 
+    def undo_unless_kept(self, undo: Callable[[], None]) -> None:
+        """Have ``undo`` called where a ``with`` block of this object ends in an error before :meth:`keep`."""
+        self._undo = undo
+
+    def keep(self) -> None:
+        """What the command has made by now stays, however it ends."""
+        self._undo = None
+
     def close(self) -> None:
         """Close what was opened."""
         for name in ("cache", "collection"):
@@ -97,6 +108,8 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is not None and self._undo is not None:
+            self._undo()
 
 
 def is_task(folder: Path) -> bool:
@@ -135,18 +148,40 @@ def open_task(
     """Open the task in ``folder``.
 
     Args:
-        create: Make it where there is none, and keep its settings there; later ``conf`` count for one call only.
+        create: Make it where there is none, and keep its settings there; later ``conf`` count for one call only. A
+            task that was made here is gone again where the ``with`` block of the result fails before
+            `Workspace.keep`: its settings would stand against the corrected command.
 
     Raises:
-        ConfigError: as `task_settings`; or there is no task and none is to be made.
+        ConfigError: as `task_settings`; there is no task and none is to be made; or the device cannot be used.
     """
     if not create and not is_task(folder):
         raise ConfigError(f"{folder} holds no task; make one with `fewsam train` or `fewsam import`, or check --task")
     settings = task_settings(folder, preset, conf)
     encoder_info(settings)  # refuse a missing checkpoint before anything is made
+    workspace = Workspace(settings, folder)
+    if create and not is_task(folder):
+        resolve_device(settings.device)
+        workspace.undo_unless_kept(_remover(folder))
     if create and not (folder / TASK_FILE).is_file():
         keep_settings(folder, settings)
-    return Workspace(settings, folder)
+    return workspace
+
+
+def _remover(folder: Path) -> Callable[[], None]:
+    """A function that removes what was put into ``folder`` since, and the folders that were made for it."""
+    there = set(folder.iterdir()) if folder.is_dir() else set()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    def remove() -> None:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path not in there:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        with suppress(OSError):  # somebody else's file lies there by now
+            for path in made:
+                path.rmdir()
+
+    return remove
 
 
 def keep_settings(folder: Path, settings: Settings) -> None:
