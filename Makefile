@@ -35,7 +35,7 @@ export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help env run demo serve viewer medsam mobile-sam panel test lint sample-data benchmark evidence evidence-more \
-	evidence-medsam evidence-points trust fuzz audit clean
+	evidence-medsam evidence-points reliability trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -51,7 +51,7 @@ help:
 	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
 	@echo "make evidence     the README's results: few-shot IoU beside the baselines, the annotator's loop, uncertainty (an hour)"
 	@echo "make evidence-more the same with every K on all sets, three seeds of the loops, SAM's prompts (hours)"
-	@echo "make trust        attack a server of its own: kills, full disks, damage, load; hours"
+	@echo "make reliability  attack a server of its own: kills, full disks, damage, load; hours (also: make trust)"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
 	@echo "make clean        remove the environment (LiteMedSAM's weights with it), caches, fuzz/; labels and checkpoints/ stay"
@@ -229,16 +229,19 @@ evidence-points: $(READY) $(MOBILE_SAM)
 	$(BIN)/fewsam evaluate $(IN_SHARED) --only msd-hippocampus,$(PATIENTS) --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/patients
 	$(BIN)/fewsam evaluate --tasks $(SAMPLE_TASKS) --only $(SAMPLE_ONLY) --k 5 $(FOR_POINTS) -o $(EVIDENCE)/mobile_sam/sample
 
-# Attacks on servers of their own; each part leaves its JSON and renews $(TRUST)/report.md, whatever the others found.
-TRUST ?= trust
-TRUST_KILLS ?= 300
-TRUST_MINUTES ?= 20
+# Attacks on servers of their own; each part writes its JSON and renews $(RELIABILITY)/report.md, whatever the others found.
+RELIABILITY ?= $(or $(TRUST),reliability)
+RELIABILITY_KILLS ?= $(or $(TRUST_KILLS),300)
+RELIABILITY_MINUTES ?= $(or $(TRUST_MINUTES),20)
 ATTACK = $(BIN)/python -m fewsam.cli.attack
-trust: $(READY)
+reliability: $(READY)
 	@failed=; \
-	for part in "faults --kills $(TRUST_KILLS)" disk damage pacs "load --minutes $(TRUST_MINUTES)" size; do \
-	  $(ATTACK) $$part -o $(TRUST) || failed="$$failed $${part%% *}"; done; \
-	test -z "$$failed" || { echo "found something:$$failed; see $(TRUST)/report.md"; exit 1; }
+	for part in "faults --kills $(RELIABILITY_KILLS)" disk damage pacs "load --minutes $(RELIABILITY_MINUTES)" size; do \
+	  $(ATTACK) $$part -o $(RELIABILITY) || failed="$$failed $${part%% *}"; done; \
+	test -z "$$failed" || { echo "found something:$$failed; see $(RELIABILITY)/report.md"; exit 1; }
+
+# The name that the target had before.
+trust: reliability
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:

@@ -10,7 +10,7 @@ import yaml
 
 from fewsam.cli.common import parse_numbers
 from fewsam.core.errors import ConfigError
-from fewsam.evaluation.methods.ours import split_methods
+from fewsam.evaluation.methods.registry import split_methods
 from helpers.command_line import refusal, run
 from helpers.tiny_task import NAMES, conf_arguments, write_case
 

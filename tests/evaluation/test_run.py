@@ -13,7 +13,8 @@ from fewsam.core.errors import ConfigError
 from fewsam.evaluation.data.cases import load_cases
 from fewsam.evaluation.data.sampling import Draw, draw
 from fewsam.evaluation.data.tasks import load_tasks
-from fewsam.evaluation.methods.ours import Answer, Job
+from fewsam.evaluation.methods.interface import MethodInput, MethodOutput
+from fewsam.evaluation.methods.registry import METHODS
 from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.report.summary import summary
 from fewsam.evaluation.run import evaluate, measure, run_cell
@@ -49,15 +50,15 @@ def test_the_labelled_slices_are_not_tested(tmp_path, listed, monkeypatch):
     cases = load_cases(task, root)
     picked = draw(cases, task, 3, 0)
 
-    def parrot(job: Job):
+    def parrot(given: MethodInput):
         labelmap = np.zeros(cases[0].volume.slices.shape, np.uint8)
-        for shot in job.collection.shots():
+        for shot in given.collection.shots():
             for name, mask in shot.masks.items():
-                labelmap[shot.slice][mask] = job.collection.classes.index(name) + 1
-        assert sorted(shot.slice for shot in job.collection.shots()) == sorted(picked.labelled[0])
-        return lambda index: Answer(labelmap)
+                labelmap[shot.slice][mask] = given.collection.classes.index(name) + 1
+        assert sorted(shot.slice for shot in given.collection.shots()) == sorted(picked.labelled[0])
+        return lambda index: MethodOutput(labelmap)
 
-    monkeypatch.setattr("fewsam.evaluation.methods.ours.prototypes", parrot)
+    monkeypatch.setitem(METHODS, "prototypes", parrot)
     given = tiny.settings()
     cell = run_cell(Cell("one", "prototypes", 3, 0), cases, task, given, tiny.embedder(tmp_path, given))
     assert cell.iou == {"left": 0.0, "right": 0.0}
@@ -136,12 +137,12 @@ def test_switches_of_the_encoder_change_it_and_draws_stay_common(tmp_path, liste
     cases, embedder = load_cases(task, root), tiny.embedder(tmp_path, given)
     sizes, drawn = [], []
 
-    def spy(job: Job):
-        sizes.append(job.embedder.info.input_size)
-        drawn.append(job.picked.labelled)
-        return lambda index: Answer(np.zeros(cases[index].volume.slices.shape[:3], np.uint8))
+    def spy(given: MethodInput):
+        sizes.append(given.embedder.info.input_size)
+        drawn.append(given.draw.labelled)
+        return lambda index: MethodOutput(np.zeros(cases[index].volume.slices.shape[:3], np.uint8))
 
-    monkeypatch.setattr("fewsam.evaluation.methods.ours.prototypes", spy)
+    monkeypatch.setitem(METHODS, "prototypes", spy)
     for method in ("prototypes", "prototypes[input_size=96]"):
         run_cell(Cell("one", method, 2, 0, choice="acquisition"), cases, task, given, embedder)
     assert sizes == [embedder.info.input_size, 96] and embedder.info.input_size != 96
@@ -162,7 +163,7 @@ def test_a_class_on_no_tested_slice_is_not_in_the_mean(tmp_path, listed):
     answer = np.zeros(case.volume.slices.shape[:3], np.uint8)
     answer[:, 2:4, 2], answer[:, 9, 9] = 1, 2
     picked = Draw({0: [0]}, {0: list(range(1, depth))})
-    measure(cell, [case], task, picked, ["left", "right"], {0: Answer(answer)})
+    measure(cell, [case], task, picked, ["left", "right"], {0: MethodOutput(answer)})
     assert cell.iou == {"left": pytest.approx(0.5)} and cell.mean_iou == pytest.approx(0.5)
     extra = next(score for score in cell.scores if score.structure == "right")
     assert extra.truth_voxels == 0 and extra.predicted_voxels == depth - 1

@@ -17,7 +17,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="For PART.json, report.md and the plots.")]
 Seed = Annotated[int, typer.Option(help="Decides drawings, victims and moments.")]
-OUT = Path("trust")
+OUT = Path("reliability")
 
 
 @app.command()

@@ -47,7 +47,7 @@ def evaluate(
     from fewsam.core.config import load_settings
     from fewsam.encoders.cache import EmbeddingCache
     from fewsam.encoders.embedder import Embedder
-    from fewsam.evaluation.methods.ours import split_methods
+    from fewsam.evaluation.methods.registry import split_methods
     from fewsam.evaluation.report.cells import failures
     from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
     from fewsam.evaluation.report.report import write_report

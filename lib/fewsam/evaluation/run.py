@@ -19,7 +19,8 @@ from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.sampling import Draw, check_no_leak, draw
 from fewsam.evaluation.data.tasks import Task
-from fewsam.evaluation.methods.ours import NO_EMBEDDING, Answer, Job, find_method
+from fewsam.evaluation.methods.interface import MethodInput, MethodOutput
+from fewsam.evaluation.methods.registry import NO_EMBEDDING, find_method
 from fewsam.evaluation.report.calibration import slice_errors
 from fewsam.evaluation.report.cells import Cell, append_cell, read_cells, write_tables
 from fewsam.evaluation.report.measures import score
@@ -119,9 +120,9 @@ def run_cell(
                 embed_volume(cases[index].volume, settings, embedder)
     with tempfile.TemporaryDirectory(prefix="fewsam-cell-") as name:
         collection = collect(cases, picked, Path(name))
-        job = Job(cases, picked, settings, collection, embedder, Path(name), cell.seed, switches)
+        given = MethodInput(cases, picked, settings, collection, embedder, Path(name), cell.seed, switches)
         with stage("fit", cell.stages):
-            predict = method(job)
+            predict = method(given)
         with stage("predict", cell.stages):
             found = {index: predict(index) for index in picked.tested}
         classes = collection.classes
@@ -143,7 +144,7 @@ def measure(
     task: Task,
     picked: Draw,
     classes: Sequence[str],
-    found: dict[int, Answer],
+    found: dict[int, MethodOutput],
 ) -> None:
     """All measures of the answers, over the tested slices alone."""
     for value, name in enumerate(classes, 1):

@@ -11,8 +11,8 @@ from fewsam.core.errors import ConfigError
 from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.data.sampling import Draw
 from fewsam.evaluation.data.tasks import Task
+from fewsam.evaluation.methods.interface import MethodInput
 from fewsam.evaluation.methods.nnunet import write_dataset
-from fewsam.evaluation.methods.ours import Job
 from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.run import collect, run_cell
 from helpers import tiny_volume as tiny
@@ -32,7 +32,7 @@ def test_only_labelled_slices_carry_labels_and_all_others_are_ignored(tmp_path):
     given = tiny.settings()
     mine, picked = cases(tmp_path), Draw({0: [4, 6], 1: []}, {0: [5]})
     collection = collect(mine, picked, tmp_path / "collection")
-    job = Job(mine, picked, given, collection, tiny.embedder(tmp_path, given), tmp_path, 0)
+    job = MethodInput(mine, picked, given, collection, tiny.embedder(tmp_path, given), tmp_path, 0)
     classes = write_dataset(job, tmp_path / "Dataset001_fewsam")
     assert classes == ["left", "right", "small"]
     description = json.loads((tmp_path / "Dataset001_fewsam" / "dataset.json").read_text())

@@ -1,4 +1,4 @@
-"""The attacks of ``make trust`` in a reduced form; and that they would notice a loss."""
+"""The attacks of ``make reliability`` in a reduced form; and that they would notice a loss."""
 
 from __future__ import annotations
 

@@ -81,6 +81,6 @@ def test_crops_keep_a_margin_and_an_empty_slice_whole():
 
 
 def test_no_two_methods_share_a_colour():
-    from fewsam.evaluation.methods.ours import METHODS
+    from fewsam.evaluation.methods.registry import METHODS
 
     assert len({colour(METHODS, method) for method in METHODS}) == len(METHODS)

@@ -1,6 +1,6 @@
-"""The trust baselines, on the same slices, seeds and preprocessing as fewsam.
+"""The baselines, on the same slices, seeds and preprocessing as fewsam.
 
-A trick is believed when it beats these: prototypes and a linear probe on the same embeddings, a U-Net
+A method of ours counts as better when it beats these: prototypes and a linear probe on the same embeddings, a U-Net
 trained from scratch on the same slices, and SAM's own point and box prompts. Each gives class
 probabilities for a volume; `evaluate` turns them all into labelmaps in the same way.
 """
@@ -23,7 +23,7 @@ from fewsam.fewshot.model.prompts import probe_features
 from fewsam.fewshot.training.episodes import Episodes
 
 # Probabilities (N, C, h, w), background first, of N slices given by embeddings (N, 256, 64, 64),
-# place (N,) and detail (N, 1, D, D).
+# relative_z (N,) and detail (N, 1, D, D).
 SliceModel = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 PROBE_PIXELS = 20_000
@@ -32,17 +32,17 @@ UNET_BATCH = 8
 
 
 def prototypes(episodes: Episodes) -> SliceModel:
-    """Nearest prototype by cosine: no training, no place, no probe."""
+    """Nearest prototype by cosine: no training, no position, no probe."""
     bank = episodes.bank
 
-    def predict(embeddings: Tensor, place: Tensor, detail: Tensor) -> Tensor:
+    def predict(embeddings: Tensor, relative_z: Tensor, detail: Tensor) -> Tensor:
         return (16 * bank.similarity(embeddings, torch.arange(len(bank)))).softmax(1)
 
     return predict
 
 
 def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
-    """scikit-learn's multinomial logistic regression from embedding and place to class, on the 64 x 64 grid."""
+    """scikit-learn's multinomial logistic regression from embedding and relative z to class, on the 64 x 64 grid."""
     rng = np.random.default_rng(seed)
     rows, answers = [], []
     for index, labelled in enumerate(episodes.slices):
@@ -57,8 +57,8 @@ def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
     present = torch.from_numpy(model[-1].classes_.astype(np.int64))
     classes = 1 + len(episodes.classes)
 
-    def predict(embeddings: Tensor, place: Tensor, detail: Tensor) -> Tensor:
-        given = torch.from_numpy(model.predict_proba(probe_features(embeddings, place).numpy())).float()
+    def predict(embeddings: Tensor, relative_z: Tensor, detail: Tensor) -> Tensor:
+        given = torch.from_numpy(model.predict_proba(probe_features(embeddings, relative_z).numpy())).float()
         p = torch.zeros(len(given), classes)
         p[:, present] = given
         return p.reshape(len(embeddings), 64, 64, classes).permute(0, 3, 1, 2)
@@ -97,7 +97,7 @@ class _UNetModel:
         self.network = network.eval()
 
     @torch.inference_mode()
-    def __call__(self, embeddings: Tensor, place: Tensor, detail: Tensor) -> Tensor:
+    def __call__(self, embeddings: Tensor, relative_z: Tensor, detail: Tensor) -> Tensor:
         return self.network(detail).softmax(1)
 
 

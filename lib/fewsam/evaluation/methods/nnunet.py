@@ -20,7 +20,7 @@ import numpy as np
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.encoders.embedder import resolve_device
 from fewsam.evaluation.data.cases import Case
-from fewsam.evaluation.methods.ours import Answer, Job, Predict
+from fewsam.evaluation.methods.interface import MethodInput, MethodOutput, Predict
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import save_labelmap
 from fewsam.workspace.nnunet_dataset import ENDING, labelmap_with_ignore, modality, write_image
@@ -31,7 +31,7 @@ DATASET = "Dataset001_fewsam"
 OPTIONS = {"trainer": "nnUNetTrainer", "configuration": "2d"}
 
 
-def nnunet(job: Job) -> Predict:
+def nnunet(given: MethodInput) -> Predict:
     """Plan, train and predict with nnU-Net's commands.
 
     Raises:
@@ -40,46 +40,46 @@ def nnunet(job: Job) -> Predict:
     """
     if shutil.which("nnUNetv2_train") is None:
         raise ConfigError("nnU-Net is not installed: pip install nnunetv2, or leave out the method nnunet")
-    options = {**OPTIONS, **job.options}
-    folders = {name: job.folder / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    options = {**OPTIONS, **given.options}
+    folders = {name: given.folder / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     for folder in folders.values():
         folder.mkdir()
-    device = "cuda" if resolve_device(job.settings.device).type == "cuda" else "cpu"
+    device = "cuda" if resolve_device(given.settings.device).type == "cuda" else "cpu"
     environment = {**os.environ, **{name: str(folder) for name, folder in folders.items()}, "nnUNet_compile": "f"}
-    classes = write_dataset(job, folders["nnUNet_raw"] / DATASET)
+    classes = write_dataset(given, folders["nnUNet_raw"] / DATASET)
     config = ["-c", options["configuration"]]
     model = ["-tr", options["trainer"], "-device", device]
     _run(["nnUNetv2_plan_and_preprocess", "-d", "1", *config, "-np", "1"], environment)
     _run(["nnUNetv2_train", "1", options["configuration"], "all", *model], environment)
 
-    def predict(index: int) -> Answer:
-        case, given, made = job.cases[index], job.folder / f"in{index}", job.folder / f"out{index}"
-        write_image(given, "case", case.volume)
-        wanted = ["-i", str(given), "-o", str(made), "-d", "1", "-f", "all", "-npp", "1", "-nps", "1"]
+    def predict(index: int) -> MethodOutput:
+        case, images, made = given.cases[index], given.folder / f"in{index}", given.folder / f"out{index}"
+        write_image(images, "case", case.volume)
+        wanted = ["-i", str(images), "-o", str(made), "-d", "1", "-f", "all", "-npp", "1", "-nps", "1"]
         _run(["nnUNetv2_predict", *wanted, *config, *model], environment)
-        return Answer(_labelmap(made / f"case{ENDING}", case, classes, job.collection.classes))
+        return MethodOutput(_labelmap(made / f"case{ENDING}", case, classes, given.collection.classes))
 
     return predict
 
 
-def write_dataset(job: Job, folder: Path) -> list[str]:
+def write_dataset(given: MethodInput, folder: Path) -> list[str]:
     """``imagesTr``, ``labelsTr`` and ``dataset.json`` of the labelled slices.
 
     Returns:
         Classes in the order of their values, from 1.
     """
-    drawn = {name for shot in job.collection.shots() for name in shot.masks}
-    classes = [name for name in job.collection.classes if name in drawn]
-    labelled = [index for index, slices in job.picked.labelled.items() if slices]
+    drawn = {name for shot in given.collection.shots() for name in shot.masks}
+    classes = [name for name in given.collection.classes if name in drawn]
+    labelled = [index for index, slices in given.draw.labelled.items() if slices]
     for index in labelled:
-        volume, name = job.cases[index].volume, f"case{index:03d}"
-        shots = job.collection.shots(f"case{index}", content_hash=volume.content_hash)
+        volume, name = given.cases[index].volume, f"case{index:03d}"
+        shots = given.collection.shots(f"case{index}", content_hash=volume.content_hash)
         write_image(folder / "imagesTr", name, volume)
         labelmap = labelmap_with_ignore(shots, classes, volume.geometry.slices_shape)
         path = folder / "labelsTr" / f"{name}{ENDING}"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_labelmap(path, labelmap, volume.geometry, dict(enumerate(classes, 1)))
-    first = job.cases[labelled[0]].volume
+    first = given.cases[labelled[0]].volume
     channels = {"0": "red", "1": "green", "2": "blue"} if first.is_rgb else {"0": modality(first)}
     labels = {"background": 0, **{name: n for n, name in enumerate(classes, 1)}, "ignore": len(classes) + 1}
     description = {

@@ -1,24 +1,19 @@
-"""The methods compared: each learns from the labelled slices of a draw, then segments the tested volumes."""
+"""Methods that segment with fewsam's own parts: the whole of it, registration alone, and the baselines by slice."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fewsam.collection import Collection
 from fewsam.core.config import Settings
-from fewsam.core.errors import ConfigError
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.evaluation.data.cases import Case
-from fewsam.evaluation.data.sampling import Draw
 from fewsam.evaluation.methods import baselines
+from fewsam.evaluation.methods.interface import MethodInput, MethodOutput, Predict
 from fewsam.fewshot.inference.fusion import fused, vote_weight
 from fewsam.fewshot.inference.postprocess import class_indices
 from fewsam.fewshot.inference.predictor import Predictor
@@ -34,130 +29,109 @@ from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tens
 from fewsam.images.volume import Volume
 
 CHUNK = 8
-NO_EMBEDDING = ("unet", "unet+propagation", "nnunet", "propagation")
+
+# Log probabilities of some slices by propagation and by the atlas, None where there is none, and the atlas's weight.
+RegistrationLogProbs = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None, float]]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a method is given.
-
-    Attributes:
-        collection: Holds the labelled slices, as if somebody had drawn them.
-        folder: Its own, removed afterwards.
-        options: What the method's name says in brackets beyond settings.
-    """
-
-    cases: Sequence[Case]
-    picked: Draw
-    settings: Settings
-    collection: Collection
-    embedder: Embedder
-    folder: Path
-    seed: int
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """``labelmap`` (Z, H, W) uint8, values in the order of the collection's classes, and where the method has one the
-    ``uncertainty`` (Z, C) that it would show."""
-
-    labelmap: np.ndarray
-    uncertainty: np.ndarray | None = None
-
-
-Predict = Callable[[int], Answer]  # of a case, by its index
-Method = Callable[[Job], Predict]
-Said = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None, float]]  # carried, voted, weight of the vote
-
-
-def fewsam(job: Job) -> Predict:
+def fewsam(given: MethodInput) -> Predict:
     """Ours: decoder trained on the labelled slices."""
-    train(job.settings, job.collection, job.embedder, ModelStore(job.folder), folder=job.folder / "run")
-    return fewsam_cold(job)
+    train(given.settings, given.collection, given.embedder, ModelStore(given.folder), folder=given.folder / "run")
+    return fewsam_cold(given)
 
 
-def fewsam_cold(job: Job) -> Predict:
+def fewsam_cold(given: MethodInput) -> Predict:
     """Ours before the first training: the prior answers."""
-    predictor = Predictor(job.settings, job.embedder, job.collection, ModelStore(job.folder))
+    predictor = Predictor(given.settings, given.embedder, given.collection, ModelStore(given.folder))
 
-    def predict(index: int) -> Answer:
-        # by its name, so that it counts which of its slices are labelled; those are not tested
-        found = predictor.predict(job.cases[index].volume, f"case{index}")
-        return Answer(found.labelmap, found.uncertainty)
+    def predict(index: int) -> MethodOutput:
+        # The name tells the predictor which slices of the case are labelled; those are not tested.
+        found = predictor.predict(given.cases[index].volume, f"case{index}")
+        return MethodOutput(found.labelmap, found.uncertainty)
 
     return predict
 
 
-def propagation(job: Job) -> Predict:
-    """Registration alone: labelled slices carried to the others of their volume, or voting on those of other images."""
-    said, classes = _registered(job), drawn_classes(job.collection.shots(), job.collection.classes)
-    values = np.array([0, *(job.collection.classes.index(name) + 1 for name in classes)], np.uint8)
+def propagation(given: MethodInput) -> Predict:
+    """Registration alone: labelled slices are propagated within their volume, or serve other images as an atlas."""
+    registered, classes = _registered(given), drawn_classes(given.collection.shots(), given.collection.classes)
+    values = _labelmap_values(given, classes)
 
-    def predict(index: int) -> Answer:
-        volume = job.cases[index].volume
+    def predict(index: int) -> MethodOutput:
+        volume = given.cases[index].volume
         frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, SIDE)
-        carried, vote, _ = said(index)(range(volume.depth))
-        maps = carried if carried is not None else vote
+        propagated, atlas, _ = registered(index)(range(volume.depth))
+        maps = propagated if propagated is not None else atlas
         if maps is None:
-            return Answer(np.zeros(volume.slices.shape[:3], np.uint8))
-        return Answer(values[class_indices(maps.exp().numpy(), frame, smooth=job.settings.smooth_z, gate=False)])
+            return MethodOutput(np.zeros(volume.slices.shape[:3], np.uint8))
+        return MethodOutput(
+            values[class_indices(maps.exp().numpy(), frame, smooth=given.settings.smooth_z, gate=False)]
+        )
 
     return predict
 
 
-def prototypes(job: Job) -> Predict:
+def prototypes(given: MethodInput) -> Predict:
     """Nearest prototype by cosine."""
-    return _by_slices(job, lambda episodes: baselines.prototypes(episodes), embed=True)
+    return _by_slices(given, baselines.prototypes, embed=True)
 
 
-def probe(job: Job) -> Predict:
+def probe(given: MethodInput) -> Predict:
     """Logistic regression on cached embeddings."""
-    return _by_slices(job, lambda episodes: baselines.linear_probe(episodes, job.seed), embed=True)
+    return _by_slices(given, partial(baselines.linear_probe, seed=given.seed), embed=True)
 
 
-def unet(job: Job) -> Predict:
+def unet(given: MethodInput) -> Predict:
     """A U-Net from scratch on the same slices."""
-    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False)
+    return _by_slices(given, partial(baselines.unet, seed=given.seed), embed=False)
 
 
-def unet_propagation(job: Job) -> Predict:
-    """The U-Net's answer with what registration says, as fewsam's is: tells what its decoder is worth beside that."""
-    return _by_slices(job, lambda episodes: baselines.unet(episodes, job.seed), embed=False, said=_registered(job))
+def unet_propagation(given: MethodInput) -> Predict:
+    """The U-Net's answer pooled with registration's, as fewsam's is: it tells what fewsam's decoder adds to that."""
+    return _by_slices(given, partial(baselines.unet, seed=given.seed), embed=False, registered=_registered(given))
 
 
-def _registered(job: Job) -> Callable[[int], Said]:
-    """What the labelled slices say by registration alone of a case's slices, by the case's index."""
-    shots, fields = job.collection.shots(), Fields()
-    classes = drawn_classes(shots, job.collection.classes)
-    atlases = Atlases(shots, classes, job.settings)
+def _registered(given: MethodInput) -> Callable[[int], RegistrationLogProbs]:
+    """Log probabilities of a case's slices by registration of the labelled ones; the case is named by its index."""
+    shots, fields = given.collection.shots(), Fields()
+    classes = drawn_classes(shots, given.collection.classes)
+    atlases = Atlases(shots, classes, given.settings)
 
-    def of_case(index: int) -> Said:
-        volume = job.cases[index].volume
+    def of_case(index: int) -> RegistrationLogProbs:
+        volume = given.cases[index].volume
         drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
-        intensity = choose_intensity(image_stats(volume), job.settings)
-        carrier = Propagation(volume, drawn, classes, intensity, fields)
+        intensity = choose_intensity(image_stats(volume), given.settings)
+        propagate = Propagation(volume, drawn, classes, intensity, fields)
         weight = vote_weight(0.0, volume.depth, atlases.voters(volume))
-        return lambda slices: (carrier(slices), atlases.vote(volume, slices, intensity, fields), weight)
+        return lambda slices: (propagate(slices), atlases.vote(volume, slices, intensity, fields), weight)
 
     return of_case
 
 
 def _by_slices(
-    job: Job, make: Callable[[Episodes], baselines.SliceModel], embed: bool, said: Callable[[int], Said] | None = None
+    given: MethodInput,
+    make: Callable[[Episodes], baselines.SliceModel],
+    embed: bool,
+    registered: Callable[[int], RegistrationLogProbs] | None = None,
 ) -> Predict:
-    shots, settings = job.collection.shots(), job.settings
-    classes = drawn_classes(shots, job.collection.classes)
-    episodes = Episodes(settings, shots, classes, job.embedder, detail_size_for(shots, settings))
-    model = make(episodes)
-    values = np.array([0, *(job.collection.classes.index(name) + 1 for name in classes)], np.uint8)
+    """Predictions of a model that answers slice by slice, pooled with those of registration where they are given."""
+    shots, settings = given.collection.shots(), given.settings
+    classes = drawn_classes(shots, given.collection.classes)
+    episodes = Episodes(settings, shots, classes, given.embedder, detail_size_for(shots, settings))
+    model, side = make(episodes), episodes.detail_size
+    values = _labelmap_values(given, classes)
 
-    def predict(index: int) -> Answer:
-        volume = job.cases[index].volume
-        more = said(index) if said else None
-        return Answer(values[_segment(model, volume, settings, job.embedder, episodes.detail_size, embed, more)])
+    def predict(index: int) -> MethodOutput:
+        volume = given.cases[index].volume
+        pooled = registered(index) if registered else None
+        return MethodOutput(values[_segment(model, volume, settings, given.embedder, side, embed, pooled)])
 
     return predict
+
+
+def _labelmap_values(given: MethodInput, classes: Sequence[str]) -> np.ndarray:
+    """(1 + C,) uint8: a class's value in labelmaps by its position among ``classes``, background before them."""
+    return np.array([0, *(given.collection.classes.index(name) + 1 for name in classes)], np.uint8)
 
 
 @torch.inference_mode()
@@ -168,7 +142,7 @@ def _segment(
     embedder: Embedder,
     side: int,
     embed: bool,
-    said: Said | None,
+    registered: RegistrationLogProbs | None,
 ) -> np.ndarray:
     geometry = volume.geometry
     slices = EncoderSlices(volume, settings, embedder)
@@ -180,63 +154,10 @@ def _segment(
         embeddings = torch.zeros(len(chunk), 256, 64, 64)
         if embed:
             embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
-        place = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
-        answer = model(embeddings, place, detail_tensor(detail))
-        if said:
-            answer = fused(answer.clamp_min(1e-6).log(), *said(chunk)).softmax(1)
+        relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
+        answer = model(embeddings, relative_z, detail_tensor(detail))
+        if registered:
+            answer = fused(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     return class_indices(np.concatenate(parts), slices.frame, smooth=settings.smooth_z, gate=False)
-
-
-def _registry() -> dict[str, Method]:
-    from fewsam.evaluation.methods import nnunet, sam_prompts
-
-    ours: dict[str, Method] = {
-        "fewsam": fewsam,
-        "fewsam-cold": fewsam_cold,
-        "propagation": propagation,
-        "prototypes": prototypes,
-        "probe": probe,
-        "unet": unet,
-        "unet+propagation": unet_propagation,
-    }
-    return {**ours, **sam_prompts.METHODS, "nnunet": nnunet.nnunet}
-
-
-METHODS = (
-    "fewsam", "fewsam-cold", "propagation", "prototypes", "probe", "unet", "unet+propagation",
-    "sam-points-1", "sam-points-3", "sam-points-5", "sam-clicks-3", "sam-clicks-5", "sam-box",
-    "nnunet",
-)  # fmt: skip
-
-
-def split_methods(text: str) -> list[str]:
-    """Names at the commas outside of brackets: ``"unet,fewsam[detail=false,ensemble=1]"`` are two.
-
-    Raises:
-        ConfigError: a name that is no method.
-    """
-    names = [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
-    for name in names:
-        find_method(name)
-    return names
-
-
-def find_method(name: str) -> tuple[Method, str, dict[str, str]]:
-    """The function behind ``fewsam[detail=false]``, its plain name, and what stands in the brackets.
-
-    Raises:
-        ConfigError: there is no such method, or the brackets do not read ``key=value``.
-    """
-    base, bracket, inside = name.partition("[")
-    found = _registry().get(base)
-    if found is None or bool(bracket) != name.endswith("]"):
-        raise ConfigError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    switches: dict[str, str] = {}
-    for part in filter(None, inside.removesuffix("]").split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"method {name!r}: {part!r} must look like key=value")
-        switches[key.strip()] = value.strip()
-    return found, base, switches

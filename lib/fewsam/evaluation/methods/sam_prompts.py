@@ -21,7 +21,7 @@ from fewsam.core.errors import ConfigError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.encoders.tinyvit import VARIANTS
-from fewsam.evaluation.methods.ours import Answer, Job, Method, Predict
+from fewsam.evaluation.methods.interface import Method, MethodInput, MethodOutput, Predict
 from fewsam.images.preprocess import Frame, make_frame
 
 SIDE = 1024  # of the square in whose pixels SAM's prompts are given
@@ -141,15 +141,15 @@ def by_box(sam: Prompted, truth: np.ndarray) -> np.ndarray:
     return sam.logits(box=(int(rows[0]), int(cols[0]), int(rows[-1]), int(cols[-1])))[0]
 
 
-def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], job: Job) -> Predict:
-    settings = job.settings
+def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], given: MethodInput) -> Predict:
+    settings = given.settings
 
-    def predict(index: int) -> Answer:
-        case = job.cases[index]
-        slices = EncoderSlices(case.volume, settings, job.embedder)
+    def predict(index: int) -> MethodOutput:
+        case = given.cases[index]
+        slices = EncoderSlices(case.volume, settings, given.embedder)
         sam = Prompted(settings, slices.frame)
         labelmap = np.zeros(case.volume.slices.shape[:3], np.uint8)
-        for z in job.picked.tested[index]:
+        for z in given.draw.tested[index]:
             shown = {name: mask[z] for name, mask in case.truth.items() if mask[z].any()}
             if not shown:
                 continue
@@ -158,11 +158,11 @@ def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], job: Job) -> Pred
             for name, mask in shown.items():
                 logits = ask(sam, mask)
                 wins = logits > highest
-                labelmap[z][wins] = job.collection.classes.index(name) + 1
+                labelmap[z][wins] = given.collection.classes.index(name) + 1
                 highest = np.maximum(highest, logits)
-        return Answer(labelmap)
+        return MethodOutput(labelmap)
 
-    Prompted(settings, make_frame((1, 8, 8), (1.0, 1.0, 1.0), job.embedder.info.input_size))  # refuse before the work
+    Prompted(settings, make_frame((1, 8, 8), (1.0, 1.0, 1.0), given.embedder.info.input_size))  # refuse before the work
     return predict
 
 
