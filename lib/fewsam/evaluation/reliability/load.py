@@ -1,4 +1,4 @@
-"""Eight annotators, with MONAI Label's own client, and a viewer's requests on one server at a time."""
+"""Eight annotators, who ask as MONAI Label's own client does, and a viewer's requests on one server at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from fewsam.core.processes import MODEL, ServerProcess
+from fewsam.evaluation.reliability.client import AnnotatorClient
 from fewsam.evaluation.reliability.gauges import Gauges
 from fewsam.evaluation.reliability.ledger import Entry, Ledger
 from fewsam.evaluation.reliability.studies import TINY, draw, make_studies
@@ -32,7 +33,7 @@ class Load:
 
     Args:
         folder: Emptied, for the server's files.
-        annotators: How many people with MONAI Label's client; one viewer session comes on top.
+        annotators: How many people; one viewer session comes on top.
     """
 
     def __init__(self, folder: Path, annotators: int = 8, seed: int = 0, images: int = IMAGES) -> None:
@@ -86,29 +87,27 @@ class Load:
         }
 
     def _annotate(self, person: str) -> None:
-        from monailabel.client import MONAILabelClient
-
         rng = random.Random(f"{self.seed} {person}")
-        downloads = self.folder / "downloads" / person.replace(" ", "-")
-        downloads.mkdir(parents=True)
-        client = MONAILabelClient(self.site.url, tmpdir=str(downloads), client_id=person)
+        drawings = self.folder / "drawings" / person.replace(" ", "-")
+        drawings.mkdir(parents=True)
+        client = AnnotatorClient(self.site.url, person)
         mine: list[Place] = []
         while not self._over.is_set():
             try:
-                place = self._ask(person, lambda: client.next_sample("informative", {}))
+                place = self._ask(person, lambda: client.next_sample("informative"))
                 if place is None:  # all are labelled or held: look at one of one's own again
                     place = rng.choice(mine) if mine else None
                 if place is None:
                     self._over.wait(1)
                     continue
                 if rng.random() < 0.3:
-                    client.infer(MODEL, place[0], {})
+                    client.infer(place[0])
                     self.counts["inferences"] += 1
                 self._over.wait(rng.uniform(*THINKING))
-                self._submit(client, person, place, rng.randrange(1 << 30), downloads)
+                self._submit(client, person, place, rng.randrange(1 << 30), drawings)
                 mine.append(place)
-            except Exception as error:  # whatever the client raises is what a person would see
-                self._problem(f"{person}: {type(error).__name__}: {getattr(error, 'msg', error)}")
+            except Exception as error:  # whatever is raised here is what a person would see
+                self._problem(f"{person}: {type(error).__name__}: {error}")
                 self._over.wait(1)
 
     def _ask(self, person: str, ask: Any) -> Place | None:
@@ -130,13 +129,13 @@ class Load:
             self._held[person] = place
         return place
 
-    def _submit(self, client: Any, person: str, place: Place, seed: int, folder: Path) -> None:
+    def _submit(self, client: AnnotatorClient, person: str, place: Place, seed: int, folder: Path) -> None:
         image, k = place
         drawing = draw(seed, [k], SHAPE)
         path = drawing.save(folder / "label.nii.gz")
         entry = Entry(image, drawing, path.read_bytes(), person)
         params = {"label_info": drawing.label_info, "policy": "complete"}
-        answer = client.save_label(image, str(path), "final", params)
+        answer = client.save_label(image, path, params)
         self.ledger.acknowledge(entry, answer)
         self.counts["labels"] += 1
         with self._lock:
