@@ -19,7 +19,8 @@ import psutil
 from monailabel.client import MONAILabelClient
 
 from fewsam.core.processes import MODEL, PATIENCE, ServerProcess, kill_all
-from fewsam.server.tasks.context import Context, settings_for
+from fewsam.server.tasks.opening import settings_for
+from fewsam.workspace.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = ("ball", "box")
@@ -37,7 +38,7 @@ QUICK = {
 
 
 class Server(ServerProcess):
-    """The server of a test: a context, with MONAI Label's client, that a kill ends with all its processes."""
+    """The server of a test: a workspace, with MONAI Label's client, that a kill ends with all its processes."""
 
     @property
     def client(self) -> MONAILabelClient:
@@ -90,7 +91,7 @@ def shots(server: Server) -> dict[str, int]:
     return dict(server.client.info()["labelled_slices"])
 
 
-def context_of(tmp_path: Path) -> Context:
+def workspace_of(tmp_path: Path) -> Workspace:
     """What a server has of a task, without the server."""
     settings, _ = settings_for({"labels": "ball,box"}, "http://nowhere")
-    return Context(settings, tmp_path / "task")
+    return Workspace(settings, tmp_path / "task")

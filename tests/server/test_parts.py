@@ -29,9 +29,10 @@ from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.errors import NotFoundError, RequestError, message_of, status_of
 from fewsam.server.paths import data_folder, split_ending
 from fewsam.server.storage.datastore import INDEX_FILE, FolderDatastore
-from fewsam.server.tasks.context import Context, settings_for
 from fewsam.server.tasks.labels import LabelIntake, parse_params
+from fewsam.server.tasks.opening import settings_for
 from fewsam.server.tasks.train import STATS_FILE, DecoderTraining, _view_keys, requested_settings
+from fewsam.workspace.workspace import Workspace
 from helpers.server_harness import MODEL, REPOSITORY, write_label
 
 
@@ -41,9 +42,9 @@ def studies(tmp_path: Path) -> Path:
     return tmp_path / "studies"
 
 
-def context_of(tmp_path: Path, **conf: str) -> Context:
+def workspace_of(tmp_path: Path, **conf: str) -> Workspace:
     settings, _ = settings_for({"labels": "ball,box", **conf}, "http://nowhere")
-    return Context(settings, tmp_path / "task")
+    return Workspace(settings, tmp_path / "task")
 
 
 # -- the app
@@ -177,12 +178,12 @@ def test_idle_training_waits_for_the_last_label(tmp_path: Path, monkeypatch: pyt
 
 def watch_of(tmp_path: Path, studies: Path) -> FolderWatch:
     datastore = FolderDatastore(str(studies), watch=False, read_only=False)
-    return FolderWatch(datastore, LabelIntake(context_of(tmp_path)), SeenFiles(tmp_path / "seen.sqlite"))
+    return FolderWatch(datastore, LabelIntake(workspace_of(tmp_path)), SeenFiles(tmp_path / "seen.sqlite"))
 
 
 def test_a_growing_file_is_left_alone_until_it_is_whole(tmp_path: Path, studies: Path) -> None:
     watch = watch_of(tmp_path, studies)
-    collection = watch.intake.context.collection
+    collection = watch.intake.workspace.collection
     truth = make_studies(tmp_path / "again", ("a",))["a"]
     whole = write_label(tmp_path / "a.nii.gz", truth, [4]).read_bytes()
     file = studies / "labels" / "final" / "a.nii.gz"
@@ -207,18 +208,18 @@ def test_a_refused_file_is_said_once_and_tried_again_when_it_changes(tmp_path: P
     for _ in range(4):
         watch.scan()
     assert [problem["file"] for problem in watch.problems] == ["a.nii.gz"]
-    assert watch.intake.context.collection.version == 0
+    assert watch.intake.workspace.collection.version == 0
     write_label(file, truth, [4])
     for _ in range(2):
         watch.scan()
-    assert watch.intake.context.collection.version == 1
+    assert watch.intake.workspace.collection.version == 1
 
 
 def test_follow_up_work_cannot_take_an_acknowledgement_back(tmp_path: Path, studies: Path) -> None:
     def fails(submission: Submission, image_id: str) -> None:
         raise StorageError("full")
 
-    intake = LabelIntake(context_of(tmp_path), fails)
+    intake = LabelIntake(workspace_of(tmp_path), fails)
     truth = make_studies(tmp_path / "again", ("a",))["a"]
     file = write_label(tmp_path / "a.nii.gz", truth, [4])
     assert intake.submit("a", str(studies / "a.nii.gz"), file, source="test").added == (4,)
@@ -274,7 +275,7 @@ def test_two_processes_lose_no_entry_of_the_index(tmp_path: Path, studies: Path)
 
 
 def test_stats_of_a_killed_run_end(tmp_path: Path) -> None:
-    task = DecoderTraining(context_of(tmp_path))
+    task = DecoderTraining(workspace_of(tmp_path))
     assert task.stats() == {}
     file = tmp_path / "task" / STATS_FILE
     file.parent.mkdir(parents=True)
@@ -288,7 +289,7 @@ def test_stats_of_a_killed_run_end(tmp_path: Path) -> None:
 
 
 def test_a_train_request_may_change_a_few_settings(tmp_path: Path) -> None:
-    settings = context_of(tmp_path).settings
+    settings = workspace_of(tmp_path).settings
     assert requested_settings(settings, {"steps": "12", "model": "x", "encoder": "vit_h"}) == settings.model_copy(
         update={"steps": 12}
     )
@@ -306,13 +307,13 @@ def test_training_with_a_sam_checkpoint_builds_no_encoder(
     checkpoint = tmp_path / "sam.pth"
     torch.save({"mask_decoder.mask_tokens.weight": torch.randn(4, 256)}, checkpoint)
     quick = {"views": "1", "steps": "2", "batch": "1", "prototypes": "1", "input_size": "64", "detail_size": "64"}
-    context = context_of(tmp_path, encoder="vit_b", checkpoint=str(checkpoint), **quick)
+    workspace = workspace_of(tmp_path, encoder="vit_b", checkpoint=str(checkpoint), **quick)
     truth = make_studies(tmp_path / "again", ("a",))["a"]
     label = write_label(tmp_path / "a.nii.gz", truth, [4, 6])
-    LabelIntake(context).submit("a", str(studies / "a.nii.gz"), label, source="test")
-    keys = _view_keys(context)
+    LabelIntake(workspace).submit("a", str(studies / "a.nii.gz"), label, source="test")
+    keys = _view_keys(workspace)
     assert len(keys) == 4
-    task = DecoderTraining(context)
+    task = DecoderTraining(workspace)
 
     pinned: list[int] = []
 
@@ -320,10 +321,10 @@ def test_training_with_a_sam_checkpoint_builds_no_encoder(
         """Encodes while the training process already waits."""
         while task.stats().get("state") != "waiting":
             time.sleep(0.05)
-        pinned.append(context.cache.stats()["pinned"])
+        pinned.append(workspace.cache.stats()["pinned"])
         rng = np.random.default_rng(0)
         for key in keys:
-            context.cache.put(key, rng.normal(size=(256, 64, 64)).astype(np.float16))
+            workspace.cache.put(key, rng.normal(size=(256, 64, 64)).astype(np.float16))
 
     thread = threading.Thread(target=server)
     thread.start()
@@ -331,11 +332,11 @@ def test_training_with_a_sam_checkpoint_builds_no_encoder(
     thread.join()
     assert (stats["state"], stats["model_version"]) == ("done", 1)
     assert pinned == [4], "what the run reads stays in the cache, whatever is redrawn meanwhile"
-    assert context.cache.stats()["pinned"] == 0
+    assert workspace.cache.stats()["pinned"] == 0
 
 
 def test_training_without_labels_says_why(tmp_path: Path) -> None:
-    task = DecoderTraining(context_of(tmp_path))
+    task = DecoderTraining(workspace_of(tmp_path))
     with pytest.raises(SystemExit):
         task({"model": MODEL}, None)
     assert task.stats()["state"] == "failed"
@@ -343,14 +344,14 @@ def test_training_without_labels_says_why(tmp_path: Path) -> None:
 
 
 def test_images_are_read_anew_when_they_change(tmp_path: Path, studies: Path) -> None:
-    context = context_of(tmp_path)
+    workspace = workspace_of(tmp_path)
     path = studies / "a.nii.gz"
-    first = context.volume(str(path))
-    assert context.volume(str(path)) is first
+    first = workspace.volume(str(path))
+    assert workspace.volume(str(path)) is first
     image = nib.load(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), path)
     os.utime(path, (5, 5))
-    assert context.volume(str(path)).content_hash != first.content_hash
+    assert workspace.volume(str(path)).content_hash != first.content_hash
     path.unlink()
     with pytest.raises(ImageError, match="missing"):
-        context.volume(str(path))
+        workspace.volume(str(path))

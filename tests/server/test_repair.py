@@ -19,7 +19,7 @@ from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.storage.datastore import INDEX_FILE, FolderDatastore
 from fewsam.server.tasks.labels import LabelIntake
 from fewsam.server.tasks.train import SERVER_PROCESS, server_gone
-from helpers.server_harness import context_of, write_label
+from helpers.server_harness import workspace_of, write_label
 
 OTHER_ORDER = {"label_info": [{"name": "box", "idx": 1}, {"name": "ball", "idx": 2}]}
 
@@ -32,14 +32,14 @@ def studies(tmp_path: Path) -> Path:
 
 def watch_of(tmp_path: Path, studies: Path) -> FolderWatch:
     datastore = FolderDatastore(str(studies), watch=False, read_only=False)
-    return FolderWatch(datastore, LabelIntake(context_of(tmp_path)), SeenFiles(tmp_path / "seen.sqlite"))
+    return FolderWatch(datastore, LabelIntake(workspace_of(tmp_path)), SeenFiles(tmp_path / "seen.sqlite"))
 
 
 def look(watch: FolderWatch) -> int:
     """Submissions after two looks, between which no file grew."""
     watch.scan()
     watch.scan()
-    return watch.intake.context.collection.version
+    return watch.intake.workspace.collection.version
 
 
 # -- label files
@@ -84,7 +84,7 @@ def test_a_damaged_record_is_set_aside_and_the_servers_own_files_are_known_again
         assert look(again) == 1
     finally:
         again.stop()
-    assert again.intake.context.collection.labelled_by_image() == {"b": [5]}
+    assert again.intake.workspace.collection.labelled_by_image() == {"b": [5]}
     assert list(tmp_path.glob("seen.sqlite.damaged-*"))
 
 
@@ -118,13 +118,13 @@ def test_a_damaged_index_is_set_aside(studies: Path, content: str) -> None:
 
 
 def test_what_a_kill_left_is_swept_once(tmp_path: Path) -> None:
-    context = context_of(tmp_path)
-    folder = context.folder
+    workspace = workspace_of(tmp_path)
+    folder = workspace.folder
     write_atomically(folder / "versions" / "x", b"")
     (folder / "versions" / f".decoder.{os.getpid()}-abcdefgh").write_bytes(b"half")
     (folder / "received").mkdir()
     (folder / "received" / "image.nii.gz").write_bytes(b"a patient")
-    assert context.repaired == ("1 half-written files of a killed process were deleted",)
+    assert workspace.repaired == ("1 half-written files of a killed process were deleted",)
     assert not (folder / "received").exists() and [path.name for path in (folder / "versions").iterdir()] == ["x"]
 
 

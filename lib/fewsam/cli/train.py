@@ -172,20 +172,9 @@ def _encode(workspace: Workspace, progress: Progress) -> None:
 
 
 def _train(workspace: Workspace, progress: Progress) -> None:
-    from fewsam.fewshot.training.train import train as run
-
     shots = workspace.collection.shots()
-    embedder = workspace.for_training()
     with _interrupted() as should_stop:
-        result = run(
-            workspace.settings,
-            workspace.collection,
-            embedder,
-            workspace.store,
-            folder=workspace.folder / "training",
-            progress=_bar(progress, workspace.settings.steps),
-            should_stop=should_stop,
-        )
+        result = workspace.train(_bar(progress, workspace.settings.steps), should_stop)
     for line in result.notes:
         if line != "stopped":
             note(line)

@@ -32,15 +32,16 @@ from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
-from fewsam.server.tasks.context import Context, shared_context
 from fewsam.server.tasks.index import ImageIndex
 from fewsam.server.tasks.infer import SegmentationTask
 from fewsam.server.tasks.infer import as_answer as as_json
 from fewsam.server.tasks.labels import LabelParams, as_answer
+from fewsam.server.tasks.opening import shared_workspace
 from fewsam.server.tasks.points import PointsTask
 from fewsam.server.tasks.startup import stop_with_one_line
 from fewsam.server.tasks.strategy import strategies
 from fewsam.server.tasks.train import SERVER_PROCESS, DecoderTraining, runs_on
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +65,12 @@ class FewSAMApp(MONAILabelApp):
         if _serving():
             spare.prepare()  # first of all: nothing is open yet
         try:
-            self.context: Context = shared_context(app_dir, studies, conf or {})
+            self.workspace: Workspace = shared_workspace(app_dir, studies, conf or {})
         except ConfigError as error:
             stop_with_one_line(error)
             raise
-        self.trainer = DecoderTraining(self.context)
-        self.index = ImageIndex(self.context.folder / "index")
+        self.trainer = DecoderTraining(self.workspace)
+        self.index = ImageIndex(self.workspace.folder / "index")
         self.background: Background | None = None
         self.opened: dict[str, str] = {}  # images that somebody asked for: id -> path
         super().__init__(
@@ -78,7 +79,7 @@ class FewSAMApp(MONAILabelApp):
             conf=conf or {},
             name="fewsam",
             description="Few-shot SAM: label a few slices, get the volume",
-            labels=list(self.context.settings.labels),  # a dict would crash OHIF's panel
+            labels=list(self.workspace.settings.labels),  # a dict would crash OHIF's panel
         )
 
     # -- what MONAI Label builds the app from
@@ -87,7 +88,7 @@ class FewSAMApp(MONAILabelApp):
         if self.studies.startswith(("http://", "https://")):
             if monai_settings.MONAI_LABEL_DATASTORE.lower() in ("xnat", "dsa") or "googleapis.com" in self.studies:
                 return super().init_datastore()
-            return PacsDatastore(Pacs(self.studies), self.context.folder / "pacs")
+            return PacsDatastore(Pacs(self.studies), self.workspace.folder / "pacs")
         serving = _serving()  # a training process must not write the index
         return FolderDatastore(
             self.studies,
@@ -96,13 +97,13 @@ class FewSAMApp(MONAILabelApp):
         )
 
     def init_infers(self) -> dict[str, InferTask]:
-        return {MODEL: SegmentationTask(self.context), POINTS: PointsTask(self.context)}
+        return {MODEL: SegmentationTask(self.workspace), POINTS: PointsTask(self.workspace)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         return {MODEL: self.trainer}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        return strategies(self.context, self.index, self.image_path)
+        return strategies(self.workspace, self.index, self.image_path)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         return {}  # each would start a process after every step; slices are scored where they are segmented
@@ -154,7 +155,7 @@ class FewSAMApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         meta: dict[str, Any] = super().info()
-        meta["labels"] = list(self.context.collection.classes)
+        meta["labels"] = list(self.workspace.collection.classes)
         meta.update(self.background_status())
         return meta
 
@@ -207,7 +208,7 @@ class FewSAMApp(MONAILabelApp):
             FewSAMError: the image is at fault.
         """
         task: SegmentationTask = self._infers[MODEL]
-        volume = self.context.volume(self.image_path(image_id))
+        volume = self.workspace.volume(self.image_path(image_id))
         prediction = task.predict({"image_id": image_id}, volume)
         return prediction.labelmap, as_json(prediction)
 
@@ -229,7 +230,7 @@ class FewSAMApp(MONAILabelApp):
             answer = as_answer(submission)
         datastore = self.datastore()
         if isinstance(datastore, PacsDatastore):
-            raw = {**raw, "classes": list(self.context.collection.classes)}
+            raw = {**raw, "classes": list(self.workspace.collection.classes)}
         with self._running().own_write(image_id, tag, file, "taken"):
             label_id = datastore.save_label(image_id, str(file), tag, raw)
         if isinstance(datastore, PacsDatastore):

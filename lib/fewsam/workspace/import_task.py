@@ -23,7 +23,8 @@ from fewsam.fewshot.model.prompts import LabelledView, SupportBank
 from fewsam.fewshot.model.store import FORMAT as MODEL_FORMAT
 from fewsam.fewshot.model.store import ModelCard, build_decoder, class_slots
 from fewsam.images.preprocess import PREPROCESS_VERSION
-from fewsam.workspace.workspace import Workspace, is_task, keep_settings, task_settings
+from fewsam.workspace.task_settings import keep_settings, task_settings
+from fewsam.workspace.workspace import Workspace, is_task
 
 MAX_SWITCH = 8192  # of the decoder's constructor arguments
 

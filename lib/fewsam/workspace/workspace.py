@@ -1,38 +1,45 @@
-"""One task folder opened: its settings, collection, cache, embedder, decoder and predictor.
+"""One task folder opened: its settings, collection, cache, embedder, decoder, predictor and images.
 
 A task folder holds everything of one task: ``task.yaml`` (settings), the collection, ``cache/``, ``versions/`` with
-``current.json``, ``imported/``, ``training/``. The server's folders are of the same kind.
+``current.json``, ``imported/``, ``training/``. The server's folders are of the same kind, and hold ``results/`` and
+``received/`` besides: files on their way to and from clients.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
 from fewsam.collection.imported import TaskCollection
 from fewsam.collection.repair import MAIN
-from fewsam.core.config import Settings, load_settings
-from fewsam.core.errors import ConfigError, StorageError
+from fewsam.core.atomic import sweep
+from fewsam.core.config import Settings
+from fewsam.core.errors import ConfigError, FewSAMError, StorageError
+from fewsam.core.lazy import locked_property
 from fewsam.encoders import encoder_info
 from fewsam.encoders.cache import EmbeddingCache
 from fewsam.encoders.embedder import Embedder, resolve_device
 from fewsam.encoders.slices import EncoderSlices
+from fewsam.fewshot.inference.clicks import Clicks
 from fewsam.fewshot.inference.predictor import Predictor
-from fewsam.fewshot.model.store import ModelStore, write_atomically
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.training.run import TrainProgress
+from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
-
-TASK_FILE = "task.yaml"
+from fewsam.workspace.task_settings import TASK_FILE, keep_settings, make_folder, task_settings
+from fewsam.workspace.volumes import Volumes
 
 
 class Workspace:
-    """The parts of one task, each opened on first use and closed by :meth:`close`.
+    """The parts of one task, each opened once, on first use, and closed by :meth:`close`.
+
+    Several threads may use one workspace.
 
     Args:
         settings: Of the task.
@@ -43,35 +50,100 @@ class Workspace:
     def __init__(self, settings: Settings, folder: Path, *, cached_only: bool = False) -> None:
         self.settings, self.folder, self.cached_only = settings, Path(folder), cached_only
         self._undo: Callable[[], None] | None = None
+        self.lock = threading.RLock()
+        self._volumes = Volumes(settings.axis)
 
-    @cached_property
+    @locked_property
     def collection(self) -> TaskCollection:
         s = self.settings
         make_folder(self.folder)
         return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, labelled_slices=s.labelled_slices)
 
-    @cached_property
+    @locked_property
     def cache(self) -> EmbeddingCache:
         return EmbeddingCache(self.folder / "cache", int(self.settings.cache_gb * 1e9))
 
-    @cached_property
+    @locked_property
     def embedder(self) -> Embedder:
         return Embedder(self.settings, self.cache, cached_only=self.cached_only)
 
-    @cached_property
+    @locked_property
     def store(self) -> ModelStore:
         return ModelStore(self.folder)
 
-    @cached_property
+    @locked_property
     def predictor(self) -> Predictor:
         return Predictor(self.settings, self.embedder, self.collection, self.store)
 
+    @locked_property
+    def clicks(self) -> Clicks:
+        return Clicks(self.predictor)
+
+    @locked_property
+    def encoder(self) -> dict[str, Any]:
+        """The encoder in use, or why there is none. Hashing a SAM checkpoint takes a second: kept."""
+        try:
+            return encoder_info(self.settings).as_dict()
+        except FewSAMError as error:
+            return {"name": self.settings.encoder, "error": str(error)}
+
+    @locked_property
+    def repaired(self) -> tuple[str, ...]:
+        """What a kill or a full disk left in the folder, repaired when a server first asks for it."""
+        notices = list(self.collection.notices)
+        leftovers = sweep([self.folder, *(path for path in self.folder.iterdir() if path.is_dir())], own=True)
+        if leftovers:
+            notices.append(f"{len(leftovers)} half-written files of a killed process were deleted")
+        for name in ("results", "received"):  # answers and uploads that a kill left behind
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        try:
+            notices += self.store.repair()
+            notices += self.cache.notices
+        except StorageError as error:
+            notices.append(str(error))
+        return tuple(notices)
+
+    @property
+    def received(self) -> Path:
+        """Folder for what clients and the PACS send; the next start empties it if the server is killed meanwhile."""
+        folder = self.folder / "received"
+        make_folder(folder)
+        return folder
+
+    def volume(self, path: str | os.PathLike[str]) -> Volume:
+        """The image at ``path``, from memory where the file has not changed since.
+
+        Raises:
+            ImageError: the file is missing or unreadable.
+        """
+        return self._volumes.open(path)
+
+    def train(
+        self,
+        progress: Callable[[TrainProgress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> TrainResult:
+        """Train on the collection as it is now and publish the result; the arguments and errors are those of `train`.
+
+        With a SAM checkpoint the run reads the cache and never builds the encoder.
+        """
+        return train(
+            self.settings,
+            self.collection,
+            self.for_training(),
+            self.store,
+            folder=self.folder / "training",
+            progress=progress,
+            should_stop=should_stop,
+        )
+
     def for_training(self) -> Embedder:
         """The embedder a training run gets: with a SAM checkpoint it reads the cache and never builds the encoder."""
-        if self.settings.encoder == "compact":
-            return self.embedder
-        self.__dict__.pop("embedder", None)  # and the memory of an encoder that was built before is free again
-        return Embedder(self.settings, self.cache, cached_only=True)
+        with self.lock:
+            if self.settings.encoder == "compact" or self.cached_only:
+                return self.embedder
+            self.__dict__.pop("embedder", None)  # the memory of an encoder that was built before is free again
+            return Embedder(self.settings, self.cache, cached_only=True)
 
     def encode(self, volume: Volume, progress: Callable[[int, int], None] | None = None) -> int:
         """Fill the cache with a volume's slices; returns how many were not there.
@@ -96,10 +168,11 @@ class Workspace:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("cache", "collection"):
-            opened = self.__dict__.pop(name, None)
-            if opened is not None:
-                opened.close()
+        with self.lock:
+            for name in ("cache", "collection"):
+                opened = self.__dict__.pop(name, None)
+                if opened is not None:
+                    opened.close()
 
     def __enter__(self) -> Workspace:
         return self
@@ -115,31 +188,6 @@ class Workspace:
 def is_task(folder: Path) -> bool:
     """Whether ``folder`` holds a task, of the command line or of the server."""
     return any((folder / name).is_file() for name in (TASK_FILE, MAIN, "current.json"))
-
-
-def task_settings(folder: Path, preset: str | None = None, conf: Mapping[str, Any] | None = None) -> Settings:
-    """Settings of the task in ``folder``: those kept there, or for a new task those of the preset; ``conf`` on top.
-
-    Without any labels there is nothing to check a class name against, so new names are taken as they come.
-
-    Raises:
-        ConfigError: an unknown key, a value that does not fit, or a preset that is not the task's.
-    """
-    kept = folder / TASK_FILE
-    if kept.is_file():
-        if preset is not None:
-            _check_preset(kept, preset)
-        settings = load_settings(kept, conf)
-    else:
-        settings = load_settings(preset, conf)
-    return open_to_names(settings)
-
-
-def open_to_names(settings: Settings) -> Settings:
-    """``settings``, which take new class names where they have none and do not say otherwise."""
-    if settings.labels or "new_labels" in settings.model_fields_set:
-        return settings
-    return settings.model_copy(update={"new_labels": True})
 
 
 def open_task(
@@ -182,39 +230,3 @@ def _remover(folder: Path) -> Callable[[], None]:
                 path.rmdir()
 
     return remove
-
-
-def keep_settings(folder: Path, settings: Settings) -> None:
-    """Write ``task.yaml``: what was chosen here; all else follows the defaults."""
-    chosen = settings.model_dump(mode="json", exclude_unset=True)
-    if settings.checkpoint is not None:
-        chosen["checkpoint"] = str(settings.checkpoint.expanduser().absolute())
-    make_folder(folder)
-    head = "# Settings of this task, as the first command gave them. Edit them here, or pass --conf for one command.\n"
-    body = yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True) if chosen else "{}\n"
-    write_atomically(folder / TASK_FILE, (head + body).encode())
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder``.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from None
-
-
-def _check_preset(kept: Path, preset: str) -> None:
-    have, wanted = load_settings(kept), load_settings(preset)
-    for key in wanted.model_fields_set:
-        mine, its = getattr(have, key), getattr(wanted, key)
-        if key == "labels" and mine[: len(its)] == its:  # an import may have added some
-            continue
-        if mine != its:
-            raise ConfigError(
-                f"preset {preset} sets {key} to {its}, but the task in {kept.parent} was made with {mine}: leave "
-                f"--preset out, or choose another --task folder (or edit {kept})"
-            )

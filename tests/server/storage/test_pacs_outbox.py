@@ -12,7 +12,7 @@ from fewsam.server.errors import PacsError, RefusedError
 from fewsam.server.storage.pacs import Outbox, Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.labels import LabelIntake
-from helpers.server_harness import context_of
+from helpers.server_harness import workspace_of
 
 NOWHERE = "http://127.0.0.1:9/dicom-web"
 
@@ -59,7 +59,7 @@ def test_what_the_pacs_refuses_holds_up_no_label_of_other_tools(tmp_path: Path) 
 
     datastore = PacsDatastore(Refusing(NOWHERE), tmp_path / "pacs")
     write_dicom(datastore.outbox.folder / "1.dcm")
-    watch = PacsWatch(datastore, LabelIntake(context_of(tmp_path)))
+    watch = PacsWatch(datastore, LabelIntake(workspace_of(tmp_path)))
     with pytest.raises(PacsError, match="refused"):
         watch.scan()
     assert looked == ["1.2.9"] and len(datastore.outbox.waiting()) == 1

@@ -9,32 +9,33 @@ import numpy as np
 import pytest
 
 from fewsam.images.volume import Volume
-from fewsam.server.tasks.context import Context, settings_for
+from fewsam.server.tasks.opening import settings_for
 from fewsam.server.tasks.shown import served_labelmap, shown_labelmap
+from fewsam.workspace.workspace import Workspace
 from helpers import tiny_task
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     tiny_task.write_case(tmp_path, "a")
     settings, _ = settings_for({**tiny_task.QUICK, "labels": "liver,spleen"}, str(tmp_path / "images"))
-    context = Context(settings, tmp_path / "model")
-    yield context
-    context.close()
+    workspace = Workspace(settings, tmp_path / "model")
+    yield workspace
+    workspace.close()
 
 
 @pytest.fixture
-def volume(context: Context, tmp_path: Path) -> Volume:
-    return context.volume(str(tmp_path / "images" / "a.nii.gz"))
+def volume(workspace: Workspace, tmp_path: Path) -> Volume:
+    return workspace.volume(str(tmp_path / "images" / "a.nii.gz"))
 
 
-def test_a_drawn_slice_lies_over_what_was_served_and_hides_it_where_it_speaks(context: Context, volume: Volume) -> None:
+def test_a_drawn_slice_lies_over_what_was_served(workspace: Workspace, volume: Volume) -> None:
     served = np.full(volume.slices.shape[:3], 1, np.uint8)
-    context.collection.remember_served("a", served, ("liver", "spleen"), 7)
+    workspace.collection.remember_served("a", served, ("liver", "spleen"), 7)
     drawn = np.zeros(served.shape, bool)
     drawn[2, :3, :3] = True
-    context.collection.submit(volume, "a", {"liver": drawn}, policy="complete", complete_slices={2})
-    labels, version = shown_labelmap(context.collection, "a", volume)
+    workspace.collection.submit(volume, "a", {"liver": drawn}, policy="complete", complete_slices={2})
+    labels, version = shown_labelmap(workspace.collection, "a", volume)
     assert version == 7
     expected = served.copy()
     expected[2] = drawn[2]
@@ -43,26 +44,26 @@ def test_a_drawn_slice_lies_over_what_was_served_and_hides_it_where_it_speaks(co
 
 @pytest.mark.parametrize("classes", [("spleen", "liver"), ("liver", "spleen", "aorta")])
 def test_an_answer_whose_values_stand_for_other_classes_is_not_shown(
-    context: Context, volume: Volume, classes: tuple[str, ...]
+    workspace: Workspace, volume: Volume, classes: tuple[str, ...]
 ) -> None:
     served = np.full(volume.slices.shape[:3], 1, np.uint8)
-    context.collection.remember_served("a", served, classes, 7)
-    labels, version = shown_labelmap(context.collection, "a", volume)
+    workspace.collection.remember_served("a", served, classes, 7)
+    labels, version = shown_labelmap(workspace.collection, "a", volume)
     assert version is None and not labels.any()
-    assert served_labelmap(context.collection, "a", served.shape, context.collection.classes) is None
+    assert served_labelmap(workspace.collection, "a", served.shape, workspace.collection.classes) is None
 
 
 def test_an_answer_of_another_shape_is_not_shown_and_an_earlier_list_of_classes_is_enough(
-    context: Context, volume: Volume
+    workspace: Workspace, volume: Volume
 ) -> None:
     shape = volume.slices.shape[:3]
-    context.collection.remember_served("a", np.ones((shape[0] + 1, *shape[1:]), np.uint8), ("liver", "spleen"), 7)
-    assert shown_labelmap(context.collection, "a", volume)[1] is None
-    context.collection.remember_served("a", np.ones(shape, np.uint8), ("liver",), 8)  # before there was a spleen
-    labels, version = shown_labelmap(context.collection, "a", volume)
+    workspace.collection.remember_served("a", np.ones((shape[0] + 1, *shape[1:]), np.uint8), ("liver", "spleen"), 7)
+    assert shown_labelmap(workspace.collection, "a", volume)[1] is None
+    workspace.collection.remember_served("a", np.ones(shape, np.uint8), ("liver",), 8)  # before there was a spleen
+    labels, version = shown_labelmap(workspace.collection, "a", volume)
     assert version == 8 and labels.all()
 
 
-def test_of_an_uploaded_image_nothing_is_known(context: Context, volume: Volume) -> None:
-    labels, version = shown_labelmap(context.collection, None, volume)
+def test_of_an_uploaded_image_nothing_is_known(workspace: Workspace, volume: Volume) -> None:
+    labels, version = shown_labelmap(workspace.collection, None, volume)
     assert version is None and labels.shape == volume.slices.shape[:3] and not labels.any()

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fewsam.server.tasks.context import Context, settings_for
 from fewsam.server.tasks.index import ImageIndex
+from fewsam.server.tasks.opening import settings_for
 from fewsam.server.tasks.strategy import NextSlice
+from fewsam.workspace.workspace import Workspace
 from helpers import tiny_task
 
 DEPTH = tiny_task.SHAPE[2]
@@ -31,45 +32,45 @@ class Listing:
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     for name in ("a", "b", "c"):
         tiny_task.write_case(tmp_path, name)
     settings, _ = settings_for(tiny_task.QUICK, str(tmp_path / "images"))
-    context = Context(settings, tmp_path / "model")
-    yield context
-    context.close()
+    workspace = Workspace(settings, tmp_path / "model")
+    yield workspace
+    workspace.close()
 
 
-def offers(context: Context, tmp_path: Path, modalities: dict[str, str], count: int) -> list[str]:
+def offers(workspace: Workspace, tmp_path: Path, modalities: dict[str, str], count: int) -> list[str]:
     """Images that as many annotators are sent to, one after the other."""
     index = ImageIndex(tmp_path / "index")
-    following = NextSlice("informative", context, index, lambda name: str(tmp_path / "images" / f"{name}.nii.gz"))
+    following = NextSlice("informative", workspace, index, lambda name: str(tmp_path / "images" / f"{name}.nii.gz"))
     found = [following({"client_id": str(n)}, Listing(modalities)) for n in range(count)]
     assert len({(one["id"], one["slice"]) for one in found}) == count  # nobody is sent where another one is
     return [one["id"] for one in found]
 
 
-def label(context: Context, tmp_path: Path, name: str, slices: range) -> None:
-    volume = context.volume(str(tmp_path / "images" / f"{name}.nii.gz"))
+def label(workspace: Workspace, tmp_path: Path, name: str, slices: range) -> None:
+    volume = workspace.volume(str(tmp_path / "images" / f"{name}.nii.gz"))
     drawn = np.zeros(volume.slices.shape, bool)
     drawn[slices, 5:9, 5:9] = True
-    context.collection.submit(volume, name, {"liver": drawn})
+    workspace.collection.submit(volume, name, {"liver": drawn})
 
 
-def test_labels_are_asked_for_on_the_modality_that_has_them(context: Context, tmp_path: Path) -> None:
+def test_labels_are_asked_for_on_the_modality_that_has_them(workspace: Workspace, tmp_path: Path) -> None:
     modalities = {"a": "CT", "b": "MR", "c": "CT"}
-    assert "b" in offers(context, tmp_path, modalities, 3)  # nothing is labelled: any image will do
-    label(context, tmp_path, "a", range(2))
-    assert set(offers(context, tmp_path, modalities, 10)) == {"a", "c"}
+    assert "b" in offers(workspace, tmp_path, modalities, 3)  # nothing is labelled: any image will do
+    label(workspace, tmp_path, "a", range(2))
+    assert set(offers(workspace, tmp_path, modalities, 10)) == {"a", "c"}
 
 
-def test_once_a_modality_is_labelled_throughout_the_others_follow(context: Context, tmp_path: Path) -> None:
+def test_once_a_modality_is_labelled_throughout_the_others_follow(workspace: Workspace, tmp_path: Path) -> None:
     modalities = {"a": "CT", "b": "MR", "c": "CT"}
     for name in ("a", "c"):
-        label(context, tmp_path, name, range(DEPTH))
-    assert set(offers(context, tmp_path, modalities, 3)) == {"b"}
+        label(workspace, tmp_path, name, range(DEPTH))
+    assert set(offers(workspace, tmp_path, modalities, 3)) == {"b"}
 
 
-def test_where_no_modality_is_known_all_images_take_part(context: Context, tmp_path: Path) -> None:
-    label(context, tmp_path, "a", range(1))
-    assert set(offers(context, tmp_path, {"a": "", "b": "", "c": ""}, 6)) == {"a", "b", "c"}
+def test_where_no_modality_is_known_all_images_take_part(workspace: Workspace, tmp_path: Path) -> None:
+    label(workspace, tmp_path, "a", range(1))
+    assert set(offers(workspace, tmp_path, {"a": "", "b": "", "c": ""}, 6)) == {"a", "b", "c"}

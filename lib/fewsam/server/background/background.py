@@ -20,7 +20,7 @@ from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host
 from fewsam.server.tasks.labels import LabelIntake
 from fewsam.server.tasks.train import is_training
-from fewsam.workspace.workspace import keep_settings
+from fewsam.workspace.task_settings import keep_settings
 
 logger = logging.getLogger(__name__)
 
@@ -32,38 +32,39 @@ class Background:
 
     def __init__(self, app: Host) -> None:
         self.app = app
-        context = self.context = app.context
-        self.intake = LabelIntake(context, self._label_stored)
-        self.seen = SeenFiles(context.folder / "labels_seen.sqlite")
+        workspace = self.workspace = app.workspace
+        self.intake = LabelIntake(workspace, self._label_stored)
+        self.seen = SeenFiles(workspace.folder / "labels_seen.sqlite")
         datastore = app.datastore()
         self.watch: FolderWatch | PacsWatch | None = None
         if isinstance(datastore, FolderDatastore):
             self.watch = FolderWatch(datastore, self.intake, self.seen)
         elif isinstance(datastore, PacsDatastore):
             self.watch = PacsWatch(datastore, self.intake)
-        self.precompute = Precompute(context, app.index, self._images)
-        self.auto_train = AutoTrain(context.settings.auto_train, context.folder, is_training, self._train)
+        self.precompute = Precompute(workspace, app.index, self._images)
+        self.auto_train = AutoTrain(workspace.settings.auto_train, workspace.folder, is_training, self._train)
         self.repaired: list[str] = [*self.seen.notices]
         self._writing = threading.RLock()
         self._known: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def start(self) -> None:
-        context = self.context
+        workspace = self.workspace
         try:
-            keep_settings(context.folder, context.settings)  # so that the command line opens the folder as it is here
+            # The command line opens the folder with these settings then.
+            keep_settings(workspace.folder, workspace.settings)
         except StorageError as error:  # nothing can be taken in now, but what is there can be looked at
             logger.error("%s", error)
-        self.repaired += context.repaired
+        self.repaired += workspace.repaired
         if isinstance(self.app.datastore(), FolderDatastore):
             self.repaired += self.app.datastore().notices
         for notice in self.repaired:
             logger.warning("repaired at the start: %s", notice)
-        encoder = context.encoder  # here, since hashing a large checkpoint must not happen in a request
+        encoder = workspace.encoder  # here, since hashing a large checkpoint must not happen in a request
         if "error" in encoder:
             logger.error("the encoder cannot be used: %s", encoder["error"])
         elif not encoder["trained"]:
             logger.warning("the %s encoder is untrained: results rest on the submitted labels alone", encoder["name"])
-        logger.info("few-shot collection in %s: %d submissions", context.folder, context.collection.version)
+        logger.info("few-shot collection in %s: %d submissions", workspace.folder, workspace.collection.version)
         for part in (self.watch, self.precompute, self.auto_train):
             if part is not None:
                 part.start()
@@ -94,11 +95,11 @@ class Background:
 
     def status(self) -> dict[str, Any]:
         """What ``info()`` adds. Nearly every request calls it: counts are kept until something changes."""
-        settings = self.context.settings
+        settings = self.workspace.settings
         waiting = self.auto_train.waiting  # before the rest: a run that begins now must not look as if it had ended
         return {
             **self._counts(),
-            "encoder": self.context.encoder,
+            "encoder": self.workspace.encoder,
             "encoding": self.precompute.progress,
             "training": {
                 "running": is_training(),
@@ -110,7 +111,7 @@ class Background:
         }
 
     def _counts(self) -> dict[str, Any]:
-        collection, store = self.context.collection, self.context.store
+        collection, store = self.workspace.collection, self.workspace.store
         try:
             now = (collection.version, store.version())
             if self._known is None or self._known[0] != now:

@@ -83,14 +83,14 @@ class PacsWatch:
             return False  # its image may come later
         data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
         name = str(header.get("SeriesDescription") or instance)
-        with self.lock, tempfile.TemporaryDirectory(dir=self.intake.context.received) as folder:
+        with self.lock, tempfile.TemporaryDirectory(dir=self.intake.workspace.received) as folder:
             if self.record.outcome(instance) is not None:
                 return True
             file = Path(folder) / "seg.dcm"
             data.save_as(file, write_like_original=False)
             path = str(self.datastore.image_folder(image_id))
             try:
-                masks = read_seg(file, self.intake.context.volume(path).geometry)
+                masks = read_seg(file, self.intake.workspace.volume(path).geometry)
                 self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
             except StorageError as error:  # not the file's fault: it is tried again
                 self._problem(name, str(error))

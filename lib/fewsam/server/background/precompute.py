@@ -15,8 +15,8 @@ from fewsam.core.errors import FewSAMError, ImageError
 from fewsam.encoders.slices import EncoderSlices, descriptors
 from fewsam.fewshot.training.episodes import prepare_views
 from fewsam.server.background.worker import Worker
-from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class Precompute:
     """One thread of low priority.
 
     Args:
-        context: The task.
+        workspace: The task.
         index: Filled with depths and descriptors.
         images: Ids and paths of the images to encode; asked for again every few seconds.
     """
 
-    def __init__(self, context: Context, index: ImageIndex, images: Callable[[], dict[str, str]]) -> None:
-        self.context = context
+    def __init__(self, workspace: Workspace, index: ImageIndex, images: Callable[[], dict[str, str]]) -> None:
+        self.workspace = workspace
         self.index = index
         self.images = images
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
@@ -64,7 +64,7 @@ class Precompute:
     def _turn(self) -> bool:
         """Encode the views that are wanted, then one image; whether there may be another one."""
         try:
-            if not self._checked and self.context.cache.stats()["entries"] == 0:
+            if not self._checked and self.workspace.cache.stats()["entries"] == 0:
                 self.index.clear()  # the embeddings that it rests on are gone
             self._checked = True
             self._prepare_views()
@@ -85,12 +85,12 @@ class Precompute:
     def _prepare_views(self) -> None:
         if not self._views_wanted.is_set():
             return
-        context = self.context
+        workspace = self.workspace
         self._views_wanted.clear()
         try:
-            if context.collection.version:
-                shots = context.collection.shots()
-                prepare_views(context.settings, shots, context.embedder, progress=self._view_progress)
+            if workspace.collection.version:
+                shots = workspace.collection.shots()
+                prepare_views(workspace.settings, shots, workspace.embedder, progress=self._view_progress)
         except FewSAMError:
             self._views_wanted.set()  # they are still wanted
             raise
@@ -106,7 +106,7 @@ class Precompute:
         if not self._todo:
             self._todo = [image_id for image_id, path in images.items() if not self._done(image_id, path)]
         todo = self._todo
-        state = "encoding" if todo and self.context.settings.precompute else "done"
+        state = "encoding" if todo and self.workspace.settings.precompute else "done"
         if state != self.progress["state"] and (todo or len(images) != self.progress["total"]):
             logger.info("background encoding: %d of %d images done", len(images) - len(todo), len(images))
         self.progress = {"state": state, "done": len(images) - len(todo), "total": len(images), "unit": "images"}
@@ -118,7 +118,7 @@ class Precompute:
             self._encode(image_id, path)
         except (ImageError, OSError) as error:
             with suppress(OSError):
-                self._failed[image_id] = signature(path, self.context.settings)
+                self._failed[image_id] = signature(path, self.workspace.settings)
             logger.warning("image %s was not encoded: %s", image_id, error)
         if self._done(image_id, path):  # else something more urgent came up
             todo.remove(image_id)
@@ -126,21 +126,21 @@ class Precompute:
 
     def _done(self, image_id: str, path: str) -> bool:
         try:
-            now = signature(path, self.context.settings)
+            now = signature(path, self.workspace.settings)
         except OSError:
             return True  # gone meanwhile
         entry = self.index.get(image_id)
-        encoded = entry is not None and (entry.descriptors is not None or not self.context.settings.precompute)
+        encoded = entry is not None and (entry.descriptors is not None or not self.workspace.settings.precompute)
         return self._failed.get(image_id) == now or (encoded and entry is not None and entry.signature == now)
 
     def _encode(self, image_id: str, path: str) -> None:
-        settings = self.context.settings
+        settings = self.workspace.settings
         made_from = signature(path, settings)
-        volume = self.context.volume(path)
+        volume = self.workspace.volume(path)
         if not settings.precompute:
             self.index.put(image_id, IndexEntry(made_from, volume.depth))
             return
-        slices, found = EncoderSlices(volume, settings, self.context.embedder), []
+        slices, found = EncoderSlices(volume, settings, self.workspace.embedder), []
         for chunk in slices.chunks():
             if self._worker.stopping or self._views_wanted.is_set():
                 return  # the cache keeps what is done; the image comes up again

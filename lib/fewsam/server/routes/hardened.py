@@ -55,7 +55,7 @@ def add_image(
     if isinstance(store, PacsDatastore):
         raise RequestError("images come from the PACS; store it there")
     info, _ = parse_params(params)
-    with tempfile.TemporaryDirectory(dir=current().context.received) as folder:
+    with tempfile.TemporaryDirectory(dir=current().workspace.received) as folder:
         path = received(file, Path(folder), "image.nii.gz")
         name, ending = split_ending(path.name, tuple(sorted(IMAGE_ENDINGS, key=len, reverse=True)))
         if not ending:
@@ -121,7 +121,7 @@ def create_session(
     user: User = USER,
 ) -> dict[str, Any]:
     """Keep an image for a while: one file, the files of a DICOM series, or one archive with them."""
-    with tempfile.TemporaryDirectory(dir=current().context.received) as name:
+    with tempfile.TemporaryDirectory(dir=current().workspace.received) as name:
         folder = Path(name) / "files"
         folder.mkdir()
         stored = [received(file, folder, "image.nii.gz") for file in files]
@@ -175,7 +175,7 @@ def plain_training(params: Mapping[str, Any] | None, model: str | None = None) -
     inner = given.get(model) if model is not None else None
     merged = {**given, **inner} if isinstance(inner, dict) else given
     known = {key: merged[key] for key in TUNABLE if key in merged}
-    requested_settings(current().context.settings, known)
+    requested_settings(current().workspace.settings, known)
     return known
 
 

@@ -75,7 +75,7 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
     offer = app.offer({"client_id": request.client_id or user.username, "strategy": request.strategy})
     if not offer:
         return {}
-    volume = app.context.volume(app.image_path(offer["id"]))
+    volume = app.workspace.volume(app.image_path(offer["id"]))
     info = app.datastore().get_image_info(offer["id"])
     return JSONResponse(
         {
@@ -91,11 +91,11 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
 def _labelmap(image_id: str) -> Response:
     app = current()
     volume = open_image(app, image_id)
-    shots = app.context.collection.shots(image_id, content_hash=volume.content_hash)
-    labels, version = shown_labelmap(app.context.collection, image_id, volume, shots)
+    shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
+    labels, version = shown_labelmap(app.workspace.collection, image_id, volume, shots)
     drawn = submissions(volume.geometry, shots)
     head = {
-        "classes": list(app.context.collection.classes),
+        "classes": list(app.workspace.collection.classes),
         "drawn": sorted(map(int, drawn)),
         "submissions": drawn,
         "overlaps": sorted(to_k(volume.geometry, shot.slice) for shot in shots if overlapping(shot)),
@@ -108,7 +108,7 @@ def _labelmap(image_id: str) -> Response:
 def _segment(image_id: str) -> Response:
     app = current()
     volume = open_image(app, image_id)
-    shots = app.context.collection.shots(image_id, content_hash=volume.content_hash)
+    shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
     labels, answer = app.segment(image_id)
     answer["pasted"] = sorted(to_k(volume.geometry, z) for z in answer["pasted"])
     answer["submissions"] = submissions(volume.geometry, shots)
@@ -123,8 +123,8 @@ def _clicks(request: ClickRequest) -> Response:
         raise RequestError(f"slice {request.slice} is not among the image's slices 0..{volume.depth - 1}")
     sides = [_inside(volume, points, request.slice) for points in (request.include, request.exclude)]
     z = to_k(geometry, request.slice)
-    with app.context.embedder.request():
-        result = app.context.clicks.correct(volume, z, request.label, *sides)
+    with app.workspace.embedder.request():
+        result = app.workspace.clicks.correct(volume, z, request.label, *sides)
     planes = []
     for mask in (result.mask, result.before):
         full = np.zeros(volume.slices.shape[:3], np.uint8)

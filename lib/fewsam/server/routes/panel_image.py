@@ -27,7 +27,7 @@ def open_image(app: Host, image_id: str) -> Volume:
         RequestError: it is not cut along its stored slices.
     """
     try:
-        volume = app.context.volume(app.image_path(image_id))
+        volume = app.workspace.volume(app.image_path(image_id))
     except NotFoundError:
         raise NotFoundError(
             f"The server knows no image series {image_id}. It may be gone from the PACS, or be left out by "

@@ -53,9 +53,9 @@ def submit(
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [])
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
-    with LABELS_LOCK, tempfile.TemporaryDirectory(dir=app.context.received) as folder:
-        shots = {shot.slice: shot for shot in app.context.collection.shots(image, content_hash=volume.content_hash)}
-        shown, _ = shown_labelmap(app.context.collection, image, volume, list(shots.values()))
+    with LABELS_LOCK, tempfile.TemporaryDirectory(dir=app.workspace.received) as folder:
+        shots = {shot.slice: shot for shot in app.workspace.collection.shots(image, content_hash=volume.content_hash)}
+        shown, _ = shown_labelmap(app.workspace.collection, image, volume, list(shots.values()))
         newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]
         newer = [z for z in newer if not np.array_equal(values[z], shown[z])]
         if asked := [z for z in newer if z not in replaced]:
@@ -65,7 +65,7 @@ def submit(
             raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
         by_hand = np.isin(np.arange(volume.depth), list(drawn))[:, None, None]
         values = np.where(by_hand, values, shown)  # on other slices the panel may show what is older
-        merged = _with_overlaps(values, names, app.context.collection.classes, shots, shown)
+        merged = _with_overlaps(values, names, app.workspace.collection.classes, shots, shown)
         if merged:
             file = Path(folder) / "label.seg.nrrd"
             native = {name: volume.geometry.to_native(mask) for name, mask in merged.items()}
@@ -77,7 +77,7 @@ def submit(
             file.write_bytes(volume.geometry.to_native(values).tobytes(order="F"))
         # An empty slice usually says nothing; here a person emptied it.
         answer = app.submit_label(image, file, "final", raw, replace(ours, complete_slices=erased or None))
-        now = app.context.collection.shots(image, content_hash=volume.content_hash)
+        now = app.workspace.collection.shots(image, content_hash=volume.content_hash)
     for fate in ("added", "superseded", "cleared", "unchanged", "kept", "untouched"):
         answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
     answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer)

@@ -23,7 +23,7 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
     """Classes with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt."""
     app = current()
     info = app.background_status()
-    collection, datastore = app.context.collection, app.datastore()
+    collection, datastore = app.workspace.collection, app.datastore()
     counts = collection.counts()
     stats = app.trainer.stats()
     answer: dict[str, Any] = {
@@ -32,7 +32,7 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
             for place, name in enumerate(collection.classes)
         ],
         "palette": list(COLOURS),
-        "new_labels": app.context.settings.new_labels,
+        "new_labels": app.workspace.settings.new_labels,
         "model_version": info.get("model_version", 0),
         "trained": info.get("trained", False),
         "training": {**info.get("training", {}), **_plain(stats)},
@@ -51,7 +51,7 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
 
 def _image_state(app: Host, image_id: str) -> dict[str, Any]:
     volume = open_image(app, image_id)
-    collection = app.context.collection
+    collection = app.workspace.collection
     shots = collection.shots(image_id, content_hash=volume.content_hash)
     by_class: dict[str, int] = {}
     for shot in shots:

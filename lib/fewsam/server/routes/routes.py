@@ -111,7 +111,7 @@ def _infer(
         )
     # What the client sends as params must not stand in for what the server decides.
     request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
-    with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
+    with tempfile.TemporaryDirectory(dir=instance.workspace.received) as folder:
         if session_id:
             sessions = instance.sessions()
             session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
@@ -138,7 +138,7 @@ def save_label(
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
     instance = current()
-    with tempfile.TemporaryDirectory(dir=instance.context.received) as folder:
+    with tempfile.TemporaryDirectory(dir=instance.workspace.received) as folder:
         return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
 

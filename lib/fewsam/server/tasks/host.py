@@ -11,23 +11,23 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.utils import app as monai_apps
 from monailabel.utils.sessions import Sessions
 
-from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.index import ImageIndex
 from fewsam.server.tasks.labels import LabelParams
 from fewsam.server.tasks.train import DecoderTraining
+from fewsam.workspace.workspace import Workspace
 
 
 class Host(Protocol):
     """The running app: one task with its images, its model and what is done with them.
 
     Attributes:
-        context: The task.
+        workspace: The task.
         trainer: The training task, which knows how far a run is.
         index: What is known of each image without opening it.
         opened: Images that somebody asked for: id -> path.
     """
 
-    context: Context
+    workspace: Workspace
     trainer: DecoderTraining
     index: ImageIndex
     opened: dict[str, str]

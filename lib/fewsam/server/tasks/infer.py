@@ -16,8 +16,8 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import RequestError
-from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.shown import served_labelmap
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -28,19 +28,19 @@ FLAT_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 class SegmentationTask(InferTask):
     """Few-shot segmentation of every class in one pass a slice."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         super().__init__(
             type=InferType.SEGMENTATION,
             labels={},
             dimension=3,
             description="Few-shot SAM: segments what a few labelled slices show",
             # Scalars become fields in the viewers. Zero seconds: no limit.
-            config={"time_limit": float(context.settings.time_limit or 0)},
+            config={"time_limit": float(workspace.settings.time_limit or 0)},
         )
 
     def info(self) -> dict[str, Any]:
-        self.labels = {name: value for value, name in enumerate(self.context.collection.classes, start=1)}
+        self.labels = {name: value for value, name in enumerate(self.workspace.collection.classes, start=1)}
         return dict(super().info())
 
     def is_valid(self) -> bool:
@@ -53,11 +53,11 @@ class SegmentationTask(InferTask):
             FewSAMError: the image, the request or the encoder's checkpoint is at fault.
         """
         started = time.monotonic()
-        volume = self.context.volume(request["image"])
+        volume = self.workspace.volume(request["image"])
         form = ResultForm.of(request, volume)
         prediction = self.predict(request, volume)
         tick = time.monotonic()
-        file = write_result(self.context.folder / "results", volume, prediction, form)
+        file = write_result(self.workspace.folder / "results", volume, prediction, form)
         answer = as_answer(prediction)
         answer["latencies"].update(write=round(time.monotonic() - tick, 4), total=round(time.monotonic() - started, 4))
         return str(file), answer
@@ -65,11 +65,11 @@ class SegmentationTask(InferTask):
     def predict(self, request: Mapping[str, Any], volume: Volume) -> Prediction:
         """What is to be served for ``volume``; remembered as such, and its uncertainty too."""
         started = time.monotonic()
-        context = self.context
+        workspace = self.workspace
         image_id = request.get("image_id")
-        with context.embedder.request():  # background encoding holds back until the answer is there
+        with workspace.embedder.request():  # background encoding holds back until the answer is there
             slices = _slices(request.get("slices"), volume.depth)
-            prediction = context.predictor.predict(
+            prediction = workspace.predictor.predict(
                 volume,
                 image_id,
                 slices=slices,
@@ -79,10 +79,10 @@ class SegmentationTask(InferTask):
         if image_id is not None:
             prediction = self._complete(prediction, image_id, slices)
             # Remembered before it is sent: what comes back is compared with it.
-            context.collection.remember_served(
+            workspace.collection.remember_served(
                 image_id, prediction.labelmap, prediction.classes, prediction.model_version
             )
-            context.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
+            workspace.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
         logger.info(
             "segmented %s in %.2f s: model %d, %d shots, %d slices drawn by hand, %d remaining",
             image_id or "an uploaded image", time.monotonic() - started, prediction.model_version,
@@ -99,7 +99,7 @@ class SegmentationTask(InferTask):
         if slices is None and not prediction.remaining:
             return prediction
         shape = prediction.labelmap.shape
-        served = served_labelmap(self.context.collection, image_id, shape, prediction.classes)
+        served = served_labelmap(self.workspace.collection, image_id, shape, prediction.classes)
         if served is None:
             return prediction
         before, depth = served[0], shape[0]

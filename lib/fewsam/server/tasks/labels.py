@@ -15,7 +15,7 @@ from fewsam.collection import Submission
 from fewsam.core.errors import EmptyLabelError, LabelError
 from fewsam.images.labelfile import read_label
 from fewsam.server.errors import RequestError
-from fewsam.server.tasks.context import Context
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +72,12 @@ class LabelIntake:
     """The way of every label into the collection.
 
     Args:
-        context: The task.
+        workspace: The task.
         on_stored: Called after each submission that changed the collection.
     """
 
-    def __init__(self, context: Context, on_stored: Callable[[Submission, str], None] | None = None) -> None:
-        self.context = context
+    def __init__(self, workspace: Workspace, on_stored: Callable[[Submission, str], None] | None = None) -> None:
+        self.workspace = workspace
         self.on_stored = on_stored
 
     def submit(
@@ -91,8 +91,8 @@ class LabelIntake:
             UnknownClassError: it names a class that the task does not have.
             StorageError: the disk is full.
         """
-        names = dict(enumerate(self.context.collection.classes, start=1))
-        geometry = self.context.volume(image_path).geometry
+        names = dict(enumerate(self.workspace.collection.classes, start=1))
+        geometry = self.workspace.volume(image_path).geometry
         try:
             masks = read_label(label, geometry, names=names, label_info=params.label_info)
         except EmptyLabelError:
@@ -114,8 +114,8 @@ class LabelIntake:
         source: str,
     ) -> Submission:
         """The same for masks, class name -> bool (Z, H, W)."""
-        collection = self.context.collection
-        volume = self.context.volume(image_path)
+        collection = self.workspace.collection
+        volume = self.workspace.volume(image_path)
         complete = set(params.complete_slices) if params.complete_slices is not None else None
         outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
         if outside:

@@ -12,9 +12,9 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from fewsam.fewshot.inference.clicks import ClickError
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.infer import ResultForm, write_labelmap
 from fewsam.server.tasks.shown import shown_labelmap
+from fewsam.workspace.workspace import Workspace
 
 Clicked = dict[tuple[int, str], tuple[list[tuple[int, int]], list[tuple[int, int]]]]
 
@@ -22,8 +22,8 @@ Clicked = dict[tuple[int, str], tuple[list[tuple[int, int]], list[tuple[int, int
 class PointsTask(InferTask):
     """Corrects the slices that were clicked on; all others come back as they were drawn or served last."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         super().__init__(
             type=InferType.DEEPEDIT,
             labels={},
@@ -33,7 +33,7 @@ class PointsTask(InferTask):
         )
 
     def info(self) -> dict[str, Any]:
-        names = ["background", *self.context.collection.classes]
+        names = ["background", *self.workspace.collection.classes]
         self.labels = {name: value for value, name in enumerate(names)}
         return dict(super().info())
 
@@ -47,22 +47,22 @@ class PointsTask(InferTask):
             FewSAMError: the points or the image are at fault.
         """
         started = time.monotonic()
-        context = self.context
-        volume = context.volume(request["image"])
+        workspace = self.workspace
+        volume = workspace.volume(request["image"])
         form = ResultForm.of(request, volume)
-        classes = context.collection.classes
+        classes = workspace.collection.classes
         clicked = points_of(request, classes, volume)
-        labels, _ = shown_labelmap(context.collection, request.get("image_id"), volume)
-        with context.embedder.request():
+        labels, _ = shown_labelmap(workspace.collection, request.get("image_id"), volume)
+        with workspace.embedder.request():
             for (z, name), (include, exclude) in clicked.items():
-                result = context.clicks.correct(volume, z, name, include, exclude)
+                result = workspace.clicks.correct(volume, z, name, include, exclude)
                 value = classes.index(name) + 1
                 shown = (labels[z] == value).any()
                 changed = result.mask != result.before if shown else np.ones_like(result.mask)
                 labels[z][changed & ~result.mask & (labels[z] == value)] = 0
                 labels[z][changed & result.mask] = value
         names = dict(enumerate(classes, start=1))
-        file = write_labelmap(context.folder / "results", volume, labels, names, form)
+        file = write_labelmap(workspace.folder / "results", volume, labels, names, form)
         slices = sorted({z for z, _ in clicked})
         answer = {"slices": slices, "label_names": {name: value for value, name in names.items()},
                   "latencies": {"total": round(time.monotonic() - started, 4)}}  # fmt: skip

@@ -13,8 +13,8 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from fewsam.core.errors import FewSAMError
 from fewsam.fewshot.inference.acquisition import Candidate, rank
-from fewsam.server.tasks.context import Context
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +38,16 @@ class NextSlice(Strategy):
     known, those of a modality with labels come first: what was drawn on CT is not asked for on MR before CT is done.
     """
 
-    def __init__(self, name: str, context: Context, index: ImageIndex, image_path: Callable[[str], str]) -> None:
+    def __init__(self, name: str, workspace: Workspace, index: ImageIndex, image_path: Callable[[str], str]) -> None:
         super().__init__(_DESCRIPTIONS[name])
         self.name = name
-        self.context = context
+        self.workspace = workspace
         self.index = index
         self.image_path = image_path
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """``{"id", "slice", "score", ...}``, or an empty dict where every slice is labelled or taken."""
-        collection = self.context.collection
+        collection = self.workspace.collection
         client = str(request.get("client_id") or "")
         candidates, labelled = self._candidates(datastore)
         seed = request.get("seed")
@@ -67,7 +67,7 @@ class NextSlice(Strategy):
         return {}
 
     def _candidates(self, datastore: Datastore) -> tuple[list[Candidate], dict[str, set[int]]]:
-        collection = self.context.collection
+        collection = self.workspace.collection
         drawn, recorded = collection.labelled_by_image(), collection.all_scores()
         entries = self._entries(datastore, drawn)
         labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
@@ -115,14 +115,15 @@ class NextSlice(Strategy):
                 break
             try:
                 path = self.image_path(image_id)
-                entries[image_id] = IndexEntry(signature(path, self.context.settings), self.context.volume(path).depth)
+                volume = self.workspace.volume(path)
+                entries[image_id] = IndexEntry(signature(path, self.workspace.settings), volume.depth)
                 self.index.put(image_id, entries[image_id])
             except (FewSAMError, OSError) as error:
                 logger.warning("image %s cannot be offered: %s", image_id, error)
         return entries
 
 
-def strategies(context: Context, index: ImageIndex, image_path: Callable[[str], str]) -> dict[str, Strategy]:
+def strategies(workspace: Workspace, index: ImageIndex, image_path: Callable[[str], str]) -> dict[str, Strategy]:
     """All strategies by name; ours stands under ``random`` as well."""
-    named: dict[str, Strategy] = {name: NextSlice(name, context, index, image_path) for name in _DESCRIPTIONS}
-    return {"random": NextSlice(DEFAULT, context, index, image_path), **named}
+    named: dict[str, Strategy] = {name: NextSlice(name, workspace, index, image_path) for name in _DESCRIPTIONS}
+    return {"random": NextSlice(DEFAULT, workspace, index, image_path), **named}

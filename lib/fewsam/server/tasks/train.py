@@ -23,9 +23,9 @@ from fewsam.core.errors import FewSAMError, NotEncodedError, StorageError
 from fewsam.encoders.cache import TRAINING
 from fewsam.fewshot.model.views import LabelledSlice
 from fewsam.fewshot.training.run import TrainProgress
-from fewsam.fewshot.training.train import TrainResult, train
+from fewsam.fewshot.training.train import TrainResult
 from fewsam.server.paths import read_json
-from fewsam.server.tasks.context import Context
+from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ LOOK_SECONDS = 2.0
 class DecoderTraining(TrainTask):
     """Trains the decoder on the collection's labelled slices."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__("Train the few-shot mask decoder on the labelled slices")
-        self.context = context
+        self.workspace = workspace
 
     def config(self) -> dict[str, Any]:
-        settings = self.context.settings
+        settings = self.workspace.settings
         return {"steps": settings.steps, "train_seconds": settings.train_seconds}
 
     def stats(self) -> dict[str, Any]:
         """Progress as the viewers read it: ``epoch``, ``total_epochs``, ``best_metric``, ``total_time`` at the end."""
-        stats = read_json(self.context.folder / STATS_FILE)
+        stats = read_json(self.workspace.folder / STATS_FILE)
         state = stats.get("state")
         if (state == "starting" and not is_training()) or (state in ("running", "waiting") and not _alive(stats)):
             stats.update(state="stopped", total_time=_duration(float(stats.get("seconds", 0))))
@@ -57,9 +57,9 @@ class DecoderTraining(TrainTask):
 
     def announce(self) -> None:
         """A run was asked for: until its process reports, the stats must not be those of the last one."""
-        before = read_json(self.context.folder / STATS_FILE)
+        before = read_json(self.workspace.folder / STATS_FILE)
         values = {"state": "starting", "epoch": 0, "total_epochs": 1, "best_metric": before.get("best_metric", 0.0)}
-        write_atomically(self.context.folder / STATS_FILE, json.dumps(values).encode())
+        write_atomically(self.workspace.folder / STATS_FILE, json.dumps(values).encode())
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train and publish; returns the final stats.
@@ -67,31 +67,23 @@ class DecoderTraining(TrainTask):
         Raises:
             SystemExit: the run could not be made; the reason is in the log and in the stats.
         """
-        report = _Report(self.context.folder / STATS_FILE)
+        report = _Report(self.workspace.folder / STATS_FILE)
         try:
-            settings = requested_settings(self.context.settings, request)
+            settings = requested_settings(self.workspace.settings, request)
             # Only the server builds a SAM encoder: it fills the cache and this process reads it.
-            context = Context(settings, self.context.folder, cached_only=settings.encoder != "compact")
-            try:
-                gone = server_gone()
-                if context.cached_only:
-                    _wait_for_views(context, report, gone)
-                result = train(
-                    settings,
-                    context.collection,
-                    context.embedder,
-                    context.store,
-                    folder=context.folder / "training",
-                    progress=report.progress,
-                    should_stop=gone,
-                )
-                if gone():
-                    raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
-                return report.finished(result, context.store.info())
-            finally:
-                if context.cached_only:
-                    _hold(context, [])
-                context.close()
+            workspace = Workspace(settings, self.workspace.folder, cached_only=settings.encoder != "compact")
+            gone = server_gone()
+            with workspace:
+                try:
+                    if workspace.cached_only:
+                        _wait_for_views(workspace, report, gone)
+                    result = workspace.train(report.progress, gone)
+                    if gone():
+                        raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
+                    return report.finished(result, workspace.store.info())
+                finally:
+                    if workspace.cached_only:
+                        _hold(workspace, [])
         except FewSAMError as error:
             report.failed(str(error))
             logger.error("training was not possible: %s", error)
@@ -198,17 +190,17 @@ class _Report:
         return dict(self._values)
 
 
-def _wait_for_views(context: Context, report: _Report, gone: Callable[[], bool] = lambda: False) -> None:
+def _wait_for_views(workspace: Workspace, report: _Report, gone: Callable[[], bool] = lambda: False) -> None:
     """Return when every view that training reads is in the cache.
 
     Raises:
         NotEncodedError: nothing was added for a long time, so that nobody seems to encode.
     """
-    keys = _view_keys(context)
-    _hold(context, keys)
+    keys = _view_keys(workspace)
+    _hold(workspace, keys)
     last_change, missing = time.monotonic(), len(keys) + 1
     while True:
-        now = context.cache.contains(keys).count(False)
+        now = workspace.cache.contains(keys).count(False)
         if now == 0:
             return
         if now < missing:
@@ -222,21 +214,21 @@ def _wait_for_views(context: Context, report: _Report, gone: Callable[[], bool] 
         time.sleep(LOOK_SECONDS)
 
 
-def _hold(context: Context, keys: Sequence[str]) -> None:
+def _hold(workspace: Workspace, keys: Sequence[str]) -> None:
     """Keep these views in the cache for this run, also those of labels that are redrawn or removed meanwhile."""
     try:
-        context.cache.pin_only(keys, TRAINING)
+        workspace.cache.pin_only(keys, TRAINING)
     except StorageError as error:  # a full disk: the run may still end well
         logger.warning("views are not pinned for this run: %s", error)
 
 
-def _view_keys(context: Context) -> list[str]:
-    settings, size = context.settings, context.embedder.info.input_size
+def _view_keys(workspace: Workspace) -> list[str]:
+    settings, size = workspace.settings, workspace.embedder.info.input_size
     keys: list[str] = []
-    for shot in context.collection.shots():
+    for shot in workspace.collection.shots():
         labelled = LabelledSlice(shot, tuple(shot.masks), settings, size, 64)
         images = np.stack([labelled.view(number).image for number in range(settings.views + 1)])
-        keys += context.embedder.keys(images)
+        keys += workspace.embedder.keys(images)
     return list(dict.fromkeys(keys))
 
 
