@@ -229,30 +229,6 @@ def test_split_is_by_image_and_never_moves(collection: Collection) -> None:
     assert {shot.split for shot in collection.shots("p7")} == {"val"}
 
 
-def test_shots_of_another_collection_are_adopted_beside_ones_own(
-    collection: Collection, volume: Volume, tmp_path: Path
-) -> None:
-    other = Collection(tmp_path / "other", accept_new=True)
-    for number in range(4):  # the fourth is for validation
-        other.submit(make_volume(number), f"p{number}", label(liver={3: 1, 5: 2}, cyst={3: 3}), annotator="ann")
-    collection.submit(volume, "p0", label(Liver={3: 9}))
-    adopted = collection.adopt(other.iter_shots(), source="task file")
-    assert adopted == [("p0", 5), ("p1", 3), ("p1", 5), ("p2", 3), ("p2", 5), ("p3", 3), ("p3", 5)]
-    assert collection.classes == (*LABELS, "cyst")
-    mine = {(shot.image_id, shot.slice): shot for shot in collection.shots()}
-    assert np.array_equal(mine["p0", 3].masks["Liver"], blob(9))
-    for shot in other.shots():
-        if (shot.image_id, shot.slice) in adopted:
-            taken = mine[shot.image_id, shot.slice]
-            assert np.array_equal(taken.pixels, shot.pixels) and taken.image == shot.image
-            assert {name.casefold(): mask.tobytes() for name, mask in taken.masks.items()} == {
-                name: mask.tobytes() for name, mask in shot.masks.items()
-            }
-            assert {name.casefold() for name in taken.known} == shot.known
-            assert (taken.split, taken.annotator, taken.source) == (shot.split, "ann", "task file")
-    assert collection.adopt(other.shots()) == []
-
-
 def test_order_does_not_hang_on_the_clock(
     collection: Collection, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,60 +67,90 @@ def decide(
         former: superseded shots, by slice.
         served: labelmaps served for this image, newest first.
     """
-    plan = Plan(base=_started_from(label, current, served))
-    base: Marks = served[plan.base] if plan.base is not None else [{} for _ in label.marks]
-    drawn_anywhere = {key for drawn in label.marks for key in drawn}
-    drawn_anywhere.update(key for state in current.values() for key in state.drawn)
+    return _Sorting(label, classes, current, former, served).run()
 
-    def write(z: int, drawn: dict[str, bytes], before: Mapping[str, bytes], group: list[int]) -> None:
-        state = current.get(z)
-        if z in label.complete or label.policy == "complete":
-            known = set(classes)
-        elif label.policy == "partial":
-            known = set()
+
+class _Sorting:
+    """One call of `decide`: the slices of a label, each of which is put into one group of the plan."""
+
+    def __init__(
+        self,
+        label: Label,
+        classes: Items[str],
+        current: Mapping[int, ShotState],
+        former: Mapping[int, Sequence[ShotState]],
+        served: Sequence[Marks],
+    ) -> None:
+        self.label, self.classes = label, classes
+        self.current, self.former, self.served = current, former, served
+        self.plan = Plan(base=_started_from(label, current, served))
+        self.base: Marks = served[self.plan.base] if self.plan.base is not None else [{} for _ in label.marks]
+        self.drawn_anywhere = {key for drawn in label.marks for key in drawn}
+        self.drawn_anywhere.update(key for state in current.values() for key in state.drawn)
+
+    def run(self) -> Plan:
+        for z, drawn in enumerate(self.label.marks):
+            state = self.current.get(z)
+            if z in self.label.complete:
+                self._complete(z, drawn, state)
+            elif state is None:
+                self._without_shot(z, drawn)
+            else:
+                self._with_shot(z, drawn, state)
+        return self.plan
+
+    def _complete(self, z: int, drawn: dict[str, bytes], state: ShotState | None) -> None:
+        """A slice that was declared complete becomes a shot of exactly what is drawn on it."""
+        if state and dict(state.drawn) == drawn and state.known.issuperset(self.classes):
+            self.plan.unchanged.append(z)
+        elif state is None:
+            self._write(z, drawn, {}, self.plan.added)
         else:
-            known = set(drawn_anywhere)
+            self._write(z, drawn, state.drawn, self.plan.superseded if drawn or not state.drawn else self.plan.cleared)
+
+    def _without_shot(self, z: int, drawn: dict[str, bytes]) -> None:
+        """A slice without a shot becomes one if a person drew or erased something there."""
+        predicted = _spoken(self.base[z], self.label)
+        if not drawn:
+            if predicted:  # the label started from this prediction, so its absence here is a correction
+                self._write(z, {}, predicted, self.plan.added)
+        elif any(_spoken(marks[z], self.label) == drawn for marks in self.served):
+            self.plan.untouched.append(z)
+        else:
+            self._write(z, drawn, predicted, self.plan.added)
+
+    def _with_shot(self, z: int, drawn: dict[str, bytes], state: ShotState) -> None:
+        """A slice with a shot gets a new one if the label is a newer drawing; an old copy or silence leaves it."""
+        label, plan, old = self.label, self.plan, _spoken(state.drawn, self.label)
+        unspoken = {key: mark for key, mark in state.drawn.items() if key not in label.spoken}
+        if drawn == old:
+            if label.restate and label.policy == "complete" and not state.known.issuperset(self.classes):
+                self._write(z, {**unspoken, **drawn}, {}, plan.superseded)
+            else:
+                plan.unchanged.append(z)
+        elif not drawn:
+            if _spoken(self.base[z], label) == old:  # it was shown with the prediction this label started from
+                self._write(z, unspoken, old, plan.cleared)
+            else:
+                plan.kept.append(z)
+        elif _outdated(z, drawn, label, state, self.former.get(z, ()), self.served):
+            plan.kept.append(z)
+        else:
+            self._write(z, {**unspoken, **drawn}, old, plan.superseded)
+
+    def _write(self, z: int, drawn: Mapping[str, bytes], before: Mapping[str, bytes], group: list[int]) -> None:
+        """Plan a shot of ``drawn``; the classes of ``before`` that are gone from the slice are known to be absent."""
+        state = self.current.get(z)
         # Whoever erased a class here said that it is not here; and what was said of this slice earlier still holds.
-        known.update(drawn, before, state.known if state else ())
-        plan.shots.append(NewShot(z, drawn, frozenset(known)))
+        known = self._spoken_of(z).union(drawn, before, state.known if state else ())
+        self.plan.shots.append(NewShot(z, dict(drawn), frozenset(known)))
         group.append(z)
 
-    for z, drawn in enumerate(label.marks):
-        state = current.get(z)
-        old = _spoken(state.drawn, label) if state else {}
-        if z in label.complete:
-            if state and dict(state.drawn) == drawn and state.known.issuperset(classes):
-                plan.unchanged.append(z)
-            elif state is None:
-                write(z, dict(drawn), {}, plan.added)
-            else:
-                write(z, dict(drawn), state.drawn, plan.superseded if drawn or not state.drawn else plan.cleared)
-        elif state is None:
-            if not drawn:
-                erased = _spoken(base[z], label)
-                if erased:  # the label started from this prediction, so its absence here is a correction
-                    write(z, {}, erased, plan.added)
-            elif any(_spoken(marks[z], label) == drawn for marks in served):
-                plan.untouched.append(z)
-            else:
-                write(z, dict(drawn), _spoken(base[z], label), plan.added)
-        else:
-            carried = {key: mark for key, mark in state.drawn.items() if key not in label.spoken}
-            if drawn == old:
-                if label.restate and label.policy == "complete" and not state.known.issuperset(classes):
-                    write(z, {**carried, **drawn}, {}, plan.superseded)
-                else:
-                    plan.unchanged.append(z)
-            elif not drawn:
-                if _spoken(base[z], label) == old:  # it was shown with the prediction this label started from
-                    write(z, carried, old, plan.cleared)
-                else:
-                    plan.kept.append(z)
-            elif _outdated(z, drawn, label, state, former.get(z, ()), served):
-                plan.kept.append(z)
-            else:
-                write(z, {**carried, **drawn}, old, plan.superseded)
-    return plan
+    def _spoken_of(self, z: int) -> set[str]:
+        """The classes whose absence from the slice is knowledge, by the label's policy."""
+        if z in self.label.complete or self.label.policy == "complete":
+            return set(self.classes)
+        return set() if self.label.policy == "partial" else self.drawn_anywhere
 
 
 def _spoken(drawn: Mapping[str, bytes], label: Label) -> dict[str, bytes]:

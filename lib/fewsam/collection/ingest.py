@@ -167,26 +167,10 @@ class Ingest:
         return self._stats_text
 
     def _store(self, db: sqlite3.Connection, label: Label) -> Submission:
-        said = json.dumps([label.policy, label.restate, sorted(label.complete), sorted(label.spoken), self._shape])
-        for drawn in label.marks:
-            said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
-        key = digest(f"{self._volume.content_hash} {said}".encode())
-        last = db.execute(
-            "SELECT id, digest, outcome FROM submissions WHERE image_id = ? ORDER BY id DESC LIMIT 1", (self._image_id,)
-        ).fetchone()
+        key = self._digest(label)
         names, new, ignored = self._resolve(db)
-        if last and last[1] == key:
-            earlier = {name: tuple(slices) for name, slices in json.loads(last[2]).items()}
-            shots = sorted(z for name in ("added", "superseded", "cleared", "unchanged") for z in earlier[name])
-            return Submission(
-                last[0],
-                self._image_id,
-                unchanged=tuple(shots),
-                kept=earlier["kept"],
-                untouched=earlier["untouched"],
-                unknown_names=tuple(ignored),
-                duplicate=True,
-            )
+        if repeated := self._repeated(db, key, ignored):
+            return repeated
         _, plan, served = self._plan(db, label)
         outcome: dict[str, Any] = {name: tuple(getattr(plan, name)) for name in GROUPS}
         base = served[plan.base] if plan.base is not None else None
@@ -212,6 +196,32 @@ class Ingest:
             unknown_names=tuple(ignored),
             new_classes=tuple(names[class_] for class_ in new),
             **outcome,
+        )
+
+    def _digest(self, label: Label) -> bytes:
+        """What makes two submissions the same one."""
+        said = json.dumps([label.policy, label.restate, sorted(label.complete), sorted(label.spoken), self._shape])
+        for drawn in label.marks:
+            said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
+        return digest(f"{self._volume.content_hash} {said}".encode())
+
+    def _repeated(self, db: sqlite3.Connection, key: bytes, ignored: list[str]) -> Submission | None:
+        """The receipt of the image's last submission where this label is the same one again."""
+        last = db.execute(
+            "SELECT id, digest, outcome FROM submissions WHERE image_id = ? ORDER BY id DESC LIMIT 1", (self._image_id,)
+        ).fetchone()
+        if last is None or last[1] != key:
+            return None
+        earlier = {name: tuple(slices) for name, slices in json.loads(last[2]).items()}
+        shots = sorted(z for name in ("added", "superseded", "cleared", "unchanged") for z in earlier[name])
+        return Submission(
+            last[0],
+            self._image_id,
+            unchanged=tuple(shots),
+            kept=earlier["kept"],
+            untouched=earlier["untouched"],
+            unknown_names=tuple(ignored),
+            duplicate=True,
         )
 
     def _store_shots(self, db: sqlite3.Connection, submission: int, plan: Plan, names: dict[str, str]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fewsam.collection.adopt import adopt
 from fewsam.collection.codec import class_key
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
@@ -138,19 +137,6 @@ class Collection(LoopState):
         Ingest(self._database, self._class_names, self._accept_new, volume, image_id, annotator="", source="").check(
             masks, frozenset(complete_slices or ())
         )
-
-    def adopt(self, shots: Iterable[Shot], source: str = "import") -> list[tuple[str, int]]:
-        """Take over shots of another collection, with their pixels, masks and split, and the classes drawn on them.
-
-        A slice that has a shot here keeps it. All are stored or, on an error, none.
-
-        Returns:
-            (image id, slice) of those added.
-
-        Raises:
-            StorageError: they could not be written.
-        """
-        return adopt(self._database, self._class_names, shots, source)
 
     def shots(
         self, image_id: str | None = None, split: str | None = None, content_hash: str | None = None

@@ -48,10 +48,9 @@ def add_image(
     spacing: Sequence[float],
     stats: str,
     source: str,
-    split: str | None = None,
 ) -> int:
-    """A row for a new image; ``split``: what an image that is not known yet gets, None: drawn."""
-    values = (*image, json.dumps([float(mm) for mm in spacing]), stats, source, _split(db, image, split))
+    """Add a row for a new image, and draw whether it is for training or for validation."""
+    values = (*image, json.dumps([float(mm) for mm in spacing]), stats, source, _split(db, image))
     return _added(
         db.execute(
             f"INSERT INTO images ({IMAGE_KEY}, spacing, stats, source, split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -92,14 +91,12 @@ def add_blobs(db: sqlite3.Connection, blobs: Mapping[bytes, bytes]) -> None:
     db.executemany("INSERT OR IGNORE INTO blobs (digest, data) VALUES (?, ?)", blobs.items())
 
 
-def _split(db: sqlite3.Connection, image: ImageKey, given: str | None) -> str:
+def _split(db: sqlite3.Connection, image: ImageKey) -> str:
     """Train or validation, drawn once for an image. The same pixels, or the same id, are the same image."""
     for column, value in (("content_hash", image[1]), ("image_id", image[0])):
         row = db.execute(f"SELECT split FROM images WHERE {column} = ? ORDER BY id LIMIT 1", (value,)).fetchone()
         if row:
             return str(row[0])
-    if given:
-        return given
     # A handful of images is needed for learning first; then every fourth measures it.
     count = db.execute("SELECT COUNT(DISTINCT image_id) FROM images").fetchone()[0]
     return "val" if count % 4 == 3 else "train"
