@@ -16,7 +16,7 @@ from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
 from fewsam.server.app import FewSAMApp
 from fewsam.server.errors import QueueFullError, RequestError, status_of
-from fewsam.server.guard.request_limit import Crowd
+from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.routes import routes
 from fewsam.server.routes.panel_labels import _names, _slices
 from fewsam.server.routes.threads import BoundedPool
@@ -99,13 +99,13 @@ def test_more_requests_than_are_taken_on_get_503() -> None:
         sent.append(message)
 
     async def run() -> None:
-        crowd = Crowd(slow, held=2)
-        held = [asyncio.create_task(crowd({"type": "http"}, receive, send)) for _ in range(2)]
+        limit = RequestLimit(slow, held=2)
+        held = [asyncio.create_task(limit({"type": "http"}, receive, send)) for _ in range(2)]
         await asyncio.sleep(0)
-        await crowd({"type": "http"}, receive, send)
+        await limit({"type": "http"}, receive, send)
         assert sent[0]["status"] == 503 and b"try again" in bytes(sent[1]["body"])  # type: ignore[call-overload]
         go.set()
         await asyncio.gather(*held)
-        assert crowd.held == 0
+        assert limit.held == 0
 
     asyncio.run(run())

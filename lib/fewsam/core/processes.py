@@ -184,10 +184,10 @@ class ServerProcess:
             self.process = None
 
     def children(self) -> list[psutil.Process]:
-        """Its processes, such as a training run; not the fork of itself that they come from (`prefork`)."""
-        return [] if self.process is None else [p for p in descendants(self.process) if not self._is_spare(p)]
+        """Its processes, such as a training run; not the template process that they are forked from (`prefork`)."""
+        return [] if self.process is None else [p for p in descendants(self.process) if not self._is_template(p)]
 
-    def _is_spare(self, process: psutil.Process) -> bool:
+    def _is_template(self, process: psutil.Process) -> bool:
         assert self.process is not None
         try:
             server = psutil.Process(self.process.pid)

@@ -25,7 +25,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.interfaces.utils import app as monai_apps
 
 from fewsam.core.errors import ConfigError, FewSAMError
-from fewsam.server.background import prefork as spare
+from fewsam.server.background import prefork
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
 from fewsam.server.names import check_tag
@@ -63,7 +63,7 @@ class FewSAMApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
         if _serving():
-            spare.prepare()  # first of all: nothing is open yet
+            prefork.prepare()  # first of all, while nothing is open yet
         try:
             self.workspace: Workspace = shared_workspace(app_dir, studies, conf or {})
         except ConfigError as error:
@@ -119,10 +119,10 @@ class FewSAMApp(MONAILabelApp):
         os.environ[SERVER_PROCESS] = str(os.getpid())  # training processes end with the server
         from monailabel.app import app as web
 
-        from fewsam.server.guard import log_redaction as discretion
+        from fewsam.server.guard import log_redaction
         from fewsam.server.routes import routes
 
-        discretion.install()
+        log_redaction.install()
         routes.install(web)
         super().on_init_complete()
         self.start_background()

@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from fewsam.evaluation.reliability.studies import make_studies
-from fewsam.server.background import prefork as spare
+from fewsam.server.background import prefork
 from helpers.server_harness import MODEL, QUICK, Server, write_label
 
-linux = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system cannot watch a process: no spare")
+linux = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system cannot watch a process by a descriptor")
 LONG = {"steps": 100000, "train_seconds": 600}
 
 
-def spare_of(server: Server) -> psutil.Process:
+def template_of(server: Server) -> psutil.Process:
     """The fork that waits."""
     assert server.process is not None
     [found] = [p for p in psutil.Process(server.process.pid).children() if p not in server.children()]
@@ -26,10 +26,10 @@ def spare_of(server: Server) -> psutil.Process:
 
 
 @linux
-def test_a_training_is_a_fork_and_without_the_spare_a_new_process(tmp_path: Path) -> None:
+def test_a_training_is_a_fork_and_without_the_template_process_a_new_process(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a",))
     with Server(tmp_path, tmp_path / "studies", conf=QUICK | {"precompute": "false"}) as server:
-        waiting = spare_of(server)
+        waiting = template_of(server)
         server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 5])).raise_for_status()
 
         server.client.train_start(MODEL, LONG)
@@ -41,17 +41,17 @@ def test_a_training_is_a_fork_and_without_the_spare_a_new_process(tmp_path: Path
         assert not training.is_running() or training.status() == psutil.STATUS_ZOMBIE
 
         assert server.train()["state"] == "done", server.tail()
-        assert (server.infer("a")[1]["model_version"], spare_of(server)) == (1, waiting)
+        assert (server.infer("a")[1]["model_version"], template_of(server)) == (1, waiting)
         assert server.log.read_text().count("Initializing App") == 3  # the server's and two trainings'
 
         waiting.kill()
         assert server.train()["state"] == "done", server.tail()
         assert server.infer("a")[1]["model_version"] == 2
-        assert server.log.read_text().count("no spare process") == 1
+        assert server.log.read_text().count("no template process") == 1
 
 
 @linux
-def test_the_spare_and_its_training_end_with_a_killed_server(tmp_path: Path) -> None:
+def test_the_template_process_and_its_training_end_with_a_killed_server(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a",))
     server = Server(tmp_path, tmp_path / "studies", conf=QUICK | {"precompute": "false"})
     try:
@@ -59,7 +59,7 @@ def test_the_spare_and_its_training_end_with_a_killed_server(tmp_path: Path) -> 
         server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 5])).raise_for_status()
         server.client.train_start(MODEL, LONG)
         server.wait(lambda: server.client.info()["train_stats"][MODEL].get("step"), "the first training step")
-        left = [spare_of(server), *server.children()]
+        left = [template_of(server), *server.children()]
         assert server.process is not None and len(left) == 2
         server.process.kill()
         _, alive = psutil.wait_procs(left, timeout=120)
@@ -68,23 +68,28 @@ def test_the_spare_and_its_training_end_with_a_killed_server(tmp_path: Path) -> 
         server.stop()
 
 
-def test_only_a_server_that_may_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    spare.prepare()  # no web server in this process
-    assert spare._spare is None
+def test_only_a_server_that_may_makes_one(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    prefork.prepare()  # no web server in this process
+    assert prefork._template is None
     monkeypatch.setattr("asyncio.get_running_loop", lambda: None)
     monkeypatch.setattr("threading.active_count", lambda: 1)
-    assert spare._possible() is hasattr(os, "pidfd_open")
-    monkeypatch.setenv(spare.SWITCH, "false")
-    assert not spare._possible()
-    monkeypatch.delenv(spare.SWITCH)
+    assert prefork._possible() is hasattr(os, "pidfd_open")
+    monkeypatch.setenv(prefork.SWITCH, "false")
+    assert not prefork._possible()
+    monkeypatch.delenv(prefork.SWITCH)
+    monkeypatch.setenv(prefork.OLD_SWITCH, "false")
+    with caplog.at_level("WARNING"):
+        assert not prefork._possible()
+    assert "FEWSAM_SPARE is now called FEWSAM_PREFORK" in caplog.text
+    monkeypatch.delenv(prefork.OLD_SWITCH)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert not spare._possible()
+    assert not prefork._possible()
 
 
-def test_a_training_whose_spare_is_gone_counts_as_killed() -> None:
+def test_a_training_whose_template_process_is_gone_counts_as_killed() -> None:
     ours, theirs = socket.socketpair()
     with ours, Path(os.devnull).open() as nothing:
-        training = spare.Training(os.getpid(), nothing, ours)
+        training = prefork.Training(os.getpid(), nothing, ours)
         assert training.poll() is None
         theirs.close()
         assert training.poll() == training.returncode == -signal.SIGKILL
@@ -93,18 +98,18 @@ def test_a_training_whose_spare_is_gone_counts_as_killed() -> None:
 
 def test_other_tasks_and_programs_start_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(spare, "_spare", spare.Spare(ours))
-    for command in (["true"], ["true", *spare.TASK, "-m", "batch_infer", "-r", "{}"]):
-        assert spare.begin(command, env={**os.environ}).wait() == 0
-    theirs.close()  # and a training too, once the spare is gone
-    assert spare.begin(["true", *spare.TASK, "-m", "train"], env={**os.environ}).wait() == 0
-    assert spare._spare is None
+    monkeypatch.setattr(prefork, "_template", prefork.Template(ours))
+    for command in (["true"], ["true", *prefork.TASK, "-m", "batch_infer", "-r", "{}"]):
+        assert prefork.begin(command, env={**os.environ}).wait() == 0
+    theirs.close()  # and a training too, once the template process is gone
+    assert prefork.begin(["true", *prefork.TASK, "-m", "train"], env={**os.environ}).wait() == 0
+    assert prefork._template is None
 
 
 def test_an_answer_out_of_turn_does_not_stop_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(spare, "_spare", spare.Spare(ours))
-    spare._send(theirs, {"status": 0})  # of a training that nobody knows
-    assert spare.begin(["true", *spare.TASK, "-m", "train"], env={**os.environ}).wait() == 0
-    assert spare._spare is None
+    monkeypatch.setattr(prefork, "_template", prefork.Template(ours))
+    prefork._send(theirs, {"status": 0})  # of a training that nobody knows
+    assert prefork.begin(["true", *prefork.TASK, "-m", "train"], env={**os.environ}).wait() == 0
+    assert prefork._template is None
     theirs.close()

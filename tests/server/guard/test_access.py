@@ -70,7 +70,8 @@ ROUTES = {
         GET /proxy/dicom/stow/{path:path}, GET /auth/token/valid, GET /ohif/app-config.js, GET /ohif/{path:path}
     """,
     "annotator": """
-        PUT /datastore/label, POST /fewsam/clicks, POST /proxy/dicom/{path:path}, POST /proxy/dicom/wado/{path:path},
+        PUT /datastore/label, PUT /fewsam/label, POST /fewsam/clicks, POST /proxy/dicom/{path:path},
+        POST /proxy/dicom/wado/{path:path},
         POST /proxy/dicom/qido/{path:path}, POST /proxy/dicom/stow/{path:path}, POST /scoring/, POST /scoring/{method},
         DELETE /scoring/, PUT /datastore/image, PUT /datastore/, PUT /datastore/image/info, PUT /datastore/label/info,
         PUT /datastore/updatelabelinfo, GET /datastore/dataset
@@ -180,9 +181,7 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
     from monailabel.app import app as stock
     from monailabel.endpoints import login
 
-    from fewsam.server.routes import hardened as gate
-    from fewsam.server.routes import ohif as viewer
-    from fewsam.server.routes import panel, proxy, routes
+    from fewsam.server.routes import hardened, ohif, proxy, routes
 
     def flat(found: Any) -> Iterator[tuple[str, str]]:
         for route in found:
@@ -192,14 +191,14 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
                 yield from ((method, route.path) for method in getattr(route, "methods", None) or ("*",))
 
     ours = FastAPI(openapi_url=None)  # no pages of its own
-    viewer.install(ours)
+    ohif.install(ours)
     parts = (
         stock,
         login.router,
         ours,
         access.install(FastAPI()),
-        gate.router,
-        panel.router,
+        hardened.router,
+        *(part.router for part in routes.PANEL),
         proxy.router,
         routes.router,
     )

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fewsam.server.guard import log_redaction as discretion
+from fewsam.server.guard import log_redaction
 
 SERIES = "1.2.826.0.1.3680043.8.498.11111"
 
@@ -20,8 +20,8 @@ SERIES = "1.2.826.0.1.3680043.8.498.11111"
     ],
 )
 def test_uids_and_nothing_else_are_replaced(text: str, kept: str | None) -> None:
-    digits = discretion.pseudonym(SERIES).removeprefix("uid-")
-    assert discretion.without_uids(text) == (text if kept is None else kept.replace("{}", digits))
+    digits = log_redaction.pseudonym(SERIES).removeprefix("uid-")
+    assert log_redaction.without_uids(text) == (text if kept is None else kept.replace("{}", digits))
 
 
 def test_messages_arguments_and_tracebacks_go_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,15 +31,15 @@ def test_messages_arguments_and_tracebacks_go_through_it(monkeypatch: pytest.Mon
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(self.format(record))
 
-    handler, log = Kept(), logging.getLogger("test_discretion")
+    handler, log = Kept(), logging.getLogger("test_log_redaction")
     log.addHandler(handler)
     try:
-        monkeypatch.setenv(discretion.ASKED, "true")
-        discretion.install()
+        monkeypatch.setenv(log_redaction.ASKED, "true")
+        log_redaction.install()
         log.warning("series %s", SERIES)
-        monkeypatch.delenv(discretion.ASKED)
-        discretion.install()
-        discretion.install()
+        monkeypatch.delenv(log_redaction.ASKED)
+        log_redaction.install()
+        log_redaction.install()
         assert len(handler.filters) == 1
         log.warning("series %s of %d", SERIES, 3)
         try:
@@ -50,10 +50,10 @@ def test_messages_arguments_and_tracebacks_go_through_it(monkeypatch: pytest.Mon
     finally:
         log.removeHandler(handler)
         for other in {h for name in logging.root.manager.loggerDict for h in logging.getLogger(name).handlers}:
-            for old in [f for f in other.filters if isinstance(f, discretion.NoUids)]:
+            for old in [f for f in other.filters if isinstance(f, log_redaction.NoUids)]:
                 other.removeFilter(old)
     assert SERIES in lines[0]
-    name = discretion.pseudonym(SERIES)
+    name = log_redaction.pseudonym(SERIES)
     assert lines[1] == f"series {name} of 3"
     assert f"ValueError: no {name}" in lines[2]
     assert SERIES not in "".join(lines[1:])

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from fewsam.cli import main
 from fewsam.core.loopback import is_loopback, open_to_all
 from fewsam.evaluation.reliability.studies import make_studies
-from fewsam.server.guard import origins as exposure
+from fewsam.server.guard import origins
 from helpers.server_harness import REPOSITORY, Server
 
 VIEWER = "https://viewer.example.org"
@@ -25,7 +25,7 @@ VIEWER = "https://viewer.example.org"
 def served(base: str = "http://127.0.0.1:8000") -> TestClient:
     """An app as MONAI Label makes it, with our rules; requests arrive on the loopback address."""
     app = FastAPI(middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_credentials=True)])
-    exposure.install(app)
+    origins.install(app)
 
     @app.get("/info/")
     @app.post("/train/")
@@ -99,7 +99,7 @@ def test_addresses_and_localhost_are_ours(host: str) -> None:
     ],
 )
 def test_where_the_server_listens(command: list[str], host: str) -> None:
-    assert exposure.listening_host(command) == host
+    assert origins.listening_host(command) == host
 
 
 def test_only_other_addresses_without_authentication_are_warned_of(

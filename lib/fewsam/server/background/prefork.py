@@ -1,13 +1,13 @@
-"""Training processes without the seconds of imports: forks of a copy of the server that was made before it had threads.
+"""Training processes without the seconds of imports: forks of a copy of the server, made before it had threads.
 
-MONAI Label starts a Python for each training: 5 to 8 s of processor time before the first step, most of it imports. The
-server has imported the same things. So it forks once, at its start, when it has one thread and has opened nothing: this
-copy, the spare, waits, and shares the server's memory (multiprocessing's fork server would import everything once more,
-into memory of its own). A training is a fork of the spare, with the command line and the environment that MONAI Label
-would have given it.
+MONAI Label starts a Python for each training. Before its first step that process needs 5 to 8 s of processor time, most
+of them for imports, and the server has imported the same modules. So the server forks once, at its start, while it has
+one thread and has opened nothing. This copy, the template process, waits and shares the server's memory;
+multiprocessing's fork server would import everything once more, into memory of its own. A training is a fork of the
+template process, with the command line and the environment that MONAI Label would have given it.
 
-Only on Linux and without CUDA, which no fork survives; elsewhere, and when the spare is gone, MONAI Label's own way is
-taken. ``FEWSAM_SPARE=false`` has it taken always.
+This works on Linux without CUDA only: CUDA survives no fork. Elsewhere, and when the template process has ended,
+trainings start in MONAI Label's own way. ``FEWSAM_PREFORK=false`` makes them always start so.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from monailabel.utils.async_tasks import utils as tasks
 
 logger = logging.getLogger(__name__)
 
-SWITCH = "FEWSAM_SPARE"  # environment variable
+SWITCH = "FEWSAM_PREFORK"  # environment variable
+OLD_SWITCH = "FEWSAM_SPARE"  # its name in earlier versions
 TASK = ["-m", "monailabel.interfaces.utils.app"]  # what MONAI Label starts after the interpreter
 LENGTH = struct.Struct("!I")
 PATIENCE = 30.0  # seconds for a fork, on a machine that swaps
 
-_spare: Spare | None = None
+_template: Template | None = None
 
 
 class Training:
@@ -55,7 +56,7 @@ class Training:
                 try:
                     self.returncode = _receive(self._channel)["status"]
                     _send(self._channel, {"seen": self.pid})
-                except OSError:  # the spare is gone, and nobody else knows how the training ended
+                except OSError:  # the template process has ended, and nobody else knows how the training ended
                     self.returncode = -signal.SIGKILL
             return self.returncode
 
@@ -64,8 +65,8 @@ class Training:
             os.kill(self.pid, signal.SIGKILL)
 
 
-class Spare:
-    """The server's end of the spare."""
+class Template:
+    """The server's end of the channel to the template process."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -74,14 +75,15 @@ class Spare:
 
     @property
     def idle(self) -> bool:
-        """Whether the last training of the spare has ended: it has one at a time, as MONAI Label does."""
+        """Whether the last training has ended: the template process has one at a time, as MONAI Label does."""
         return self._last is None or self._last.poll() is not None
 
     def train(self, command: Sequence[str], environment: Mapping[str, str]) -> Training:
         """Begin a training with the command line that follows the interpreter's.
 
         Raises:
-            OSError: the spare is gone; KeyError, ValueError: it answers out of turn.
+            OSError: the template process has ended.
+            KeyError, ValueError: it gave an answer that was not asked for.
         """
         read, write = os.pipe()
         try:
@@ -98,14 +100,14 @@ class Spare:
         return self._last
 
     def close(self) -> None:
-        """The spare ends."""
+        """End the template process."""
         self._channel.close()
 
 
 def prepare() -> None:
-    """Make the spare, where this is the server at its start and the system allows it; else do nothing."""
-    global _spare
-    if _spare is not None or not _possible():
+    """Make the template process, if this is the server at its start and the system allows it; else do nothing."""
+    global _template
+    if _template is not None or not _possible():
         return
     ours, theirs = socket.socketpair()
     if os.fork() == 0:
@@ -115,26 +117,36 @@ def prepare() -> None:
         finally:
             os._exit(0)
     theirs.close()
-    _spare = Spare(ours)
+    _template = Template(ours)
     # MONAI Label starts its tasks as `subprocess.Popen` of this module.
     tasks.subprocess = SimpleNamespace(Popen=begin, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
 
 
 def begin(command: Sequence[str], **options: Any) -> Any:
-    """`subprocess.Popen`, but for a training while the spare is there."""
-    global _spare
-    if _spare is not None and list(command[1:5]) == [*TASK, "-m", "train"] and _spare.idle:
+    """Start a command as `subprocess.Popen` does; a training is forked while there is a template process."""
+    global _template
+    if _template is not None and list(command[1:5]) == [*TASK, "-m", "train"] and _template.idle:
         try:
-            return _spare.train(command[1:], options["env"])
-        except (OSError, KeyError, ValueError) as error:  # whatever it is, the training takes place
-            logger.warning("this training and the next take some seconds more to start: no spare process (%s)", error)
-            _spare.close()
-            _spare = None
+            return _template.train(command[1:], options["env"])
+        except (OSError, KeyError, ValueError) as error:  # the training takes place all the same
+            logger.warning(
+                "this training and later ones take some seconds more to start: there is no template process (%s)", error
+            )
+            _template.close()
+            _template = None
     return subprocess.Popen(command, **options)
 
 
+def _switch() -> str:
+    """The value of the environment variable, under its new or its old name."""
+    if SWITCH not in os.environ and OLD_SWITCH in os.environ:
+        logger.warning("%s is now called %s; the old name still works", OLD_SWITCH, SWITCH)
+        return os.environ[OLD_SWITCH]
+    return os.environ.get(SWITCH, "")
+
+
 def _possible() -> bool:
-    if os.environ.get(SWITCH, "").casefold() in ("0", "false", "no", "off"):
+    if _switch().casefold() in ("0", "false", "no", "off"):
         return False
     if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open") or torch.cuda.is_available():
         return False
@@ -146,14 +158,14 @@ def _possible() -> bool:
     return threading.current_thread() is threading.main_thread() and threading.active_count() == 1
 
 
-# -- in the spare
+# -- in the template process
 
 
 def _wait(channel: socket.socket) -> None:
     """Fork a training for each request; returns when the server has ended."""
-    signal.set_wakeup_fd(-1)  # it is the server's loop that would be woken
+    signal.set_wakeup_fd(-1)  # otherwise signals would wake the server's event loop
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, and that ends the spare
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, and its end ends this process
     watched: list[int] = []  # descriptors that tell the end of a training
     while True:
         for ready in select.select([channel.fileno(), *watched], [], [])[0]:
@@ -169,7 +181,7 @@ def _wait(channel: socket.socket) -> None:
                 request = json.loads(_read(channel, *LENGTH.unpack(length)))
             except (OSError, struct.error):
                 return
-            if "seen" in request:  # not before: as with any process, its number is kept until its end was asked for
+            if "seen" in request:  # the server knows the end, so that the process number may be used again
                 os.waitpid(request["seen"], 0)
                 continue
             pid = os.fork()
@@ -210,13 +222,13 @@ def _become(command: list[str], environment: dict[str, str], output: int) -> Non
 
 
 def _forget_the_server(environment: Mapping[str, str]) -> None:
-    """What a new process would not have: the server's environment, settings and log, and its being a server."""
+    """Drop what a new process would not have: the server's environment, settings, log handlers and web app."""
     from monailabel.config import settings
 
     from fewsam.server.tasks.train import SERVER_PROCESS
 
     os.environ.clear()
-    # The spare ends with the server, and is the one whose end this process can see.
+    # The template process ends with the server, and this process can see the end of its parent alone.
     os.environ.update({**environment, SERVER_PROCESS: str(os.getppid())})
     settings.__init__()  # reads the environment anew
     sys.modules.pop("monailabel.app", None)
@@ -234,7 +246,7 @@ def _send(channel: socket.socket, message: Mapping[str, int]) -> None:
     body = json.dumps(message).encode()
     try:
         channel.sendall(LENGTH.pack(len(body)) + body)
-    except OSError:  # the server has ended, which the next look finds
+    except OSError:  # the server has ended, which the next read finds
         return
 
 

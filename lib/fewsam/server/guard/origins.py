@@ -40,7 +40,7 @@ def install(app: FastAPI) -> None:
     own = [f"{scheme}://{name}:{settings.MONAI_LABEL_SERVER_PORT}"
            for scheme in ("http", "https") for name in ("127.0.0.1", "localhost", "[::1]")]  # fmt: skip
     app.user_middleware[:] = [
-        Middleware(Gate, origins=[*own, *origins], named=not settings.MONAI_LABEL_AUTH_ENABLE),
+        Middleware(OriginCheck, origins=[*own, *origins], named=not settings.MONAI_LABEL_AUTH_ENABLE),
         Middleware(
             CORSMiddleware,
             allow_origins=[*own, *origins],
@@ -68,7 +68,7 @@ def listening_host(argv: Sequence[str]) -> str:
     return str(known.host or ("0.0.0.0" if stock else "127.0.0.1"))
 
 
-class Gate:
+class OriginCheck:
     """Refuse what a page of a foreign origin sends, and names that are not this server's.
 
     Args:

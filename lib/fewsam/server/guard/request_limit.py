@@ -1,4 +1,4 @@
-"""How many requests the server takes on at a time: more are told to come back, not piled up."""
+"""A limit on the requests that the server works on at a time; the others are told to come back later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fewsam.server.errors import RETRY_SECONDS
 HELD = 256
 
 
-class Crowd:
+class RequestLimit:
     """ASGI middleware that answers 503 while ``held`` requests are not answered yet."""
 
     def __init__(self, app: ASGIApp, held: int = HELD) -> None:

@@ -23,14 +23,11 @@ from starlette.middleware import Middleware
 
 from fewsam.server import errors
 from fewsam.server.errors import NotFoundError, RequestError
-from fewsam.server.guard import access
-from fewsam.server.guard import origins as exposure
+from fewsam.server.guard import access, origins
 from fewsam.server.guard.body_limit import BodyLimit
-from fewsam.server.guard.request_limit import Crowd
+from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.names import check_tag, is_plain
-from fewsam.server.routes import hardened as gate
-from fewsam.server.routes import ohif as viewer
-from fewsam.server.routes import panel, panel_labels, panel_state, proxy
+from fewsam.server.routes import hardened, ohif, panel, panel_labels, panel_state, proxy
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.routes.uploads import received
@@ -50,16 +47,16 @@ def install(app: FastAPI) -> None:
     app.state.fewsam = True
     before = len(app.router.routes)
     app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
-    for ours_first in (router, gate.router, *(part.router for part in PANEL)):
+    for ours_first in (router, hardened.router, *(part.router for part in PANEL)):
         app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
-    viewer.install(app)
+    ohif.install(app)
     ours = app.router.routes[before:]
     app.router.routes[:] = [*ours, *app.router.routes[:before]]
     _describe(app)
     app.user_middleware.append(Middleware(BodyLimit))
-    exposure.install(app)
-    app.user_middleware.insert(0, Middleware(Crowd))
+    origins.install(app)
+    app.user_middleware.insert(0, Middleware(RequestLimit))
     errors.install(app)  # last: it has the middleware built anew
 
 
@@ -153,7 +150,7 @@ def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User 
 def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = ADMIN) -> Any:
     """Start every trainer."""
     _no_sync(run_sync)
-    known = {name: gate.plain_training(params, name) for name in current().info()["trainers"]}
+    known = {name: hardened.plain_training(params, name) for name in current().info()["trainers"]}
     current().before_training(None, enqueue=True)
     return monai_train.run(known)
 
@@ -164,7 +161,7 @@ def train(
 ) -> Any:
     """Start one trainer; 429 while one runs, unless it may wait in the queue."""
     _no_sync(run_sync)
-    known = gate.plain_training(params)
+    known = hardened.plain_training(params)
     current().before_training(model, enqueue)
     return monai_train.run_model(model, known, enqueue=enqueue)
 
