@@ -39,6 +39,11 @@ def affine_of(codes, spacing=(1.0, 2.0, 3.0), origin=(-7.0, 11.0, 5.5), tilt=0.0
     return affine
 
 
+def native_index(geometry, z, row, col):
+    """Native (i, j, k) of a canonical voxel, as an array (3,): found in the volume of all native indices."""
+    return np.array([geometry.to_slices(axis)[z, row, col] for axis in np.indices(geometry.shape)])
+
+
 def ramp(shape=(4, 5, 6), dtype=np.int16):
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 

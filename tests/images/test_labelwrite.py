@@ -14,7 +14,7 @@ from fewsam.images.imageio import read_nrrd
 from fewsam.images.labelfile import read_label
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import geometry_for, load_volume, save_labelmap
-from helpers.image_files import ORIENTATIONS, affine_of, ramp
+from helpers.image_files import ORIENTATIONS, affine_of, native_index, ramp
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS[::5], ids="".join)
@@ -26,14 +26,14 @@ def test_saved_labelmap_lies_where_the_image_lies(tmp_path, ending, codes):
     labelmap[1, 2, 3], labelmap[0, 3, 1] = 1, 2
     path = tmp_path / f"a{ending}"
     save_labelmap(path, labelmap, geometry, {1: "liver", 2: "spleen"})
-    voxel = geometry.native_index(1, 2, 3)
+    voxel = tuple(native_index(geometry, 1, 2, 3).tolist())
     place = affine @ [*voxel, 1]
 
     itk = sitk.ReadImage(str(path))
     index = itk.TransformPhysicalPointToIndex([-place[0], -place[1], place[2]])
     assert index == voxel
     assert itk.GetPixel(index) == 1
-    assert itk.GetPixel(geometry.native_index(0, 3, 1)) == 2
+    assert itk.GetPixel(native_index(geometry, 0, 3, 1).tolist()) == 2
     assert itk.GetSize() == geometry.shape
     assert np.count_nonzero(sitk.GetArrayFromImage(itk)) == 2
 

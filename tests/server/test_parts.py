@@ -23,11 +23,12 @@ import fewsam.encoders.embedder
 from fewsam.collection import Submission
 from fewsam.core.errors import ConfigError, ImageError, StorageError, UnknownClassError
 from fewsam.evaluation.reliability.studies import make_studies
+from fewsam.images.endings import split_ending
 from fewsam.server.app import FewSAMApp
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.errors import NotFoundError, RequestError, message_of, status_of
-from fewsam.server.paths import data_folder, split_ending
+from fewsam.server.paths import data_folder
 from fewsam.server.storage.datastore import INDEX_FILE, FolderDatastore
 from fewsam.server.tasks.labels import LabelIntake, parse_params
 from fewsam.server.tasks.opening import settings_for

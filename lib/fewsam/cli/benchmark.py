@@ -22,6 +22,7 @@ def benchmark(
     """Time encoding, decoding and retraining, beside the floor that this machine's matrix product sets."""
     import torch
 
+    from fewsam.core.class_values import names_by_value
     from fewsam.core.config import load_settings
     from fewsam.evaluation import benchmark as stages
     from fewsam.images.labelfile import read_label
@@ -29,7 +30,7 @@ def benchmark(
 
     settings = load_settings("ct-abdomen")
     volume = load_volume(samples / "ct" / "patient01.nii.gz")
-    names = dict(enumerate(settings.labels, 1))
+    names = names_by_value(settings.labels)
     masks = read_label(samples / "truth" / "ct" / "patient01.nii.gz", volume.geometry, names=names)
     rate = stages.run_alone(stages.matrix_rate)
     say(f"{torch.get_num_threads()} threads, float32 matrix product {rate:.0f} GFLOP/s")

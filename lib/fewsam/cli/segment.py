@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, parse_conf, say
+from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS, split_ending
 
 if TYPE_CHECKING:
     from fewsam.images.volume import Volume
     from fewsam.workspace.workspace import Workspace
-
-ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".png")
-FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +53,7 @@ def segment(
 def _segment(
     workspace: Workspace, volume: Volume, path: Path, target: Path, json_beside: bool, progress: object
 ) -> None:
+    from fewsam.core.class_values import names_by_value
     from fewsam.fewshot.model.store import write_atomically
     from fewsam.images.casefiles import case_id
     from fewsam.images.volume import save_labelmap
@@ -64,7 +63,7 @@ def _segment(
     # The same pixels may have been labelled under another name: by them, not by the name, drawn slices come back.
     known = [record.image_id for record in collection.images() if record.content_hash == volume.content_hash]
     prediction = workspace.predictor.predict(volume, known[0] if known else None, progress=progress)  # type: ignore[arg-type]
-    names = dict(enumerate(prediction.classes, 1))
+    names = names_by_value(prediction.classes)
     save_labelmap(target, prediction.labelmap, volume.geometry, names)
     # What was served is remembered: labels made from it by correcting it teach by their corrections alone.
     if prediction.classes and prediction.shots:
@@ -92,12 +91,12 @@ def _targets(paths: list[Path], output: Path, overwrite: bool, json_beside: bool
     from fewsam.images.casefiles import case_id
 
     if output.is_dir() or not Path(output.name).suffix[1:2].isalpha():
-        endings = [".png" if path.name.lower().endswith(FLAT) else ".nii.gz" for path in paths]
+        endings = [".png" if path.name.lower().endswith(FLAT_ENDINGS) else ".nii.gz" for path in paths]
         targets = [output / f"{case_id(path)}{ending}" for path, ending in zip(paths, endings, strict=True)]
-    elif not output.name.lower().endswith(ENDINGS):
+    elif not output.name.lower().endswith(LABELMAP_ENDINGS):
         raise ConfigError(
-            f"{output}: labelmaps are written as {', '.join(ENDINGS)}; choose one of these, or a folder (make it first "
-            "if there is a dot in its name)"
+            f"{output}: labelmaps are written as {', '.join(LABELMAP_ENDINGS)}; choose one of these, or a folder (make "
+            "it first if there is a dot in its name)"
         )
     elif len(paths) != 1:
         raise ConfigError(f"{output} is one file for {len(paths)} images; give a folder")
@@ -129,5 +128,4 @@ def _check_folder(folder: Path) -> None:
 
 
 def _json_path(target: Path) -> Path:
-    ending = next(ending for ending in ENDINGS if target.name.lower().endswith(ending))
-    return target.with_name(target.name[: -len(ending)] + ".json")
+    return target.with_name(split_ending(target.name, LABELMAP_ENDINGS)[0] + ".json")

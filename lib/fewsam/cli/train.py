@@ -107,6 +107,7 @@ class _Reader:
         Raises:
             LabelError: the label cannot be read, or has nothing on these slices.
         """
+        from fewsam.core.class_values import names_by_value
         from fewsam.core.errors import LabelError
         from fewsam.images.labelfile import read_label
         from fewsam.images.volume import load_volume
@@ -114,7 +115,7 @@ class _Reader:
         label = self.pairs[path]
         volume = load_volume(path, self.workspace.settings.axis)
         classes = self.workspace.collection.classes
-        masks = read_label(label, volume.geometry, self.names or dict(enumerate(classes, 1)))
+        masks = read_label(label, volume.geometry, self.names or names_by_value(classes))
         if self.slices is None:
             return volume, masks, []
         if outside := [z for z in self.slices if z >= volume.depth]:

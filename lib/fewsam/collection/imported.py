@@ -6,7 +6,6 @@ their pixels; where the file brings pixels, training learns from them as well.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.core.atomic import replacing
 from fewsam.core.errors import CheckpointError
+from fewsam.core.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class TaskCollection(Collection):
         Raises:
             StorageError: the disk is full.
         """
-        target = self.folder / IMPORTED / f"{_digest(source)}{ENDING}"
+        target = self.folder / IMPORTED / f"{sha256_of(source)[:24]}{ENDING}"
         if target.exists():
             return False
         with source.open("rb") as given, replacing(target) as file:
@@ -86,14 +86,6 @@ class TaskCollection(Collection):
             except CheckpointError as error:
                 logger.error("an imported task is left out: %s", error)
         return found
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:24]
 
 
 def _shots_of(path: Path, task: TaskFile, names: dict[str, str]) -> list[Shot]:

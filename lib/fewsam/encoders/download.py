@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http
 import http.client
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from fewsam.core.errors import CheckpointError, StorageError
+from fewsam.core.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def file_sha256(path: Path) -> str:
             known = _memo.get(str(path)) or _read_memo(memo).get(str(path))
         if isinstance(known, list) and known[:2] == signature:
             return str(known[2])
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"cannot read {path}: {reason}; correct the setting 'checkpoint'") from error
@@ -88,7 +88,7 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
         ) from error
     except OSError as error:
         raise StorageError(f"cannot write {part}: {error.strerror or error}; free space, or set FEWSAM_HOME") from error
-    found = _sha256(part)
+    found = sha256_of(part)
     if found != sha256:
         part.unlink()
         raise CheckpointError(
@@ -98,14 +98,6 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
     os.replace(part, target)
     logger.info("downloaded %s", target)
     return target
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _receive(url: str, file: IO[bytes], progress: Progress | None) -> None:

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from fewsam.core.errors import ConfigError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
+from fewsam.images.endings import IMAGE_ENDINGS, LABEL_ENDINGS, split_ending
 
 logger = logging.getLogger(__name__)
 
-# Longest first, so that "x.seg.nrrd" is the label of "x" and not of "x.seg".
-LABEL_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp", ".bin")
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _ENDINGS = tuple(dict.fromkeys((*LABEL_ENDINGS, *IMAGE_ENDINGS)))
 _MARKS = ("", "_label", "_labels", "_seg", "_mask", "-label", "-seg", ".label", ".seg")  # what people append
 _CHANNEL = re.compile(r"_0000$")  # nnU-Net: the image CASE_0000 has the label CASE
@@ -27,10 +25,8 @@ def case_id(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    for ending in _ENDINGS:
-        if path.name.lower().endswith(ending) and len(path.name) > len(ending):
-            return path.name[: -len(ending)]
-    return path.stem or path.name
+    stem, ending = split_ending(path.name, _ENDINGS)
+    return stem if ending else path.stem or path.name
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

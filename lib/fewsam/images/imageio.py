@@ -20,6 +20,7 @@ from nibabel.arrayproxy import ArrayProxy
 from PIL import Image
 
 from fewsam.core.errors import ImageError
+from fewsam.images.endings import FLAT_ENDINGS
 from fewsam.images.imagebounds import MAX_HEADER, check_metaimage, check_nifti, check_size, nrrd_stream
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between LPS (DICOM, ITK, NRRD) and RAS 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 METAIMAGE = (".mha", ".mhd")
-FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # no place in space: matched by their size alone
 SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
 
 
@@ -63,7 +63,7 @@ def read_native(path: Path, limit: int | None = None) -> NativeImage:
         reader = _read_nifti
     elif path.is_file() and has_suffix(path, NRRD):
         reader = _read_nrrd
-    elif path.is_file() and has_suffix(path, METAIMAGE + FLAT):
+    elif path.is_file() and has_suffix(path, METAIMAGE + FLAT_ENDINGS):
         reader = _read_sitk
     else:
         raise ImageError(f"{path}: not an image of a supported kind; use {SUPPORTED}")

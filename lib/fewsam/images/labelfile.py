@@ -16,8 +16,9 @@ from PIL import Image
 
 from fewsam.core.errors import EmptyLabelError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
+from fewsam.images.endings import FLAT_ENDINGS
 from fewsam.images.imagebounds import MAX_LAYERS, check_size, max_bytes
-from fewsam.images.imageio import FLAT, NRRD, has_suffix, nrrd_affine, read_native, read_nrrd
+from fewsam.images.imageio import NRRD, has_suffix, nrrd_affine, read_native, read_nrrd
 from fewsam.images.labelgrid import align
 from fewsam.images.volume import Geometry
 
@@ -112,7 +113,7 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
         return [_Layer(np.fromfile(path, dtype=np.uint8).reshape(geometry.shape, order="F"), None)]
     limit = min(max_bytes(), max(_LEAST_ROOM, 64 * expected))
     try:
-        if has_suffix(path, FLAT):
+        if has_suffix(path, FLAT_ENDINGS):
             return [_Layer(_whole_numbers(path, _read_flat(path, limit)), None)]
         if has_suffix(path, NRRD) and (layers := _read_segments(path, limit)):
             return layers
@@ -210,7 +211,7 @@ def _named(
         readings, source = _readings(path, label_info), "label_info"
     else:
         readings, source = [known], "the class list"
-    if present == [255] and has_suffix(path, FLAT) and len(readings[0]) == 1:
+    if present == [255] and has_suffix(path, FLAT_ENDINGS) and len(readings[0]) == 1:
         return {255: next(iter(readings[0].values()))}  # a black-and-white mask of the only class
     fitting = [{v: reading[v] for v in present} for reading in readings if all(reading.get(v) for v in present)]
     if not fitting:

@@ -76,13 +76,6 @@ class Geometry:
         self._expect(slices, self.slices_shape, "slices")
         return self._flipped(slices).transpose(*np.argsort(self.permutation), *range(3, slices.ndim))
 
-    def native_index(self, z: int, row: int, col: int) -> tuple[int, int, int]:
-        """Native ``(i, j, k)`` of a canonical index."""
-        native = [0, 0, 0]
-        for value, axis, flip in zip((z, row, col), self.permutation, self.flips, strict=True):
-            native[axis] = self.shape[axis] - 1 - value if flip else value
-        return native[0], native[1], native[2]
-
     def canonical_index(self, i: int, j: int, k: int) -> tuple[int, int, int]:
         """Canonical ``(z, row, col)`` of a native index."""
         native = (i, j, k)

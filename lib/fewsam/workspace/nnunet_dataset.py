@@ -15,6 +15,7 @@ import numpy as np
 import fewsam
 from fewsam.collection import Collection, Shot
 from fewsam.core.atomic import replacing, write_atomically
+from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.errors import LabelError, StorageError
 from fewsam.images.preprocess import image_stats
 from fewsam.images.volume import Geometry, Volume, load_volume, save_labelmap
@@ -89,7 +90,7 @@ def export_nnunet(
             folder / "labelsTr" / f"{case}{ENDING}",
             labelmap_with_ignore(shots, classes, volume.geometry.slices_shape),
             volume.geometry,
-            dict(enumerate(classes, 1)),
+            names_by_value(classes),
         )
         exported.append(Exported(case, str(path), tuple(sorted(shot.slice for shot in shots))))
         if progress:
@@ -97,7 +98,7 @@ def export_nnunet(
     modalities = {modality for *_, modality in found}
     description = {
         "channel_names": _channels(found[0][2], modalities),
-        "labels": {"background": 0, **{name: n for n, name in enumerate(classes, 1)}, "ignore": len(classes) + 1},
+        "labels": {"background": 0, **values_by_name(classes), "ignore": len(classes) + 1},
         "numTraining": len(exported),
         "file_ending": ENDING,
         "name": folder.name,

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 
+from fewsam.core.class_values import names_by_value
 from fewsam.core.errors import ConfigError
 from fewsam.evaluation.data.tasks import Task
 from fewsam.images.casefiles import case_id
@@ -50,7 +51,7 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
             volume = _volume(pair.image, axis, task.channel)
             if is_dicom(pair.label):
                 truth = read_seg(pair.label, volume.geometry)
-                names = names or dict(enumerate(truth, 1))
+                names = names or names_by_value(list(truth))
             else:
                 truth = read_label(pair.label, volume.geometry, names=_all_named(pair.label, names))
         loaded.append((pair.image, volume, truth))

@@ -12,8 +12,9 @@ from pathlib import Path
 import pydicom
 
 from fewsam.core.errors import ConfigError, LabelError
-from fewsam.images.casefiles import IMAGE_ENDINGS, find_images, match_labels, names_beside
+from fewsam.images.casefiles import find_images, match_labels, names_beside
 from fewsam.images.dicomio import is_dicom
+from fewsam.images.endings import IMAGE_ENDINGS
 
 logger = logging.getLogger(__name__)
 

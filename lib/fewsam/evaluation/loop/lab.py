@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from fewsam.collection import Collection
+from fewsam.core.class_values import masks_by_class
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
 from fewsam.encoders.embedder import Embedder
@@ -90,7 +91,7 @@ class DirectLab:
 
     def served(self, index: int, z: int) -> Masks | None:
         answer = self._answers.get(index)
-        return None if answer is None else _masks(answer.labelmap[z], answer.classes)
+        return None if answer is None else masks_by_class(answer.labelmap[z], answer.classes)
 
     def submit(self, index: int, z: int, masks: Masks) -> None:
         case = self.plan.cases[index]
@@ -115,14 +116,10 @@ class DirectLab:
 
     def segment(self, index: int) -> dict[str, np.ndarray]:
         answer = self._answers.get(index) or self._predict(index)
-        return _masks(answer.labelmap, answer.classes)
+        return masks_by_class(answer.labelmap, answer.classes)
 
     def _predict(self, index: int) -> Prediction:
         return self.predictor.predict(self.plan.cases[index].volume, f"case{index}")
 
     def close(self) -> None:
         self.collection.close()
-
-
-def _masks(labelmap: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {name: labelmap == value for value, name in enumerate(classes, 1)}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, FewSAMError, LabelError
 from fewsam.core.processes import MODEL, PATIENCE, ServerProcess
@@ -95,15 +96,15 @@ class RestLab:
 
     def submit(self, index: int, z: int, masks: Masks) -> None:
         volume = self.plan.cases[index].volume
-        labelmap = np.zeros(volume.slices.shape[:3], np.uint8)
+        labelmap, values = np.zeros(volume.slices.shape[:3], np.uint8), values_by_name(self.classes)
         for name, mask in masks.items():
-            labelmap[z][mask] = self.classes.index(name) + 1
+            labelmap[z][mask] = values[name]
         file = self.folder / "label.nii.gz"
-        save_labelmap(file, labelmap, volume.geometry, dict(enumerate(self.classes, 1)))
+        save_labelmap(file, labelmap, volume.geometry, names_by_value(self.classes))
         self._submitted.add((index, z))
         if not masks:
             return  # the server takes no empty label; there is nothing to learn but that nothing is there
-        info = [{"name": name, "idx": value} for value, name in enumerate(self.classes, 1)]
+        info = [{"name": name, "idx": value} for name, value in values.items()]
         params = {"label_info": info, "policy": "complete", "complete_slices": [z]}
         with file.open("rb") as label:
             self._ask(
@@ -141,7 +142,7 @@ class RestLab:
         file.write_bytes(answer.content)
         geometry = self.plan.cases[index].volume.geometry
         try:
-            return read_label(file, geometry, names=dict(enumerate(self.classes, 1)))
+            return read_label(file, geometry, names=names_by_value(self.classes))
         except LabelError as error:
             if "empty" not in str(error):
                 raise

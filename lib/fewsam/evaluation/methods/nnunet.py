@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.encoders.embedder import resolve_device
 from fewsam.evaluation.data.cases import Case
@@ -78,10 +79,10 @@ def write_dataset(given: MethodInput, folder: Path) -> list[str]:
         labelmap = labelmap_with_ignore(shots, classes, volume.geometry.slices_shape)
         path = folder / "labelsTr" / f"{name}{ENDING}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_labelmap(path, labelmap, volume.geometry, dict(enumerate(classes, 1)))
+        save_labelmap(path, labelmap, volume.geometry, names_by_value(classes))
     first = given.cases[labelled[0]].volume
     channels = {"0": "red", "1": "green", "2": "blue"} if first.is_rgb else {"0": modality(first)}
-    labels = {"background": 0, **{name: n for n, name in enumerate(classes, 1)}, "ignore": len(classes) + 1}
+    labels = {"background": 0, **values_by_name(classes), "ignore": len(classes) + 1}
     description = {
         "channel_names": channels, "labels": labels, "numTraining": len(labelled), "file_ending": ENDING,
     }  # fmt: skip
@@ -92,13 +93,13 @@ def write_dataset(given: MethodInput, folder: Path) -> list[str]:
 def _labelmap(path: Path, case: Case, classes: Sequence[str], order: Sequence[str]) -> np.ndarray:
     labelmap = np.zeros(case.volume.slices.shape[:3], np.uint8)
     try:
-        found = read_label(path, case.volume.geometry, names=dict(enumerate(classes, 1)))
+        found = read_label(path, case.volume.geometry, names=names_by_value(classes))
     except FewSAMError as error:
         if "empty" not in str(error):
             raise
         found = {}
     for name, mask in found.items():
-        labelmap[mask] = order.index(name) + 1
+        labelmap[mask] = values_by_name(order)[name]
     return labelmap
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewsam.core.class_values import lookup_values
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
@@ -55,7 +56,7 @@ def fewsam_cold(given: MethodInput) -> Predict:
 def propagation(given: MethodInput) -> Predict:
     """Registration alone: labelled slices are propagated within their volume, or serve other images as an atlas."""
     registered, classes = _registered(given), drawn_classes(given.collection.shots(), given.collection.classes)
-    values = _labelmap_values(given, classes)
+    values = lookup_values(classes, given.collection.classes)
 
     def predict(index: int) -> MethodOutput:
         volume = given.cases[index].volume
@@ -119,7 +120,7 @@ def _by_slices(
     classes = drawn_classes(shots, given.collection.classes)
     episodes = Episodes(settings, shots, classes, given.embedder, detail_size_for(shots, settings))
     model, side = make(episodes), episodes.detail_size
-    values = _labelmap_values(given, classes)
+    values = lookup_values(classes, given.collection.classes)
 
     def predict(index: int) -> MethodOutput:
         volume = given.cases[index].volume
@@ -127,11 +128,6 @@ def _by_slices(
         return MethodOutput(values[_segment(model, volume, settings, given.embedder, side, embed, pooled)])
 
     return predict
-
-
-def _labelmap_values(given: MethodInput, classes: Sequence[str]) -> np.ndarray:
-    """(1 + C,) uint8: a class's value in labelmaps by its position among ``classes``, background before them."""
-    return np.array([0, *(given.collection.classes.index(name) + 1 for name in classes)], np.uint8)
 
 
 @torch.inference_mode()

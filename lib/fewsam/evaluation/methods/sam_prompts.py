@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from fewsam.core.class_values import values_by_name
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
 from fewsam.encoders import sam_decoder_state
@@ -142,7 +143,7 @@ def by_box(sam: Prompted, truth: np.ndarray) -> np.ndarray:
 
 
 def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], given: MethodInput) -> Predict:
-    settings = given.settings
+    settings, values = given.settings, values_by_name(given.collection.classes)
 
     def predict(index: int) -> MethodOutput:
         case = given.cases[index]
@@ -158,7 +159,7 @@ def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], given: MethodInpu
             for name, mask in shown.items():
                 logits = ask(sam, mask)
                 wins = logits > highest
-                labelmap[z][wins] = given.collection.classes.index(name) + 1
+                labelmap[z][wins] = values[name]
                 highest = np.maximum(highest, logits)
         return MethodOutput(labelmap)
 

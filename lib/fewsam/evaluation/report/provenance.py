@@ -19,6 +19,7 @@ import torch
 import fewsam
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError
+from fewsam.core.files import sha256_of
 from fewsam.encoders.sam import OFFICIAL, read_sam_checkpoint
 from fewsam.evaluation.data.tasks import Task
 from fewsam.fewshot.model.store import write_atomically
@@ -108,12 +109,7 @@ def _relative(path: Path, root: Path) -> str:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, or of the files below a folder in order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(*(sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]))
 
 
 def weights_note(settings: Settings, encoder: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from fewsam.collection.schema import storage_errors
 from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.core.files import sha256_of
+from fewsam.images.endings import split_ending
 from fewsam.server.background.worker import Worker
-from fewsam.server.paths import digest_of, split_ending
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.tasks.labels import LabelIntake
 
@@ -71,7 +72,7 @@ class SeenFiles:
             return str(row[3])
         if row is None and begun is None:
             return None
-        content = digest_of(file)
+        content = sha256_of(file)
         for known, outcome in (row[2:] if row else (None, None), begun or (None, None)):
             if content == known:  # touched only, or killed between writing the file and noting it
                 self.record(file, str(outcome))
@@ -83,7 +84,7 @@ class SeenFiles:
         with self._connect() as db:
             db.execute(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
-                (file.name, stat.st_size, stat.st_mtime_ns, digest_of(file), outcome),
+                (file.name, stat.st_size, stat.st_mtime_ns, sha256_of(file), outcome),
             )
             db.execute("DELETE FROM writing WHERE name = ?", (file.name,))
 
@@ -92,7 +93,7 @@ class SeenFiles:
         """While the server copies ``source`` to ``target``: it is known as done before it is there, so that a kill in
         between does not make a label of it, read without what the client said of it."""
         with storage_errors(self._path), self._connect() as db:
-            row = (target.name, digest_of(source), outcome)
+            row = (target.name, sha256_of(source), outcome)
             db.execute("INSERT OR REPLACE INTO writing VALUES (?, ?, ?)", row)
         yield
         try:
@@ -136,7 +137,7 @@ class FolderWatch:
         folder = self.datastore.final_labels()
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
             image_id, ending = split_ending(file.name)
-            if ending and file.is_file() and self.datastore.written_digest(image_id, file.name) == digest_of(file):
+            if ending and file.is_file() and self.datastore.written_digest(image_id, file.name) == sha256_of(file):
                 self.seen.record(file, "taken")
 
     def stop(self) -> None:

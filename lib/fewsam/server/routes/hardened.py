@@ -23,9 +23,9 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel.utils.others.generic import remove_file
 from monailabel.utils.sessions import Sessions
 
+from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.names import check_tag, is_plain
-from fewsam.server.paths import IMAGE_ENDINGS, split_ending
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.uploads import received, unpack
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -57,7 +57,7 @@ def add_image(
     info, _ = parse_params(params)
     with tempfile.TemporaryDirectory(dir=current().workspace.received) as folder:
         path = received(file, Path(folder), "image.nii.gz")
-        name, ending = split_ending(path.name, tuple(sorted(IMAGE_ENDINGS, key=len, reverse=True)))
+        name, ending = split_ending(path.name, IMAGE_ENDINGS)
         if not ending:
             raise RequestError(
                 f"{path.name!r} is not of a kind that is read here; send one of {', '.join(IMAGE_ENDINGS)}"

@@ -18,8 +18,9 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from fewsam.core.files import sha256_of
+from fewsam.images.endings import IMAGE_ENDINGS
 from fewsam.server.errors import RequestError
-from fewsam.server.paths import IMAGE_ENDINGS, digest_of
 
 INDEX_FILE = "datastore_v2.json"
 FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
@@ -87,7 +88,7 @@ class FolderDatastore(LocalDatastore):
                 **(label_info or {}),
                 "ts": int(time.time()),
                 "name": name,
-                "sha256": digest_of(Path(label_filename)),
+                "sha256": sha256_of(Path(label_filename)),
             }
             entry.labels[label_tag] = DataModel(info=info, ext=ending)
         return image_id

@@ -19,13 +19,15 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.core.atomic import write_atomically
+from fewsam.core.class_values import names_by_value
 from fewsam.core.errors import EmptyLabelError, FewSAMError, StorageError
 from fewsam.images.dicomseg import write_seg
+from fewsam.images.endings import LABEL_ENDINGS, split_ending
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import load_volume
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.names import check_tag
-from fewsam.server.paths import LABEL_ENDINGS, read_json, split_ending
+from fewsam.server.paths import read_json
 from fewsam.server.storage.pacs import Outbox, Pacs, is_image
 from fewsam.server.storage.palette import colour_of
 from fewsam.server.storage.segrecord import SegRecord
@@ -158,7 +160,7 @@ class PacsDatastore(Datastore):
         """
         geometry = load_volume(source, axis="2").geometry
         classes = list(info.get("classes") or ())
-        names = dict(enumerate(classes, start=1))
+        names = names_by_value(classes)
         try:
             masks = read_label(label, geometry, names=names, label_info=info.get("label_info"))
         except EmptyLabelError:

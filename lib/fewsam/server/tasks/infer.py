@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from fewsam.core.class_values import names_by_value
 from fewsam.fewshot.inference.prediction import Prediction
+from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS
 from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import RequestError
 from fewsam.server.tasks.shown import served_labelmap
 from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-RESULT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".png")
-FLAT_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class SegmentationTask(InferTask):
@@ -137,10 +136,10 @@ class ResultForm:
         Raises:
             RequestError: an unknown file ending or data type.
         """
-        default = ".png" if volume.source.lower().endswith(FLAT_IMAGES) else ".nii.gz"
+        default = ".png" if volume.source.lower().endswith(FLAT_ENDINGS) else ".nii.gz"
         ending = "." + str(request.get("result_extension") or default).lower().lstrip(".")
-        if ending not in RESULT_ENDINGS:
-            known = ", ".join(RESULT_ENDINGS)
+        if ending not in LABELMAP_ENDINGS:
+            known = ", ".join(LABELMAP_ENDINGS)
             raise RequestError(f"result_extension {ending!r} is not written here; use one of {known}")
         dtype = str(request.get("result_dtype") or "uint8")
         if dtype not in ("uint8", "uint16"):
@@ -154,7 +153,7 @@ def write_result(folder: Path, volume: Volume, prediction: Prediction, form: Res
     Raises:
         StorageError: the disk is full.
     """
-    names = dict(enumerate(prediction.classes, start=1))
+    names = names_by_value(prediction.classes)
     return write_labelmap(folder, volume, prediction.labelmap, names, form)
 
 

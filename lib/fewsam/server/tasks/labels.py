@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fewsam.collection import Submission
+from fewsam.core.class_values import names_by_value
 from fewsam.core.errors import EmptyLabelError, LabelError
 from fewsam.images.labelfile import read_label
 from fewsam.server.errors import RequestError
@@ -91,7 +92,7 @@ class LabelIntake:
             UnknownClassError: it names a class that the task does not have.
             StorageError: the disk is full.
         """
-        names = dict(enumerate(self.workspace.collection.classes, start=1))
+        names = names_by_value(self.workspace.collection.classes)
         geometry = self.workspace.volume(image_path).geometry
         try:
             masks = read_label(label, geometry, names=names, label_info=params.label_info)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from fewsam.core.class_values import names_by_value
 from fewsam.fewshot.inference.clicks import ClickError
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
@@ -61,7 +62,7 @@ class PointsTask(InferTask):
                 changed = result.mask != result.before if shown else np.ones_like(result.mask)
                 labels[z][changed & ~result.mask & (labels[z] == value)] = 0
                 labels[z][changed & result.mask] = value
-        names = dict(enumerate(classes, start=1))
+        names = names_by_value(classes)
         file = write_labelmap(workspace.folder / "results", volume, labels, names, form)
         slices = sorted({z for z, _ in clicked})
         answer = {"slices": slices, "label_names": {name: value for value, name in names.items()},
