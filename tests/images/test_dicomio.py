@@ -1,12 +1,26 @@
 """DICOM series: found, sorted, refused."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from highdicom.frame import encode_frame
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from fewsam.core.errors import ImageError
+from fewsam.images.dicomio import is_dicom
 from fewsam.images.volume import geometry_for, load_volume
 from helpers.dicom_files import write_dicom
+from helpers.dicom_series import Slice, write_multiframe, write_series
 from helpers.image_files import SHARED, needs_shared
 
 
@@ -30,7 +44,11 @@ def test_dicom_folder_takes_the_largest_series_and_skips_what_is_no_image(tmp_pa
     (folder / "DICOMDIR").write_bytes(b"\0" * 200)
     volume = load_volume(folder)
     assert (volume.depth, volume.modality) == (5, "MR")
-    assert "holds 3 series" in caplog.text
+    assert volume.notes == (
+        "holds 2 series, the one with most slices is read",
+        "1 of 6 slices are left out: turned or sized differently",
+    )
+    assert "holds 2 series" in caplog.text
 
 
 def test_dicom_time_series_and_bad_files_are_refused(tmp_path):
@@ -44,14 +62,125 @@ def test_dicom_time_series_and_bad_files_are_refused(tmp_path):
         load_volume(tmp_path / "cut")
 
 
-def test_uneven_and_tilted_series_are_told(tmp_path, caplog, capfd):
+def test_uneven_series_have_a_place_for_each_slice_and_say_so(tmp_path, caplog, capfd):
     write_dicom(tmp_path / "gap", [(0, 0, z) for z in (0, 1, 2, 5)])
-    assert load_volume(tmp_path / "gap").depth == 4
-    assert "1.00 to 3.00 mm apart" in caplog.text
-    write_dicom(tmp_path / "tilt", [(0, 0.4 * z, z) for z in range(4)])
-    assert load_volume(tmp_path / "tilt").depth == 4
-    assert "tilted" in caplog.text
+    volume = load_volume(tmp_path / "gap")
+    assert volume.depth == 4
+    assert volume.geometry.depths.tolist() == [0, 1, 2, 5]
+    np.testing.assert_allclose(volume.geometry.world(np.array([2, 1, 3])), (-1.5, -0.5, 5))
+    assert "1.00 to 3.00 mm apart; NIfTI and NRRD files cannot hold that" in volume.notes[0]
+    assert volume.notes[0] in caplog.text
     assert capfd.readouterr() == ("", "")  # ITK's own warnings would go past the log
+
+
+def test_a_tilt_is_in_the_affine_and_a_shift_in_the_places(tmp_path):
+    write_dicom(tmp_path / "tilt", [(0, 0.4 * z, z) for z in range(4)])
+    tilted = load_volume(tmp_path / "tilt")
+    assert tilted.geometry.positions is None
+    np.testing.assert_allclose(tilted.geometry.affine[:3, 2], (0, -0.4, 1), atol=1e-12)
+    (upright,) = tilted.geometry.readings  # as ITK reads the series
+    np.testing.assert_allclose(upright[:3, 2], (0, 0, 1), atol=1e-12)
+    assert "tilted or shifted" in tilted.notes[0]
+    write_dicom(tmp_path / "shift", [(z % 2, 0, z) for z in range(4)])
+    shifted = load_volume(tmp_path / "shift")
+    np.testing.assert_allclose(shifted.geometry.world(np.array([0, 0, 1])), (-1, 0, 1), atol=1e-12)
+    assert "tilted or shifted" in shifted.notes[0]
+
+
+def test_an_even_series_has_nothing_to_say(tmp_path):
+    write_dicom(tmp_path / "even", [(0, 0, z) for z in range(4)])
+    volume = load_volume(tmp_path / "even")
+    assert volume.notes == ()
+    assert volume.geometry.positions is None
+    assert volume.geometry.readings == ()
+
+
+def test_the_first_header_is_not_taken_for_all(tmp_path):
+    flat = [np.full((2, 2), value) for value in (7, 7, 7)]
+    slices = [
+        Slice(flat[0], (0, 0, 0), slope="1", intercept="0", bits=8),
+        Slice(flat[1], (0, 0, 1), slope="0.00001", intercept="0"),
+        Slice(flat[2] - 10, (0, 0, 2), slope="2", intercept="-1024", signed=True),
+    ]
+    volume = load_volume(write_series(tmp_path / "mixed", slices))
+    assert volume.slices.dtype == np.float32
+    np.testing.assert_allclose(volume.slices[:, 0, 0], (7, 7e-5, -1030))
+
+
+def test_a_slice_with_pixels_of_another_size_refuses_the_series(tmp_path):
+    slices = [Slice(np.ones((2, 2)), (0, 0, z), spacing=(0.8, 0.8 if z != 2 else 1.6)) for z in range(5)]
+    with pytest.raises(ImageError, match="pixels of 2 sizes, such as 0.8 x 1.6 mm"):
+        load_volume(write_series(tmp_path / "ct", slices))
+
+
+def test_the_same_file_twice_is_read_once_and_another_echo_is_refused_by_its_name(tmp_path):
+    folder = write_series(tmp_path / "ct", [Slice(np.full((2, 2), z), (0, 0, z)) for z in range(3)])
+    shutil.copy(next(folder.iterdir()), folder / "again.dcm")
+    volume = load_volume(folder)
+    assert volume.depth == 3
+    assert volume.notes == ("1 of 4 slices are there twice; each is read once",)
+    echoes = [Slice(np.ones((2, 2)), (0, 0, z), extra={"EchoTime": echo}) for z in range(3) for echo in ("2.4", "5.1")]
+    with pytest.raises(ImageError, match=r"told apart by EchoTime \(2\.4, 5\.1\)"):
+        load_volume(write_series(tmp_path / "mr", echoes))
+
+
+def test_orientations_that_differ_by_rounding_are_one_stack_and_three_planes_are_refused(tmp_path):
+    turned = [(0.995 + e, (1 - (0.995 + e) ** 2) ** 0.5, 0, 0, 0, -1) for e in (1e-7, -1e-7)]
+    jitter = [Slice(np.ones((2, 2)), (0, z, 0), orientation=turned[z % 2]) for z in range(6)]
+    volume = load_volume(write_series(tmp_path / "jitter", jitter))
+    assert (volume.depth, volume.notes) == (6, ())
+    planes = [(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1)]
+    scouts = [Slice(np.ones((2, 2)), (z, z, z), orientation=planes[z % 3]) for z in range(9)]
+    with pytest.raises(ImageError, match="3 stacks of 3, 3, 3"):
+        load_volume(write_series(tmp_path / "scouts", scouts))
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_files_without_a_preamble(tmp_path, syntax):
+    folder = write_series(tmp_path / "ct", [Slice(np.full((2, 2), z), (0, 0, z)) for z in range(3)])
+    for file in folder.iterdir():
+        data = pydicom.dcmread(file)
+        data.is_implicit_VR = syntax == ImplicitVRLittleEndian
+        data.file_meta, data.preamble = pydicom.dataset.FileMetaDataset(), None
+        data.save_as(file, write_like_original=True)
+    assert is_dicom(file)
+    assert load_volume(folder).slices[:, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_no_label_bytes_are_taken_for_dicom(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(300):
+        (tmp_path / "label.bin").write_bytes(rng.integers(0, 9, 500).astype(np.uint8).tobytes())
+        assert not is_dicom(tmp_path / "label.bin"), n
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless, JPEGLSLossless])
+def test_compressed_frames_have_their_own_scale(tmp_path, syntax):
+    rng = np.random.default_rng(0)
+    slices = [Slice(rng.integers(0, 4000, (8, 8)), (0, 0, z), slope=1.5 + z, intercept=-z) for z in (1, 0, 2)]
+    file = write_multiframe(tmp_path / "ct" / "a.dcm", slices)
+    plain = load_volume(file).slices
+    data = pydicom.dcmread(file)
+    if syntax == RLELossless:
+        data.compress(RLELossless)
+    else:
+        frames = [encode_frame(frame, syntax, 16, 16, "MONOCHROME2") for frame in data.pixel_array]
+        data.PixelData, data.file_meta.TransferSyntaxUID = encapsulate(frames), syntax
+        data["PixelData"].is_undefined_length = True
+    data.save_as(file)
+    assert np.array_equal(load_volume(file).slices, plain)
+
+
+def test_what_cannot_be_decoded_is_named(tmp_path):
+    folder = write_series(tmp_path / "ct", [Slice(np.ones((2, 2)), (0, 0, 0))])
+    file = next(folder.iterdir())
+    data = pydicom.dcmread(file)
+    data.PixelData, data.file_meta.TransferSyntaxUID = encapsulate([b"\0" * 64]), JPEG2000Lossless
+    data["PixelData"].is_undefined_length = True
+    data.save_as(file)
+    file.write_bytes(file.read_bytes().replace(JPEG2000Lossless.encode(), b"1.2.840.10008.1.2.4.99"))  # nobody's
+    with pytest.raises(ImageError, match=r"its pixels, compressed as .*, cannot be decoded"):
+        load_volume(folder)
 
 
 def test_single_dicom_files(tmp_path):

@@ -1,34 +1,46 @@
-"""DICOM SEG objects from and to masks, by dcmqi's converters; segments go by name, never by position."""
+"""Masks to DICOM SEG objects by highdicom, each frame on the slice that it was drawn on; `segread` reads them."""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
+from pydicom import config, valuerep
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
 
 from fewsam import __version__
-from fewsam.core.errors import EmptyLabelError, ImageError, LabelError
-from fewsam.images.imagebounds import check_size, max_bytes
-from fewsam.images.labelfile import read_label
-from fewsam.images.volume import Geometry, save_labelmap
+from fewsam.core.errors import EmptyLabelError, LabelError
+from fewsam.images.dicom_frames import Frame
+from fewsam.images.dicom_series import find_series
+from fewsam.images.imageio import LPS, brief
+from fewsam.images.segcodes import code_of
+from fewsam.images.segread import read_seg
+from fewsam.images.volume import Geometry
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation, SegmentDescription
+
+__all__ = ["code_of", "read_seg", "write_seg"]
 
 _CATEGORY = {"CodeValue": "123037004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Anatomical Structure"}
-_SIDES = {"right": ("24028007", "Right"), "left": ("7771000", "Left")}
-_OWN_SCHEME = "99FEWSAM"  # for what DICOM's own lists have no code for: private schemes begin with 99
-_SECONDS = 300.0
+# What says whose image it is; empty where the image's own value breaks the rules of its type.
+_IDENTITY = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize",
+    "PatientWeight", "OtherPatientIDs", "EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod", "StudyDate",
+    "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDescription",
+)  # fmt: skip
+# A PACS files by them: they stay as they are, whatever their form.
+_AS_THEY_ARE = ("PatientID", "PatientName", "AccessionNumber", "StudyID")
+_NEEDED = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+_SERIES_NUMBER = 300
 
 Colour = Sequence[int]
 
@@ -45,6 +57,9 @@ def write_seg(
 ) -> None:
     """Write masks as one DICOM SEG with a segment for each name.
 
+    Every frame lies where its image is, however the images are spaced, and names the instance and frame of it.
+    Images that say of no place (X-ray, ultrasound) get a frame of reference for this purpose.
+
     Args:
         masks: class name -> bool (Z, H, W) on canonical slices, each with at least one voxel; may overlap.
         geometry: the image's.
@@ -52,118 +67,156 @@ def write_seg(
         colours: class name -> (r, g, b), 0 to 255.
 
     Raises:
-        LabelError: nothing to write, or dcmqi refuses.
+        LabelError: nothing to write, another series than the geometry's, or headers that highdicom cannot use.
     """
+    from highdicom.seg import Segmentation
+
     drawn = {name: mask for name, mask in masks.items() if mask.any()}
     if not drawn:
         raise EmptyLabelError("a DICOM SEG needs at least one voxel of a class; draw something first")
-    segments = [
-        {
-            "labelID": 1,
-            "SegmentLabel": f"segment {number}",
-            "SegmentAlgorithmType": "SEMIAUTOMATIC",
-            "SegmentAlgorithmName": f"fewsam {__version__}",
-            "SegmentedPropertyCategoryCodeSequence": _CATEGORY,
-            "SegmentedPropertyTypeCodeSequence": {**_CATEGORY},
-            "recommendedDisplayRGBValue": [int(v) for v in (colours or {}).get(name, (220, 60, 60))],
-        }
-        for number, name in enumerate(drawn, start=1)
-    ]
-    template = {
-        "ContentCreatorName": "fewsam",
-        "SeriesNumber": "300",
-        "InstanceNumber": "1",
-        "ContentLabel": "SEGMENTATION",
-        "ContentDescription": "labels submitted to fewsam",
-        # One file a class: classes may overlap.
-        "segmentAttributes": [[segment] for segment in segments],
-    }
-    with tempfile.TemporaryDirectory(prefix="fewsam-seg-") as name:
-        folder = Path(name)
-        files = []
-        for number, mask in enumerate(drawn.values()):
-            files.append(folder / f"{number}.nii.gz")
-            save_labelmap(files[-1], mask.astype(np.uint8), geometry, {})
-        (folder / "meta.json").write_text(json.dumps(template), encoding="utf-8")
-        out = folder / "seg.dcm"
-        arguments = {"inputImageList": ",".join(map(str, files)), "inputDICOMDirectory": images}
-        _run("itkimage2segimage", {**arguments, "outputDICOM": out, "inputMetadata": folder / "meta.json"}, out)
-        data = pydicom.dcmread(out)
-    _set_texts(data, list(drawn), annotator, description)
-    data.save_as(path)
-
-
-def read_seg(path: Path, geometry: Geometry) -> dict[str, np.ndarray]:
-    """Masks of a DICOM SEG on the image's canonical slices, resampled where its grid is another.
-
-    Returns:
-        Segment label -> bool (Z, H, W), each with at least one voxel.
-
-    Raises:
-        LabelError: unreadable, empty, or altogether outside of the image.
-    """
-    labels = _segment_names(path)
-    masks: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory(prefix="fewsam-seg-") as name:
-        folder = Path(name)
-        meta = folder / "s-meta.json"
-        _run(
-            "segimage2itkimage",
-            {"inputDICOM": path, "outputDirectory": folder, "outputType": "nii", "prefix": "s"},
-            meta,
-        )
+    frames = find_series(images).frames
+    if (frames[0].shape[1], frames[0].shape[0], len(frames)) != geometry.shape:
+        raise LabelError(f"{images}: is not the series that was labelled, which has the shape {geometry.shape}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values of the image's header that break the rules of their type
+        first = pydicom.dcmread(frames[0].file, stop_before_pixels=True, force=True)
+        for keyword in ("SeriesInstanceUID", "StudyInstanceUID"):  # where they are missing, the same ones each time
+            if not first.get(keyword):
+                setattr(first, keyword, generate_uid(entropy_srcs=[keyword, frames[0].series or str(images)]))
+        standins = [_standin(frame, k, first, geometry) for k, frame in enumerate(frames)]
+        pixels = np.stack([geometry.to_native(mask).transpose(2, 1, 0) for mask in drawn.values()], axis=-1)
         try:
-            attributes = json.loads(meta.read_bytes())["segmentAttributes"]
-            groups = [{int(s["labelID"]): labels[int(s["labelID"])] for s in segments} for segments in attributes]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LabelError(f"{path.name}: its segments cannot be told apart ({error!r}); export it again") from None
-        for place, names in enumerate(groups, start=1):
-            try:
-                found = read_label(folder / f"s-{place}.nii.gz", geometry, names=names)
-            except EmptyLabelError:
-                continue
-            except LabelError as error:
-                raise LabelError(f"segment {', '.join(names.values())}: {error}") from None
-            for label, mask in found.items():
-                masks[label] = masks[label] | mask if label in masks else mask
-    if not masks:
-        raise EmptyLabelError("the DICOM SEG holds no voxel; draw at least one and export again")
-    return masks
+            data = Segmentation(
+                source_images=standins,
+                pixel_array=np.ascontiguousarray(pixels, np.uint8),
+                segmentation_type="BINARY",
+                segment_descriptions=[
+                    _segment(number, name, (colours or {}).get(name)) for number, name in enumerate(drawn, start=1)
+                ],
+                series_instance_uid=generate_uid(),
+                series_number=_SERIES_NUMBER,
+                sop_instance_uid=generate_uid(),
+                instance_number=1,
+                manufacturer="fewsam",
+                manufacturer_model_name="fewsam",
+                software_versions=__version__,
+                device_serial_number="1",
+                content_label="SEGMENTATION",
+                content_description="labels submitted to fewsam",
+            )
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise LabelError(f"{images}: no DICOM SEG can be written for this image ({brief(error)})") from error
+        _refer(data, {standin.SOPInstanceUID: frame for standin, frame in zip(standins, frames, strict=True)})
+        _set_texts(data, first, list(drawn), annotator, description)
+        data.save_as(path, write_like_original=False)
 
 
-def _segment_names(path: Path) -> dict[int, str]:
-    """Number to label of each segment; what the file claims of its size is within bounds.
+def _standin(frame: Frame, k: int, first: Dataset, geometry: Geometry) -> Dataset:
+    """A single-frame image in the place of a frame, with what highdicom needs and nothing that it could refuse."""
+    data = Dataset()
+    data.SOPClassUID = str(first.get("SOPClassUID") or "")
+    data.SOPInstanceUID = generate_uid()  # one a frame; `_refer` puts the real ones in their places
+    data.StudyInstanceUID, data.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+    data.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or generate_uid(
+        entropy_srcs=[str(first.SeriesInstanceUID)]
+    )
+    data.PositionReferenceIndicator = ""
+    data.Modality = "OT"
+    for keyword in _NEEDED:
+        setattr(data, keyword, "")
+    data.Rows, data.Columns = frame.shape
+    world = LPS @ geometry.affine
+    right, down, step = np.linalg.norm(world[:3, :3], axis=0)
+    data.PixelSpacing = [_decimal(down), _decimal(right)]
+    data.SliceThickness = _decimal(frame.thickness or step)
+    if geometry.positions is None and geometry.shape[2] > 1:
+        data.SpacingBetweenSlices = _decimal(step)
+    place = frame.position if frame.position is not None else world[:3, 3] + k * world[:3, 2]
+    turned = (world[:3, :2] / np.linalg.norm(world[:3, :2], axis=0)).T.ravel()
+    data.ImagePositionPatient = [_decimal(v) for v in place]
+    data.ImageOrientationPatient = [_decimal(v) for v in turned]
+    return data
 
-    Raises:
-        LabelError: no DICOM SEG, or too large.
-    """
-    try:
-        data = pydicom.dcmread(path, stop_before_pixels=True)
-        if data.get("Modality") != "SEG":
-            raise LabelError(f"{path.name}: is no DICOM SEG, its modality is {str(data.get('Modality'))[:20]!r}")
-        frames = [int(data.get(word) or 1) for word in ("NumberOfFrames", "Rows", "Columns")]
-        check_size(path, frames, 1)
-        items = data.get("SegmentSequence") or ()
-        return {
-            int(item.SegmentNumber): str(item.get("SegmentLabel") or f"segment {item.SegmentNumber}") for item in items
-        }
-    except LabelError:
-        raise
-    except ImageError as error:
-        raise LabelError(str(error)) from None
-    except Exception as error:  # pydicom raises whatever it meets in a damaged file
-        raise LabelError(f"{path.name}: not a DICOM SEG ({' '.join(str(error).split())[:300]})") from error
+
+def _decimal(value: float) -> str:
+    return valuerep.format_number_as_ds(float(value))
 
 
-def _set_texts(data: Dataset, names: list[str], annotator: str, description: str) -> None:
-    """Names, codes and people, which dcmqi takes in ASCII alone."""
-    data.decode()  # what is there, by its former character set
+def _segment(number: int, name: str, colour: Colour | None) -> SegmentDescription:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+    from pydicom.sr.codedict import codes
+
+    family: Any = codes.DCM
+    category = CodedConcept(_CATEGORY["CodeValue"], "SCT", _CATEGORY["CodeMeaning"])
+    algorithm = AlgorithmIdentificationSequence(f"fewsam {__version__}", family.ArtificialIntelligence, __version__)
+    segment = SegmentDescription(number, f"segment {number}", category, category, "SEMIAUTOMATIC", algorithm)
+    segment.RecommendedDisplayCIELabValue = list(_cielab(colour or (220, 60, 60)))
+    return segment
+
+
+def _cielab(colour: Colour) -> tuple[int, int, int]:
+    """An sRGB colour as DICOM has it."""
+    from highdicom.color import CIELabColor
+    from PIL import Image, ImageCms
+
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    pixel = ImageCms.applyTransform(Image.new("RGB", (1, 1), tuple(int(v) for v in colour)), transform)
+    light, green_red, blue_yellow = np.asarray(pixel, np.uint8).reshape(3)
+    found: tuple[int, int, int] = CIELabColor(
+        light / 255 * 100, float(green_red.view(np.int8)), float(blue_yellow.view(np.int8))
+    ).value
+    return found
+
+
+def _refer(data: Segmentation, frames: Mapping[str, Frame]) -> None:
+    """References to the real instances, and to their frames where they have several, instead of the stand-ins."""
+    for group in data.PerFrameFunctionalGroupsSequence:
+        sources = [item for derivation in group.DerivationImageSequence for item in derivation.SourceImageSequence]
+        for item in sources:
+            frame = frames[item.ReferencedSOPInstanceUID]
+            item.ReferencedSOPInstanceUID = frame.instance
+            if frame.multiframe:
+                item.ReferencedFrameNumber = frame.number + 1
+        if not all(item.ReferencedSOPInstanceUID for item in sources):  # images without a UID cannot be named
+            group.DerivationImageSequence = []
+    items = []
+    for instance in dict.fromkeys(frame.instance for frame in frames.values() if frame.instance):
+        items.append(Dataset())
+        items[-1].ReferencedSOPClassUID = data.SourceImageSequence[0].ReferencedSOPClassUID
+        items[-1].ReferencedSOPInstanceUID = instance
+    data.SourceImageSequence = items
+    data.ReferencedSeriesSequence[0].ReferencedInstanceSequence = items
+
+
+def _set_texts(data: Segmentation, first: Dataset, names: list[str], annotator: str, description: str) -> None:
+    """Names, codes, people and whose image it is, in any script."""
+    first.decode()
     data.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _IDENTITY:
+        if keyword in first:
+            element = first[keyword]
+            right = keyword in _AS_THEY_ARE or _follows_rules(element.VR, element.value)
+            if right or keyword in _NEEDED:
+                setattr(data, keyword, element.value if right else "")
     data.SeriesDescription, data.ContentCreatorName = description[:64], annotator[:64] or "fewsam"
+    data.SeriesDate, data.SeriesTime = data.ContentDate, data.ContentTime
     for segment, name in zip(data.SegmentSequence, names, strict=True):
         segment.SegmentLabel = segment.SegmentDescription = name[:64]
         for keyword, code in code_of(name).items():
             setattr(segment, keyword, [_dataset(code)])
+
+
+def _follows_rules(kind: str, value: object) -> bool:
+    values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
+    try:
+        for one in values:
+            if one not in (None, ""):
+                valuerep.validate_value(kind, str(one), config.RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _dataset(code: Mapping[str, str]) -> Dataset:
@@ -171,63 +224,3 @@ def _dataset(code: Mapping[str, str]) -> Dataset:
     for keyword, value in code.items():
         setattr(item, keyword, value)
     return item
-
-
-def code_of(name: str) -> dict[str, dict[str, str]]:
-    """Type and side of a class name such as ``kidney_right``: SNOMED CT from DICOM's own lists, else a code of ours."""
-    words = _words(name)
-    side = words & _SIDES.keys() if len(words) > 1 else frozenset()
-    found = _sct().get(words) or (_sct().get(words - side) if len(side) == 1 else None)
-    if found is None:
-        value = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:16] or "structure"
-        code = {"CodeValue": value, "CodingSchemeDesignator": _OWN_SCHEME, "CodeMeaning": name[:64]}
-        return {"SegmentedPropertyTypeCodeSequence": code}
-    sequences = {"SegmentedPropertyTypeCodeSequence": _code(*found)}
-    if words not in _sct():
-        sequences["SegmentedPropertyTypeModifierCodeSequence"] = _code(*_SIDES[min(side)])
-    return sequences
-
-
-def _code(value: str, meaning: str) -> dict[str, str]:
-    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
-
-
-@cache
-def _sct() -> dict[frozenset[str], tuple[str, str]]:
-    table: dict[frozenset[str], tuple[str, str]] = {}
-    for keyword in (word for word in dir(codes.SCT) if word[0].isupper()):
-        with suppress(RuntimeError):  # one word with several codes: rather none
-            code = getattr(codes.SCT, keyword)
-            table.setdefault(_words(" ".join(re.findall(r"[A-Z][a-z]+|[0-9]+", keyword))), (code.value, code.meaning))
-    return table
-
-
-def _words(name: str) -> frozenset[str]:
-    words = re.findall(r"[a-z0-9]+", name.casefold())
-    singular = {"vertebrae": "vertebra", "lungs": "lung", "kidneys": "kidney"}
-    return frozenset(singular.get(word, word) for word in words)
-
-
-def _bounded() -> list[str]:
-    """Before a command: what keeps its memory within bounds, where this machine has it."""
-    program = shutil.which("prlimit")
-    return [program, f"--as={6 * max_bytes() + (4 << 30)}"] if program else []
-
-
-def _run(tool: str, arguments: Mapping[str, Any], result: Path) -> None:
-    """Run one of dcmqi's converters; it says by its output file alone whether all went well."""
-    program = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
-    if program is None:
-        raise LabelError(f"{tool} is not installed; pip install dcmqi, from requirements.txt")
-    command = [program]
-    for key, value in arguments.items():
-        command += [f"--{key}", str(value)]
-    try:
-        done = subprocess.run(
-            [*_bounded(), *command], capture_output=True, text=True, errors="replace", timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise LabelError(f"{tool} did not end within {_SECONDS:.0f} s") from None
-    if done.returncode or not result.exists():
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line or "ATAL" in line]
-        raise LabelError(f"{tool} refused: {(lines or ['no reason given'])[-1].strip()}")

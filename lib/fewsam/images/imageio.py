@@ -34,11 +34,24 @@ SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folde
 
 @dataclass(frozen=True, eq=False)
 class NativeImage:
-    """Voxels ``array (i, j, k)`` or, in colour, ``(i, j, k, 3)``; ``affine (4, 4)`` float64 to RAS millimetres."""
+    """An image as it is stored.
+
+    Attributes:
+        array: voxels ``(i, j, k)`` or, in colour, ``(i, j, k, 3)``.
+        affine: ``(4, 4)`` float64 to RAS millimetres.
+        positions: ``(K, 3)``, where the first voxel of each slice ``k`` is, in RAS; None where the affine says it all.
+        readings: other affines by which programs place the same voxels.
+        instances: DICOM SOPInstanceUID and frame (from 0) of each slice ``k``; empty for other formats.
+        notes: what a person should know of the file.
+    """
 
     array: np.ndarray
     affine: np.ndarray
     modality: str | None = None
+    positions: np.ndarray | None = None
+    readings: tuple[np.ndarray, ...] = ()
+    instances: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:

@@ -46,12 +46,19 @@ class Geometry:
         affine: ``(4, 4)`` float64, native index to RAS millimetres.
         permutation: native axis of canonical ``z``, ``row``, ``col``.
         flips: whether canonical ``z``, ``row``, ``col`` run against their native axis.
+        positions: ``(K, 3)``, where the first voxel of each native slice ``k`` is in RAS, for slices that are not in
+            an even row: the affine's third column is then their mean step. None where the affine says it all.
+        readings: other affines by which programs place the same voxels.
+        instances: DICOM SOPInstanceUID and frame (from 0) of each native slice ``k``; empty for other formats.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
     permutation: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
+    positions: np.ndarray | None = None
+    readings: tuple[np.ndarray, ...] = ()
+    instances: tuple[tuple[str, int], ...] = ()
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -65,6 +72,23 @@ class Geometry:
         """``(Z, H, W)``."""
         z, row, col = (self.shape[axis] for axis in self.permutation)
         return z, row, col
+
+    @property
+    def depths(self) -> np.ndarray:
+        """Place of each canonical slice along the stack in mm, ``(Z,)`` ascending from 0."""
+        if self.positions is None or self.permutation[0] != 2:
+            return np.arange(self.slices_shape[0]) * self.spacing[0]
+        steps = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return np.concatenate([[0.0], np.cumsum(steps[::-1] if self.flips[0] else steps)])
+
+    def world(self, index: np.ndarray) -> np.ndarray:
+        """RAS millimetres ``(..., 3)`` of native indices ``(..., 3)``; ``k`` is a whole number where slices have
+        places of their own.
+        """
+        index = np.asarray(index)
+        if self.positions is None:
+            return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return index[..., :2] @ self.affine[:3, :2].T + self.positions[index[..., 2].astype(int)]
 
     def to_slices(self, native: np.ndarray) -> np.ndarray:
         """View of a native array ``(i, j, k[, c])`` as canonical slices ``(Z, H, W[, c])``."""
@@ -96,15 +120,24 @@ class Geometry:
             )
 
 
-def geometry_for(shape: Sequence[int], affine: np.ndarray, axis: str = "auto") -> Geometry:
-    """Geometry of a native grid.
+def geometry_for(
+    shape: Sequence[int],
+    affine: np.ndarray,
+    axis: str = "auto",
+    *,
+    positions: np.ndarray | None = None,
+    readings: Sequence[np.ndarray] = (),
+    instances: Sequence[tuple[str, int]] = (),
+) -> Geometry:
+    """Geometry of a native grid; its last arguments are those of `Geometry`.
 
     Args:
         shape: ``(i, j, k)``, or ``(i, j)`` for a 2D image.
         affine: ``(4, 4)``, native index to RAS millimetres.
         axis: native axis to cut along, "0", "1" or "2". "auto" takes the axis of length one where there is one (a
             2D image), else the coarsest spacing, and among equally coarse axes the one closest to
-            superior-inferior, so that an isotropic volume is cut into axial slices.
+            superior-inferior, so that an isotropic volume is cut into axial slices. Slices with places of their own
+            are cut as they are stored.
 
     Raises:
         ImageError: for an empty grid, an affine that is not invertible, or an unknown axis.
@@ -124,7 +157,9 @@ def geometry_for(shape: Sequence[int], affine: np.ndarray, axis: str = "auto") -
     orientation = nib.orientations.io_orientation(affine)
     world = [int(row[0]) for row in orientation]
     sign = [int(row[1]) for row in orientation]
-    if axis == "auto":
+    if axis == "auto" and positions is not None:
+        cut = 2
+    elif axis == "auto":
         cut = _coarsest_axis(sizes, affine, world)
     elif axis in ("0", "1", "2"):
         cut = int(axis)
@@ -139,6 +174,9 @@ def geometry_for(shape: Sequence[int], affine: np.ndarray, axis: str = "auto") -
         affine=affine,
         permutation=(native_axes[0], native_axes[1], native_axes[2]),
         flips=(flips[0], flips[1], flips[2]),
+        positions=positions,
+        readings=tuple(readings),
+        instances=tuple(instances),
     )
 
 
@@ -158,12 +196,14 @@ class Volume:
         geometry: the native grid.
         modality: DICOM Modality ("CT", "MR", ...), None for other formats.
         source: the path it came from, for messages.
+        notes: what a person should know of the file, in sentences that follow its name and a colon.
     """
 
     slices: np.ndarray
     geometry: Geometry
     modality: str | None
     source: str
+    notes: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -209,11 +249,18 @@ def volume_of(image: NativeImage, path: Path, axis: str = "auto") -> Volume:
             f"{path}: {bad} of {image.array.size} voxels are NaN or infinite; replace them by the background value"
         )
     try:
-        geometry = geometry_for(image.array.shape[:3], image.affine, axis)
+        geometry = geometry_for(
+            image.array.shape[:3],
+            image.affine,
+            axis,
+            positions=image.positions,
+            readings=image.readings,
+            instances=image.instances,
+        )
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     slices = np.ascontiguousarray(geometry.to_slices(image.array))
-    return Volume(slices=slices, geometry=geometry, modality=image.modality, source=str(path))
+    return Volume(slices=slices, geometry=geometry, modality=image.modality, source=str(path), notes=image.notes)
 
 
 def save_labelmap(
