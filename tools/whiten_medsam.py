@@ -1,6 +1,6 @@
 """The whitening of LiteMedSAM's features: from generated patients, into the package.
 
-    python tools/whiten_medsam.py sample-data      # needs `make medsam` and `make sample-data`
+    python tools/whiten_medsam.py sample-data      # needs `make sample-data`
 
 Some cells of every few slices of the generated CT and MR patients give mean and covariance of the 576 channels of the
 last two stages, standardised; kept are the 256 strongest components, scaled to unit variance (weak ones to less). No

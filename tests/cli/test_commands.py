@@ -245,7 +245,7 @@ def test_ctrl_c_asks_training_to_end_after_its_step() -> None:
 def test_training_with_sam_gets_an_embedder_that_cannot_build_the_encoder(tmp_path: Path) -> None:
     with Workspace(load_settings(None, {"encoder": "vit_b"}), tmp_path) as workspace:
         assert workspace.for_training().cached_only
-    with Workspace(load_settings(), tmp_path) as workspace:
+    with Workspace(load_settings(None, {"encoder": "compact"}), tmp_path) as workspace:
         assert not workspace.for_training().cached_only
 
 

@@ -15,7 +15,7 @@ from fewsam.encoders.cache import EMBEDDING_BYTES, EMBEDDING_SHAPE, EmbeddingCac
 from fewsam.encoders.embedder import Embedder, resolve_device
 
 SIZE = 64
-SETTINGS = load_settings(overrides={"input_size": SIZE, "device": "cpu"})
+SETTINGS = load_settings(overrides={"encoder": "compact", "input_size": SIZE, "device": "cpu"})
 
 
 class FakeEncoder:

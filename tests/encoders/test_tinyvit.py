@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         encoders.build_encoder(settings(encoder="medsam_lite", checkpoint=str(path)))
 
 
-@pytest.mark.skipif(WITHOUT_WEIGHTS, reason="LiteMedSAM's weights are not installed (`make medsam`)")
+@pytest.mark.skipif(WITHOUT_WEIGHTS, reason="LiteMedSAM's weights are not installed (requirements.txt)")
 def test_the_published_weights_find_an_organ_in_its_box() -> None:
     """Wrong names, a wrong order of heads or a wrong scale of the pixels would leave nothing of this."""
     chosen = settings(encoder="medsam_lite", whiten=False)
@@ -222,3 +223,15 @@ def _segmented(chosen: Settings, encoder: encoders.Encoder, ask: Callable) -> tu
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
+
+
+def test_a_package_with_another_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path
+) -> None:
+    monkeypatch.setenv("FEWSAM_HOME", str(tmp_path / "home"))
+    (tmp_path / "asset").mkdir()
+    (tmp_path / "asset" / "lite_medsam.pth").write_bytes(checkpoint.read_bytes())
+    brought = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: brought)
+    with pytest.raises(CheckpointError, match=r"SHA-256 .* expected 79d8c9dc.*--force-reinstall"):
+        encoders.build_encoder(settings(encoder="medsam_lite"))

@@ -25,6 +25,7 @@ from fewsam.evaluation.reliability.studies import make_studies
 from helpers.server_harness import Server, write_label
 
 CONF = {
+    "encoder": "compact",
     "labels": "ball,box", "ensemble": 1, "prototypes": 1, "views": 0, "steps": 2, "train_seconds": 2,
     "precompute": "false", "input_size": 64, "detail_size": 64,
 }  # fmt: skip

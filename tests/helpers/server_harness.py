@@ -9,7 +9,7 @@ repository. Its log stays in ``server.log`` and ends every error message of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,20 @@ QUICK = {
 
 
 class Server(ServerProcess):
-    """The server of a test: a workspace, with MONAI Label's client, that a kill ends with all its processes."""
+    """The server of a test: a workspace, with MONAI Label's client, that a kill ends with all its processes.
+
+    Its encoder is compact, which is quick, unless ``conf`` names another.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        studies: Path | str,
+        conf: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        app: Path | None = None,
+    ) -> None:
+        super().__init__(folder, studies, {"encoder": "compact", **(conf or {})}, environment, app)
 
     @property
     def client(self) -> MONAILabelClient:
@@ -93,5 +106,5 @@ def shots(server: Server) -> dict[str, int]:
 
 def workspace_of(tmp_path: Path) -> Workspace:
     """What a server has of a task, without the server."""
-    settings, _ = settings_for({"labels": "ball,box"}, "http://nowhere")
+    settings, _ = settings_for({"encoder": "compact", "labels": "ball,box"}, "http://nowhere")
     return Workspace(settings, tmp_path / "task")

@@ -13,6 +13,7 @@ NAMES = ("heart", "liver", "bead")
 AFFINE = np.array([[0, -2.0, 0, 10], [-2.0, 0, 0, 20], [0, 0, 5.0, -30], [0, 0, 0, 1]])
 # As little work as shows the mechanism.
 QUICK = {
+    "encoder": "compact",
     "labels": ",".join(NAMES),
     "input_size": "128",
     "ensemble": "1",

@@ -21,6 +21,7 @@ from fewsam.images.volume import Volume, load_volume
 CLASSES = ("left", "right", "small")
 SHAPE = (48, 40, 12)  # native (i, j, k)
 QUICK: dict[str, Any] = {
+    "encoder": "compact",
     "steps": 6,
     "train_seconds": 1000,
     "views": 1,

@@ -44,7 +44,7 @@ def studies(tmp_path: Path) -> Path:
 
 
 def workspace_of(tmp_path: Path, **conf: str) -> Workspace:
-    settings, _ = settings_for({"labels": "ball,box", **conf}, "http://nowhere")
+    settings, _ = settings_for({"encoder": "compact", "labels": "ball,box", **conf}, "http://nowhere")
     return Workspace(settings, tmp_path / "task")
 
 

@@ -201,7 +201,7 @@ def test_the_weights_of_a_run_say_where_they_come_from_and_load(tmp_path: Path, 
     assert stored["licence"] == "Apache-2.0" and stored["seed"] == "0"
     assert json.loads(stored["recipe"])["steps"] == json.loads(stored["steps"]) == 4
     assert json.loads(stored["metrics"]) == facts["metrics"]
-    encoder = encoders.build_encoder(load_settings(overrides={"checkpoint": str(path)}))
+    encoder = encoders.build_encoder(load_settings(overrides={"encoder": "compact", "checkpoint": str(path)}))
     embedding = encoder.embed(torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8))
     assert embedding.shape == (1, 256, 64, 64) and torch.isfinite(embedding).all()
     assert path.stat().st_size <= 16e6
@@ -241,7 +241,7 @@ def test_the_weights_that_ship(caplog):
     assert {"recipe", "seed", "steps", "data_version", "metrics"} <= set(stored)
     measured = json.loads(stored["metrics"])
     assert measured["generated_accuracy"] > measured["generated_accuracy_untrained"]
-    encoder = encoders.build_encoder(load_settings())
+    encoder = encoders.build_encoder(load_settings(overrides={"encoder": "compact"}))
     assert "UNTRAINED" not in caplog.text
     assert encoder.info.trained and encoder.info.checkpoint_sha256 == file_sha256(build_compact.PACKAGED)
     embedding = encoder.embed(torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8))

@@ -50,7 +50,7 @@ def encode(
         held = workspace.cache.stats()
         encoder = workspace.embedder.info
     say(f"{slices} slices of {len(paths) - len(refused)} images: {new} encoded, {slices - new} cached already")
-    say(f"encoder {encoder.name} at {encoder.input_size} px, cache of {task}: {held['bytes'] / 1e9:.2f} GB")
+    say(f"encoder {encoder.title} at {encoder.input_size} px, cache of {task}: {held['bytes'] / 1e9:.2f} GB")
     if slices * EMBEDDING_BYTES > held["max_bytes"]:
         note(f"{slices} slices do not fit into the cache at once; raise --conf cache_gb")
     if refused:

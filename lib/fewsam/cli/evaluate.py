@@ -46,6 +46,7 @@ def evaluate(
     """Compare fewsam and the baselines on the same few labelled slices: overlap, surfaces, and wall times."""
     from fewsam.core.config import load_settings
     from fewsam.encoders.cache import EmbeddingCache
+    from fewsam.encoders.choice import with_encoder
     from fewsam.encoders.embedder import Embedder
     from fewsam.evaluation.methods.registry import split_methods
     from fewsam.evaluation.report.cells import failures
@@ -53,7 +54,7 @@ def evaluate(
     from fewsam.evaluation.report.report import write_report
     from fewsam.evaluation.run import evaluate as run
 
-    settings = load_settings(preset, parse_conf(conf))
+    settings = with_encoder(load_settings(preset, parse_conf(conf)))
     chosen = choose_tasks(tasks, root, data, only, protocol)
     check_choice(choice)
     names = split_methods(methods)

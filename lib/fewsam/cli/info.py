@@ -22,10 +22,9 @@ def info(task: Task = DEFAULT_TASK, conf: Conf = None) -> None:
     with open_task(task, conf=parse_conf(conf)) as workspace:
         collection = workspace.collection
         encoder, held, model = workspace.embedder.info, workspace.cache.stats(), workspace.store.info()
-        trained = "" if encoder.trained else ", UNTRAINED (random weights)"
         say(f"task     {task}")
-        say(f"encoder  {encoder.name} at {encoder.input_size} px, {encoder.fingerprint[:12]}, "
-            f"licence {encoder.licence}{trained}")  # fmt: skip
+        say(f"encoder  {encoder.title} at {encoder.input_size} px, {encoder.fingerprint[:12]}, "
+            f"licence {encoder.licence}")  # fmt: skip
         say(f"cache    {held['entries']} slices, {held['bytes'] / 1e9:.2f} of {held['max_bytes'] / 1e9:.1f} GB, "
             f"{held['pinned']} kept for training")  # fmt: skip
         say(f"model    {_model(model)}")

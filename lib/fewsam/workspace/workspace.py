@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 
 from fewsam.collection.imported import TaskCollection
-from fewsam.collection.repair import MAIN
 from fewsam.core.atomic import sweep
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, FewSAMError, StorageError
@@ -32,7 +31,8 @@ from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
-from fewsam.workspace.task_settings import TASK_FILE, keep_settings, make_folder, task_settings
+from fewsam.workspace.task_folder import TASK_FILE, is_task
+from fewsam.workspace.task_settings import keep_settings, make_folder, task_settings
 from fewsam.workspace.volumes import Volumes
 
 
@@ -183,11 +183,6 @@ class Workspace:
         self.close()
         if kind is not None and self._undo is not None:
             self._undo()
-
-
-def is_task(folder: Path) -> bool:
-    """Whether ``folder`` holds a task, of the command line or of the server."""
-    return any((folder / name).is_file() for name in (TASK_FILE, MAIN, "current.json"))
 
 
 def open_task(

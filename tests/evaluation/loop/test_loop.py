@@ -307,6 +307,8 @@ def test_the_command(tmp_path, task, capsys):
         "auto_train=off",
         "--conf",
         "input_size=128",
+        "--conf",
+        "encoder=compact",
         "--out",
         tmp_path / "o",
     ]

@@ -81,7 +81,7 @@ def test_tasks_are_told_by_the_hashes_of_their_files(tmp_path):
 
 
 def test_weights_in_words():
-    settings = load_settings()
+    settings = load_settings(None, {"encoder": "compact"})
     assert weights_note(settings, ENCODER) == "UNTRAINED (random weights)"
     own = {**ENCODER, "trained": True, "checkpoint_sha256": "ab" * 32}
     assert weights_note(settings, own) == "trained, checkpoint sha256 abababababab"

@@ -20,7 +20,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Volume, n
     write_dataset(folder, patients=1, shape=(96, 76, 28))
     volume = load_volume(folder / "ct" / "patient01.nii.gz")
     truth = load_volume(folder / "truth" / "ct" / "patient01.nii.gz").slices
-    workspace = Workspace(load_settings(None, {"labels": ["liver", "spleen"]}), folder / "task")
+    workspace = Workspace(load_settings(None, {"encoder": "compact", "labels": ["liver", "spleen"]}), folder / "task")
     drawn = np.isin(np.arange(len(truth)), (9, 16))[:, None, None]
     workspace.collection.submit(volume, "p", {"liver": (truth == 1) & drawn, "spleen": (truth == 2) & drawn})
     return workspace, volume, truth

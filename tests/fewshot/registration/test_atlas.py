@@ -21,7 +21,7 @@ from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
 from fewsam.images.volume import Volume, geometry_for
 
 CLASSES = ("organ", "vessel")
-OPTIONS = {"labels": CLASSES, "intensity": "full", "untrained": True}
+OPTIONS = {"labels": CLASSES, "intensity": "full", "untrained": True, "encoder": "compact"}
 
 
 def patient(seed: int, depth: int = 3) -> tuple[Volume, np.ndarray]:

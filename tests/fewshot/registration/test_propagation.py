@@ -163,7 +163,9 @@ def test_the_predictor_uses_it_and_the_switch_turns_it_off(tmp_path: Path) -> No
     volume, truth = discs()
     scores = {}
     for switch in (True, False):
-        options = load_settings(None, {"labels": CLASSES, "propagate": switch, "intensity": "full", "untrained": True})
+        options = load_settings(
+            None, {"labels": CLASSES, "propagate": switch, "intensity": "full", "untrained": True, "encoder": "compact"}
+        )
         drawn_on(tmp_path / str(switch), volume, truth, [0, 10])
         collection = Collection(tmp_path / str(switch), CLASSES)
         with EmbeddingCache(tmp_path / f"cache-{switch}", 10**8) as cache:

