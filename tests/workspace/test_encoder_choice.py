@@ -65,23 +65,24 @@ def test_a_servers_folder_made_before_keeps_compact(tmp_path):
     (tmp_path / "studies").mkdir()
     conf = {"labels": "liver"}
     folder = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {**conf, "encoder": "compact"}).folder
-    (folder / RECORD).unlink()  # it was not written before
+    assert not folder.exists()
     Collection(folder, ("liver",)).close()
-    context = shared_workspace(str(tmp_path), str(tmp_path / "studies"), conf)
-    assert context.settings.encoder == "compact"
+    workspace = shared_workspace(str(tmp_path), str(tmp_path / "studies"), conf)
+    assert workspace.settings.encoder == "compact"
+    workspace.collection.close()
     assert not (folder / RECORD).exists()
 
 
 @needs_weights
 def test_a_servers_new_folder_names_its_encoder(tmp_path):
     (tmp_path / "studies").mkdir()
-    context = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
-    assert context.settings.encoder == "medsam_lite"
-    assert json.loads((context.folder / RECORD).read_text()) == {"encoder": "medsam_lite"}
-    Collection(context.folder, ("liver",)).close()
+    workspace = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
+    assert workspace.settings.encoder == "medsam_lite"
+    workspace.collection.close()
+    assert json.loads((workspace.folder / RECORD).read_text()) == {"encoder": "medsam_lite"}
     again = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
-    assert again is context
-    assert task_encoder(load_settings(), context.folder).encoder == "medsam_lite", "the command line reads it too"
+    assert again is workspace
+    assert task_encoder(load_settings(), workspace.folder).encoder == "medsam_lite", "the command line reads it too"
 
 
 def test_a_recorded_encoder_outlives_a_lost_package(without_weights, tmp_path):

@@ -31,6 +31,7 @@ from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
+from fewsam.workspace.encoder_choice import record_encoder
 from fewsam.workspace.task_folder import TASK_FILE, is_task
 from fewsam.workspace.task_settings import keep_settings, make_folder, task_settings
 from fewsam.workspace.volumes import Volumes
@@ -57,6 +58,7 @@ class Workspace:
     def collection(self) -> TaskCollection:
         s = self.settings
         make_folder(self.folder)
+        record_encoder(s, self.folder)
         return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, labelled_slices=s.labelled_slices)
 
     @locked_property

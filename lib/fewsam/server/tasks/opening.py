@@ -14,7 +14,7 @@ from typing import Any
 
 from fewsam.core.config import Settings, load_settings
 from fewsam.server.paths import PRESET_BESIDE_IMAGES, data_folder
-from fewsam.workspace.encoder_choice import record_encoder, task_encoder
+from fewsam.workspace.encoder_choice import task_encoder
 from fewsam.workspace.task_settings import open_to_names
 from fewsam.workspace.workspace import Workspace
 
@@ -60,7 +60,6 @@ def shared_workspace(app_dir: str, studies: str, conf: Mapping[str, Any]) -> Wor
     folder = data_folder(app_dir, preset, studies)
     with _workspaces_lock:
         settings = task_encoder(settings, folder)
-        record_encoder(settings, folder)
         workspace = _workspaces.get(folder)
         if workspace is None or workspace.settings != settings:
             workspace = _workspaces[folder] = Workspace(settings, folder)
