@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,24 +52,23 @@ def segment(
 
 
 def _segment(
-    workspace: Workspace, volume: Volume, path: Path, target: Path, json_beside: bool, progress: object
+    workspace: Workspace,
+    volume: Volume,
+    path: Path,
+    target: Path,
+    json_beside: bool,
+    progress: Callable[[int, int], None],
 ) -> None:
     from fewsam.core.class_values import names_by_value
     from fewsam.fewshot.model.store import write_atomically
     from fewsam.images.casefiles import case_id
     from fewsam.images.volume import save_labelmap
+    from fewsam.workspace.segment import segment_volume
 
     started = time.monotonic()
-    collection = workspace.collection
-    # The same pixels may have been labelled under another name: by them, not by the name, drawn slices come back.
-    known = [record.image_id for record in collection.images() if record.content_hash == volume.content_hash]
-    prediction = workspace.predictor.predict(volume, known[0] if known else None, progress=progress)  # type: ignore[arg-type]
+    prediction = segment_volume(workspace, volume, case_id(path), progress)
     names = names_by_value(prediction.classes)
     save_labelmap(target, prediction.labelmap, volume.geometry, names)
-    # What was served is remembered: labels made from it by correcting it teach by their corrections alone.
-    if prediction.classes and prediction.shots:
-        image_id = known[0] if known else case_id(path)
-        collection.remember_served(image_id, prediction.labelmap, prediction.classes, prediction.model_version)
     if json_beside:
         answer = {**prediction.as_json(), "image": path.name, "label_names": {name: v for v, name in names.items()}}
         write_atomically(_json_path(target), (json.dumps(answer, indent=1) + "\n").encode())
