@@ -109,15 +109,15 @@ def test_an_old_copy_of_another_annotators_slice_does_not_win(collection: Collec
 
 
 @pytest.mark.parametrize(
-    ("policy", "known"),
+    ("absent_classes", "known"),
     [("complete", {"Liver", "spleen", "aorta"}), ("partial", {"Liver"}), ("auto", {"Liver", "spleen"})],
 )
-def test_what_an_absent_class_means(tmp_path: Path, volume: Volume, policy: str, known: set[str]) -> None:
+def test_what_an_absent_class_means(tmp_path: Path, volume: Volume, absent_classes: str, known: set[str]) -> None:
     masks = label(Liver={3: 1, 4: 2}, spleen={4: 3})
-    by_setting = Collection(tmp_path / "a", LABELS, labelled_slices=policy)
+    by_setting = Collection(tmp_path / "a", LABELS, absent_classes=absent_classes)
     by_setting.submit(volume, "p1", masks)
-    by_call = Collection(tmp_path / "b", LABELS, labelled_slices="partial")
-    by_call.submit(volume, "p1", masks, policy=policy)
+    by_call = Collection(tmp_path / "b", LABELS, absent_classes="partial")
+    by_call.submit(volume, "p1", masks, absent_classes=absent_classes)
     for collection in (by_setting, by_call):
         assert collection.shots()[0].known == known
 
@@ -130,12 +130,12 @@ def test_auto_counts_classes_of_earlier_shots(collection: Collection, volume: Vo
 
 def test_a_slice_once_complete_stays_so_when_corrected(collection: Collection, volume: Volume) -> None:
     collection.submit(volume, "p1", label(Liver={3: 1}), complete_slices={3})
-    collection.submit(volume, "p1", label(Liver={3: 2}), policy="partial")
+    collection.submit(volume, "p1", label(Liver={3: 2}), absent_classes="partial")
     (shot,) = collection.shots()
     assert np.array_equal(shot.masks["Liver"], blob(2)) and shot.known == set(LABELS)
 
 
-@pytest.mark.parametrize("how", [{"policy": "complete"}, {"complete_slices": {3}}])
+@pytest.mark.parametrize("how", [{"absent_classes": "complete"}, {"complete_slices": {3}}])
 def test_an_unchanged_slice_can_be_declared_complete(collection: Collection, volume: Volume, how: dict) -> None:
     collection.submit(volume, "p1", label(Liver={3: 1}))
     submission = collection.submit(volume, "p1", label(Liver={3: 1}), **how)
@@ -144,7 +144,7 @@ def test_an_unchanged_slice_can_be_declared_complete(collection: Collection, vol
 
 
 def test_a_class_accepted_later_is_not_declared_absent_in_silence(tmp_path: Path, volume: Volume) -> None:
-    collection = Collection(tmp_path, LABELS, accept_new=True, labelled_slices="complete")
+    collection = Collection(tmp_path, LABELS, accept_new=True, absent_classes="complete")
     collection.submit(volume, "p1", label(Liver={3: 1}))
     submission = collection.submit(volume, "p1", label(Liver={3: 1}, cyst={9: 2}))
     assert fates(submission) == {"added": (9,), "unchanged": (3,)}
@@ -194,7 +194,7 @@ def test_a_new_class_is_accepted_on_request_and_stays(tmp_path: Path, volume: Vo
         ({"Liver": np.ones((Z, W, H), bool)}, {}, LabelError, r"\(30, 20, 16\).*\(30, 16, 20\)"),
         ({" ": np.ones((Z, H, W), bool)}, {}, LabelError, "printable"),
         (label(Liver={3: 1}), {"complete_slices": {30}}, LabelError, r"\[30\].*30 slices"),
-        (label(Liver={3: 1}), {"policy": "some"}, ConfigError, "'some'.*auto"),
+        (label(Liver={3: 1}), {"absent_classes": "some"}, ConfigError, "'some'.*auto"),
     ],
 )
 def test_refusals_say_why_and_store_nothing(

@@ -133,7 +133,7 @@ def _as_json(*values: Any) -> list[bytes]:
 
 def params() -> list[bytes]:
     info = [{"name": "a", "idx": 1}, {"name": "b", "idx": 2}, {"name": "c", "idx": 3}]
-    return _as_json({"label_info": info, "policy": "partial", "complete_slices": [1], "annotator": "x"})
+    return _as_json({"label_info": info, "absent_classes": "partial", "complete_slices": [1], "annotator": "x"})
 
 
 def points() -> list[bytes]:

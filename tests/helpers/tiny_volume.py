@@ -77,7 +77,7 @@ def labelled(folder: Path, slices: list[int], seed: int = 0) -> tuple[Collection
     """A collection with one scan (id "scan") labelled on ``slices``, completely."""
     volume, masks = scan(folder, seed=seed)
     collection = Collection(folder, CLASSES)
-    collection.submit(volume, "scan", on_slices(masks, slices), policy="complete", complete_slices=set(slices))
+    collection.submit(volume, "scan", on_slices(masks, slices), absent_classes="complete", complete_slices=set(slices))
     return collection, volume, masks
 
 

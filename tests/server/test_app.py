@@ -149,7 +149,7 @@ def test_a_refused_label_leaves_nothing_behind(served: SimpleNamespace) -> None:
         ({"label_info": [{"name": "kidney", "idx": 1}, {"name": "box", "idx": 2}]}, 422),
         ("{broken", 400),
         ({"label_info": "ball"}, 400),
-        ({"policy": "perhaps"}, 400),
+        ({"absent_classes": "perhaps"}, 400),
         ({"complete_slices": [400]}, 422),
     ):
         assert server.put_label("b", good, params).status_code == status, params

@@ -126,9 +126,19 @@ def test_label_params() -> None:
     assert (ours.annotator, ours.complete_slices) == ("eve", frozenset({1, 2}))
     assert parse_params(text, "who the token says")[1].annotator == "who the token says"
     assert parse_params("")[1] == parse_params("null")[1]
-    for text in ("{", "[]", '{"label_info": [1]}', '{"complete_slices": [true]}', '{"policy": 1}'):
+    for text in ("{", "[]", '{"label_info": [1]}', '{"complete_slices": [true]}', '{"absent_classes": 1}'):
         with pytest.raises(RequestError):
             parse_params(text)
+
+
+def test_the_earlier_name_of_a_label_parameter_works_and_the_new_one_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse_params('{"absent_classes": "complete"}')[1].absent_classes == "complete"
+    assert not caplog.text
+    assert parse_params('{"policy": "partial"}')[1].absent_classes == "partial"
+    assert '"policy"' in caplog.text and '"absent_classes"' in caplog.text
+    assert parse_params('{"policy": "partial", "absent_classes": "complete"}')[1].absent_classes == "complete"
+    with pytest.raises(RequestError, match="policy"):
+        parse_params('{"policy": "perhaps"}')
 
 
 def test_endings() -> None:

@@ -18,12 +18,14 @@ from fewsam.workspace.nnunet_dataset import export_nnunet
 from helpers.tiny_task import AFFINE, NAMES, truth_of, voxels, write_case
 
 
-def submit(collection: Collection, image: Path, label: Path, slices: list[int], image_id: str, policy: str) -> None:
+def submit(
+    collection: Collection, image: Path, label: Path, slices: list[int], image_id: str, absent_classes: str
+) -> None:
     volume = load_volume(image)
     chosen = np.isin(np.arange(volume.depth), slices)[:, None, None]
     masks = read_label(label, volume.geometry, dict(enumerate(NAMES, 1)))
     drawn = {name: mask & chosen for name, mask in masks.items()}
-    collection.submit(volume, image_id, {n: m for n, m in drawn.items() if m.any()}, policy=policy)
+    collection.submit(volume, image_id, {n: m for n, m in drawn.items() if m.any()}, absent_classes=absent_classes)
 
 
 def test_labels_on_the_grid_and_the_rest_ignored(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_colours_become_channels_and_do_not_mix_with_grey(tmp_path: Path) -> Non
     mask = np.zeros((1, 20, 30), bool)
     mask[0, 3:9, 5:12] = True
     collection = Collection(tmp_path / "task", NAMES)
-    collection.submit(volume, "photo", {"heart": mask}, policy="complete")
+    collection.submit(volume, "photo", {"heart": mask}, absent_classes="complete")
     export_nnunet(collection, [tmp_path / "photo.png"], tmp_path / "out")
     told = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert told["channel_names"] == {"0": "red", "1": "green", "2": "blue"}

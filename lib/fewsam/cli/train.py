@@ -153,7 +153,7 @@ def _ingest(workspace: Workspace, reader: _Reader, annotator: str, progress: Pro
             masks,
             annotator=annotator,
             source="fewsam train",
-            policy="complete" if reader.complete else None,
+            absent_classes="complete" if reader.complete else None,
             complete_slices=reader.complete_slices,
         )
         new = len(receipt.added) + len(receipt.superseded) + len(receipt.cleared)

@@ -41,14 +41,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Label:
-    """A submitted label. ``spoken``: the class keys it names, drawn or not; it is silent about all others."""
+    """A submitted label. ``spoken``: the class keys it names, drawn or not; it is silent about all others.
+
+    What is said with the label of absent classes counts for its unchanged slices too; the collection's default counts
+    for new and changed slices alone.
+    """
 
     marks: Marks
     spoken: frozenset[str]
     annotator: str
-    policy: str  # auto | complete | partial
     complete: frozenset[int]  # slices declared complete
-    restate: bool = False  # the policy was given with this label, so it also speaks for unchanged slices
+    absent_classes: str | None = None  # complete | partial | auto, where it was said with this label
+    default_absent_classes: str = "auto"  # as set for the collection
+
+    @property
+    def absence(self) -> str:
+        """What it means that a class is not drawn on a slice of the label."""
+        return self.absent_classes or self.default_absent_classes
 
 
 def decide(
@@ -124,7 +133,7 @@ class _Sorting:
         label, plan, old = self.label, self.plan, _spoken(state.drawn, self.label)
         unspoken = {key: mark for key, mark in state.drawn.items() if key not in label.spoken}
         if drawn == old:
-            if label.restate and label.policy == "complete" and not state.known.issuperset(self.classes):
+            if label.absent_classes == "complete" and not state.known.issuperset(self.classes):
                 self._write(z, {**unspoken, **drawn}, {}, plan.superseded)
             else:
                 plan.unchanged.append(z)
@@ -147,10 +156,10 @@ class _Sorting:
         group.append(z)
 
     def _spoken_of(self, z: int) -> set[str]:
-        """The classes whose absence from the slice is knowledge, by the label's policy."""
-        if z in self.label.complete or self.label.policy == "complete":
+        """The classes whose absence from the slice is knowledge, as the label or the collection has it."""
+        if z in self.label.complete or self.label.absence == "complete":
             return set(self.classes)
-        return set() if self.label.policy == "partial" else self.drawn_anywhere
+        return set() if self.label.absence == "partial" else self.drawn_anywhere
 
 
 def _spoken(drawn: Mapping[str, bytes], label: Label) -> dict[str, bytes]:

@@ -32,7 +32,7 @@ from fewsam.images.preprocess import image_stats
 if TYPE_CHECKING:
     from fewsam.images.volume import Volume
 
-POLICIES = ("auto", "complete", "partial")
+ABSENT_CLASSES = ("auto", "complete", "partial")
 GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
 
 Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
@@ -67,12 +67,14 @@ class Ingest:
         self._stats_text = ""
 
     def run(
-        self, masks: Mapping[str, npt.NDArray[np.bool_]], policy: str, restate: bool, complete: frozenset[int]
+        self, masks: Mapping[str, npt.NDArray[np.bool_]], said: str | None, default: str, complete: frozenset[int]
     ) -> Submission:
-        if policy not in POLICIES:
-            raise ConfigError(f"labelled slices cannot be {policy!r}; choose one of {', '.join(POLICIES)}")
+        """Take in the label: ``said`` and ``default`` are the label's and the collection's ``absent_classes``."""
+        for value in (said or default, default):
+            if value not in ABSENT_CLASSES:
+                raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
         marks = self._checked(masks, complete)
-        label = Label(marks, frozenset(self._masks), self._annotator, policy, complete, restate)
+        label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default)
         # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
         _, plan, _ = self._database.read(lambda db: self._plan(db, label))
         for shot in plan.shots:
@@ -181,7 +183,7 @@ class Ingest:
             key,
             annotator=self._annotator,
             source=self._source,
-            policy=label.policy,
+            absent_classes=label.absence,
             outcome=outcome,
             curve=curve,
         )
@@ -200,7 +202,8 @@ class Ingest:
 
     def _digest(self, label: Label) -> bytes:
         """What makes two submissions the same one."""
-        said = json.dumps([label.policy, label.restate, sorted(label.complete), sorted(label.spoken), self._shape])
+        absence = label.absence, label.absent_classes is not None
+        said = json.dumps([*absence, sorted(label.complete), sorted(label.spoken), self._shape])
         for drawn in label.marks:
             said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
         return digest(f"{self._volume.content_hash} {said}".encode())

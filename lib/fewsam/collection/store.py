@@ -35,7 +35,7 @@ class Collection(LoopState):
         folder: made if missing.
         labels: display names of the task's classes, in the order of their labelmap values.
         accept_new: whether a submitted label may bring a class that is not among them.
-        labelled_slices: what a class that is not drawn on a labelled slice means, unless a submission says:
+        absent_classes: what a class that is not drawn on a labelled slice means, unless a submission says:
             "complete" background, "partial" nothing, "auto" background if that class is drawn anywhere in the
             submission or on an earlier shot of the image.
 
@@ -48,12 +48,12 @@ class Collection(LoopState):
         folder: Path,
         labels: Sequence[str] = (),
         accept_new: bool = False,
-        labelled_slices: str = "auto",
+        absent_classes: str = "auto",
     ) -> None:
         super().__init__(Database(Path(folder)))
         self._labels = tuple(name.strip() for name in labels)
         self._accept_new = accept_new
-        self._policy = labelled_slices
+        self._absent_classes = absent_classes
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Collection(LoopState):
         *,
         annotator: str = "",
         source: str = "",
-        policy: str | None = None,
+        absent_classes: str | None = None,
         complete_slices: set[int] | None = None,
     ) -> Submission:
         """Take in a label; when this returns, it is on the disk.
@@ -113,7 +113,8 @@ class Collection(LoopState):
             masks: class name -> bool (Z, H, W); may overlap. Names match whatever their case.
             annotator: who drew.
             source: where the label came from, e.g. "rest:final".
-            policy: "auto" | "complete" | "partial" for this label; None: as set for the collection.
+            absent_classes: "auto" | "complete" | "partial" for this label; None: as set for the collection. What is
+                said with the label counts for its unchanged slices too.
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
 
         Raises:
@@ -124,7 +125,7 @@ class Collection(LoopState):
         ingest = Ingest(
             self._database, self._class_names, self._accept_new, volume, image_id, annotator=annotator, source=source
         )
-        return ingest.run(masks, policy or self._policy, policy is not None, frozenset(complete_slices or ()))
+        return ingest.run(masks, absent_classes, self._absent_classes, frozenset(complete_slices or ()))
 
     def check(
         self,

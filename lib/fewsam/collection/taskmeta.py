@@ -11,7 +11,7 @@ MAX_SIDE = 1 << 14
 # What a task file carries of the settings. Paths, devices and budgets are the other installation's own business.
 PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "input_size")
 CARRIED = (
-    *PIXEL_SETTINGS, "labels", "new_labels", "labelled_slices", "encoder", "prompt_tokens", "prototypes",
+    *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "prompt_tokens", "prototypes",
     "dense_prompt", "detail", "retrieve", "ensemble", "propagate", "atlas", "smooth_z", "presence_gate",
     "largest_component",
 )  # fmt: skip

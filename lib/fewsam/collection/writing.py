@@ -21,7 +21,7 @@ def add_submission(
     *,
     annotator: str,
     source: str,
-    policy: str,
+    absent_classes: str,
     outcome: Mapping[str, Sequence[int]],
     curve: Mapping[str, Any] | None = None,
 ) -> int:
@@ -31,7 +31,7 @@ def add_submission(
         db.execute(
             "INSERT INTO submissions (image_id, content_hash, digest, annotator, time, source, policy, outcome, curve)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*image[:2], digest, annotator, now, source, policy, json.dumps(outcome), curve_text),
+            (*image[:2], digest, annotator, now, source, absent_classes, json.dumps(outcome), curve_text),
         )
     )
 

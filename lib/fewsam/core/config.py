@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import os
 import re
@@ -15,7 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fewsam.core.errors import ConfigError
 from fewsam.core.yamlfile import read_yaml
 
+logger = logging.getLogger(__name__)
+
 PRESET_DIR = Path(__file__).resolve().parents[3] / "configs"
+
+OLD_NAMES = {"labelled_slices": "absent_classes"}  # of settings, in earlier versions
 
 MAX_LABELS, MAX_NAME = 255, 100  # as many as a labelmap of bytes holds, and as the collection takes
 
@@ -38,7 +43,9 @@ class Settings(BaseModel):
     # -- the task
     labels: tuple[str, ...] = ()
     new_labels: bool = False  # accept a class first met in a submitted label
-    labelled_slices: Literal["auto", "complete", "partial"] = "auto"  # what an absent class means
+    # What it means that a class is not drawn on a labelled slice: background (complete), nothing (partial), or
+    # background where the label or an earlier one of the image draws the class on another slice (auto).
+    absent_classes: Literal["auto", "complete", "partial"] = "auto"
 
     # -- preprocessing: part of every cache key through the pixels it produces
     axis: Literal["auto", "0", "1", "2"] = "auto"  # native axis cut into slices; auto = coarsest spacing
@@ -155,8 +162,8 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
     """
     values: dict[str, Any] = {}
     if preset is not None:
-        values.update(_read_preset(preset))
-    values.update(overrides or {})
+        values.update(with_current_names(_read_preset(preset)))
+    values.update(with_current_names(overrides or {}))
     for key in values:
         if key not in Settings.model_fields:
             near = difflib.get_close_matches(str(key)[:100], Settings.model_fields, n=1)
@@ -174,6 +181,27 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"setting {key!r} = {_shown(first['input'])}: {message[:500]}") from None
+
+
+def with_current_names(values: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
+    """``values`` by the names that settings have now.
+
+    Args:
+        values: By name; earlier names are taken too.
+        warn: Say which name is an earlier one. Not for files that nobody edits.
+
+    Raises:
+        ConfigError: one setting has two values, under its two names.
+    """
+    current = dict(values)
+    for old, new in OLD_NAMES.items():
+        if old in current:
+            if current.get(new, current[old]) != current[old]:
+                raise ConfigError(f"{old!r} is an earlier name of the setting {new!r}; give {new!r} alone")
+            if warn:
+                logger.warning("the setting %r is now called %r; the earlier name still works", old, new)
+            current[new] = current.pop(old)
+    return current
 
 
 def _shown(value: Any) -> str:

@@ -100,7 +100,7 @@ def loop_stage(settings: Settings, volume: Volume, masks: dict[str, np.ndarray])
         label = {key: np.zeros_like(mask) for key, mask in masks.items()}
         for key, mask in masks.items():
             label[key][drawn] = mask[drawn]
-        collection.submit(volume, "volume", label, policy="complete", complete_slices=set(drawn))
+        collection.submit(volume, "volume", label, absent_classes="complete", complete_slices=set(drawn))
         started = time.perf_counter()
         result = train(settings, collection, embedder, store, folder=folder / "run")
         trained = time.perf_counter() - started

@@ -182,7 +182,7 @@ def collect(cases: Sequence[Case], picked: Draw, folder: Path) -> Collection:
             f"case{source}",
             masks,
             source="evaluate",
-            policy="complete",
+            absent_classes="complete",
             complete_slices=set(slices),
         )
     return collection

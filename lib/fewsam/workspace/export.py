@@ -16,6 +16,7 @@ from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, write_task
 from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
+from fewsam.core.config import OLD_NAMES, Settings
 from fewsam.core.errors import CheckpointError, LabelError
 from fewsam.fewshot.model.store import TaskModel
 from fewsam.fewshot.model.supports import EXTRA_SUPPORT_VIEWS, drawn_classes, support_classes
@@ -81,7 +82,7 @@ def export_task(
         classes=classes,
         encoder=EncoderMeta(**embedder.info.as_dict()),
         preprocessing=PREPROCESS_VERSION,
-        settings=settings.model_copy(update={"labels": classes}).model_dump(mode="json", include=set(CARRIED)),
+        settings=_carried(settings, classes),
         detail_size=size,
         card=_card_of(model, shots) if model else None,
         shots=tuple(rows.metas),
@@ -90,6 +91,12 @@ def export_task(
         task_meta = without_people(task_meta)
     write_task(path, rows.task(task_meta, model))
     return task_meta
+
+
+def _carried(settings: Settings, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that a task file carries, under their present names and those that earlier versions read."""
+    values = settings.model_copy(update={"labels": classes}).model_dump(mode="json", include=set(CARRIED))
+    return {**values, **{old: values[new] for old, new in OLD_NAMES.items() if new in values}}
 
 
 class _Rows:

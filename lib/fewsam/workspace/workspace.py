@@ -59,7 +59,7 @@ class Workspace:
         s = self.settings
         make_folder(self.folder)
         record_encoder(s, self.folder)
-        return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, labelled_slices=s.labelled_slices)
+        return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, absent_classes=s.absent_classes)
 
     @locked_property
     def cache(self) -> EmbeddingCache:

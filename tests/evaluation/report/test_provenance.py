@@ -36,6 +36,19 @@ def test_a_folder_takes_results_of_one_making(tmp_path):
             claim_folder(tmp_path, given["settings"], given["encoder"], given.get("further"))
 
 
+def test_results_from_before_a_setting_was_renamed_are_resumed(tmp_path):
+    settings = load_settings(None, {"steps": 3})
+    claim_folder(tmp_path, settings, ENCODER)
+    [file] = tmp_path.iterdir()
+    kept = json.loads(file.read_text())
+    kept["settings"]["labelled_slices"] = kept["settings"].pop("absent_classes")
+    file.write_text(json.dumps(kept))
+    (tmp_path / "c1.jsonl").touch()
+    claim_folder(tmp_path, settings, ENCODER)
+    with pytest.raises(ConfigError, match="other settings"):
+        claim_folder(tmp_path, load_settings(None, {"steps": 3, "absent_classes": "complete"}), ENCODER)
+
+
 def test_a_folder_takes_one_set_of_data_under_a_name(tmp_path):
     settings = load_settings()
     ct, mr = ({"name": "set", "sha256": {"images/a.nii.gz": value}} for value in ("1", "2"))

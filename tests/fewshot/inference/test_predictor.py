@@ -143,9 +143,11 @@ def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
         for z, picture in zip(drawn_on, pictures, strict=True):
             if kind == "picture":
                 drawn = {name: mask[z : z + 1] for name, mask in masks.items()}
-                collection.submit(picture, f"picture{z}", drawn, policy="complete", complete_slices={0})
+                collection.submit(picture, f"picture{z}", drawn, absent_classes="complete", complete_slices={0})
             else:
-                collection.submit(volume, "scan", tiny.on_slices(masks, [z]), policy="complete", complete_slices={z})
+                collection.submit(
+                    volume, "scan", tiny.on_slices(masks, [z]), absent_classes="complete", complete_slices={z}
+                )
         given = tiny.settings(keep_better=False)
         made = Predictor(given, tiny.embedder(folder, given), collection, ModelStore(folder))
         shown = volume if kind == "volume" else pictures[0]

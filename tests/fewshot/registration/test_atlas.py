@@ -40,14 +40,19 @@ def patient(seed: int, depth: int = 3) -> tuple[Volume, np.ndarray]:
     return Volume(slices, geometry, None, f"patient{seed}"), truth
 
 
-def labelled(folder: Path, patients: list[int], z: int = 1, names: tuple[str, ...] = CLASSES, policy: str = "complete"
-             ) -> Collection:  # fmt: skip
+def labelled(
+    folder: Path,
+    patients: list[int],
+    z: int = 1,
+    names: tuple[str, ...] = CLASSES,
+    absent_classes: str = "complete",
+) -> Collection:
     collection = Collection(folder, CLASSES)
     for seed in patients:
         volume, truth = patient(seed)
         drawn = np.arange(len(truth))[:, None, None] == z
         masks = {name: (truth == 1 + CLASSES.index(name)) & drawn for name in names}
-        collection.submit(volume, f"p{seed}", masks, policy=policy)
+        collection.submit(volume, f"p{seed}", masks, absent_classes=absent_classes)
     return collection
 
 
@@ -125,7 +130,7 @@ def test_an_atlas_counts_where_it_looks_like_the_slice(three: Collection, monkey
 
 def test_a_class_nobody_looked_for_is_not_called_absent(tmp_path: Path) -> None:
     volume, _ = patient(9)
-    silent = vote(labelled(tmp_path / "a", [1], names=("organ",), policy="partial"), volume, [0])
+    silent = vote(labelled(tmp_path / "a", [1], names=("organ",), absent_classes="partial"), volume, [0])
     looked = vote(labelled(tmp_path / "b", [1], names=("organ",)), volume, [0])
     assert silent is not None and looked is not None
     assert torch.allclose(silent[0, 0], silent[0, 2], atol=1e-3)

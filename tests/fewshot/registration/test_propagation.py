@@ -39,12 +39,12 @@ def discs(move: float = 2.0, spacing: float = 3.0) -> tuple[Volume, np.ndarray]:
     return Volume(np.stack(slices).astype(np.float32), geometry, None, "discs"), np.stack(truth).astype(np.uint8)
 
 
-def drawn_on(folder: Path, volume: Volume, truth: np.ndarray, slices: list[int], policy: str = "complete",
+def drawn_on(folder: Path, volume: Volume, truth: np.ndarray, slices: list[int], absent_classes: str = "complete",
              names: tuple[str, ...] = CLASSES) -> dict[int, Shot]:  # fmt: skip
     collection = Collection(folder, CLASSES)
     kept = np.isin(np.arange(len(truth)), slices)[:, None, None]
     masks = {name: (truth == 1 + CLASSES.index(name)) & kept for name in names}
-    collection.submit(volume, "p", masks, policy=policy)
+    collection.submit(volume, "p", masks, absent_classes=absent_classes)
     return {shot.slice: shot for shot in collection.shots("p")}
 
 

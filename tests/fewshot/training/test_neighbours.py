@@ -39,11 +39,11 @@ def moving_organ(noise: bool = False) -> tuple[Volume, np.ndarray]:
 
 
 def drawn_on(
-    folder: Path, slices: list[int], volume: Volume, truth: np.ndarray, policy: str = "complete"
+    folder: Path, slices: list[int], volume: Volume, truth: np.ndarray, absent_classes: str = "complete"
 ) -> list[Shot]:
     collection = Collection(folder, ("organ",))
     masks = tiny.on_slices({"organ": truth}, slices)
-    collection.submit(volume, "scan", masks, policy=policy)
+    collection.submit(volume, "scan", masks, absent_classes=absent_classes)
     return collection.shots()
 
 
@@ -76,7 +76,7 @@ def test_none_past_the_ends_none_drawn_and_none_in_colour(tmp_path: Path) -> Non
     assert {z: steps_beside(shot, drawn) for z, shot in shots.items()} == {0: [1], 2: [-1], 3: [1]}
     colour = make_volume(1, depth=1, rgb=True)
     collection = Collection(tmp_path / "colour", ("organ",))
-    collection.submit(colour, "picture", {"organ": np.ones(colour.slices.shape[:3], bool)}, policy="complete")
+    collection.submit(colour, "picture", {"organ": np.ones(colour.slices.shape[:3], bool)}, absent_classes="complete")
     (picture,) = collection.shots()
     assert carried_neighbours(picture, set(), ("organ",), OPTIONS, 64) == []
 
@@ -89,7 +89,7 @@ def test_slices_that_have_nothing_in_common_get_no_labels(tmp_path: Path) -> Non
 
 def test_what_nobody_looked_for_stays_unknown(tmp_path: Path) -> None:
     volume, truth = moving_organ()
-    (shot,) = drawn_on(tmp_path, [2], volume, truth, policy="partial")
+    (shot,) = drawn_on(tmp_path, [2], volume, truth, absent_classes="partial")
     for one in carried_neighbours(shot, places([shot]), ("organ", "vessel"), OPTIONS, 64):
         assert one.known.tolist() == [True, True, False] and not one.stencil[1].any()
 

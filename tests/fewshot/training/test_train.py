@@ -78,7 +78,9 @@ def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
 def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one back: published in any case
     run(tmp_path, collection, tiny.settings())
-    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    collection.submit(
+        volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), absent_classes="complete", complete_slices={6}
+    )
     scores = chain([0.9], repeat(0.4))  # the served decoder at the start, then the new one's evaluations
 
     def scripted(decoder, episodes, queries, supports):
@@ -109,7 +111,9 @@ def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_pat
     collection = Collection(tmp_path, tiny.CLASSES)
     for number in range(8):
         volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
-        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+        collection.submit(
+            volume, f"p{number}", tiny.on_slices(masks, [5]), absent_classes="complete", complete_slices={5}
+        )
     shots = collection.shots()
     assert [i for i, shot in enumerate(shots) if shot.split == "val"] == [3, 7]
     split = split_shots(shots, None)
@@ -130,7 +134,9 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
     collection = Collection(tmp_path, tiny.CLASSES)
     for number in range(4):
         volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
-        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+        collection.submit(
+            volume, f"p{number}", tiny.on_slices(masks, [5]), absent_classes="complete", complete_slices={5}
+        )
     scores = chain([0.1, 0.3, 0.9], repeat(0.4))  # the prior's, then at steps 2, 4, 6, ...
 
     def scripted(decoder, episodes, queries, supports):
@@ -197,7 +203,9 @@ def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
 def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
     run(tmp_path, collection, tiny.settings())
-    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    collection.submit(
+        volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), absent_classes="complete", complete_slices={6}
+    )
     shots = collection.shots()
     split = split_shots(shots, ModelStore(tmp_path).load())
     assert [shots[i].slice for i in split.measure] == [6]

@@ -34,7 +34,7 @@ def test_a_drawn_slice_lies_over_what_was_served(workspace: Workspace, volume: V
     workspace.collection.remember_served("a", served, ("liver", "spleen"), 7)
     drawn = np.zeros(served.shape, bool)
     drawn[2, :3, :3] = True
-    workspace.collection.submit(volume, "a", {"liver": drawn}, policy="complete", complete_slices={2})
+    workspace.collection.submit(volume, "a", {"liver": drawn}, absent_classes="complete", complete_slices={2})
     labels, version = shown_labelmap(workspace.collection, "a", volume)
     assert version == 7
     expected = served.copy()

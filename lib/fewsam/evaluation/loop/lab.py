@@ -99,7 +99,7 @@ class DirectLab:
         for name, mask in masks.items():
             label[name][z] = mask
         self.collection.submit(
-            case.volume, f"case{index}", label, source="simulate", policy="complete", complete_slices={z}
+            case.volume, f"case{index}", label, source="simulate", absent_classes="complete", complete_slices={z}
         )
         self.labelled[str(index)].add(z)
         self.waiting += 1

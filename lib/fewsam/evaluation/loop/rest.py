@@ -105,7 +105,7 @@ class RestLab:
         if not masks:
             return  # the server takes no empty label; there is nothing to learn but that nothing is there
         info = [{"name": name, "idx": value} for name, value in values.items()]
-        params = {"label_info": info, "policy": "complete", "complete_slices": [z]}
+        params = {"label_info": info, "absent_classes": "complete", "complete_slices": [z]}
         with file.open("rb") as label:
             self._ask(
                 "PUT", "datastore/label", params={"image": f"case{index}_0000"}, data={"params": json.dumps(params)},

@@ -52,7 +52,7 @@ class Ledger:
         """
         path = drawing.save(folder / f"{image}-{threading.get_ident()}.nii.gz")
         entry = Entry(image, drawing, path.read_bytes(), annotator)
-        params = {"label_info": drawing.label_info, "policy": "complete", "annotator": annotator}
+        params = {"label_info": drawing.label_info, "absent_classes": "complete", "annotator": annotator}
         try:
             answer = site.put_label(image, path, params)
         except requests.RequestException:

@@ -134,7 +134,7 @@ class Load:
         drawing = draw(seed, [k], SHAPE)
         path = drawing.save(folder / "label.nii.gz")
         entry = Entry(image, drawing, path.read_bytes(), person)
-        params = {"label_info": drawing.label_info, "policy": "complete"}
+        params = {"label_info": drawing.label_info, "absent_classes": "complete"}
         answer = client.save_label(image, path, params)
         self.ledger.acknowledge(entry, answer)
         self.counts["labels"] += 1

@@ -151,7 +151,7 @@ class PacsGone:
         answer = requests.put(
             f"{self.site.url}/datastore/label",
             params={"image": self._ct()},
-            data={"params": json.dumps({"label_info": info, "policy": "complete"})},
+            data={"params": json.dumps({"label_info": info, "absent_classes": "complete"})},
             files={"label": ("label.bin", self.image.geometry.to_native(voxels).tobytes(order="F"))},
             timeout=300,
         )

@@ -17,7 +17,7 @@ import psutil
 import torch
 
 import fewsam
-from fewsam.core.config import Settings
+from fewsam.core.config import Settings, with_current_names
 from fewsam.core.errors import ConfigError
 from fewsam.core.files import sha256_of
 from fewsam.encoders.sam import OFFICIAL, read_sam_checkpoint
@@ -64,6 +64,8 @@ def claim_folder(
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
+        if isinstance(before.get("settings"), dict):
+            before["settings"] = with_current_names(before["settings"], warn=False)
         if {key: before.get(key) for key in now} != now and any(folder.glob("c*.jsonl")):
             raise ConfigError(f"{folder} holds results of other settings or another encoder; give another --out folder")
     known = {(task["name"], task.get("protocol")): task for task in before.get("tasks", [])}

@@ -28,14 +28,15 @@ class LabelParams:
     Attributes:
         label_info: Segment names as Slicer sends them, ``[{"name", "idx"}]``; None where the client sends none.
         annotator: Who drew it; empty where nobody says.
-        policy: ``"complete"`` or ``"partial"``: whether a class that is absent from a slice is background there.
-        complete_slices: Slices that are complete whatever the policy says.
+        absent_classes: ``"complete"`` or ``"partial"``: whether a class that is not drawn on a slice is background
+            there; None where the client leaves it to the setting of this name.
+        complete_slices: Slices on which every class that is not drawn is absent, whatever ``absent_classes`` says.
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
     """
 
     label_info: list[dict[str, Any]] | None = None
     annotator: str = ""
-    policy: str | None = None
+    absent_classes: str | None = None
     complete_slices: frozenset[int] | None = None
     spoken: tuple[str, ...] = ()
 
@@ -58,15 +59,24 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     info = raw.get("label_info") or None
     if info is not None and not (isinstance(info, list) and all(isinstance(item, dict) for item in info)):
         raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}')
-    policy = raw.get("policy")
-    if policy not in (None, "complete", "partial"):
-        raise RequestError(f'params["policy"] must be "complete" or "partial", got {policy!r}')
+    absent_classes = _absent_classes(raw)
     complete = raw.get("complete_slices")
     if complete is not None and not (isinstance(complete, list) and all(type(z) is int for z in complete)):
         raise RequestError('params["complete_slices"] must be a list of slice numbers')
     annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
     slices = None if complete is None else frozenset(complete)
-    return raw, LabelParams(info, annotator, policy, slices)
+    return raw, LabelParams(info, annotator, absent_classes, slices)
+
+
+def _absent_classes(raw: dict[str, Any]) -> str | None:
+    """The parameter ``absent_classes``, or ``policy``, as it was called in earlier versions."""
+    name = "policy" if "policy" in raw and "absent_classes" not in raw else "absent_classes"
+    value = raw.get(name)
+    if value not in (None, "complete", "partial"):
+        raise RequestError(f'params["{name}"] must be "complete" or "partial", got {value!r}')
+    if name == "policy":
+        logger.warning('params["policy"] of a label is now called "absent_classes"; the earlier name still works')
+    return value
 
 
 class LabelIntake:
@@ -129,7 +139,7 @@ class LabelIntake:
             masks,
             annotator=params.annotator,
             source=source,
-            policy=params.policy,
+            absent_classes=params.absent_classes,
             complete_slices=complete,
         )
         logger.info(
