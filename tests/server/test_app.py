@@ -38,6 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         empty = server.infer("a")
         first = server.put_label("a", write_label(root / "a.nii.gz", truth["a"], A_SLICES))
         first.raise_for_status()
+        assert "not_kept" not in first.json()
         yield SimpleNamespace(server=server, truth=truth, root=root, studies=studies, empty=empty, first=first.json())
 
 
@@ -70,6 +71,24 @@ def test_without_labels_the_answer_is_empty_and_says_why(served: SimpleNamespace
     assert not voxels.any()
     assert answer["shots"] == 0
     assert any("no labelled slice" in note for note in answer["notes"])
+
+
+def test_a_stored_label_is_acknowledged_whatever_becomes_of_its_file(served: SimpleNamespace) -> None:
+    """Where the file belongs there is a folder: the collection has the label by the time this shows."""
+    (served.studies / "labels" / "final" / "e.nii.gz" / "in the way").mkdir(parents=True)
+    try:
+        answer = served.server.put_label("e", write_label(served.root / "e.nii.gz", served.truth["e"], [5]))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["added"] == [5]
+        assert answer.json()["not_kept"].startswith("The label is stored.")
+        assert shots(served.server)["e"] == 1
+        assert any("label of e" in one["file"] for one in served.server.client.info()["label_problems"])
+    finally:
+        (served.studies / "labels" / "final" / "e.nii.gz" / "in the way").rmdir()
+        (served.studies / "labels" / "final" / "e.nii.gz").rmdir()
+    assert served.server.put_label("e", served.root / "e.nii.gz").status_code == 200
+    assert (served.studies / "labels" / "final" / "e.nii.gz").is_file()
+    assert served.server.client.info()["label_problems"] == []
 
 
 # -- errors

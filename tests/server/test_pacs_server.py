@@ -53,7 +53,7 @@ class Site:
         return requests.put(
             f"{self.server.url}/datastore/label",
             params={"image": self.uids.get(name, name)},
-            data={"params": json.dumps({"label_info": info})},
+            data={"params": json.dumps({"label_info": info, "annotator": "ann"})},
             files={"label": ("label.bin", sent)},
             timeout=60,
         )
@@ -110,10 +110,17 @@ def test_a_label_is_a_seg_by_name_and_an_empty_or_strange_one_is_refused(site: S
     values = {"liver": 4, "spleen": 2}  # values that skip, in another order than the names
     sent = np.select([voxels == 1, voxels == 2], [4, 2])
     answer = site.put("ct", sent, [{"name": name, "idx": value} for name, value in values.items()])
-    assert answer.status_code == 200 and answer.json()["added"] == [6, 11]
+    assert answer.status_code == 200 and answer.json()["added"] == [6, 11] and "not_kept" not in answer.json()
     assert len(site.segs()) == before + 1
+    again = site.put("ct", sent, [{"name": name, "idx": value} for name, value in values.items()])
+    assert again.status_code == 200 and again.json()["added"] == []
+    assert len(site.segs()) == before + 1, "nothing new makes no new series"
+    seg = site.segs()[-1]
+    assert seg.SeriesDescription and seg.ContentCreatorName == "ann"
+    assert seg.StudyInstanceUID == pydicom.dcmread(site.scans / "ct-patient01" / "slice001.dcm").StudyInstanceUID
+    assert seg.SeriesDate and seg.SeriesTime and seg.ContentDate and seg.ContentTime
     path = site.scans / "back.dcm"
-    site.segs()[-1].save_as(path, write_like_original=False)
+    seg.save_as(path, write_like_original=False)
     back = read_seg(path, site.image.geometry)
     path.unlink()
     for value, name in enumerate(NAMES, 1):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fewsam.collection.codec import class_key
+from fewsam.collection.codec import class_key, digest
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
 from fewsam.collection.loop import LoopState
@@ -213,6 +213,21 @@ class Collection(LoopState):
             content_hash,
         )
         return [z for (z,) in rows]
+
+    def label_state(self, image_id: str) -> str:
+        """Changes when the shots in force of an image change, or what their classes are called; never otherwise."""
+
+        def work(db: sqlite3.Connection) -> str:
+            names = self._class_names(db)
+            rows = db.execute(
+                "SELECT shots.id, slice, drawn FROM shots JOIN images ON images.id = shots.image"
+                f" WHERE image_id = ? AND {CURRENT} ORDER BY shots.id",
+                (image_id,),
+            )
+            said = [(number, z, sorted(names.get(key, key) for key in json.loads(drawn))) for number, z, drawn in rows]
+            return digest(json.dumps(said).encode()).hex()
+
+        return self._database.read(work)
 
     def labelled_by_image(self) -> dict[str, list[int]]:
         """The same of every image with shots, at once."""

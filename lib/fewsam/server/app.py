@@ -27,7 +27,7 @@ from monailabel.interfaces.utils import app as monai_apps
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.server.background import prefork
 from fewsam.server.background.background import Background
-from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
+from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, message_of, status_of
 from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs import Pacs
@@ -224,19 +224,40 @@ class FewSAMApp(MONAILabelApp):
             FewSAMError: the label is refused; nothing of it is kept.
         """
         path = self.image_path(image_id)
-        answer: dict[str, Any] = {}
-        if tag == DefaultLabelTag.FINAL.value:
-            submission = self._running().intake.submit(image_id, path, file, params, source=f"rest:{tag}")
-            answer = as_answer(submission)
-        datastore = self.datastore()
-        if isinstance(datastore, PacsDatastore):
-            raw = {**raw, "classes": list(self.workspace.collection.classes)}
+        if tag != DefaultLabelTag.FINAL.value:  # a file for others, which is no label to learn from
+            with self._running().own_write(image_id, tag, file, "taken"):
+                label_id = self.datastore().save_label(image_id, str(file), tag, raw)
+            return {**(self.on_save_label(image_id, label_id) or {}), "image": image_id, "label": label_id}
+        submission = self._running().intake.submit(image_id, path, file, params, source=f"rest:{tag}")
+        answer = {**as_answer(submission), "image": image_id, "label": image_id}
+        try:  # the label is stored, and nothing that follows may refuse it
+            answer.update(self._keep_file(image_id, file, tag, raw))
+            self._running().problem(f"label of {image_id}")
+        except Exception as error:
+            why = message_of(error)
+            logger.error(
+                "the label of %s is stored, but not its file: %s", image_id, why, exc_info=status_of(error) == 500
+            )
+            answer["not_kept"] = f"The label is stored. Its file for other programs is not: {why}"
+            self._running().problem(f"label of {image_id}", answer["not_kept"])
+        return answer
+
+    def _keep_file(self, image_id: str, file: Path, tag: str, raw: dict[str, Any]) -> dict[str, Any]:
+        """Put the file of a stored label into the datastore, from where a PACS gets it as DICOM SEG."""
+        datastore, collection = self.datastore(), self.workspace.collection
+        pacs = isinstance(datastore, PacsDatastore)
+        if pacs:
+            raw = {**raw, "classes": list(collection.classes), "label_state": collection.label_state(image_id)}
         with self._running().own_write(image_id, tag, file, "taken"):
             label_id = datastore.save_label(image_id, str(file), tag, raw)
-        if isinstance(datastore, PacsDatastore):
-            answer["waiting_for_pacs"] = len(datastore.outbox.waiting())
-        answer.update(self.on_save_label(image_id, label_id) or {})
-        return {**answer, "image": image_id, "label": label_id}
+        answer: dict[str, Any] = {}
+        if pacs:
+            reason = datastore.outbox.reasons().get(image_id)
+            answer = {
+                "waiting_for_pacs": len(datastore.outbox.waiting()),
+                **({"pacs_reason": reason} if reason else {}),
+            }
+        return {**answer, **(self.on_save_label(image_id, label_id) or {})}
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         strategy = self._strategies.get(request.get("strategy") or "random")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -84,6 +85,8 @@ def message_of(error: Exception) -> str:
         return error.msg
     if status_of(error) == 507 and isinstance(error, OSError):
         return f"the server's disk is full ({error.filename or 'no file named'}); free some space and try again"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({Path(str(error.filename or 'no file named')).name}); the server's log says more"
     if isinstance(error, FewSAMError):
         return str(error).encode(errors="replace").decode()
     if isinstance(error, UnicodeEncodeError):

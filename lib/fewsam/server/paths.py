@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder in ``folder`` for what is being received. What cannot be removed of it must not refuse a label that is
+    stored by then; the next start empties ``folder``."""
+    return tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 
+from fewsam.core.errors import LabelError
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.errors import PacsError, RefusedError
-from fewsam.server.storage.pacs import Outbox, Pacs
+from fewsam.server.storage.outbox import Outbox
+from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.labels import LabelIntake
 from helpers.server_harness import workspace_of
@@ -32,6 +35,21 @@ def test_series_are_known_over_a_restart_while_the_pacs_is_away(
     (tmp_path / "images" / "1.2.3").mkdir(parents=True)
     (tmp_path / "images" / "1.2.3" / "00000.dcm").write_bytes(b"x")
     assert away.image_folder("1.2.3").is_dir()
+
+
+def never_written(image_id: str, said: dict[str, Any], path: Path) -> None:
+    raise AssertionError("nothing waits to be written")
+
+
+class Taking(Pacs):
+    """A PACS that takes everything; ``sent`` names it."""
+
+    def __init__(self) -> None:
+        super().__init__(NOWHERE)
+        self.sent: list[str] = []
+
+    def store(self, file: Path) -> None:
+        self.sent.append(file.name.partition("_")[2])
 
 
 def write_dicom(path: Path) -> None:
@@ -79,7 +97,7 @@ def test_one_that_the_pacs_refuses_holds_up_no_other_and_one_that_is_away_is_ask
                 raise RefusedError("the PACS refused to store the segmentation")
 
     pacs = Choosy(NOWHERE)
-    outbox = Outbox(tmp_path, pacs, lambda uid: None)
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, never_written)
     for name in ("1.dcm", "2.dcm", "3.dcm"):
         write_dicom(tmp_path / name)
     with pytest.raises(RefusedError, match="refused"):
@@ -95,16 +113,119 @@ def test_one_that_the_pacs_refuses_holds_up_no_other_and_one_that_is_away_is_ask
 
 def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:
     """What stood there once was answered with 500 for each further label, which was stored all the same."""
-    sent: list[str] = []
-
-    class Taking(Pacs):
-        def store(self, file: Path) -> None:
-            sent.append(file.name)
-
-    outbox = Outbox(tmp_path, Taking(NOWHERE), lambda uid: None)
-    (tmp_path / "1.dcm").write_bytes(b"half of a file")
-    (tmp_path / "2.dcm").write_bytes(b"")
-    write_dicom(tmp_path / "3.dcm")
+    pacs = Taking()
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, never_written)
+    (tmp_path / "1_a.dcm").write_bytes(b"half of a file")
+    (tmp_path / "2_b.dcm").write_bytes(b"")
+    write_dicom(tmp_path / "3_c.dcm")
     outbox.send()
-    assert sent == ["3.dcm"] and outbox.waiting() == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.dcm.damaged", "2.dcm.damaged"]
+    assert pacs.sent == ["c.dcm"] and outbox.waiting() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1_a.dcm.damaged", "2_b.dcm.damaged"]
+
+
+def test_what_has_no_form_as_seg_waits_with_its_reason_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("fewsam.server.storage.outbox.time.monotonic", lambda: now[0])
+    tried: list[str] = []
+    fails: list[Exception] = [LabelError("this image has no place in space"), ZeroDivisionError("secret")]
+
+    def write(image_id: str, said: dict[str, Any], path: Path) -> None:
+        tried.append(f"{image_id} by {said['annotator']}")
+        if image_id == "1.2.3" and fails:
+            raise fails[0]
+        write_dicom(path)
+
+    pacs = Taking()
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, write)
+    outbox.put("1.2.3", {"annotator": "eve"})
+    outbox.put("1.2.4", {"annotator": "ann"})
+    outbox.send()
+    assert pacs.sent == ["1.2.4.dcm"], "one that cannot be written holds up no other"
+    assert outbox.reasons() == {"1.2.3": "this image has no place in space"}
+    assert [path.name for path in outbox.waiting()] == ["1.2.3.json"]
+    fails.pop(0)
+    outbox.send()
+    assert len(tried) == 2, "not at every look: writing takes seconds"
+    now[0] += 61
+    outbox.send()
+    assert len(tried) == 3 and "secret" not in outbox.reasons()["1.2.3"]
+    fails.clear()
+    again = Outbox(tmp_path, pacs, lambda uid: None, write)  # after a restart
+    again.send()
+    assert tried[-1] == "1.2.3 by eve" and pacs.sent[-1] == "1.2.3.dcm"
+    assert again.waiting() == [] and again.reasons() == {}
+
+
+def test_a_newer_label_replaces_the_one_that_could_not_be_written(tmp_path: Path) -> None:
+    said_last: list[dict[str, Any]] = []
+
+    def write(image_id: str, said: dict[str, Any], path: Path) -> None:
+        said_last.append(said)
+        if said["number"] == 1:
+            raise LabelError("no")
+        if said["number"] == 2:  # a third label comes while the second is written
+            outbox.put("1.2.3", {"number": 3})
+        write_dicom(path)
+
+    pacs = Taking()
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, write)
+    outbox.put("1.2.3", {"number": 1})
+    outbox.send()
+    outbox.put("1.2.3", {"number": 2})
+    outbox.send()
+    assert len(pacs.sent) == 1 and [path.name for path in outbox.waiting()] == ["1.2.3.json"]
+    outbox.send()
+    assert [said["number"] for said in said_last] == [1, 2, 3]
+    assert len(pacs.sent) == 2 and outbox.waiting() == []
+
+
+def datastore_with_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pacs: Pacs) -> tuple[PacsDatastore, Path]:
+    """A datastore over a PACS that knows one series, and a label file."""
+    entry = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3", "Modality": "CT", "PatientID": "P7",
+             "SeriesDescription": "Abdomen"}  # fmt: skip
+    monkeypatch.setattr(pacs, "series", lambda fresh=False: {"1.2.3": entry})
+    monkeypatch.setattr(pacs, "known_series", lambda: {"1.2.3": entry})
+    label = tmp_path / "sent.nii.gz"
+    label.write_bytes(b"a label")
+    return PacsDatastore(pacs, tmp_path / "pacs"), label
+
+
+def test_a_stored_label_is_not_refused_for_its_seg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datastore, label = datastore_with_label(tmp_path, monkeypatch, Taking())
+    assert datastore.save_label("1.2.3", str(label), "final", {"label_state": "a"}) == "1.2.3"
+    (problem,) = datastore.problems()
+    assert problem["file"] == "label of CT Abdomen of patient P7"
+    assert "not in the PACS" in problem["problem"]
+    assert Path(datastore.get_label_uri("1.2.3", "final")).read_bytes() == b"a label"
+
+
+def test_one_seg_for_each_state_of_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PacsDatastore, "_write_seg", lambda self, image_id, said, path: write_dicom(path))
+    pacs = Taking()
+    datastore, label = datastore_with_label(tmp_path, monkeypatch, pacs)
+
+    def sent(state: str) -> int:
+        datastore.save_label("1.2.3", str(label), "final", {"label_state": state})
+        return len(pacs.sent)
+
+    assert [sent(state) for state in ("a", "a", "b", "b")] == [1, 1, 2, 2]
+    datastore = PacsDatastore(pacs, tmp_path / "pacs")  # after a restart
+    assert sent("b") == 2
+    datastore.note_state("1.2.3", "d", before="c")  # the PACS brought a label while "c" was not sent yet
+    assert sent("d") == 3
+    datastore.note_state("1.2.3", "e", before="d")  # and here it had all but what it brought
+    assert sent("e") == 3
+
+
+def test_why_the_pacs_refuses_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Pacs):
+        def store(self, file: Path) -> None:
+            raise RefusedError("the PACS refused to store the segmentation (reason 43264)")
+
+    monkeypatch.setattr(PacsDatastore, "_write_seg", lambda self, image_id, said, path: write_dicom(path))
+    datastore, label = datastore_with_label(tmp_path, monkeypatch, Refusing(NOWHERE))
+    datastore.save_label("1.2.3", str(label), "final", {})
+    (problem,) = datastore.problems()
+    assert "CT Abdomen" in problem["file"] and "reason 43264" in problem["problem"]

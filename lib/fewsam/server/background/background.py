@@ -14,7 +14,7 @@ from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
-from fewsam.server.background.watch import FolderWatch, SeenFiles
+from fewsam.server.background.watch import PROBLEMS_KEPT, FolderWatch, SeenFiles
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host
@@ -45,6 +45,7 @@ class Background:
         self.auto_train = AutoTrain(workspace.settings.auto_train, workspace.folder, is_training, self._train)
         self.repaired: list[str] = [*self.seen.notices]
         self._writing = threading.RLock()
+        self._own_problems: dict[str, str] = {}
         self._known: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def start(self) -> None:
@@ -107,8 +108,20 @@ class Background:
                 "labels_since_training": waiting,
             },
             "repaired": list(self.repaired),
-            "label_problems": list(self.watch.problems) if self.watch is not None else [],
+            "label_problems": self._problems(),
         }
+
+    def problem(self, what: str, why: str = "") -> None:
+        """Let people see what went wrong with a stored label; an empty ``why`` says that it is well again."""
+        self._own_problems.pop(what, None)
+        if why:
+            self._own_problems[what] = why
+
+    def _problems(self) -> list[dict[str, str]]:
+        datastore = self.app.datastore()
+        stored = datastore.problems() if isinstance(datastore, (FolderDatastore, PacsDatastore)) else []
+        own = [{"file": what, "problem": why} for what, why in list(self._own_problems.items())[-PROBLEMS_KEPT:]]
+        return [*stored, *own, *(self.watch.problems if self.watch is not None else ())]
 
     def _counts(self) -> dict[str, Any]:
         collection, store = self.workspace.collection, self.workspace.store

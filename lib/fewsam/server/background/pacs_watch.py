@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 from collections import deque
 from pathlib import Path
@@ -14,6 +13,7 @@ from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.images.dicomseg import read_seg
 from fewsam.server.background.worker import Worker
 from fewsam.server.errors import PacsError
+from fewsam.server.paths import scratch
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.segrecord import SegRecord
 from fewsam.server.tasks.labels import LabelIntake
@@ -83,7 +83,10 @@ class PacsWatch:
             return False  # its image may come later
         data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
         name = str(header.get("SeriesDescription") or instance)
-        with self.lock, tempfile.TemporaryDirectory(dir=self.intake.workspace.received) as folder:
+        with (
+            self.lock,
+            scratch(self.intake.workspace.received) as folder,
+        ):
             if self.record.outcome(instance) is not None:
                 return True
             file = Path(folder) / "seg.dcm"
@@ -91,7 +94,10 @@ class PacsWatch:
             path = str(self.datastore.image_folder(image_id))
             try:
                 masks = read_seg(file, self.intake.workspace.volume(path).geometry)
+                collection = self.intake.workspace.collection
+                before = collection.label_state(image_id)
                 self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
+                self.datastore.note_state(image_id, collection.label_state(image_id), before)
             except StorageError as error:  # not the file's fault: it is tried again
                 self._problem(name, str(error))
                 return False

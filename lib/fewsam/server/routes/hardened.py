@@ -8,7 +8,6 @@ answers are otherwise MONAI Label's own.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,7 @@ from monailabel.utils.sessions import Sessions
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.names import check_tag, is_plain
+from fewsam.server.paths import scratch
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.uploads import received, unpack
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -55,7 +55,7 @@ def add_image(
     if isinstance(store, PacsDatastore):
         raise RequestError("images come from the PACS; store it there")
     info, _ = parse_params(params)
-    with tempfile.TemporaryDirectory(dir=current().workspace.received) as folder:
+    with scratch(current().workspace.received) as folder:
         path = received(file, Path(folder), "image.nii.gz")
         name, ending = split_ending(path.name, IMAGE_ENDINGS)
         if not ending:
@@ -121,7 +121,7 @@ def create_session(
     user: User = USER,
 ) -> dict[str, Any]:
     """Keep an image for a while: one file, the files of a DICOM series, or one archive with them."""
-    with tempfile.TemporaryDirectory(dir=current().workspace.received) as name:
+    with scratch(current().workspace.received) as name:
         folder = Path(name) / "files"
         folder.mkdir()
         stored = [received(file, folder, "image.nii.gz") for file in files]

@@ -8,7 +8,6 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +23,7 @@ from fewsam.core.errors import LabelError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
+from fewsam.server.paths import scratch
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlapping, submissions, to_k
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.tasks.host import current
@@ -53,7 +53,7 @@ def submit(
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [])
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
-    with LABELS_LOCK, tempfile.TemporaryDirectory(dir=app.workspace.received) as folder:
+    with LABELS_LOCK, scratch(app.workspace.received) as folder:
         shots = {shot.slice: shot for shot in app.workspace.collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(app.workspace.collection, image, volume, list(shots.values()))
         newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]

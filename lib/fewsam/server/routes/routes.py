@@ -6,7 +6,6 @@ beyond more keys. They stand before MONAI Label's routes, with the same role che
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from fewsam.server.guard import access, origins
 from fewsam.server.guard.body_limit import BodyLimit
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.names import check_tag, is_plain
+from fewsam.server.paths import scratch
 from fewsam.server.routes import hardened, ohif, panel, panel_labels, panel_state, proxy
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
@@ -108,7 +108,7 @@ def _infer(
         )
     # What the client sends as params must not stand in for what the server decides.
     request: dict[str, Any] = {**raw, "model": model, "image": image, "image_file": None}
-    with tempfile.TemporaryDirectory(dir=instance.workspace.received) as folder:
+    with scratch(instance.workspace.received) as folder:
         if session_id:
             sessions = instance.sessions()
             session = sessions.get_session(session_id) if sessions is not None and is_plain(session_id) else None
@@ -135,7 +135,7 @@ def save_label(
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
     instance = current()
-    with tempfile.TemporaryDirectory(dir=instance.workspace.received) as folder:
+    with scratch(instance.workspace.received) as folder:
         return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)
 
 

@@ -64,6 +64,10 @@ class FolderDatastore(LocalDatastore):
             label = entry.labels.get("final") if entry is not None else None
             return label.info.get("sha256") if label is not None and label.info.get("name") == name else None
 
+    def problems(self) -> list[dict[str, str]]:
+        """What of the folder cannot be served as it is, for people."""
+        return []
+
     def close(self) -> None:
         """Stop watching the folder."""
         observer = getattr(self, "_observer", None)
@@ -83,7 +87,7 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             entry = self._entry(image_id)
             os.makedirs(folder, exist_ok=True)
-            _copy_at_once(label_filename, os.path.join(folder, name))
+            copy_at_once(label_filename, os.path.join(folder, name))
             info = {
                 **(label_info or {}),
                 "ts": int(time.time()),
@@ -103,7 +107,7 @@ class FolderDatastore(LocalDatastore):
         image_id = check_id(image_id or own_id)
         name = self._filename(image_id, ending)
         with self._changing():
-            _copy_at_once(image_filename, os.path.join(self._datastore.image_path(), name))
+            copy_at_once(image_filename, os.path.join(self._datastore.image_path(), name))
             info = {**(image_info or {}), "ts": int(time.time()), "name": name}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ending))
         return image_id
@@ -239,7 +243,8 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def _copy_at_once(source: str, target: str) -> None:
+def copy_at_once(source: str, target: str) -> None:
+    """Copy a file, which is whole and on the disk once it is there."""
     temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
     try:
         shutil.copy(source, temporary)

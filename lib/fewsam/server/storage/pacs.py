@@ -9,8 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,58 +122,6 @@ class Pacs:
             ) from error
         except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
             raise PacsError(f"what {self.address} answered is not DICOMweb ({error}); check --studies") from error
-
-
-class Outbox:
-    """DICOM files on their way to the PACS: kept on the disk until it has them."""
-
-    def __init__(self, folder: Path, pacs: Pacs, on_stored: Callable[[str], None]) -> None:
-        self.folder = folder
-        self.pacs = pacs
-        self.on_stored = on_stored
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def place(self) -> Iterator[Path]:
-        """A path to write a file to, which is taken when the block ends well."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{time.time_ns()}.part"
-        try:
-            yield draft
-            os.replace(draft, self.folder / f"{draft.name[1:-5]}.dcm")
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def waiting(self) -> list[Path]:
-        """Files that the PACS does not have yet, oldest first."""
-        return sorted(self.folder.glob("*.dcm")) if self.folder.is_dir() else []
-
-    def send(self) -> None:
-        """Send what waits. One that is refused holds up no other.
-
-        Raises:
-            PacsError: the PACS is down, or refused one; the files stay.
-        """
-        refused: RefusedError | None = None
-        with self._lock:
-            for file in self.waiting():
-                try:
-                    uid = str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
-                except (pydicom.errors.InvalidDicomError, AttributeError, EOFError, ValueError) as error:
-                    kept = file.rename(file.with_name(f"{file.name}.damaged"))
-                    logger.error(
-                        "%s is no whole DICOM file (%s): it is not sent, and kept as %s", file, error, kept.name
-                    )
-                    continue  # the label itself is in the collection, and those behind it must not wait
-                self.on_stored(uid)  # before it is there, so that nobody takes it for somebody else's
-                try:
-                    self.pacs.store(file)
-                except RefusedError as error:
-                    refused = refused or error
-                else:
-                    file.unlink()
-        if refused is not None:
-            raise refused
 
 
 def is_image(entry: dict[str, str]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -19,17 +18,16 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.core.atomic import write_atomically
-from fewsam.core.class_values import names_by_value
-from fewsam.core.errors import EmptyLabelError, FewSAMError, StorageError
-from fewsam.images.dicomseg import write_seg
+from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.images.endings import LABEL_ENDINGS, split_ending
-from fewsam.images.labelfile import read_label
 from fewsam.images.volume import load_volume
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.names import check_tag
 from fewsam.server.paths import read_json
-from fewsam.server.storage.pacs import Outbox, Pacs, is_image
-from fewsam.server.storage.palette import colour_of
+from fewsam.server.storage.datastore import copy_at_once
+from fewsam.server.storage.label_seg import write_label_seg
+from fewsam.server.storage.outbox import Outbox
+from fewsam.server.storage.pacs import Pacs, is_image
 from fewsam.server.storage.segrecord import SegRecord
 
 logger = logging.getLogger(__name__)
@@ -47,7 +45,7 @@ class PacsDatastore(Datastore):
         self.pacs = pacs
         self.folder = folder
         self.record = SegRecord(folder / "segs.json")
-        self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"))
+        self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"), self._write_seg)
         self._guard = threading.RLock()
         self._problem = ""
         self._known = folder / "series.json"  # the last list, for a start while the PACS is away
@@ -137,45 +135,62 @@ class PacsDatastore(Datastore):
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a label file; a final one goes to the PACS as DICOM SEG too, at once or when the PACS is back."""
-        source = self.image_folder(image_id)
         _, ending = split_ending(Path(label_filename).name)
         folder = self._labels(label_tag)
         file = folder / f"{image_id}{ending or '.nii.gz'}"
         with self._guard:
             folder.mkdir(parents=True, exist_ok=True)
-            partial = folder / f".{file.name}"
-            shutil.copy(label_filename, partial)
+            copy_at_once(label_filename, str(file))
             for old in self._files(image_id, label_tag):
-                old.unlink()
-            partial.replace(file)
+                if old != file:
+                    old.unlink()
             _write(folder / f"{image_id}.json", {**(label_info or {}), "ts": int(time.time()), "name": file.name})
-        if label_tag == DefaultLabelTag.FINAL.value and not (label_info or {}).get("from_pacs"):
-            self.send_seg(image_id, file, source, label_info or {})
+        if label_tag == DefaultLabelTag.FINAL.value:
+            self._queue_seg(image_id, label_info or {})
         return image_id
 
-    def send_seg(self, image_id: str, label: Path, source: Path, info: dict[str, Any]) -> None:
-        """Write a label as DICOM SEG and send it; it waits in the outbox while the PACS is away.
-
-        An empty label, by which somebody said that nothing is there, has no form as DICOM SEG.
-        """
-        geometry = load_volume(source, axis="2").geometry
-        classes = list(info.get("classes") or ())
-        names = names_by_value(classes)
-        try:
-            masks = read_label(label, geometry, names=names, label_info=info.get("label_info"))
-        except EmptyLabelError:
-            return
-        shown = {name.casefold(): name for name in classes}
-        masks = {shown.get(name.casefold(), name): mask for name, mask in masks.items()}
-        places = {name: classes.index(name) if name in classes else len(classes) for name in masks}
-        colours = {name: colour_of(name, place) for name, place in places.items()}
-        with self.outbox.place() as path:
-            annotator = str(info.get("annotator") or info.get("client_id") or "")
-            write_seg(path, masks, geometry, source, colours=colours, annotator=annotator)
+    def _queue_seg(self, image_id: str, info: dict[str, Any]) -> None:
+        """Have the final label sent as DICOM SEG, unless its state is the one that was sent last."""
+        state = str(info.get("label_state") or "")
+        if not state or state != self._queued(image_id):
+            kept = ("classes", "label_info", "annotator", "client_id")
+            self.outbox.put(image_id, {key: info[key] for key in kept if key in info})
+            self.note_state(image_id, state)
         try:
             self.outbox.send()
         except FewSAMError as error:
             logger.warning("the DICOM SEG of %s waits: %s", image_id, error)
+
+    def note_state(self, image_id: str, state: str, before: str | None = None) -> None:
+        """Labels of this state are in the PACS or on their way there; where ``before`` is given, only if those were."""
+        if before is None or before == (self._queued(image_id) or before):
+            self.update_image_info(image_id, {"seg_state": state})
+
+    def _queued(self, image_id: str) -> str:
+        return str(read_json(self._note(image_id)).get("seg_state") or "")
+
+    def _write_seg(self, image_id: str, info: dict[str, Any], path: Path) -> None:
+        """Write the final label of an image as DICOM SEG."""
+        label = self._files(image_id, DefaultLabelTag.FINAL.value)
+        if not label:
+            raise StorageError("its label file is gone from the server; submit the label again")
+        write_label_seg(path, label[0], self.image_folder(image_id), info)
+
+    def problems(self) -> list[dict[str, str]]:
+        """Labels that are stored here, and that the PACS or DICOM SEG does not take."""
+        waits = "It is stored here, and is tried again."
+        return [
+            {"file": f"label of {self.title(image_id)}", "problem": f"not in the PACS: {_sentence(reason)} {waits}"}
+            for image_id, reason in self.outbox.reasons().items()
+        ]
+
+    def title(self, image_id: str) -> str:
+        """An image as a person knows it."""
+        entry = (self.pacs.known_series() or self._noted).get(image_id, {})
+        words = [entry.get("Modality", ""), entry.get("SeriesDescription", "")]
+        name = " ".join(word for word in words if word) or image_id
+        patient = entry.get("PatientID", "")
+        return f"{name} of patient {patient}" if patient else name
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {tag: image_id for tag in self._tags() if self._files(image_id, tag)}
@@ -286,6 +301,10 @@ def _plain_uid(uid: str) -> str:
     if not re.fullmatch(r"[0-9][0-9.]{0,63}", uid):
         raise ImageNotFoundException(f"{uid!r} is no DICOM UID")
     return uid
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
