@@ -183,7 +183,7 @@ def test_a_decoder_that_does_not_fit_changes_nothing(origin: SimpleNamespace, tm
         {"switches": {**switches, "stride": 10**9}},
         {"switches": {**switches, "detail_channels": 3}},
         {"switches": {**switches, "stride": 0}},
-        {"slots": [f"class {n}" for n in range(3000)]},
+        {"class_ids": [f"class {n}" for n in range(3000)]},
         {"encoder": "00"},
         {"classes": 3},
         {"detail_size": 10**6},

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
@@ -21,7 +21,7 @@ from fewsam.encoders import encoder_info
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.prompts import LabelledView, SupportBank
 from fewsam.fewshot.model.store import FORMAT as MODEL_FORMAT
-from fewsam.fewshot.model.store import ModelCard, build_decoder, class_slots
+from fewsam.fewshot.model.store import ModelCard, build_decoder, class_ids, id_order, read_card
 from fewsam.images.preprocess import PREPROCESS_VERSION
 from fewsam.workspace.task_folder import is_task
 from fewsam.workspace.task_settings import keep_settings, task_settings
@@ -107,7 +107,7 @@ def _decoder(path: Path, task: TaskFile) -> tuple[dict[str, torch.Tensor], Model
     """Weights, proved by building the decoder with them, and the card under which they are served here."""
     assert task.decoder is not None
     try:
-        card = TypeAdapter(ModelCard).validate_python(task.meta.card)
+        card = read_card(task.meta.card)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
@@ -140,8 +140,7 @@ def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
     Raises:
         ValueError: the answer is of the wrong size or holds values that are no numbers.
     """
-    slots = class_slots(card, task.meta.classes)
-    numbers = [0, *(slots.index(name) + 1 for name in task.meta.classes)]
+    ids = class_ids(id_order(card, task.meta.classes), task.meta.classes)
     view = LabelledView(
         0,
         torch.from_numpy(task.embeddings[0].astype(np.float32)),
@@ -149,7 +148,7 @@ def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
         torch.from_numpy(task.known[0].copy()),
         float(task.z[0]),
     )
-    prompts = SupportBank([view], slots=numbers).prompts(view.embedding[None], torch.tensor([view.z]))
+    prompts = SupportBank([view], class_ids=ids).prompts(view.embedding[None], torch.tensor([view.z]))
     side = card.detail_size
     logits = decoder(view.embedding[None], prompts, torch.zeros(1, 1, side, side))
     if logits.shape != (1, 1 + len(task.meta.classes), side, side) or not bool(torch.isfinite(logits).all()):
@@ -166,6 +165,6 @@ def _in_local_names(card: ModelCard, classes: Sequence[str]) -> ModelCard:
     return replace(
         card,
         classes=renamed(card.classes),
-        slots=renamed(card.slots),
+        class_ids=renamed(card.class_ids),
         largest_component=renamed(card.largest_component),
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fewsam.fewshot.inference import fusion
-from fewsam.fewshot.inference.fusion import fused, vote_weight
+from fewsam.fewshot.inference.fusion import FUSION, atlas_weight, log_opinion_pool
 
 
 def logs(*values: float) -> torch.Tensor:
@@ -16,34 +15,34 @@ def logs(*values: float) -> torch.Tensor:
 
 def test_alone_the_answer_stays() -> None:
     answers = logs(0.3, 0.7)
-    assert fused(answers, None, None, 1.0) is answers
+    assert log_opinion_pool(answers, None, None, 1.0) is answers
 
 
 def test_weights_by_hand() -> None:
-    answers, carried, vote = logs(0.3, 0.7), logs(0.8, 0.2), logs(0.6, 0.4)
-    with_vote = (answers + 0.25 * vote) / 1.25
-    assert torch.allclose(fused(answers, None, vote, 0.25), with_vote)
-    both = fusion.EVEN * (with_vote + fusion.CARRIED * carried)
-    assert torch.allclose(fused(answers, carried, vote, 0.25), both)
+    answers, propagated, atlas = logs(0.3, 0.7), logs(0.8, 0.2), logs(0.6, 0.4)
+    with_atlas = (answers + 0.25 * atlas) / 1.25
+    assert torch.allclose(log_opinion_pool(answers, None, atlas, 0.25), with_atlas)
+    both = FUSION.temperature * (with_atlas + FUSION.propagation_weight * propagated)
+    assert torch.allclose(log_opinion_pool(answers, propagated, atlas, 0.25), both)
 
 
 def test_where_nothing_is_trusted_the_answer_wins_alone() -> None:
     answers, against = logs(0.4, 0.6), logs(0.99, 0.01)
     trust = torch.zeros(4, 4)
     trust[:, 2:] = 1
-    winner = fused(answers, against, against, 1.0, trust)[0].argmax(0)
+    winner = log_opinion_pool(answers, against, against, 1.0, trust)[0].argmax(0)
     assert (winner[:, 0] == 1).all() and (winner[:, 3] == 0).all()
 
 
 def test_members_of_an_ensemble_and_other_grids() -> None:
     answers = torch.rand(3, 2, 5, 32, 32).log_softmax(2)
-    found = fused(answers, torch.zeros(2, 5, 16, 16), torch.zeros(2, 5, 8, 8), 0.5)
+    found = log_opinion_pool(answers, torch.zeros(2, 5, 16, 16), torch.zeros(2, 5, 8, 8), 0.5)
     assert found.shape == answers.shape
     assert torch.equal(found.argmax(2), answers.argmax(2))  # what says nothing changes nothing
 
 
 @pytest.mark.parametrize(
-    ("newness", "depth", "voters", "weight"),
+    ("undertrained", "depth", "num_atlases", "weight"),
     [
         (1.0, 1, 5, 2.0),
         (1.0, 40, 9, 2.0),
@@ -55,7 +54,7 @@ def test_members_of_an_ensemble_and_other_grids() -> None:
         (0.2, 40, 5, 0.6),
     ],
 )
-def test_the_vote_counts_most_beside_an_untrained_answer_and_by_its_voters(
-    newness: float, depth: int, voters: int, weight: float
+def test_the_atlas_counts_most_beside_an_untrained_answer_and_by_its_num_atlases(
+    undertrained: float, depth: int, num_atlases: int, weight: float
 ) -> None:
-    assert vote_weight(newness, depth, voters) == pytest.approx(weight)
+    assert atlas_weight(undertrained, depth, num_atlases) == pytest.approx(weight)

@@ -136,7 +136,9 @@ def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(
         FewShotMaskDecoder,
         "answer",
-        lambda self, *args, picture=False: asked.append(picture) or answer(self, *args, picture=picture),
+        lambda self, *args, is_2d_image=False, **more: (
+            asked.append(is_2d_image) or answer(self, *args, is_2d_image=is_2d_image, **more)
+        ),
     )
     for kind in ("volume", "picture"):
         collection, folder = Collection(tmp_path / kind, tiny.CLASSES), tmp_path / kind

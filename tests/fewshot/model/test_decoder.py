@@ -39,16 +39,13 @@ def test_the_prior_has_its_share_in_the_answer():
     image_embeddings, detail = inputs(size=64)
     with torch.no_grad():
         alone = decoder(image_embeddings, given, detail).softmax(1)
-        answers = {
-            picture: decoder.answer(image_embeddings, given, detail, picture=picture) for picture in (False, True)
-        }
-        decoder.newness = 0.5
-        half = decoder.answer(image_embeddings, given, detail)
+        answers = {flat: decoder.answer(image_embeddings, given, detail, is_2d_image=flat) for flat in (False, True)}
+        half = decoder.answer(image_embeddings, given, detail, undertrained=0.5)
     prior, doubtful = given.prior.log_softmax(1), ((1 - DOUBT) * alone + DOUBT / 3).log()
-    for picture, shares in ((False, (0.25, 0.45, 0.3)), (True, (0.35, 0.45, 0.35))):
+    for flat, shares in ((False, (0.25, 0.45, 0.3)), (True, (0.35, 0.45, 0.35))):
         for number, share in enumerate(shares):
             expected = (1 - share) * doubtful[:, number] + share * prior[:, number]
-            assert torch.allclose(answers[picture][:, number], expected, atol=1e-4)
+            assert torch.allclose(answers[flat][:, number], expected, atol=1e-4)
     share = (0.45 + 0.8) / 2
     assert torch.allclose(half[:, 1], (1 - share) * doubtful[:, 1] + share * prior[:, 1], atol=1e-4)
 
@@ -56,13 +53,13 @@ def test_the_prior_has_its_share_in_the_answer():
 def test_the_priors_share_falls_with_the_slices_that_show_a_class():
     shares = prior_share(torch.tensor([0, 1, 2, 3, 6, 60]), 0.0)
     assert shares.tolist() == pytest.approx([0.45, 0.45, 0.3, 0.25, 0.2, 0.155])
-    pictures = prior_share(torch.tensor([1, 2, 60]), 0.0, picture=True)
+    pictures = prior_share(torch.tensor([1, 2, 60]), 0.0, is_2d_image=True)
     assert pictures.tolist() == pytest.approx([0.45, 0.35, 0.35])
 
 
-def test_the_prior_has_most_of_the_say_beside_a_new_decoder():
+def test_the_prior_has_most_of_the_say_beside_an_undertrained_decoder():
     assert prior_share(torch.tensor([1, 3]), 1.0).tolist() == pytest.approx([0.8, 0.8])
-    assert prior_share(torch.tensor([1, 60]), 0.5, picture=True).tolist() == pytest.approx([0.625, 0.575])
+    assert prior_share(torch.tensor([1, 60]), 0.5, is_2d_image=True).tolist() == pytest.approx([0.625, 0.575])
 
 
 def test_what_the_detail_branch_saw_is_used_for_further_prompts():
@@ -81,7 +78,7 @@ def test_the_detail_branch_alone_is_its_part_of_the_whole():
     torch.nn.init.zeros_(decoder.output_hypernetworks_mlp.layers[-1].weight)
     image_embeddings, detail = inputs()
     with torch.no_grad():
-        whole, part = decoder(image_embeddings, given, detail), decoder.detail_alone(detail, given.slots)
+        whole, part = decoder(image_embeddings, given, detail), decoder.detail_alone(detail, given.class_ids)
     assert part.abs().max() > 0.1
     assert torch.allclose(whole, part, atol=1e-4)
 
@@ -100,7 +97,7 @@ def test_permuting_the_classes_permutes_the_maps():
     decoder, given = trained(), prompts()
     order = torch.tensor([0, 2, 1])
     swapped = Prompts(
-        given.tokens[:, order], given.present[:, order], given.prior[:, order], order, given.shown[:, order]
+        given.tokens[:, order], given.present[:, order], given.prior[:, order], order, given.num_supports[:, order]
     )
     image_embeddings, detail = inputs()
     with torch.no_grad():
@@ -112,7 +109,7 @@ def test_permuting_the_classes_permutes_the_maps():
 def test_a_slice_does_not_depend_on_its_batch():
     decoder, given = trained(), prompts()
     image_embeddings, detail = inputs()
-    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1], given.slots, given.shown[:1])
+    one = Prompts(given.tokens[:1], given.present[:1], given.prior[:1], given.class_ids, given.num_supports[:1])
     with torch.no_grad():
         together = decoder(image_embeddings, given, detail)
         alone = decoder(image_embeddings[:1], one, detail[:1])

@@ -167,5 +167,5 @@ def test_a_bank_holds_few_embeddings_at_a_time_and_is_the_same():
     assert lazy.most <= 3 and not any(one() is not None for one in lazy.made)
     query, place = view(3).embedding[None], torch.tensor([0.5])
     one, other = bank.prompts(query, place), whole.prompts(query, place)
-    for name in ("tokens", "present", "prior", "slots", "shown"):
+    for name in ("tokens", "present", "prior", "class_ids", "num_supports"):
         assert torch.equal(getattr(one, name), getattr(other, name))

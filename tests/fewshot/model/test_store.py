@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,23 @@ def test_published_versions_are_served_and_old_ones_go(tmp_path):
     assert model.decoder.token_proj.bias[0].item() == KEPT_VERSIONS + 2
     assert model.card == CARD
     assert len(list((tmp_path / "versions").iterdir())) == KEPT_VERSIONS
+
+
+@pytest.mark.parametrize("undertrained", [0.25, 7.0])
+def test_a_decoder_saved_under_the_keys_of_before_is_read(tmp_path, undertrained):
+    store = ModelStore(tmp_path)
+    store.publish(state(3), replace(CARD, class_ids=("spleen", "liver"), undertrained=undertrained))
+    (path,) = (tmp_path / "versions").iterdir()
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    card = json.loads(metadata["card"])
+    card["newness"], card["slots"] = card.pop("undertrained"), card.pop("class_ids")
+    save_file(load_file(path), path, {**metadata, "card": json.dumps(card)})
+    model = store.load()
+    assert model is not None and model.decoder.token_proj.bias[0].item() == 3
+    assert model.card.class_ids == ("spleen", "liver")
+    assert model.card.undertrained == min(1.0, undertrained)
+    assert store.info()["undertrained"] == min(1.0, undertrained)
 
 
 def test_a_damaged_version_falls_back_to_the_one_before_and_says_so(tmp_path):

@@ -33,8 +33,8 @@ def test_imported_supports_follow_the_labelled_slices_and_prompt_with_them(tmp_p
 
 
 def test_class_ids_start_with_background(tmp_path):
-    assert supports(tmp_path / "a", [6]).bank.slots.tolist() == [0, 1, 2, 3]
-    assert supports(tmp_path / "b", [6], class_ids=[4, 2, 9]).bank.slots.tolist() == [0, 4, 2, 9]
+    assert supports(tmp_path / "a", [6]).bank.class_ids.tolist() == [0, 1, 2, 3]
+    assert supports(tmp_path / "b", [6], class_ids=[0, 4, 2, 9]).bank.class_ids.tolist() == [0, 4, 2, 9]
 
 
 def test_without_the_encoder_what_is_not_cached_is_an_error(tmp_path):

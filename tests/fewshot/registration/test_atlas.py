@@ -64,7 +64,7 @@ def vote(
     collection: Collection, volume: Volume, slices: list[int], fields: Fields | None = None
 ) -> torch.Tensor | None:
     intensity = choose_intensity(image_stats(volume), options())
-    return Atlases(collection.shots(), CLASSES, options()).vote(volume, slices, intensity, fields or Fields())
+    return Atlases(collection.shots(), CLASSES, options()).log_probs(volume, slices, intensity, fields or Fields())
 
 
 def on_slice(found: torch.Tensor, volume: Volume) -> torch.Tensor:

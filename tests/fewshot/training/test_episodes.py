@@ -87,13 +87,15 @@ def test_an_erased_slice_is_prepared_as_all_others(tmp_path):
     assert prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given)) == 4
 
 
-SLOTS = torch.arange(2)
+CLASS_IDS = torch.arange(2)
 
 
 def test_stacking_pads_with_tokens_marked_absent():
     def with_tokens(count: int) -> Prompts:
         present = torch.ones(1, 2, count, dtype=torch.bool)
-        return Prompts(torch.ones(1, 2, count, 256), present, torch.zeros(1, 2, 64, 64), SLOTS, torch.ones(1, 2).long())
+        return Prompts(
+            torch.ones(1, 2, count, 256), present, torch.zeros(1, 2, 64, 64), CLASS_IDS, torch.ones(1, 2).long()
+        )
 
     short, longer = with_tokens(1), with_tokens(3)
     stacked = stack_prompts([short, longer])

@@ -23,7 +23,7 @@ from fewsam.fewshot.model.store import ModelStore, build_decoder
 from fewsam.fewshot.training.episodes import Episodes, prepare_views
 from fewsam.fewshot.training.run import EVALUATIONS, TrainProgress
 from fewsam.fewshot.training.train import decoder_switches, train
-from fewsam.fewshot.training.validation import Measured, measure, newness, split_shots
+from fewsam.fewshot.training.validation import Measured, measure, measure_undertrained, split_shots
 from helpers import tiny_volume as tiny
 
 
@@ -83,8 +83,8 @@ def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     )
     scores = chain([0.9], repeat(0.4))  # the served decoder at the start, then the new one's evaluations
 
-    def scripted(decoder, episodes, queries, supports):
-        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+    def scripted(*given):
+        return replace(measure(*given), metric=next(scores))
 
     monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
     result = run(tmp_path, collection, tiny.settings())
@@ -98,8 +98,8 @@ def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(
     collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
     scores = chain([untrained], repeat(0.4))
 
-    def scripted(decoder, episodes, queries, supports):
-        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+    def scripted(*given):
+        return replace(measure(*given), metric=next(scores))
 
     monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
     result = run(tmp_path, collection, tiny.settings())
@@ -139,12 +139,12 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
         )
     scores = chain([0.1, 0.3, 0.9], repeat(0.4))  # the prior's, then at steps 2, 4, 6, ...
 
-    def scripted(decoder, episodes, queries, supports):
-        return replace(measure(decoder, episodes, queries, supports), metric=next(scores))
+    def scripted(*given):
+        return replace(measure(*given), metric=next(scores))
 
     monkeypatch.setattr("fewsam.fewshot.training.validation.APART", 1)
     monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
-    monkeypatch.setattr("fewsam.fewshot.training.run.newness", lambda *_: 0.0)
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure_undertrained", lambda *_: 0.0)
     result = run(tmp_path, collection, tiny.settings(steps=12))
     model = ModelStore(tmp_path).load()
     assert result.published and result.steps == 12 and model is not None
@@ -162,30 +162,29 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
         ([5], 0.5, 0.6, 0.0),  # no other slice for the prior to answer from
     ],
 )
-def test_a_decoder_is_new_while_it_does_not_know_the_slices_it_learnt_from(
+def test_a_decoder_is_undertrained_while_it_does_not_know_the_slices_it_learnt_from(
     tmp_path, monkeypatch, slices, ours, prior, expected
 ):
     collection, _, _ = tiny.labelled(tmp_path, slices)
     given = tiny.settings()
     episodes = Episodes(given, collection.shots(), tiny.CLASSES, tiny.embedder(tmp_path, given), 64)
     decoder = build_decoder({})
-    decoder.newness = 0.7  # of before: it is judged by what it says alone
     judged = []
 
-    def scripted(one, _, queries, supports):
-        judged.append((one.newness if one else None, list(queries), list(supports)))
+    def scripted(one, _, queries, supports, undertrained=0.0):
+        judged.append((one, undertrained, list(queries), list(supports)))
         return Measured(ours if one else prior, ())
 
     monkeypatch.setattr("fewsam.fewshot.training.validation.measure", scripted)
     everyone = list(range(len(slices)))
-    assert newness(decoder, episodes, everyone) == pytest.approx(expected)
-    assert judged == ([(0.0, everyone, everyone), (None, everyone, everyone)] if len(slices) > 1 else [])
+    assert measure_undertrained(decoder, episodes, everyone) == pytest.approx(expected)
+    assert judged == ([(decoder, 0.0, everyone, everyone), (None, 0.0, everyone, everyone)] if len(slices) > 1 else [])
     for one in episodes.slices:
-        one.picture = True
-    assert newness(decoder, episodes, everyone) == 0
+        one.is_2d_image = True
+    assert measure_undertrained(decoder, episodes, everyone) == 0
 
 
-def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
+def test_how_undertrained_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
     collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
     asked = []
 
@@ -193,10 +192,10 @@ def test_how_new_a_decoder_is_is_published_with_it(tmp_path, monkeypatch):
         asked.append(len(learnt))
         return 0.25 * len(asked)
 
-    monkeypatch.setattr("fewsam.fewshot.training.run.newness", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.run.measure_undertrained", scripted)
     assert run(tmp_path, collection, tiny.settings()).published
     model = ModelStore(tmp_path).load()
-    assert model is not None and model.card.newness == model.decoder.newness == 0.5
+    assert model is not None and model.card.undertrained == 0.5
     assert asked == [3, 4]  # before the slice held back is measured, which it has not learnt from; and in the end
 
 
@@ -227,7 +226,7 @@ def test_told_to_stop_it_goes_on_later(tmp_path):
     assert result.published and result.steps == 8
     for behind in (8, 16):  # a further training counts on
         model = ModelStore(tmp_path).load()
-        assert model is not None and model.card.steps == behind and model.card.newness == model.decoder.newness == 1
+        assert model is not None and model.card.steps == behind and model.card.undertrained == 1
         run(tmp_path, collection, given)
 
 
@@ -249,9 +248,9 @@ def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monk
     measured: list[int] = []
     forward, score = FewShotMaskDecoder.detail_alone, measure
 
-    def seen(decoder, detail, slots):
+    def seen(decoder, detail, class_ids):
         sides.append(detail.shape[-1])
-        return forward(decoder, detail, slots)
+        return forward(decoder, detail, class_ids)
 
     def scored(*given):
         measured.append(len(sides))

@@ -15,7 +15,7 @@ from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.evaluation.methods import baselines
 from fewsam.evaluation.methods.interface import MethodInput, MethodOutput, Predict
-from fewsam.fewshot.inference.fusion import fused, vote_weight
+from fewsam.fewshot.inference.fusion import atlas_weight, log_opinion_pool
 from fewsam.fewshot.inference.postprocess import class_indices
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore
@@ -103,8 +103,8 @@ def _registered(given: MethodInput) -> Callable[[int], RegistrationLogProbs]:
         drawn = {shot.slice: shot for shot in shots if shot.image_id == f"case{index}"}
         intensity = choose_intensity(image_stats(volume), given.settings)
         propagate = Propagation(volume, drawn, classes, intensity, fields)
-        weight = vote_weight(0.0, volume.depth, atlases.voters(volume))
-        return lambda slices: (propagate(slices), atlases.vote(volume, slices, intensity, fields), weight)
+        weight = atlas_weight(0.0, volume.depth, atlases.num_atlases(volume))
+        return lambda slices: (propagate(slices), atlases.log_probs(volume, slices, intensity, fields), weight)
 
     return of_case
 
@@ -153,7 +153,7 @@ def _segment(
         relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
         answer = model(embeddings, relative_z, detail_tensor(detail))
         if registered:
-            answer = fused(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
+            answer = log_opinion_pool(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     return class_indices(np.concatenate(parts), slices.frame, smooth=settings.smooth_z, gate=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.fewshot.inference.fusion import fused, vote_weight
+from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight, fused_answer
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import GRID, Prompts
 from fewsam.fewshot.model.prompts import probe_features
@@ -98,21 +98,21 @@ class Clicks:
         moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * near
         clicked = _with_tokens(replace(prompts, prior=prompts.prior + moved), embeddings, cells[0][0], number)
 
-        detail = detail_tensor(detail_bytes(raw, intensity, detail_frame))
-        carried = self._carried(volume, z, classes)
-        vote = task.atlases.vote(volume, [z], intensity, self.predictor.fields) if settings.atlas else None
-        weight = vote_weight(task.newness, volume.depth, task.atlases.voters(volume))
-        model = task.model
-        seen = None if model is None else model.decoder.detail_features(detail)
+        detail, model = detail_tensor(detail_bytes(raw, intensity, detail_frame)), task.model
+        fields = self.predictor.fields
+        evidence = SliceEvidence(
+            embeddings,
+            detail,
+            None if model is None else model.decoder.detail_features(detail),
+            self._propagated(volume, z, classes),
+            task.atlases.log_probs(volume, [z], intensity, fields) if settings.atlas else None,
+            atlas_weight(task.undertrained, volume.depth, task.atlases.num_atlases(volume)),
+            is_2d_image=volume.depth == 1,
+        )
         answers = []
         # A click knows better than the neighbours and other images.
         for one, trust in ((prompts, None), (clicked, 1 - near)):
-            logits = (
-                one.prior
-                if model is None
-                else model.decoder.answer(embeddings, one, detail, seen, picture=volume.depth == 1)
-            )
-            logits = fused(logits.log_softmax(1), carried, vote, weight, trust)
+            logits = fused_answer(model, evidence, one, side=GRID, trust=trust)
             answers.append(torch.as_tensor((frame if model is None else detail_frame).to_slice(
                 logits[0].log_softmax(0)
             )).float())  # fmt: skip
@@ -120,7 +120,7 @@ class Clicks:
         held = _hold(answers[1], grey, include, exclude, number)
         return Correction((held.argmax(0) == number).numpy(), (answers[0].argmax(0) == number).numpy())
 
-    def _carried(self, volume: Volume, z: int, classes: Sequence[str]) -> Tensor | None:
+    def _propagated(self, volume: Volume, z: int, classes: Sequence[str]) -> Tensor | None:
         """What the other drawn slices of the volume say of slice ``z``, (1, C, s, s)."""
         predictor = self.predictor
         shots = predictor.collection.shots(content_hash=volume.content_hash) if predictor.settings.propagate else []

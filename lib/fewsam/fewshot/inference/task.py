@@ -9,7 +9,7 @@ from fewsam.collection.store import unread_notes
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.model.store import ModelStore, TaskModel, class_slots
+from fewsam.fewshot.model.store import ModelStore, TaskModel, class_ids, id_order
 from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
@@ -36,9 +36,9 @@ class FewShotTask:
     notes: list[str]
 
     @property
-    def newness(self) -> float:
-        """Of the decoder; 1 without one."""
-        return 1.0 if self.model is None else self.model.decoder.newness
+    def undertrained(self) -> float:
+        """How much the decoder has still to learn, 0 to 1; 1 without a decoder."""
+        return 1.0 if self.model is None else self.model.card.undertrained
 
 
 def make_ready(settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> FewShotTask | None:
@@ -66,8 +66,7 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
         detail_size = model.card.detail_size
     else:
         detail_size = detail_size_for(shots, settings) if shots else imports[0].meta.detail_size
-    slots = class_slots(model.card if model else None, classes)
-    numbers = [slots.index(name) + 1 for name in classes]
+    ids = class_ids(id_order(model.card if model else None, classes), classes)
     imported = labelled_views(imports, classes, len(shots))
-    supports = SupportSet(settings, shots, classes, embedder, detail_size, numbers, imported)
+    supports = SupportSet(settings, shots, classes, embedder, detail_size, ids, imported)
     return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), notes)

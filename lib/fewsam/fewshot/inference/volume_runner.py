@@ -13,14 +13,12 @@ from fewsam.collection import Shot
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.fewshot.inference.fusion import fused, vote_weight
+from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight, fused_answer
 from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.inference.uncertainty import expected_error
-from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.images.preprocess import detail_bytes, detail_tensor, make_frame
-from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
 MIN_SHOTS_FOR_SUBSETS = 3
@@ -73,36 +71,39 @@ class VolumeRunner:
         tick = self._spent("preprocess", tick)
         embeddings = torch.from_numpy(self.embedder.embed(images)).float()
         tick = self._spent("encode", tick)
-        place = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
-        detail = detail_tensor(details)
-        carried = self.propagation(chunk)
+        propagated = self.propagation(chunk)
         tick = self._spent("propagate", tick)
-        vote = None
+        atlases, depth = self.task.atlases, self.volume.depth
+        atlas_log_probs = None
         if self.settings.atlas:
-            vote = self.task.atlases.vote(self.volume, chunk, self.intensity, self.propagation.fields)
-        weight = vote_weight(self.task.newness, self.volume.depth, self.task.atlases.voters(self.volume))
+            atlas_log_probs = atlases.log_probs(self.volume, chunk, self.intensity, self.propagation.fields)
         tick = self._spent("atlas", tick)
-        subsets = self._subsets()
-        model = self.task.model
-        seen = None if model is None else model.decoder.detail_features(detail)
-        answers = torch.stack([self._decode(embeddings, place, detail, seen, subset) for subset in subsets])
-        members = fused(answers, carried, vote, weight).softmax(dim=2)
-        shown = torch.stack([self.task.supports.bank.shown(subset) > 0 for subset in subsets])
-        self.uncertainty[list(chunk)] = expected_error(members, shown).numpy()
+        detail, model = detail_tensor(details), self.task.model
+        evidence = SliceEvidence(
+            embeddings,
+            detail,
+            None if model is None else model.decoder.detail_features(detail),
+            propagated,
+            atlas_log_probs,
+            atlas_weight(self.task.undertrained, depth, atlases.num_atlases(self.volume)),
+            is_2d_image=depth == 1,
+        )
+        self._answer(chunk, evidence)
+        self._spent("decode", tick)
+
+    def _answer(self, chunk: Sequence[int], evidence: SliceEvidence) -> None:
+        """Keep the answer on the slices of ``chunk``, and how wrong it may be."""
+        bank, subsets, side = self.task.supports.bank, self._subsets(), evidence.detail.shape[-1]
+        relative_z = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
+        members = []
+        for subset in subsets:
+            prompts = bank.prompts(evidence.embeddings, relative_z, subset=subset, retrieve=self.settings.retrieve)
+            members.append(fused_answer(self.task.model, evidence, prompts, side=side).softmax(dim=1))
+        shown = torch.stack([bank.num_supports(subset) > 0 for subset in subsets])
+        self.uncertainty[list(chunk)] = expected_error(torch.stack(members), shown).numpy()
         # The answer is that of all supports. Averaged with answers of some of them it was worse by 0.01 to 0.09 mean
         # IoU at three and five slices: a subset may lack the one slice that shows a class.
         self._kept.append(members[0].half().numpy())
-        self._spent("decode", tick)
-
-    def _decode(self, embeddings: Tensor, place: Tensor, detail: Tensor, seen: Tensor | None, subset: Tensor) -> Tensor:
-        bank, model, side = self.task.supports.bank, self.task.model, detail.shape[-1]
-        if model is None:
-            prior = bank.prior(embeddings, place, subset)
-            logits = resize(prior, side)
-        else:
-            prompts: Prompts = bank.prompts(embeddings, place, subset=subset, retrieve=self.settings.retrieve)
-            logits = model.decoder.answer(embeddings, prompts, detail, seen, picture=self.volume.depth == 1)
-        return logits.log_softmax(dim=1)
 
     def _subsets(self) -> list[Tensor]:
         """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""

@@ -32,10 +32,10 @@ FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
 LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
 SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
-LEAST_SHARE_PICTURE = 0.35  # of it in the answer for a picture, however many slices show a class
-SHARE_NEW = 0.8  # of it in the answer of a decoder that is new
+LEAST_SHARE_2D_IMAGE = 0.35  # the least for an image of its own
+SHARE_NEW = 0.8  # of it in the answer of a decoder that has everything still to learn
 DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
-SLOTS = 256  # classes a task may have, background included
+MAX_CLASSES = 256  # classes a task may have, background included
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Prompts:
         tokens: (N, C, T, 256) embeddings of annotated regions, background first.
         present: (N, C, T) bool, False where a class has no such token.
         prior: (N, C, 64, 64) training-free class logits (similarity and probe).
-        slots: (C,) long, a number for each class that stays its own: its value in labelmaps.
-        shown: (N, C) long, on how many labelled slices of the supports the class is drawn; background on all.
+        class_ids: (C,) long, the id of each class, which stays its own from training to training: 0 is background.
+        num_supports: (N, C) long, on how many labelled slices of the supports the class is drawn; background on all.
     """
 
     tokens: Tensor
     present: Tensor
     prior: Tensor
-    slots: Tensor
-    shown: Tensor
+    class_ids: Tensor
+    num_supports: Tensor
 
 
 class FewShotMaskDecoder(nn.Module):
@@ -70,9 +70,6 @@ class FewShotMaskDecoder(nn.Module):
         use_detail: The full-resolution branch.
         stride: Cells of the embedding to one transformer cell and axis: 1 as SAM, more for CPUs.
         mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
-
-    Attributes:
-        newness: How much it has still to learn, 0 to 1 (`validation.newness`); set by who trains or loads it.
     """
 
     def __init__(
@@ -85,7 +82,6 @@ class FewShotMaskDecoder(nn.Module):
         mlp_dim: int = 2048,
     ) -> None:
         super().__init__()
-        self.newness = 0.0
         self.use_tokens, self.use_dense, self.use_detail, self.stride = use_tokens, use_dense, use_detail, stride
         self.mask_tokens = nn.Embedding(1, EMBED_DIM)
         self.pe_layer = PositionEmbeddingRandom(EMBED_DIM // 2)
@@ -107,20 +103,23 @@ class FewShotMaskDecoder(nn.Module):
         self.detail = UNet(2, 1, DETAIL, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2, norm="INSTANCE")
         # What a task learns of its own classes, beside what their tokens say.
         self.detail_query = nn.Linear(EMBED_DIM, DETAIL)
-        self.class_query = nn.Embedding(SLOTS, DETAIL)
+        self.class_query = nn.Embedding(MAX_CLASSES, DETAIL)
         nn.init.normal_(self.class_query.weight, std=DETAIL**-0.5)
         for last in (self.detail_query, self.output_hypernetworks_mlp.layers[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, detail_features: Tensor | None = None
+    ) -> Tensor:
         """Class logits of N slices.
 
         Args:
             image_embeddings: (N, 256, 64, 64) float, from the frozen encoder.
             prompts: Tokens and prior for the same N slices.
             detail: (N, 1, D, D) float in [-1, 1], the slice itself, D a multiple of 16.
-            seen: What `detail_features` gave for ``detail``, for those who ask several prompts about one slice.
+            detail_features: What the method of this name gave for ``detail``; computed here by default. It saves the
+                time where several prompts are asked about one slice.
 
         Returns:
             (N, C, D, D) logits; a softmax over C gives probabilities, background first.
@@ -132,9 +131,9 @@ class FewShotMaskDecoder(nn.Module):
         full = _resize(self.output_upscaling(features), size)
         logits = torch.einsum("ncd,ndhw->nchw", self.output_hypernetworks_mlp(hidden), full)
         if self.use_detail:
-            query = self.detail_query(hidden) + self.class_query(prompts.slots)
-            seen = self.detail(detail) if seen is None else seen
-            logits = logits + torch.einsum("ncd,ndhw->nchw", query, seen)
+            query = self.detail_query(hidden) + self.class_query(prompts.class_ids)
+            features = self.detail(detail) if detail_features is None else detail_features
+            logits = logits + torch.einsum("ncd,ndhw->nchw", query, features)
         return logits
 
     def detail_features(self, detail: Tensor) -> Tensor | None:
@@ -144,30 +143,33 @@ class FewShotMaskDecoder(nn.Module):
         """
         return self.detail(detail) if self.use_detail else None
 
-    def detail_alone(self, detail: Tensor, slots: Tensor) -> Tensor:
+    def detail_alone(self, detail: Tensor, class_ids: Tensor) -> Tensor:
         """Class logits (N, C, D, D) of the detail branch without any prompt."""
-        return torch.einsum("cd,ndhw->nchw", self.class_query(slots), self.detail(detail))
+        return torch.einsum("cd,ndhw->nchw", self.class_query(class_ids), self.detail(detail))
 
     def answer(
         self,
         image_embeddings: Tensor,
         prompts: Prompts,
         detail: Tensor,
-        seen: Tensor | None = None,
-        picture: bool = False,
+        detail_features: Tensor | None = None,
+        *,
+        is_2d_image: bool = False,
+        undertrained: float = 0.0,
     ) -> Tensor:
         """Class log-probabilities (N, C, D, D), unnormalised: the decoder's, with the prior's share.
 
         Args:
-            image_embeddings, prompts, detail, seen: As `forward` has them.
-            picture: Each of the N is an image of its own, no slice of a volume.
+            image_embeddings, prompts, detail, detail_features: As `forward` has them.
+            is_2d_image: Each of the N is an image of its own, no slice of a volume.
+            undertrained: How much the decoder has still to learn, 0 to 1 (`ModelCard.undertrained`).
         """
-        logits = self(image_embeddings, prompts, detail, seen)
+        logits = self(image_embeddings, prompts, detail, detail_features)
         if not self.use_dense:
             return logits.log_softmax(dim=1)
         doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
         prior = _resize(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
-        share = prior_share(prompts.shown, self.newness, picture)[:, :, None, None]
+        share = prior_share(prompts.num_supports, undertrained, is_2d_image)[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
 
     def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -194,8 +196,8 @@ class FewShotMaskDecoder(nn.Module):
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
 
 
-def prior_share(shown: Tensor, newness: float, picture: bool = False) -> Tensor:
-    """The prior's share in the answer for classes drawn on ``shown`` slices: 0.45, 0.3, 0.25, ... to 0.15.
+def prior_share(num_supports: Tensor, undertrained: float, is_2d_image: bool = False) -> Tensor:
+    """The prior's share in the answer for classes drawn on ``num_supports`` slices: 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
     the frozen embedding still holds; with other patients, and one slice, it is the other way round. Mean IoU by the
@@ -215,18 +217,18 @@ def prior_share(shown: Tensor, newness: float, picture: bool = False) -> Tensor:
 
     (*) with what is carried.
 
-    On pictures, each of another patient, five labelled ones can lead a decoder astray and leave the prior right; there
+    On 2D images, each of another patient, five labelled ones can lead a decoder astray and leave the prior right; there
     it is 0.35 at least, which costs little where the decoder is right. A decoder of few steps, as a slow machine makes
     in its time, has learnt less than the prior knows, and has less to say (docs/decoder.md).
 
     Args:
-        shown: Any shape.
-        newness: The decoder's.
-        picture: Whether what is answered is an image of its own, no slice of a volume.
+        num_supports: On how many slices each class is drawn, of any shape.
+        undertrained: How much the decoder has still to learn, 0 to 1.
+        is_2d_image: Whether what is answered is an image of its own, no slice of a volume.
     """
-    share = LEAST_SHARE + SHARE / shown.clamp_min(1)
-    share = share.clamp_min(LEAST_SHARE_PICTURE) if picture else share
-    return share + newness * (SHARE_NEW - share)
+    share = LEAST_SHARE + SHARE / num_supports.clamp_min(1)
+    share = share.clamp_min(LEAST_SHARE_2D_IMAGE) if is_2d_image else share
+    return share + undertrained * (SHARE_NEW - share)
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

@@ -63,10 +63,12 @@ class SupportBank:
         views: Labelled views, of at least one shot. They are gone through twice and none is kept: a sequence that
             makes each when it is asked for never has more than one embedding in memory.
         prototypes: Cluster centres a class kept of each view and in the end.
-        slots: A number for each of the C classes that stays its own (`Prompts.slots`); 0, 1, 2, ... by default.
+        class_ids: The id of each of the C classes (`Prompts.class_ids`); 0, 1, 2, ... by default.
     """
 
-    def __init__(self, views: Sequence[LabelledView], prototypes: int = 3, slots: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, views: Sequence[LabelledView], prototypes: int = 3, class_ids: Sequence[int] | None = None
+    ) -> None:
         shots, pooled, described, clustered = [], [], [], []
         # Of each class, on the first view of each shot: further ones must not make its classes look frequent.
         cells = torch.zeros(len(views[0].mask))
@@ -81,7 +83,7 @@ class SupportBank:
         self.shots = torch.tensor(shots)
         self.classes = len(cells)
         self.count = prototypes
-        self.slots = torch.tensor(list(slots) if slots is not None else list(range(self.classes)))
+        self.class_ids = torch.tensor(list(class_ids) if class_ids is not None else list(range(self.classes)))
         self.tokens, self.present = (torch.cat(part) for part in zip(*pooled, strict=True))
         self.descriptors = torch.cat(described)
         self.centres, self.sizes = (torch.stack(part) for part in zip(*clustered, strict=True))  # (S, C, P[, 256])
@@ -109,10 +111,10 @@ class SupportBank:
         nearest = subset[self.nearest(embeddings, subset, retrieve)]  # (N, R)
         tokens = torch.cat([self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2)
         present = torch.cat([self.present[nearest].transpose(1, 2), has_centre.expand(len(embeddings), -1, -1)], dim=2)
-        shown = self.shown(subset).expand(len(embeddings), -1)
-        return Prompts(tokens, present, self.prior(embeddings, place, subset), self.slots, shown)
+        num_supports = self.num_supports(subset).expand(len(embeddings), -1)
+        return Prompts(tokens, present, self.prior(embeddings, place, subset), self.class_ids, num_supports)
 
-    def shown(self, subset: Tensor) -> Tensor:
+    def num_supports(self, subset: Tensor) -> Tensor:
         """On how many labelled slices of ``subset`` each class is drawn, background on all: (C,) long."""
         shots = self.shots[subset]
         drawn = self.present[subset]

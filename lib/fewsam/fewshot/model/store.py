@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 3
+OLD_KEYS = {
+    "newness": "undertrained",
+    "slots": "class_ids",
+}  # of cards written by earlier versions, and what they are called now
 FORMAT = 1
 
 
@@ -41,7 +45,7 @@ class ModelCard:
 
     Attributes:
         classes: Class names in the order of its logits, without background.
-        slots: All classes the task has had, in the order of their slots (1, 2, ...) in the decoder.
+        class_ids: All classes the task has had, in the order of their ids (1, 2, ...) in the decoder.
         encoder: Fingerprint of the encoder whose embeddings it was trained on.
         detail_size: Side D of its detail input.
         switches: Constructor arguments of the decoder.
@@ -50,11 +54,12 @@ class ModelCard:
         measured_on: Ids of those slices.
         largest_component: Classes for which the largest component alone did better, slice by slice.
         steps: Training steps behind it, earlier runs included.
-        newness: In 0..1: what the decoder has of it (`FewShotMaskDecoder`).
+        undertrained: How much the decoder has still to learn of the slices it learnt from, 0 to 1
+            (`validation.measure_undertrained`): the more, the larger is the share of the training-free prior.
     """
 
     classes: tuple[str, ...]
-    slots: tuple[str, ...]
+    class_ids: tuple[str, ...]
     encoder: str
     detail_size: int
     switches: dict[str, Any]
@@ -63,10 +68,22 @@ class ModelCard:
     measured_on: tuple[int, ...] = ()
     largest_component: tuple[str, ...] = ()
     steps: int = 0
-    newness: float = 0.0
+    undertrained: float = 0.0
     seconds: float = 0.0
     trained_at: str = ""
     format: int = FORMAT
+
+
+def read_card(values: Any) -> ModelCard:
+    """A card from its plain values, as this version or an earlier one wrote them.
+
+    Raises:
+        ValueError: a value of the wrong kind (pydantic's ValidationError is one).
+    """
+    if isinstance(values, dict):
+        values = {OLD_KEYS.get(name, name): value for name, value in values.items()}
+    card = TypeAdapter(ModelCard).validate_python(values)
+    return replace(card, undertrained=min(1.0, max(0.0, card.undertrained)))
 
 
 @dataclass(frozen=True)
@@ -79,10 +96,15 @@ class TaskModel:
     notes: list[str] = field(default_factory=list)
 
 
-def class_slots(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ...]:
-    """Slot order: the classes of ``card`` keep theirs, further ``classes`` follow."""
-    before = card.slots if card else ()
+def id_order(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ...]:
+    """Classes in the order of their ids (1, 2, ...): those of ``card`` keep theirs, further ``classes`` follow."""
+    before = card.class_ids if card else ()
     return (*before, *(name for name in classes if name not in before))
+
+
+def class_ids(order: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Ids of background (0) and of ``classes``, by `id_order`'s ``order``."""
+    return [0, *(order.index(name) + 1 for name in classes)]
 
 
 def build_decoder(switches: dict[str, Any]) -> FewShotMaskDecoder:
@@ -233,7 +255,6 @@ class ModelStore:
             raise DamagedError(f"{path}: its weights are not those that were published")
         decoder = build_decoder(card.switches)
         decoder.load_state_dict(state)
-        decoder.newness = min(1.0, max(0.0, card.newness))
         return decoder.eval(), card
 
     @staticmethod
@@ -243,7 +264,7 @@ class ModelStore:
                 card = json.loads((file.metadata() or {})["card"])
             version = card.get("format")
             if version == FORMAT:
-                return TypeAdapter(ModelCard).validate_python(card)
+                return read_card(card)
             if not isinstance(version, int) or version < FORMAT:
                 raise ValueError(f"format {str(version)[:20]}")
         except OSError as error:

@@ -38,7 +38,7 @@ class SupportSet:
         shots: Current shots of the collection.
         classes: Classes in the order of the logits, background left out.
         detail_size: Side D of detail and masks.
-        class_ids: The id of each class in the decoder, without background; 1, 2, ... by default.
+        class_ids: The id of background (0) and of each class in the decoder; 0, 1, 2, ... by default.
         imported: Further supports, such as come with a task file; then there may be no shots.
 
     Attributes:
@@ -73,9 +73,8 @@ class SupportSet:
         primary = [entry for entry, (_, view) in enumerate(self.entries) if view == 0]
         primary += range(len(self.entries), len(self.entries) + len(imported))
         self.primary = torch.tensor(primary, dtype=torch.long)
-        numbers = [0, *(class_ids if class_ids is not None else range(1, 1 + len(classes)))]
         views = _BankViews(self._labelled_view, self.entries, imported)
-        self.bank = SupportBank(views, settings.prototypes, numbers)
+        self.bank = SupportBank(views, settings.prototypes, class_ids)
 
     def view(self, index: int, number: int) -> View:
         """View ``number`` of slice ``index``, kept in memory if it will be asked for again."""

@@ -88,7 +88,7 @@ class LabelledSlice(DetailSlice):
         self.split = shot.split
         depth = shot.image.shape[0]
         self.z = shot.slice / max(1, depth - 1)
-        self.picture = depth == 1  # no slice of a volume
+        self.is_2d_image = depth == 1  # an image of its own, no slice of a volume
         frame = make_frame(shot.image.shape, shot.image.spacing, size)
         self._image = to_uint8(shot.pixels[None], self.intensity, frame, settings.channels)[0]
         self._seed = _seed_of(self._image)  # what views in the cache were made with

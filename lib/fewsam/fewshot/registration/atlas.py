@@ -66,7 +66,7 @@ class Atlases:
         self._shots = [replace(shot, pixels=shot.pixels[:, :0, :0].copy(), masks={}) for shot in shots]
         self._distances = lru_cache(KEPT)(self._drawn)
 
-    def vote(self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields) -> Tensor | None:
+    def log_probs(self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields) -> Tensor | None:
         """Class log-probabilities (N, C, SIDE, SIDE), background first; None where no other image has a label.
 
         Args:
@@ -80,7 +80,7 @@ class Atlases:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.stack(list(pool.map(lambda picture: self._one(picture, usable, fields), pictures)))
 
-    def voters(self, volume: Volume) -> int:
+    def num_atlases(self, volume: Volume) -> int:
         """How many labelled slices of other images there are."""
         return len(self._usable(volume))
 

@@ -46,7 +46,7 @@ class Episodes:
         shots: Current shots of the collection.
         classes: Classes in the order of the logits, background left out.
         detail_size: Side D of detail and masks.
-        class_ids: The id of each class in the decoder, without background; 1, 2, ... by default.
+        class_ids: The id of background (0) and of each class in the decoder; 0, 1, 2, ... by default.
     """
 
     def __init__(
@@ -199,6 +199,6 @@ def stack_prompts(parts: Sequence[Prompts]) -> Prompts:
         torch.cat([pad(part.tokens) for part in parts]),
         torch.cat([pad(part.present) for part in parts]),
         torch.cat([part.prior for part in parts]),
-        parts[0].slots,
-        torch.cat([part.shown for part in parts]),
+        parts[0].class_ids,
+        torch.cat([part.num_supports for part in parts]),
     )

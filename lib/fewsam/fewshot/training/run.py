@@ -27,7 +27,7 @@ from fewsam.fewshot.model.store import ModelCard, checksum
 from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.tensorboard import Curves
-from fewsam.fewshot.training.validation import Split, measure, newness
+from fewsam.fewshot.training.validation import Split, measure, measure_undertrained
 from fewsam.images.preprocess import detail_tensor
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ class TrainingRun:
         self.start_metric: float | None = None
         self.largest_component: tuple[str, ...] = ()
         self.steps_behind = 0  # the weights that are returned
+        self.undertrained = 0.0  # of the weights that are returned
+        self.served_undertrained = 0.0 if served is None else served.undertrained
         self._resume()
 
     def fit(
@@ -119,8 +121,9 @@ class TrainingRun:
         loss, saved, evaluations = math.nan, time.monotonic(), 0
         if split.measure and self.step == 0:  # the served decoder's, or the prior's where none is served
             served = self.decoder if self.warm else None
-            self.start_metric = measure(served, self.episodes, split.measure, split.learn).metric
-        self.decoder.newness = 0.0  # was the served one's
+            self.start_metric = measure(
+                served, self.episodes, split.measure, split.learn, self.served_undertrained
+            ).metric
         fresh = settings.fresh_views and not self.episodes.embedder.cached_only
         # What comes before the first step takes of the time and has no part in the schedule: a run that its steps end
         # is then the same again, however long that took.
@@ -134,9 +137,10 @@ class TrainingRun:
             due = evaluations < EVALUATIONS and (done >= evaluate_at or not selecting)
             if split.measure and due and not self.coarse:
                 evaluations = max(evaluations + 1, int(done / select_until * EVALUATIONS))
+                undertrained = 0.0
                 if split.finish and not selecting:  # what is measured last is what the person is told
-                    self.decoder.newness = newness(self.decoder, self.episodes, split.learn)
-                measured = measure(self.decoder, self.episodes, split.measure, split.learn)
+                    undertrained = measure_undertrained(self.decoder, self.episodes, split.learn)
+                measured = measure(self.decoder, self.episodes, split.measure, split.learn, undertrained)
                 board.add("dice/held_back", measured.metric, self.step)
                 # Few slices held back are too noisy to choose a step by: there the latest weights go on.
                 if best_metric is None or measured.metric >= best_metric or split.finish:
@@ -160,9 +164,9 @@ class TrainingRun:
         if split.finish or best is None:
             best, self.steps_behind = _copy(self.decoder), self.behind + self.step
         self.decoder.load_state_dict(best)
-        self.decoder.newness = newness(self.decoder, self.episodes, split.finish or split.learn)
-        if self.decoder.newness and split.measure and not split.finish:
-            best_metric = measure(self.decoder, self.episodes, split.measure, split.learn).metric
+        self.undertrained = measure_undertrained(self.decoder, self.episodes, split.finish or split.learn)
+        if self.undertrained and split.measure and not split.finish:
+            best_metric = measure(self.decoder, self.episodes, split.measure, split.learn, self.undertrained).metric
         return best, best_metric
 
     def _time_share(self, elapsed: float) -> float:
@@ -196,7 +200,7 @@ class TrainingRun:
         known = torch.stack([one.known for one in drawn])
         self.decoder.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
-            logits = self.decoder.detail_alone(self._sized(detail), self.episodes.bank.slots)
+            logits = self.decoder.detail_alone(self._sized(detail), self.episodes.bank.class_ids)
         return self._descend(segmentation_loss(logits.float(), self._sized(mask), known))
 
     def _sized(self, x: Tensor) -> Tensor:

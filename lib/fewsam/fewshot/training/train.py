@@ -27,7 +27,7 @@ from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
-from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_slots
+from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_ids, id_order
 from fewsam.fewshot.model.supports import drawn_classes
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.training.episodes import Episodes
@@ -123,15 +123,13 @@ def _train(
     switches = decoder_switches(settings, embedder)
     wanted = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, tuple(s.shot_id for s in shots))
     warm = served is not None and _fits(served.card, wanted)
-    slots = class_slots(served.card if warm and served else None, classes)
-    card = replace(wanted, slots=slots)
-    numbers = [slots.index(name) + 1 for name in classes]
-    episodes = Episodes(settings, shots, classes, embedder, detail_size, numbers)
+    order = id_order(served.card if warm and served else None, classes)
+    card = replace(wanted, class_ids=order)
+    episodes = Episodes(settings, shots, classes, embedder, detail_size, class_ids(order, classes))
     split = split_shots(shots, served)
     decoder = build_decoder(switches)
     if warm and served is not None:
         decoder.load_state_dict(served.decoder.state_dict())
-        decoder.newness = served.decoder.newness
     else:
         initialise_from_sam(decoder, settings)
 
@@ -155,7 +153,7 @@ def _train(
         measured_on=tuple(_ids(shots, split.measure)),
         largest_component=run.largest_component,
         steps=run.steps_behind,
-        newness=decoder.newness,
+        undertrained=run.undertrained,
         seconds=seconds,
         trained_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -18,7 +18,7 @@ from fewsam.images.resize import resize
 
 MIN_SHOTS_TO_HOLD_BACK = 4
 APART = 4  # validation images, every fourth, which are enough to choose weights by
-NEW, SETTLED = 0.1, 0.5  # of the prior's error on the slices learnt from, taken away by a decoder
+NEW, SETTLED = 0.1, 0.5  # share of the prior's error on the slices learnt from that a decoder removes
 ASKED = 4  # of these slices, at most
 
 
@@ -75,11 +75,17 @@ class Measured:
 
 @torch.inference_mode()
 def measure(
-    decoder: FewShotMaskDecoder | None, episodes: Episodes, queries: Sequence[int], supports: Sequence[int]
+    decoder: FewShotMaskDecoder | None,
+    episodes: Episodes,
+    queries: Sequence[int],
+    supports: Sequence[int],
+    undertrained: float = 0.0,
 ) -> Measured:
     """Dice of ``queries`` prompted by ``supports``, averaged over the classes drawn or predicted there.
 
-    Without a decoder it is the prior's.
+    Args:
+        decoder: None measures the training-free prior.
+        undertrained: How much the decoder has still to learn, which gives the prior a larger share.
     """
     if decoder is not None:
         decoder.eval()
@@ -87,8 +93,10 @@ def measure(
     for query in queries:
         batch = episodes.batch([(query, 0)], [episodes.supports_for(query, supports)])
         if decoder is not None:
-            picture = episodes.slices[query].picture
-            logits = decoder.answer(batch.embeddings, batch.prompts, batch.detail, picture=picture)
+            flat = episodes.slices[query].is_2d_image
+            logits = decoder.answer(
+                batch.embeddings, batch.prompts, batch.detail, is_2d_image=flat, undertrained=undertrained
+            )
         else:
             logits = resize(batch.prompts.prior, batch.mask.shape[-2:])
         predicted = logits.argmax(1)[0].numpy()
@@ -102,20 +110,22 @@ def measure(
     return Measured(float(np.mean([whole for whole, _ in means.values()])) if means else 0.0, better)
 
 
-def newness(decoder: FewShotMaskDecoder, episodes: Episodes, learnt: Sequence[int]) -> float:
+def measure_undertrained(decoder: FewShotMaskDecoder, episodes: Episodes, train: Sequence[int]) -> float:
     """How much a decoder has still to learn of the very slices it learnt from, 0 to 1.
 
-    A machine that makes few steps in its time leaves a decoder that knows less than the prior, and is as sure. It shows
-    where the decoder has every advantage: on slices it learnt from, where the prior is asked without them. There it is
-    new (1) while it takes away NEW of the prior's error (one minus the Dice) or less, and not (0) from SETTLED on:
-    docs/decoder.md. One slice alone leaves the prior nothing to answer from; there it is 0, and on pictures, where the
-    prior has a larger share in any case and edges that no decoder places better hide what is learnt.
+    On a slow machine the decoder may be undertrained yet overconfident. This shows where the decoder has every
+    advantage: on slices it learnt from, where the prior is asked without them. The result is 1 while the decoder
+    removes at most NEW of the prior's error (one minus the Dice), and 0 from SETTLED on (docs/decoder.md). It is 0
+    where this cannot be told: one slice alone leaves the prior nothing to answer from, and on 2D images the prior has
+    a larger share in any case, and its edges, which no decoder places better, hide what is learnt.
+
+    Args:
+        train: Indices of the slices it learnt from.
     """
-    learnt = [i for i in learnt if not episodes.slices[i].picture]
-    if len(learnt) < 2:
+    train = [i for i in train if not episodes.slices[i].is_2d_image]
+    if len(train) < 2:
         return 0.0
-    some = [learnt[i] for i in np.unique(np.linspace(0, len(learnt) - 1, ASKED).round().astype(int))]
-    decoder.newness = 0.0
-    ours, prior = (measure(one, episodes, some, learnt).metric for one in (decoder, None))
-    taken = (ours - prior) / max(1 - prior, 1e-6)
-    return float(np.clip((SETTLED - taken) / (SETTLED - NEW), 0, 1))
+    some = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, ASKED).round().astype(int))]
+    ours, prior = (measure(one, episodes, some, train).metric for one in (decoder, None))
+    removed = (ours - prior) / max(1 - prior, 1e-6)
+    return float(np.clip((SETTLED - removed) / (SETTLED - NEW), 0, 1))
