@@ -173,13 +173,14 @@ def _encode(workspace: Workspace, progress: Progress) -> None:
 
 
 def _train(workspace: Workspace, progress: Progress) -> None:
+    from fewsam.fewshot.training.train import TrainStatus
+
     shots = workspace.collection.shots()
     with _interrupted() as should_stop:
         result = workspace.train(_bar(progress, workspace.settings.steps), should_stop)
     for line in result.notes:
-        if line != "stopped":
-            note(line)
-    if "stopped" in result.notes:
+        note(line)
+    if result.status is TrainStatus.STOPPED:
         say(f"stopped after {result.steps} steps; the same command goes on from there")
         return
     metric = "not measured: too few labelled slices" if result.metric is None else f"{result.metric:.3f}"

@@ -33,7 +33,8 @@ from fewsam.encoders.tinyvit import VARIANTS, TinyViTEncoder
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.store import ModelStore, build_decoder
-from fewsam.fewshot.training.train import decoder_switches, train
+from fewsam.fewshot.training.plan import decoder_switches
+from fewsam.fewshot.training.train import train
 from fewsam.images.volume import Volume
 
 SHOTS = 5

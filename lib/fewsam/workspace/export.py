@@ -68,7 +68,13 @@ def export_task(
         for number in range(views):
             view = labelled.view(number)
             mask = F.adaptive_avg_pool2d(view.mask, 64).numpy()
-            rows.add(done - 1, embedder.embed(view.image[None])[0], mask, labelled.known.numpy(), labelled.z)
+            rows.add(
+                done - 1,
+                embedder.embed(view.image[None])[0],
+                mask,
+                labelled.annotated_classes.numpy(),
+                labelled.relative_z,
+            )
         rows.metas.append(meta)
         if with_pixels:
             rows.pixels[done - 1], rows.drawn[done - 1] = shot.pixels, labelled.stencil

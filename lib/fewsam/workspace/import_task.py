@@ -148,7 +148,7 @@ def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
         torch.from_numpy(task.known[0].copy()),
         float(task.z[0]),
     )
-    prompts = SupportBank([view], class_ids=ids).prompts(view.embedding[None], torch.tensor([view.z]))
+    prompts = SupportBank([view], class_ids=ids).prompts(view.embedding[None], torch.tensor([view.relative_z]))
     side = card.detail_size
     logits = decoder(view.embedding[None], prompts, torch.zeros(1, 1, side, side))
     if logits.shape != (1, 1 + len(task.meta.classes), side, side) or not bool(torch.isfinite(logits).all()):

@@ -75,7 +75,7 @@ def test_the_probe_of_soft_answers_is_where_the_loss_is_flat(monkeypatch):
     shared, partly = view(0, signal=0.2), view(1, signal=0.2)
     shared.mask[1:, :, 30:34] = 0.5
     shared.mask[0] = 1 - shared.mask[1:].sum(0)
-    partly.known[2] = False
+    partly.annotated_classes[2] = False
     bank = SupportBank([shared, partly])
     rows = bank._standard(torch.cat(bank._rows))
     answers, weights = torch.cat(bank._answers), torch.cat(bank._weights)
@@ -127,7 +127,7 @@ def test_a_structure_smaller_than_a_cell_still_gives_a_token():
     small = view(0)
     mask = small.mask.clone()
     mask[2, 10, 10], mask[1:2, 10, 10], mask[0, 10, 10] = 0.2, 0.0, 0.8
-    bank = SupportBank([LabelledView(0, small.embedding, mask, small.known, 0.5)])
+    bank = SupportBank([LabelledView(0, small.embedding, mask, small.annotated_classes, 0.5)])
     assert bank.present[0, 2]
 
 

@@ -45,7 +45,7 @@ def test_a_batch_has_the_shapes_it_promises(tmp_path):
     assert batch.prompts.tokens.shape == (2, 4, 2 + 3, 256)
     assert batch.detail.shape == (2, 1, 64, 64)
     assert batch.mask.shape == (2, 4, 64, 64)
-    assert batch.known.all()
+    assert batch.annotated_classes.all()
 
 
 def test_prepared_views_are_enough_without_the_encoder(tmp_path):

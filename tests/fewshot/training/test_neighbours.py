@@ -11,12 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from fewsam.collection import Collection, Shot
 from fewsam.core.metrics import iou
-from fewsam.fewshot.model.store import ModelCard, build_decoder
+from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.neighbours import carried_neighbours, places, steps_beside
-from fewsam.fewshot.training.run import TrainingRun
-from fewsam.fewshot.training.train import decoder_switches
+from fewsam.fewshot.training.plan import decoder_switches
+from fewsam.fewshot.training.schedule import Moment
+from fewsam.fewshot.training.steps import Learner
 from fewsam.images.volume import Volume, geometry_for
 from helpers import tiny_volume as tiny
 from helpers.collection_drawings import make_volume
@@ -91,27 +92,29 @@ def test_what_nobody_looked_for_stays_unknown(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth, absent_classes="partial")
     for one in carried_neighbours(shot, places([shot]), ("organ", "vessel"), OPTIONS, 64):
-        assert one.known.tolist() == [True, True, False] and not one.stencil[1].any()
+        assert one.annotated_classes.tolist() == [True, True, False] and not one.stencil[1].any()
+
+
+NOW = Moment(done=0.0, selecting=True, coarse=False, elapsed=0.0, rate=1.0)
 
 
 @pytest.fixture
-def run(tmp_path: Path, request: pytest.FixtureRequest) -> TrainingRun:
+def learner(tmp_path: Path, request: pytest.FixtureRequest) -> Learner:
     volume, truth = moving_organ()
     given = tiny.settings(intensity="full", labels=("organ",), **getattr(request, "param", {}))
     embedder = tiny.embedder(tmp_path, given)
     shots = drawn_on(tmp_path, [1, 3], volume, truth)
     episodes = Episodes(given, shots, ("organ",), embedder, 64)
     decoder = build_decoder(decoder_switches(given, embedder))
-    card = ModelCard(("organ",), (), embedder.info.fingerprint, 64, decoder_switches(given, embedder))
-    return TrainingRun(given, episodes, decoder, tmp_path / "run", card, None, tmp_path / "events")
+    return Learner(given, episodes, decoder)
 
 
-def test_training_learns_from_them_while_few_slices_are_drawn(run: TrainingRun) -> None:
-    own = run.episodes.slices[0]
-    few = [run._drawn_or_next(0) for _ in range(60)]
+def test_training_learns_from_them_while_few_slices_are_drawn(learner: Learner) -> None:
+    own = learner.episodes.slices[0]
+    few = [learner._drawn_or_next(0) for _ in range(60)]
     beside = [one for one in few if one is not own]
     assert 5 < len(beside) < 30
-    assert {id(one) for one in beside} == {id(one) for one in run.episodes.neighbours(0)} and len(set(beside)) == 2
+    assert {id(one) for one in beside} == {id(one) for one in learner.episodes.neighbours(0)} and len(set(beside)) == 2
 
 
 def test_with_many_none_is_made_and_no_pixels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,13 +126,13 @@ def test_with_many_none_is_made_and_no_pixels_are_kept(tmp_path: Path, monkeypat
         assert len(made.neighbours(0)) == there and len(made._shots) == there
 
 
-@pytest.mark.parametrize("run", [{"neighbours": False}], indirect=True)
-def test_the_switch_turns_them_off(run: TrainingRun) -> None:
-    assert all(run._drawn_or_next(0) is run.episodes.slices[0] for _ in range(60))
+@pytest.mark.parametrize("learner", [{"neighbours": False}], indirect=True)
+def test_the_switch_turns_them_off(learner: Learner) -> None:
+    assert all(learner._drawn_or_next(0) is learner.episodes.slices[0] for _ in range(60))
 
 
-def test_their_views_fit_a_detail_step(run: TrainingRun) -> None:
-    detail, mask = run.episodes.neighbours(0)[0].detail_view(5)
+def test_their_views_fit_a_detail_step(learner: Learner) -> None:
+    detail, mask = learner.episodes.neighbours(0)[0].detail_view(5)
     assert detail.shape == (64, 64) and detail.dtype == np.uint8
     assert mask.shape == (2, 64, 64) and torch.allclose(mask.sum(0), torch.ones(64, 64), atol=1e-5)
-    assert np.isfinite(run._detail_step([0, 1]))
+    assert np.isfinite(float(learner._detail_loss([0, 1], NOW).detach()))

@@ -1,4 +1,4 @@
-"""Curves of a run, and the disk that does not take them."""
+"""TensorBoardWriter of a run, and the disk that does not take them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewsam.evaluation.reliability.disk import NoDiskError, filled, small_disk
-from fewsam.fewshot.training.tensorboard import Curves
+from fewsam.fewshot.training.tensorboard import TensorBoardWriter
 
 
 def test_curves_are_there_to_be_read(tmp_path: Path) -> None:
-    curves = Curves(tmp_path / "events", 0)
+    curves = TensorBoardWriter(tmp_path / "events", 0)
     for step in (1, 2):
         curves.add("loss", 0.5 * step, step)
     curves.close()
@@ -24,7 +24,7 @@ def test_curves_are_there_to_be_read(tmp_path: Path) -> None:
 
 def test_a_restarted_run_drops_what_the_killed_one_wrote_beyond_its_step(tmp_path: Path) -> None:
     for first, value in ((0, 1.0), (2, 5.0)):
-        curves = Curves(tmp_path / "events", first)
+        curves = TensorBoardWriter(tmp_path / "events", first)
         for step in range(first, 4):
             curves.add("loss", value, step)
         curves.close()
@@ -40,7 +40,7 @@ def test_a_full_disk_ends_the_curves_without_a_traceback(
     monkeypatch.setattr(threading, "excepthook", fallen.append)
     try:
         with small_disk(tmp_path / "disk", 2) as disk, filled(disk, 0):
-            curves = Curves(disk / "events", 0)
+            curves = TensorBoardWriter(disk / "events", 0)
             for step in range(3):
                 curves.add("loss", 1.0, step)
             curves.close()
@@ -52,7 +52,7 @@ def test_a_full_disk_ends_the_curves_without_a_traceback(
 
 def test_a_place_that_takes_no_events_ends_no_run(tmp_path: Path, caplog) -> None:
     (tmp_path / "events").write_text("a file where the folder should be")
-    curves = Curves(tmp_path / "events", 0)
+    curves = TensorBoardWriter(tmp_path / "events", 0)
     curves.add("loss", 1.0, 1)
     curves.close()
     assert "curves of this run end here" in caplog.text

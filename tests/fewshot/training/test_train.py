@@ -1,15 +1,9 @@
 """Training on a tiny scan: it learns, it is fair to what is served, it survives."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import chain, repeat
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -20,9 +14,11 @@ from fewsam.core.errors import LabelError
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.losses import segmentation_loss
 from fewsam.fewshot.model.store import ModelStore, build_decoder
+from fewsam.fewshot.training.constants import TRAINING, VALIDATION
 from fewsam.fewshot.training.episodes import Episodes, prepare_views
-from fewsam.fewshot.training.run import EVALUATIONS, TrainProgress
-from fewsam.fewshot.training.train import decoder_switches, train
+from fewsam.fewshot.training.plan import decoder_switches
+from fewsam.fewshot.training.run import TrainProgress
+from fewsam.fewshot.training.train import TrainStatus, train
 from fewsam.fewshot.training.validation import Measured, measure, measure_undertrained, split_shots
 from helpers import tiny_volume as tiny
 
@@ -30,6 +26,12 @@ from helpers import tiny_volume as tiny
 def run(folder, collection, given, **options):
     embedder = options.pop("embedder", None) or tiny.embedder(folder, given)
     return train(given, collection, embedder, ModelStore(folder), folder=folder / "run", **options)
+
+
+def min_val_images(monkeypatch, count: int) -> None:
+    """Let fewer validation images be enough to be kept apart for good."""
+    few = replace(VALIDATION, min_val_images=count)
+    monkeypatch.setattr("fewsam.fewshot.training.validation.VALIDATION", few)
 
 
 def test_without_a_label_it_says_what_to_do(tmp_path):
@@ -55,7 +57,9 @@ def test_it_publishes_reports_and_learns(tmp_path):
     batch = made.batch([(i, 0) for i in range(6)], [made.supports_for(i, range(6)) for i in range(6)])
     with torch.no_grad():
         before, after = (
-            segmentation_loss(decoder(batch.embeddings, batch.prompts, batch.detail), batch.mask, batch.known).item()
+            segmentation_loss(
+                decoder(batch.embeddings, batch.prompts, batch.detail), batch.mask, batch.annotated_classes
+            ).item()
             for decoder in (untrained, model.decoder)
         )
     assert after < before
@@ -63,7 +67,7 @@ def test_it_publishes_reports_and_learns(tmp_path):
 
     curves = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "version-0001")).Reload()
     assert [point.step for point in curves.Scalars("loss")] == [10, 20, 30, 40]
-    assert len(curves.Scalars("dice/held_back")) == EVALUATIONS
+    assert len(curves.Scalars("dice/held_back")) == TRAINING.evaluations
 
 
 def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
@@ -86,10 +90,10 @@ def test_a_better_served_decoder_stays(tmp_path, monkeypatch):
     def scripted(*given):
         return replace(measure(*given), metric=next(scores))
 
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure", scripted)
     result = run(tmp_path, collection, tiny.settings())
     assert not result.published and result.version == 1
-    assert result.previous_metric == 0.9 and "kept" in result.notes[0]
+    assert result.status is TrainStatus.SERVED_KEPT and result.previous_metric == 0.9 and "kept" in result.notes[0]
     assert ModelStore(tmp_path).version() == 1
 
 
@@ -101,7 +105,7 @@ def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(
     def scripted(*given):
         return replace(measure(*given), metric=next(scores))
 
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure", scripted)
     result = run(tmp_path, collection, tiny.settings())
     assert result.published is not kept
     assert any("untrained answer" in note for note in result.notes) is kept
@@ -117,17 +121,17 @@ def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_pat
     shots = collection.shots()
     assert [i for i, shot in enumerate(shots) if shot.split == "val"] == [3, 7]
     split = split_shots(shots, None)
-    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [*range(8)])
+    assert (split.train, split.val, split.final) == ([0, 1, 2, 4, 5, 6], [3, 7], [*range(8)])
 
     run(tmp_path, collection, tiny.settings(steps=2))
     served = ModelStore(tmp_path).load()
-    assert split_shots(shots, served).measure == [7]  # all are seen, and this is the newest
+    assert split_shots(shots, served).val == [7]  # all are seen, and this is the newest
     split = split_shots(shots, replace(served, card=replace(served.card, shots=served.card.shots[:7])))
-    assert (split.learn, split.measure, split.finish) == ([*range(7)], [7], [*range(8)])  # of two, one is seen
+    assert (split.train, split.val, split.final) == ([*range(7)], [7], [*range(8)])  # of two, one is seen
 
-    monkeypatch.setattr("fewsam.fewshot.training.validation.APART", 2)
+    min_val_images(monkeypatch, 2)
     split = split_shots(shots, served)
-    assert (split.learn, split.measure, split.finish) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
+    assert (split.train, split.val, split.final) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
 
 
 def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
@@ -142,9 +146,9 @@ def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monke
     def scripted(*given):
         return replace(measure(*given), metric=next(scores))
 
-    monkeypatch.setattr("fewsam.fewshot.training.validation.APART", 1)
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scripted)
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure_undertrained", lambda *_: 0.0)
+    min_val_images(monkeypatch, 1)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure_undertrained", lambda *_: 0.0)
     result = run(tmp_path, collection, tiny.settings(steps=12))
     model = ModelStore(tmp_path).load()
     assert result.published and result.steps == 12 and model is not None
@@ -192,7 +196,7 @@ def test_how_undertrained_a_decoder_is_is_published_with_it(tmp_path, monkeypatc
         asked.append(len(learnt))
         return 0.25 * len(asked)
 
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure_undertrained", scripted)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure_undertrained", scripted)
     assert run(tmp_path, collection, tiny.settings()).published
     model = ModelStore(tmp_path).load()
     assert model is not None and model.card.undertrained == 0.5
@@ -207,27 +211,9 @@ def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
     )
     shots = collection.shots()
     split = split_shots(shots, ModelStore(tmp_path).load())
-    assert [shots[i].slice for i in split.measure] == [6]
-    assert not set(split.measure) & set(split.learn)
-    assert split.finish == [0, 1, 2, 3]
-
-
-def test_told_to_stop_it_goes_on_later(tmp_path):
-    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
-    given = tiny.settings(steps=8)
-    steps: list[int] = []
-    stopped = run(
-        tmp_path, collection, given, should_stop=lambda: len(steps) > 3, progress=lambda p: steps.append(p.step)
-    )
-    assert not stopped.published and ModelStore(tmp_path).version() == 0
-    went_on: list[int] = []
-    result = run(tmp_path, collection, given, progress=lambda p: went_on.append(p.step))
-    assert went_on[0] == steps[-1] > 0
-    assert result.published and result.steps == 8
-    for behind in (8, 16):  # a further training counts on
-        model = ModelStore(tmp_path).load()
-        assert model is not None and model.card.steps == behind and model.card.undertrained == 1
-        run(tmp_path, collection, given)
+    assert [shots[i].slice for i in split.val] == [6]
+    assert not set(split.val) & set(split.train)
+    assert split.final == [0, 1, 2, 3]
 
 
 def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_took(tmp_path, monkeypatch):
@@ -235,7 +221,7 @@ def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_t
     made = []
     for name, wait in (("quick", 0.0), ("slow", 1.0)):
         collection, _, _ = tiny.labelled(tmp_path / name, [4, 5, 6, 7])
-        monkeypatch.setattr("fewsam.fewshot.training.train.initialise_from_sam", lambda *_, wait=wait: time.sleep(wait))
+        monkeypatch.setattr("fewsam.fewshot.training.plan.initialise_from_sam", lambda *_, wait=wait: time.sleep(wait))
         assert run(tmp_path / name, collection, given).published
         model = ModelStore(tmp_path / name).load()
         assert model is not None
@@ -257,8 +243,8 @@ def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monk
         return score(*given)
 
     monkeypatch.setattr(FewShotMaskDecoder, "detail_alone", seen)
-    monkeypatch.setattr("fewsam.fewshot.training.run.measure", scored)
-    monkeypatch.setattr("fewsam.fewshot.training.run.DETAIL_STEPS", 1.0)
+    monkeypatch.setattr("fewsam.fewshot.training.selection.measure", scored)
+    monkeypatch.setattr("fewsam.fewshot.training.steps.TRAINING", replace(TRAINING, detail_steps=1.0))
     collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
     given = tiny.settings(steps=8, detail_size=224, keep_better=False)
     assert run(tmp_path, collection, given).published
@@ -272,13 +258,6 @@ def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monk
     small, _, _ = tiny.labelled(tmp_path / "small", [4, 6])
     assert run(tmp_path / "small", small, tiny.settings(detail_size=192)).published
     assert set(sides) == {192}
-
-
-def test_a_damaged_unfinished_run_is_no_obstacle(tmp_path):
-    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{")
-    assert run(tmp_path, collection, tiny.settings(steps=2)).published
 
 
 def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):
@@ -304,38 +283,4 @@ def test_a_slice_with_the_only_drawing_of_a_class_is_not_held_back(tmp_path):
         drawn["small"][z] = False
     collection.submit(volume, "scan", drawn)
     assert "small" in collection.shots()[2].masks
-    assert split_shots(collection.shots(), None).measure in ([0], [1], [3])
-
-
-TRAINER = """
-import sys
-sys.path[:0] = [{lib!r}, {tests!r}]
-from pathlib import Path
-from helpers import tiny_volume as tiny
-from fewsam.fewshot.model.store import ModelStore
-from fewsam.fewshot.training.train import train
-folder = Path({folder!r})
-collection, _, _ = tiny.labelled(folder, [4, 5, 6, 7])
-given = tiny.settings(steps=100000, detail_size=64)
-train(given, collection, tiny.embedder(folder, given), ModelStore(folder), folder=folder / "run",
-      progress=lambda p: print(p.step, flush=True))
-"""
-
-
-def test_killed_while_training_the_served_decoder_is_whole(tmp_path):
-    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
-    run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))
-    before = ModelStore(tmp_path).load()
-    lib = os.path.dirname(os.path.dirname(fewsam.__file__))
-    code = TRAINER.format(lib=lib, tests=str(Path(__file__).parents[2]), folder=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while int(process.stdout.readline()) < 2:
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-    after = ModelStore(tmp_path).load()
-    assert before is not None and after is not None and after.version == 1
-    assert all(torch.equal(a, b) for a, b in zip(before.decoder.parameters(), after.decoder.parameters(), strict=True))
-    assert len(Collection(tmp_path, tiny.CLASSES).shots()) == 4
-    result = run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))
-    assert result.version >= 1 and result.metric is not None and np.isfinite(result.metric)
+    assert split_shots(collection.shots(), None).val in ([0], [1], [3])

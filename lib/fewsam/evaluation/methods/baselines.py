@@ -48,7 +48,7 @@ def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
     for index, labelled in enumerate(episodes.slices):
         view = labelled.view(0)
         mask = F.adaptive_avg_pool2d(view.mask, 64)
-        rows.append(probe_features(episodes.embeddings([(index, 0)]), torch.tensor([labelled.z])).numpy())
+        rows.append(probe_features(episodes.embeddings([(index, 0)]), torch.tensor([labelled.relative_z])).numpy())
         answers.append(mask.argmax(0).flatten().numpy())
     x, y = np.concatenate(rows), np.concatenate(answers)
     keep = _balanced(y, PROBE_PIXELS, rng)
@@ -81,7 +81,7 @@ def unet(episodes: Episodes, seed: int = 0, progress: Callable[[int, int], None]
         views = [episodes.slices[i].view(int(rng.integers(1, 2**31))) for i in chosen]
         images = torch.from_numpy(np.stack([view.detail[None] for view in views])).float() / 127.5 - 1
         mask = torch.stack([view.mask for view in views])
-        known = torch.stack([episodes.slices[i].known for i in chosen])
+        known = torch.stack([episodes.slices[i].annotated_classes for i in chosen])
         loss = segmentation_loss(network(images), mask, known)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

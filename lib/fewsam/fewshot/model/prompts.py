@@ -37,15 +37,15 @@ class LabelledView:
         shot: Which labelled slice; views of one slice share it, so that both are left out together.
         embedding: (256, 64, 64) float, from the frozen encoder.
         mask: (C, 64, 64) float in [0, 1], area-weighted, background first.
-        known: (C,) bool: the absence of this class on the slice is knowledge, not silence.
-        z: Place along the volume, 0 to 1.
+        annotated_classes: (C,) bool: the annotator looked for the class, so that its absence is knowledge, not silence.
+        relative_z: Place along the volume, 0 to 1.
     """
 
     shot: int
     embedding: Tensor
     mask: Tensor
-    known: Tensor
-    z: float
+    annotated_classes: Tensor
+    relative_z: float
 
 
 class Fitted(NamedTuple):
@@ -97,12 +97,14 @@ class SupportBank:
     def __len__(self) -> int:
         return len(self.shots)
 
-    def prompts(self, embeddings: Tensor, place: Tensor, *, subset: Tensor | None = None, retrieve: int = 8) -> Prompts:
+    def prompts(
+        self, embeddings: Tensor, relative_z: Tensor, *, subset: Tensor | None = None, retrieve: int = 8
+    ) -> Prompts:
         """Prompts for N query slices from the bank's entries in ``subset`` (all of them by default).
 
         Args:
             embeddings: (N, 256, 64, 64) float.
-            place: (N,) place along the volume, 0 to 1.
+            relative_z: (N,) place along the volume, 0 to 1.
             subset: Indices of bank entries, at least one.
             retrieve: How many nearest entries give tokens to each query.
         """
@@ -112,7 +114,7 @@ class SupportBank:
         tokens = torch.cat([self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2)
         present = torch.cat([self.present[nearest].transpose(1, 2), has_centre.expand(len(embeddings), -1, -1)], dim=2)
         num_supports = self.num_supports(subset).expand(len(embeddings), -1)
-        return Prompts(tokens, present, self.prior(embeddings, place, subset), self.class_ids, num_supports)
+        return Prompts(tokens, present, self.prior(embeddings, relative_z, subset), self.class_ids, num_supports)
 
     def num_supports(self, subset: Tensor) -> Tensor:
         """On how many labelled slices of ``subset`` each class is drawn, background on all: (C,) long."""
@@ -143,9 +145,9 @@ class SupportBank:
             )
         return self._fitted[key]
 
-    def prior(self, embeddings: Tensor, place: Tensor, subset: Tensor) -> Tensor:
+    def prior(self, embeddings: Tensor, relative_z: Tensor, subset: Tensor) -> Tensor:
         """Training-free class logits (N, C, 64, 64): the probe's, and similarity to prototypes."""
-        return self.probe(embeddings, place, subset) + SIMILARITY_SCALE * self.similarity(embeddings, subset)
+        return self.probe(embeddings, relative_z, subset) + SIMILARITY_SCALE * self.similarity(embeddings, subset)
 
     def similarity(self, embeddings: Tensor, subset: Tensor) -> Tensor:
         """Cosine to a class's nearest prototype less that to the nearest of any other: (N, C, 64, 64)."""
@@ -159,13 +161,13 @@ class SupportBank:
         other.scatter_(1, where[:, :1], best[:, -1:])
         return cosine - other
 
-    def probe(self, embeddings: Tensor, place: Tensor, subset: Tensor) -> Tensor:
+    def probe(self, embeddings: Tensor, relative_z: Tensor, subset: Tensor) -> Tensor:
         """Log-probabilities (N, C, 64, 64) of a logistic regression from embedding and place to class."""
         coefficients = self.fit(subset).probe
         # Of standardised rows; here the few coefficients are turned instead of the many rows.
         slopes = coefficients[:-1].T / self._spread
         constant = coefficients[-1] - slopes @ self._mean
-        scores = F.linear(probe_features(embeddings, place), slopes, constant).log_softmax(dim=1)
+        scores = F.linear(probe_features(embeddings, relative_z), slopes, constant).log_softmax(dim=1)
         return scores.reshape(len(embeddings), GRID, GRID, self.classes).permute(0, 3, 1, 2)
 
     def _first_views(self) -> list[int]:
@@ -212,11 +214,11 @@ def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor,
     """
     mask = view.mask.float().reshape(len(cells), -1)
     weights = mask / cells.clamp_min(1).sqrt()[:, None]
-    weights[0] *= 1.0 if view.known.all() else UNKNOWN_WEIGHT
+    weights[0] *= 1.0 if view.annotated_classes.all() else UNKNOWN_WEIGHT
     chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
     # A generator for each: what a slice contributes must not depend on which came before it.
     chosen = torch.multinomial(chance + 1e-9, count, generator=torch.Generator().manual_seed(0))
-    rows = probe_features(view.embedding.float()[None], torch.tensor([view.z], dtype=torch.float32), chosen)
+    rows = probe_features(view.embedding.float()[None], torch.tensor([view.relative_z], dtype=torch.float32), chosen)
     return rows, mask.T[chosen], weights.sum(0)[chosen]
 
 
@@ -235,8 +237,8 @@ def slice_descriptors(embeddings: Tensor) -> Tensor:
     return F.normalize(F.adaptive_avg_pool2d(embeddings, 4).flatten(1), dim=1)
 
 
-def probe_features(embeddings: Tensor, place: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Rows for the probe: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and place (N,).
+def probe_features(embeddings: Tensor, relative_z: Tensor, cells: Tensor | None = None) -> Tensor:
+    """Rows for the probe: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and relative_z (N,).
 
     The normalised embedding, and the place as low polynomials and radial bumps.
 
@@ -247,7 +249,7 @@ def probe_features(embeddings: Tensor, place: Tensor, cells: Tensor | None = Non
     if cells is not None:
         pixels, flat = pixels[:, cells], flat[cells]
     pixels = F.layer_norm(pixels, (EMBED_DIM,))
-    z = (2 * place.float() - 1)[:, None, None].expand(len(pixels), len(flat), 1)
+    z = (2 * relative_z.float() - 1)[:, None, None].expand(len(pixels), len(flat), 1)
     x, y = flat[:, :1], flat[:, 1:2]
     along = torch.cat([z, z * x, z * y], dim=-1)
     return torch.cat([pixels, flat.expand(len(pixels), -1, -1), along], dim=-1).flatten(0, 1)

@@ -101,7 +101,8 @@ class SupportSet:
     def _labelled_view(self, index: int, number: int) -> LabelledView:
         labelled = self.slices[index]
         mask = F.adaptive_avg_pool2d(self.view(index, number).mask, GRID)
-        return LabelledView(index, self.embeddings([(index, number)])[0], mask, labelled.known, labelled.z)
+        embedding = self.embeddings([(index, number)])[0]
+        return LabelledView(index, embedding, mask, labelled.annotated_classes, labelled.relative_z)
 
 
 class _BankViews(Sequence[LabelledView]):
@@ -162,10 +163,15 @@ def labelled_views(tasks: Sequence[TaskFile], classes: Sequence[str], first_shot
             # A class that is not asked for is background here, and the file knows nothing of classes it lacks.
             others = [c for c in range(len(task.meta.classes) + 1) if c not in source]
             mask = np.concatenate([task.masks[s, others].sum(0, keepdims=True), drawn])
-            known = [True, *(c is not None and bool(task.known[s, c]) for c in source)]
-            embedding = torch.from_numpy(task.embeddings[s].astype(np.float32))
-            mask_known = torch.from_numpy(mask), torch.tensor(known)
-            views.append(LabelledView(first_shot + shot, embedding, *mask_known, float(task.z[s])))
+            annotated = [True, *(c is not None and bool(task.known[s, c]) for c in source)]
+            view = LabelledView(
+                shot=first_shot + shot,
+                embedding=torch.from_numpy(task.embeddings[s].astype(np.float32)),
+                mask=torch.from_numpy(mask),
+                annotated_classes=torch.tensor(annotated),
+                relative_z=float(task.z[s]),
+            )
+            views.append(view)
         first_shot += len(task.meta.shots)
     return views
 

@@ -25,6 +25,7 @@ ROTATION = 12.0  # degrees
 SCALE = 0.15
 SHIFT = 0.06  # of the side
 ELASTIC = 0.035  # of the side, on a 5 x 5 grid
+FRESH_VIEWS = (1_000, 2**31)  # numbers of views that no cache holds and that do not come again
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class DetailSlice:
     """
 
     def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, detail_size: int) -> None:
-        self.known = torch.tensor([True, *(name in shot.known for name in classes)])
+        self.annotated_classes = torch.tensor([True, *(name in shot.known for name in classes)])
         self.stencil = np.zeros((len(classes), *shot.pixels.shape[1:]), bool)
         for place, name in enumerate(classes):
             self.stencil[place] = shot.masks.get(name, False)
@@ -87,7 +88,7 @@ class LabelledSlice(DetailSlice):
         self.shot_id, self.image_id, self.slice = shot.shot_id, shot.image_id, shot.slice
         self.split = shot.split
         depth = shot.image.shape[0]
-        self.z = shot.slice / max(1, depth - 1)
+        self.relative_z = shot.slice / max(1, depth - 1)
         self.is_2d_image = depth == 1  # an image of its own, no slice of a volume
         frame = make_frame(shot.image.shape, shot.image.spacing, size)
         self._image = to_uint8(shot.pixels[None], self.intensity, frame, settings.channels)[0]

@@ -19,24 +19,24 @@ from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.supports import SupportSet
-from fewsam.fewshot.model.views import DetailSlice, LabelledSlice
+from fewsam.fewshot.model.views import FRESH_VIEWS, DetailSlice, LabelledSlice
+from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.neighbours import FEW, Place, carried_neighbours, places
 from fewsam.images.preprocess import detail_tensor
 
-FOLDS = 6  # the probe is fitted anew for each
 MEMORY = 1024  # prompts kept in memory, of some 300 kB each
-TONE = 0.1  # spread of fresh gain and shift on the detail input
 
 
 @dataclass(frozen=True)
 class Batch:
-    """N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 1, D, D), mask (N, C, D, D), known (N, C)."""
+    """N queries: embeddings (N, 256, 64, 64), prompts, detail (N, 1, D, D), mask (N, C, D, D), and bool (N, C), whether
+    an annotator looked for the class."""
 
     embeddings: Tensor
     prompts: Prompts
     detail: Tensor
     mask: Tensor
-    known: Tensor
+    annotated_classes: Tensor
 
 
 class Episodes:
@@ -62,7 +62,7 @@ class Episodes:
         self.settings, self.classes, self.detail_size = settings, self.supports.classes, detail_size
         self.embedder, self.slices, self.bank = embedder, self.supports.slices, self.supports.bank
         self._neighbours: dict[int, list[DetailSlice]] = {}
-        self._known_prompts: dict[tuple[int, ...], Prompts] = {}
+        self._kept_prompts: dict[tuple[int, ...], Prompts] = {}
         # The shots, with their pixels, are kept only where neighbours of drawn slices will be asked for.
         self._shots = list(shots) if settings.neighbours and len(shots) <= FEW else []
 
@@ -75,7 +75,7 @@ class Episodes:
     def draw_view(self, index: int, rng: np.random.Generator, fresh: bool) -> int:
         """A view number for slice ``index``: a cached one, or one never seen where ``fresh``."""
         if fresh:
-            return int(rng.integers(1_000, 2**31))
+            return int(rng.integers(*FRESH_VIEWS))
         return int(rng.choice(self._views[index]))
 
     def neighbours(self, index: int) -> list[DetailSlice]:
@@ -101,7 +101,7 @@ class Episodes:
         Slices are left out by fold, so that there are few different subsets to fit. Where the query has a class
         that no other slice has, its own augmented views stand in.
         """
-        folds, all_entries, drawn = min(FOLDS, len(self.slices)), self.supports.entries, self.supports.drawn
+        folds, all_entries, drawn = min(TRAINING.folds, len(self.slices)), self.supports.entries, self.supports.drawn
         others = [e for e, (i, view) in enumerate(all_entries) if i in set(allowed) and i != query and view == 0]
         entries = [e for e in others if all_entries[e][0] % folds != query % folds]
         missing = drawn[query] - set().union(*(drawn[all_entries[e][0]] for e in entries))
@@ -123,33 +123,35 @@ class Episodes:
         """
         views = [self.supports.view(*query) for query in queries]
         embeddings = self.supports.embeddings(queries)
-        place = torch.tensor([self.slices[index].z for index, _ in queries])
+        relative_z = torch.tensor([self.slices[index].relative_z for index, _ in queries])
         parts = [
-            self._prompts(query, subset, embeddings[i : i + 1], place[i : i + 1])
+            self._prompts(query, subset, embeddings[i : i + 1], relative_z[i : i + 1])
             for i, (query, subset) in enumerate(zip(queries, supports, strict=True))
         ]
         detail = detail_tensor(np.stack([view.detail for view in views]))
         if rng is not None:
-            gain, shift = (torch.from_numpy(rng.normal(0, TONE, (len(views), 1, 1, 1))).float() for _ in range(2))
+            gain, shift = (
+                torch.from_numpy(rng.normal(0, TRAINING.tone, (len(views), 1, 1, 1))).float() for _ in range(2)
+            )
             detail = detail * (1 + gain) + shift
         return Batch(
             embeddings,
             stack_prompts(parts),
             detail,
             torch.stack([view.mask for view in views]),
-            torch.stack([self.slices[index].known for index, _ in queries]),
+            torch.stack([self.slices[index].annotated_classes for index, _ in queries]),
         )
 
-    def _prompts(self, query: tuple[int, int], subset: Tensor, embedding: Tensor, place: Tensor) -> Prompts:
+    def _prompts(self, query: tuple[int, int], subset: Tensor, embedding: Tensor, relative_z: Tensor) -> Prompts:
         """Prompts of one query, remembered if it will come again with the same supports."""
         key = (*query, *subset.tolist())
-        if key not in self._known_prompts or query[1] > self.settings.views:
-            if len(self._known_prompts) >= MEMORY:
-                self._known_prompts.clear()
-            self._known_prompts[key] = self.bank.prompts(
-                embedding, place, subset=subset, retrieve=self.settings.retrieve
+        if key not in self._kept_prompts or query[1] > self.settings.views:
+            if len(self._kept_prompts) >= MEMORY:
+                self._kept_prompts.clear()
+            self._kept_prompts[key] = self.bank.prompts(
+                embedding, relative_z, subset=subset, retrieve=self.settings.retrieve
             )
-        return self._known_prompts[key]
+        return self._kept_prompts[key]
 
     def embeddings(self, queries: Sequence[tuple[int, int]]) -> Tensor:
         """image_embeddings (N, 256, 64, 64) of (slice index, view number) pairs."""

@@ -17,10 +17,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 logger = logging.getLogger(__name__)
 
 
-class Curves:
-    """They are there to be looked at: a full disk ends them, and not the run.
+class TensorBoardWriter:
+    """Writes curves that are there to be looked at: a full disk ends them, and not the run.
 
-    Written record by record and by no thread: TensorBoard's own writer ends with a traceback where the disk is full.
+    Each record is written at once and by no thread: TensorBoard's own writer ends with a traceback where the disk is
+    full.
 
     Args:
         events: Folder for the events.
@@ -38,6 +39,12 @@ class Curves:
 
     def add(self, name: str, value: float, step: int) -> None:
         self._write(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, simple_value=value)])))
+
+    def __enter__(self) -> TensorBoardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._file is not None:

@@ -13,39 +13,38 @@ from fewsam.core.metrics import dice
 from fewsam.fewshot.inference.postprocess import keep_largest
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import TaskModel
+from fewsam.fewshot.training.constants import VALIDATION
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.images.resize import resize
-
-MIN_SHOTS_TO_HOLD_BACK = 4
-APART = 4  # validation images, every fourth, which are enough to choose weights by
-NEW, SETTLED = 0.1, 0.5  # share of the prior's error on the slices learnt from that a decoder removes
-ASKED = 4  # of these slices, at most
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of slices to learn from first, to measure on, and to learn from in the end."""
+    """Indices of slices to learn from first, of slices held out, and of slices to learn from in the last part.
 
-    learn: list[int]
-    measure: list[int]
-    finish: list[int]
+    ``final`` is empty where the slices held out are never learnt from.
+    """
+
+    train: list[int]
+    val: list[int]
+    final: list[int]
 
 
 def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
     """Slices of validation images are measured on; without any, one slice. ``served`` has not seen them.
 
     Labelled slices are few, so that those measured on are learnt from too, in the last part of a training. Only from
-    APART validation images on are these kept apart for good.
+    `min_val_images` validation images on are these kept apart for good.
     """
     everyone = list(range(len(shots)))
     seen = set(served.card.shots) if served else set()
     validation = [i for i in everyone if shots[i].split == "val"]
-    if len({shots[i].image_id for i in validation}) >= APART and len(validation) < len(everyone):
+    if len({shots[i].image_id for i in validation}) >= VALIDATION.min_val_images and len(validation) < len(everyone):
         return Split([i for i in everyone if i not in validation], validation, [])
     held = [i for i in validation if shots[i].shot_id not in seen]
     if len(held) == len(everyone):  # no other image has a slice to learn from
         held = []
-    if not held and len(everyone) >= MIN_SHOTS_TO_HOLD_BACK:
+    if not held and len(everyone) >= VALIDATION.min_shots_to_hold_out:
         spare = [i for i in everyone if _is_spare(shots, i)]
         unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
         if unseen:
@@ -102,11 +101,13 @@ def measure(
         predicted = logits.argmax(1)[0].numpy()
         truth = batch.mask.argmax(1)[0].numpy()
         for c in range(1, batch.mask.shape[1]):
-            if batch.known[0, c] and ((truth == c).any() or (predicted == c).any()):
+            if batch.annotated_classes[0, c] and ((truth == c).any() or (predicted == c).any()):
                 whole, largest = predicted == c, keep_largest(predicted == c)
                 scores.setdefault(c, []).append((dice(whole, truth == c), dice(largest, truth == c)))
     means = {c: np.mean(pairs, axis=0) for c, pairs in scores.items()}
-    better = tuple(episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + 0.005)
+    better = tuple(
+        episodes.classes[c - 1] for c, (whole, largest) in means.items() if largest > whole + VALIDATION.component_gain
+    )
     return Measured(float(np.mean([whole for whole, _ in means.values()])) if means else 0.0, better)
 
 
@@ -115,7 +116,7 @@ def measure_undertrained(decoder: FewShotMaskDecoder, episodes: Episodes, train:
 
     On a slow machine the decoder may be undertrained yet overconfident. This shows where the decoder has every
     advantage: on slices it learnt from, where the prior is asked without them. The result is 1 while the decoder
-    removes at most NEW of the prior's error (one minus the Dice), and 0 from SETTLED on (docs/decoder.md). It is 0
+    removes at most `new` of the prior's error (one minus the Dice), and 0 from `settled` on (docs/decoder.md). It is 0
     where this cannot be told: one slice alone leaves the prior nothing to answer from, and on 2D images the prior has
     a larger share in any case, and its edges, which no decoder places better, hide what is learnt.
 
@@ -125,7 +126,8 @@ def measure_undertrained(decoder: FewShotMaskDecoder, episodes: Episodes, train:
     train = [i for i in train if not episodes.slices[i].is_2d_image]
     if len(train) < 2:
         return 0.0
-    some = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, ASKED).round().astype(int))]
+    some = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, VALIDATION.asked).round().astype(int))]
     ours, prior = (measure(one, episodes, some, train).metric for one in (decoder, None))
     removed = (ours - prior) / max(1 - prior, 1e-6)
-    return float(np.clip((SETTLED - removed) / (SETTLED - NEW), 0, 1))
+    new, settled = VALIDATION.new, VALIDATION.settled
+    return float(np.clip((settled - removed) / (settled - new), 0, 1))

@@ -1,0 +1,144 @@
+"""What a training run learns from, what it goes on from, and what is told of its decoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from fewsam.collection import Collection, Shot
+from fewsam.collection.store import unread_notes
+from fewsam.core.config import Settings
+from fewsam.core.errors import FewSAMError, LabelError
+from fewsam.encoders import sam_decoder_state
+from fewsam.encoders.embedder import Embedder
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
+from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_ids, id_order
+from fewsam.fewshot.model.supports import drawn_classes
+from fewsam.fewshot.model.views import detail_size_for
+from fewsam.fewshot.training.constants import TRAINING
+from fewsam.fewshot.training.episodes import Episodes
+from fewsam.fewshot.training.selection import Trained
+from fewsam.fewshot.training.validation import Split, split_shots
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run learns from and what it goes on from.
+
+    Attributes:
+        card: The card of the decoder to be, as far as it is known before the run.
+        served: The served decoder that the run goes on from; None where there is none, or none that fits.
+        decoder: Trained by the run: the weights of ``served``, or new ones.
+        notes: What the person should be told.
+    """
+
+    shots: list[Shot]
+    card: ModelCard
+    served: TaskModel | None
+    episodes: Episodes
+    split: Split
+    decoder: FewShotMaskDecoder
+    notes: list[str]
+
+    def signature(self) -> dict[str, Any]:
+        """Tells runs apart: an unfinished run is gone on with where all of this is the same."""
+        card = self.card
+        return {
+            "shots": card.shots,
+            "classes": card.class_ids,
+            "encoder": card.encoder,
+            "detail_size": card.detail_size,
+            "switches": card.switches,
+            "served": self.served.version if self.served else 0,
+            "val": self._ids(self.split.val),
+        }
+
+    def served_has_seen_val(self) -> bool:
+        """Whether the served decoder learnt from a slice held out now, so that its metric says nothing."""
+        return self.served is not None and bool(set(self._ids(self.split.val)) & set(self.served.card.shots))
+
+    def tolerance(self) -> float:
+        """Dice by which what is served must do better than the new decoder to stay."""
+        if not self.split.final:
+            return TRAINING.tolerance
+        return TRAINING.tolerance_few if self.served else TRAINING.tolerance_untrained
+
+    def card_of(self, trained: Trained, seconds: float) -> ModelCard:
+        """The card that is published with the new decoder."""
+        return replace(
+            self.card,
+            metric=trained.metric,
+            measured_on=tuple(self._ids(self.split.val)),
+            largest_component=trained.largest_component,
+            steps=trained.step + (self.served.card.steps if self.served else 0),
+            undertrained=trained.undertrained,
+            seconds=seconds,
+            trained_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+    def _ids(self, indices: Sequence[int]) -> list[int]:
+        return [self.shots[i].shot_id for i in indices]
+
+
+def plan_run(settings: Settings, collection: Collection, embedder: Embedder, store: ModelStore) -> Plan:
+    """Labelled slices, their split, and the decoder to train.
+
+    Raises:
+        LabelError: there is no labelled slice yet.
+        NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
+    """
+    shots = collection.shots()
+    classes = drawn_classes(shots, collection.classes)
+    if not classes:
+        raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
+    latest, notes = _served(store)
+    notes += unread_notes(collection, shots)
+    detail_size, switches = detail_size_for(shots, settings), decoder_switches(settings, embedder)
+    ids = tuple(shot.shot_id for shot in shots)
+    card = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, ids)
+    served = latest if latest is not None and _fits(latest.card, card) else None
+    order = id_order(served.card if served else None, classes)
+    episodes = Episodes(settings, shots, classes, embedder, detail_size, class_ids(order, classes))
+    decoder = build_decoder(switches)
+    if served is not None:
+        decoder.load_state_dict(served.decoder.state_dict())
+    else:
+        initialise_from_sam(decoder, settings)
+    split = split_shots(shots, latest)
+    return Plan(shots, replace(card, class_ids=order), served, episodes, split, decoder, notes)
+
+
+def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
+    """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the encoders made for CPUs."""
+    small = embedder.info.name in ("compact", "medsam_lite")
+    return {
+        "use_tokens": settings.prompt_tokens,
+        "use_dense": settings.dense_prompt,
+        "use_detail": settings.detail,
+        "stride": 8 if small else 1,
+        "mlp_dim": 256 if small else 2048,
+    }
+
+
+def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None:
+    """Start from the SAM checkpoint's decoder where there is one."""
+    state = sam_decoder_state(settings)
+    if state:
+        logger.info("decoder starts from %d tensors of the SAM checkpoint", len(load_sam_weights(decoder, state)))
+
+
+def _served(store: ModelStore) -> tuple[TaskModel | None, list[str]]:
+    try:
+        return store.load(), []
+    except FewSAMError as error:
+        return None, [f"training from scratch: {error}"]
+
+
+def _fits(served: ModelCard, wanted: ModelCard) -> bool:
+    same = ("encoder", "detail_size", "switches")
+    return all(getattr(served, name) == getattr(wanted, name) for name in same)

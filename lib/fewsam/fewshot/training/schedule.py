@@ -1,0 +1,70 @@
+"""How far a training run is, by steps or by time, and what follows for the next step."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from fewsam.core.config import Settings
+from fewsam.fewshot.training.constants import TRAINING
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run is before its next step.
+
+    Attributes:
+        done: Share of the run that is over, 0 to 1.
+        selecting: The slices held out are not learnt from now.
+        coarse: Slices are learnt from at half their size now.
+        elapsed: Seconds that the run has taken, in all processes that worked on it.
+        rate: Factor on the learning rates.
+    """
+
+    done: float
+    selecting: bool
+    coarse: bool
+    elapsed: float
+    rate: float
+
+
+class Schedule:
+    """The course of one run. It ends by its steps or by its time, whichever comes first.
+
+    Args:
+        started: When this process began with the run, as `time.monotonic` tells it.
+        select_until: Share of the run after which the slices held out are learnt from too; 1 for never.
+        coarse_first: The first part of the run learns from slices at half their size.
+    """
+
+    def __init__(self, settings: Settings, started: float, *, select_until: float, coarse_first: bool) -> None:
+        self.steps, self.seconds, self.started = settings.steps, settings.train_seconds, started
+        self.select_until, self.coarse_first = select_until, coarse_first
+        self.spent = 0.0  # seconds that earlier processes took
+        self.prepared = 0.0  # seconds of the run that came before steps
+
+    def begin(self) -> None:
+        """The first step of this process comes now.
+
+        What came before takes of the run's time and has no part in its schedule: a run that is ended by its steps is
+        then the same again, however long its preparation took.
+        """
+        self.prepared += time.monotonic() - self.started
+
+    def at(self, step: int) -> Moment:
+        """Where the run is now that ``step`` steps are made."""
+        elapsed = time.monotonic() - self.started + self.spent
+        done = min(1.0, max(step / self.steps, self._time_share(elapsed)))
+        return Moment(
+            done=done,
+            selecting=done < self.select_until,
+            coarse=self.coarse_first and done < TRAINING.coarse_share,
+            elapsed=elapsed,
+            rate=TRAINING.last_rate + (1 - TRAINING.last_rate) * 0.5 * (1 + math.cos(math.pi * done)),
+        )
+
+    def _time_share(self, elapsed: float) -> float:
+        """How much of the time for steps is over."""
+        left = self.seconds - self.prepared
+        return (elapsed - self.prepared) / left if left > 0 else 1.0

@@ -1,0 +1,101 @@
+"""One training step: an episode for the whole decoder, or labelled slices for its detail branch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewsam.core.config import Settings
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.losses import segmentation_loss
+from fewsam.fewshot.model.views import FRESH_VIEWS, DetailSlice
+from fewsam.fewshot.training.constants import TRAINING
+from fewsam.fewshot.training.episodes import Episodes
+from fewsam.fewshot.training.schedule import Moment
+from fewsam.images.preprocess import detail_tensor
+
+# Attention and hypernetwork, which the full learning rate would unsettle.
+CAREFUL = ("transformer.", "output_hypernetworks_mlp.", "token_", "dense_proj.", "mask_tokens.", "output_upscaling.")
+
+
+class Learner:
+    """A decoder with its optimiser and the run's source of chance.
+
+    Attributes:
+        rng: The only source of chance in a step.
+        optimiser: AdamW over the decoder's parameters.
+    """
+
+    def __init__(self, settings: Settings, episodes: Episodes, decoder: FewShotMaskDecoder) -> None:
+        self.settings, self.episodes, self.decoder = settings, episodes, decoder
+        self.rng = np.random.default_rng(settings.seed)
+        groups = parameter_groups(decoder, settings.learning_rate)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=TRAINING.weight_decay)
+        self._rates = [group["lr"] for group in self.optimiser.param_groups]
+        self._fresh = settings.fresh_views and not episodes.embedder.cached_only
+
+    def step(self, slices: Sequence[int], now: Moment) -> float:
+        """Learn from some of ``slices``; the loss."""
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * now.rate
+        detail_alone = self.settings.detail and self.rng.random() < TRAINING.detail_steps
+        size = self.settings.batch
+        chosen = [int(i) for i in self.rng.choice(slices, size=size, replace=len(slices) < size)]
+        self.decoder.train()
+        loss = self._detail_loss(chosen, now) if detail_alone else self._episode_loss(chosen, slices, now)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), TRAINING.gradient_norm)
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _episode_loss(self, chosen: Sequence[int], slices: Sequence[int], now: Moment) -> Tensor:
+        """The loss of the whole decoder on views of the ``chosen`` slices, prompted by others of ``slices``."""
+        queries = [(i, self.episodes.draw_view(i, self.rng, self._fresh)) for i in chosen]
+        supports = [self.episodes.supports_for(i, slices) for i in chosen]
+        batch = self.episodes.batch(queries, supports, self.rng)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
+            logits = self.decoder(batch.embeddings, batch.prompts, _sized(batch.detail, now))
+        return segmentation_loss(logits.float(), _sized(batch.mask, now), batch.annotated_classes)
+
+    def _detail_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
+        """The loss of the detail branch alone, on views never seen: they cost no encoding."""
+        drawn = [self._drawn_or_next(i) for i in chosen]
+        views = [one.detail_view(int(self.rng.integers(*FRESH_VIEWS))) for one in drawn]
+        detail = detail_tensor(np.stack([view[0] for view in views]))
+        mask = torch.stack([view[1] for view in views])
+        annotated = torch.stack([one.annotated_classes for one in drawn])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
+            logits = self.decoder.detail_alone(_sized(detail, now), self.episodes.bank.class_ids)
+        return segmentation_loss(logits.float(), _sized(mask, now), annotated)
+
+    def _drawn_or_next(self, index: int) -> DetailSlice:
+        """Slice ``index``, or one beside it."""
+        beside = self.episodes.neighbours(index)
+        if beside and self.rng.random() < TRAINING.neighbour_share:
+            return beside[int(self.rng.integers(len(beside)))]
+        return self.episodes.slices[index]
+
+
+def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str, Any]]:
+    """Convolutions learn at ``rate``; attention and hypernetwork more slowly."""
+    named = list(decoder.named_parameters())
+    return [
+        {"params": [value for name, value in named if not name.startswith(CAREFUL)], "lr": rate},
+        {"params": [value for name, value in named if name.startswith(CAREFUL)], "lr": TRAINING.careful_rate * rate},
+    ]
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX), where it pays by a third and more."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _sized(x: Tensor, now: Moment) -> Tensor:
+    """Slices or masks (N, C, D, D) at the side that the decoder learns at now."""
+    return F.avg_pool2d(x, 2) if now.coarse else x
