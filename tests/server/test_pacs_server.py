@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,54 @@ def test_a_seg_that_cannot_be_taken_is_reported(site: Site, tmp_path: Path) -> N
     DICOMwebClient(site.pacs.dicomweb).store_instances([pydicom.dcmread(tmp_path / "seg.dcm")])
     problems = site.server.wait(lambda: site.state()["problems"], "a problem", 60)
     assert "strange names" in problems[-1]["file"] and "unheard of" in problems[-1]["problem"]
+
+
+def _names_an_unknown_series_first(data: pydicom.Dataset) -> None:
+    strange = copy.deepcopy(data.ReferencedSeriesSequence[0])
+    strange.SeriesInstanceUID = "1.2.3.999"
+    data.ReferencedSeriesSequence.insert(0, strange)
+
+
+def _names_instances_alone(data: pydicom.Dataset) -> None:
+    del data.ReferencedSeriesSequence
+
+
+def _names_its_space_alone(data: pydicom.Dataset) -> None:
+    for keyword in ("ReferencedSeriesSequence", "SourceImageSequence"):
+        if keyword in data:
+            del data[keyword]
+    for group in data.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence
+
+
+def test_a_seg_finds_its_image_by_whatever_it_names(site: Site, tmp_path: Path) -> None:
+    image = load_volume(site.scans / "ct-patient02", axis="2")
+    file = tmp_path / "seg.dcm"
+    client = DICOMwebClient(site.pacs.dicomweb)
+
+    def store(z: int, change: Callable[[pydicom.Dataset], None]) -> None:
+        mask = np.zeros(image.slices.shape[:3], bool)
+        mask[z, 20:30, 10:25] = True
+        write_seg(file, {NAMES[0]: mask}, image.geometry, site.scans / "ct-patient02", description=change.__name__)
+        data = pydicom.dcmread(file)
+        change(data)
+        client.store_instances([data])
+
+    changes = {15: _names_an_unknown_series_first, 16: _names_instances_alone, 17: _names_its_space_alone}
+    for z, change in changes.items():
+        store(z, change)
+    site.server.wait(lambda: set(changes) <= set(site.state("other")["image"]["labelled"]), "three labels", 90)
+
+    def of_another_patient(data: pydicom.Dataset) -> None:
+        _names_its_space_alone(data)
+        data.FrameOfReferenceUID = "1.2.3.4.5"
+
+    store(18, of_another_patient)
+    found = site.server.wait(
+        lambda: [one for one in site.state()["problems"] if "of_another_patient" in one["file"]], "a problem", 60
+    )
+    assert "names no image" in found[0]["problem"] and len(found) == 1
+    assert 18 not in site.state("other")["image"]["labelled"]
 
 
 def test_while_the_pacs_is_away_labels_are_kept_and_sent_later(site: Site) -> None:

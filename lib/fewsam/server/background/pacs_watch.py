@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.images.dicomseg import read_seg
+from fewsam.server.background.seg_image import images_of
 from fewsam.server.background.worker import Worker
 from fewsam.server.errors import PacsError
 from fewsam.server.paths import scratch
@@ -24,6 +26,14 @@ POLL_SECONDS = 5.0
 PROBLEMS_KEPT = 20
 
 
+@dataclass(frozen=True)
+class _Unplaced:
+    """A SEG series without an image, and what there was in the PACS at that look: its instances, and the images."""
+
+    problem: dict[str, str]
+    at: tuple[str, frozenset[str]]
+
+
 class PacsWatch:
     """Sends what waits in the outbox, and feeds new SEG objects to the intake."""
 
@@ -31,7 +41,8 @@ class PacsWatch:
         self.datastore = datastore
         self.intake = intake
         self.lock = threading.RLock()  # held while a label is taken
-        self.problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
+        self._problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
+        self._unplaced: dict[str, _Unplaced] = {}  # SEG series that belong to no image that is here
         self._looked: dict[str, str] = {}  # SEG series -> its number of instances when looked into
         self._away = ""  # why the PACS did not answer at the last look
         self._worker = Worker("pacs-watch", self._turn, POLL_SECONDS)
@@ -59,46 +70,52 @@ class PacsWatch:
                 self.datastore.outbox.send()
         except PacsError as error:  # what it does not take is no reason to leave out what it has
             refused = error
-        for uid, entry in self.datastore.pacs.series().items():
+        series = self.datastore.pacs.series()
+        for uid in self._unplaced.keys() - series.keys():
+            del self._unplaced[uid]
+        for uid, entry in series.items():
             count = entry.get("NumberOfSeriesRelatedInstances", "")
-            if entry.get("Modality") != "SEG" or self._looked.get(uid) == count:
+            if entry.get("Modality") != "SEG" or self._looked.get(uid) == count or self._still_unplaced(uid, count):
                 continue
+            self._unplaced.pop(uid, None)
             done = True
             for header in self.datastore.pacs.instances(entry["StudyInstanceUID"], uid):
                 if self._worker.stopping:
                     return
-                done &= self._look(header)
+                done &= self._look(header, count)
             if done:
                 self._looked[uid] = count
         if refused is not None:
             raise refused
 
-    def _look(self, header: Dataset) -> bool:
+    def _still_unplaced(self, uid: str, count: str) -> bool:
+        """Whether a SEG series belonged to no image at the last look, and nothing has come since."""
+        before = self._unplaced.get(uid)
+        return before is not None and before.at == (count, frozenset(self.datastore.list_images()))
+
+    def _look(self, header: Dataset, count: str) -> bool:
         """Take a SEG that is new; False where it is to be looked at again."""
         instance = str(header.SOPInstanceUID)
         if self.record.outcome(instance) is not None:
             return True
-        image_id = _image_of(header)
-        if image_id is None or image_id not in self.datastore.list_images():
-            return False  # its image may come later
-        data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
         name = str(header.get("SeriesDescription") or instance)
-        with (
-            self.lock,
-            scratch(self.intake.workspace.received) as folder,
-        ):
+        images = self.datastore.list_images()
+        try:
+            candidates = images_of(header, self.datastore.pacs, set(images))
+        except LabelError as error:  # its image may come later
+            at = (count, frozenset(images))
+            self._unplaced[str(header.SeriesInstanceUID)] = _Unplaced(_entry(name, str(error)), at)
+            logger.warning("DICOM SEG %r in the PACS was not taken: %s", name, error)
+            return False
+        data = self.datastore.pacs.instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), instance)
+        with self.lock, scratch(self.intake.workspace.received) as folder:
             if self.record.outcome(instance) is not None:
                 return True
             file = Path(folder) / "seg.dcm"
             data.save_as(file, write_like_original=False)
-            path = str(self.datastore.image_folder(image_id))
             try:
-                masks = read_seg(file, self.intake.workspace.volume(path).geometry)
-                collection = self.intake.workspace.collection
-                before = collection.label_state(image_id)
-                self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
-                self.datastore.note_state(image_id, collection.label_state(image_id), before)
-            except StorageError as error:  # not the file's fault: it is tried again
+                self._take(file, candidates, instance)
+            except (StorageError, PacsError) as error:  # not the file's fault: it is tried again
                 self._problem(name, str(error))
                 return False
             except FewSAMError as error:
@@ -108,11 +125,35 @@ class PacsWatch:
                 self.record.add(instance, "taken")
         return True
 
+    def _take(self, file: Path, candidates: list[str], instance: str) -> None:
+        """Submit a SEG for the first of the images on which it can be placed."""
+        collection, refused = self.intake.workspace.collection, None
+        for image_id in candidates:
+            path = str(self.datastore.image_folder(image_id))
+            try:
+                masks = read_seg(file, self.intake.workspace.volume(path).geometry)
+            except StorageError:
+                raise
+            except FewSAMError as error:
+                refused = refused or error
+                continue
+            before = collection.label_state(image_id)
+            self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
+            self.datastore.note_state(image_id, collection.label_state(image_id), before)
+            return
+        assert refused is not None
+        raise refused
+
+    @property
+    def problems(self) -> list[dict[str, str]]:
+        """SEG objects that were not taken, and why."""
+        return [*(one.problem for one in list(self._unplaced.values())), *self._problems]
+
     def _problem(self, name: str, message: str) -> None:
-        problem = {"file": f"DICOM SEG {name!r}", "problem": message}
-        if problem not in self.problems:
+        problem = _entry(name, message)
+        if problem not in self._problems:
             logger.warning("DICOM SEG %r in the PACS was not taken: %s", name, message)
-            self.problems.append(problem)
+            self._problems.append(problem)
 
     def _turn(self) -> None:
         try:
@@ -124,9 +165,5 @@ class PacsWatch:
             self._away = str(error)
 
 
-def _image_of(header: Dataset) -> str | None:
-    """Series that a SEG was drawn on."""
-    for item in header.get("ReferencedSeriesSequence") or ():
-        if item.get("SeriesInstanceUID"):
-            return str(item.SeriesInstanceUID)
-    return None
+def _entry(name: str, message: str) -> dict[str, str]:
+    return {"file": f"DICOM SEG {name!r}", "problem": message}

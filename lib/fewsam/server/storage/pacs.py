@@ -46,6 +46,8 @@ class Pacs:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._series: tuple[float, dict[str, dict[str, str]]] | None = None
+        self._series_of: dict[str, str] = {}  # instance -> series, which never changes
+        self._first: dict[str, Dataset] = {}
 
     @property
     def _client(self) -> DICOMwebClient:
@@ -94,6 +96,30 @@ class Pacs:
         """Headers of a series' instances."""
         found = self._asked(lambda client: client.retrieve_series_metadata(study, series))
         return [Dataset.from_json(entry) for entry in found]
+
+    def series_of(self, instance: str) -> str:
+        """Series of an instance; empty where the PACS does not have it."""
+        if instance not in self._series_of:
+            filters = {"SOPInstanceUID": instance}
+            found = self._asked(
+                lambda client: client.search_for_instances(search_filters=filters, fields=["SeriesInstanceUID"])
+            )
+            series = [str(Dataset.from_json(entry).get("SeriesInstanceUID") or "") for entry in found]
+            if not series:
+                return ""  # it may come later
+            self._series_of[instance] = series[0]
+        return self._series_of[instance]
+
+    def first_header(self, study: str, series: str) -> Dataset | None:
+        """Header of one instance of a series; None where it has none."""
+        if series not in self._first:
+            found = self._asked(lambda client: client.search_for_instances(study, series, limit=1))
+            if not found:
+                return None
+            uid = str(Dataset.from_json(found[0]).SOPInstanceUID)
+            header = self._asked(lambda client: client.retrieve_instance_metadata(study, series, uid))
+            self._first[series] = Dataset.from_json(header)
+        return self._first[series]
 
     def instance(self, study: str, series: str, instance: str) -> Dataset:
         """One instance, whole."""
