@@ -49,7 +49,6 @@ def evaluate(
     from fewsam.encoders.choice import with_encoder
     from fewsam.encoders.embedder import Embedder
     from fewsam.evaluation.methods.registry import split_methods
-    from fewsam.evaluation.report.cells import failures
     from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
     from fewsam.evaluation.report.report import write_report
     from fewsam.evaluation.run import evaluate as run
@@ -81,9 +80,17 @@ def evaluate(
         progress.update(bar, note="")
     _print(mine)
     say(f"{folder}: report.md, plots/, cells.csv, volumes.csv, calibration.csv, cells.jsonl, configuration.json")
-    if failed := failures(mine):
-        for cell in failed:
-            err().print(Text(f"failed: {cell.task} {cell.method} K={cell.k} seed {cell.seed}: {cell.error}"))
+    _refuse_failures(mine)
+
+
+def _refuse_failures(cells: Sequence[Cell]) -> None:
+    """Name the cells that failed, and end the command with an error where there are any."""
+    from fewsam.evaluation.report.cells import failures
+
+    failed = failures(cells)
+    for cell in failed:
+        err().print(Text(f"failed: {cell.task} {cell.method} K={cell.k} seed {cell.seed}: {cell.error}"))
+    if failed:
         raise typer.Exit(refuse(f"{len(failed)} of the cells failed; the others stand"))
 
 

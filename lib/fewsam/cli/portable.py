@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fewsam.cli.common import DEFAULT_TASK, Conf, Preset, Task, bars, counter, note, parse_conf, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fewsam.workspace.workspace import Workspace
 
 _PIXELS = "pixels go along as they are: look for text burned into the images, and for faces, before passing them on"
 
@@ -51,39 +56,40 @@ def export(
         raise ConfigError(f"{file} is there already; pass --overwrite, or choose another name")
     with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
         if file is not None:
-            from fewsam.workspace.export import export_task
+            _export_task(workspace, file, with_pixels, anonymous, progress)
+        elif nnunet is not None and images is not None:
+            _export_nnunet(workspace, nnunet, images, anonymous, progress)
 
-            meta = export_task(
-                workspace,
-                file,
-                with_pixels=with_pixels,
-                anonymous=anonymous,
-                progress=counter(progress, "labelled slices"),
-            )
-            say(f"{file}: {len(meta.shots)} labelled slices of {', '.join(meta.classes)}, "
-                f"{file.stat().st_size / 1e6:.0f} MB")  # fmt: skip
-            if meta.card is None:
-                note("the task is not trained: the file holds no decoder and segments by its labelled slices alone")
-            if anonymous and with_pixels:
-                note(_PIXELS)
-            return
-        from fewsam.images.casefiles import find_images
-        from fewsam.workspace.nnunet_dataset import export_nnunet
 
-        assert nnunet is not None
-        assert images is not None
-        cases = export_nnunet(
-            workspace.collection,
-            find_images(images),
-            nnunet,
-            axis=workspace.settings.axis,
-            anonymous=anonymous,
-            progress=counter(progress, "images"),
-        )
+def _export_task(workspace: Workspace, file: Path, with_pixels: bool, anonymous: bool, progress: Progress) -> None:
+    from fewsam.workspace.export import export_task
+
+    count = counter(progress, "labelled slices")
+    meta = export_task(workspace, file, with_pixels=with_pixels, anonymous=anonymous, progress=count)
+    megabytes = file.stat().st_size / 1e6
+    say(f"{file}: {len(meta.shots)} labelled slices of {', '.join(meta.classes)}, {megabytes:.0f} MB")
+    if meta.card is None:
+        note("the task is not trained: the file holds no decoder and segments by its labelled slices alone")
+    if anonymous and with_pixels:
+        note(_PIXELS)
+
+
+def _export_nnunet(workspace: Workspace, folder: Path, images: list[Path], anonymous: bool, progress: Progress) -> None:
+    from fewsam.images.casefiles import find_images
+    from fewsam.workspace.nnunet_dataset import export_nnunet
+
+    cases = export_nnunet(
+        workspace.collection,
+        find_images(images),
+        folder,
+        axis=workspace.settings.axis,
+        anonymous=anonymous,
+        progress=counter(progress, "images"),
+    )
     slices = sum(len(case.slices) for case in cases)
     if anonymous:
         note(_PIXELS)
-    say(f"{nnunet}: {len(cases)} cases with {slices} labelled slices; every other slice has the ignore label")
+    say(f"{folder}: {len(cases)} cases with {slices} labelled slices; every other slice has the ignore label")
 
 
 def import_(

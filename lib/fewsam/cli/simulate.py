@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, refuse, 
 from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from fewsam.evaluation.loop.loop import Curve
 
 STRATEGIES = {"direct": "informative,foreground_truth,random,interval,first", "rest": "informative,interval,first"}
@@ -53,25 +56,17 @@ def simulate(
 ) -> None:
     """Label slice after slice from the truth, train by the rule `auto_train` (every:2 if not set): what it takes."""
     from fewsam.core.config import load_settings
-    from fewsam.core.errors import ConfigError
     from fewsam.encoders.cache import EmbeddingCache
     from fewsam.encoders.choice import with_encoder
     from fewsam.encoders.embedder import Embedder
-    from fewsam.evaluation.loop import lab, rest
     from fewsam.evaluation.loop.annotator import Noise, Pace
-    from fewsam.evaluation.loop.report import grouped, table, write_report
-    from fewsam.evaluation.loop.run import FULL
+    from fewsam.evaluation.loop.report import write_report
     from fewsam.evaluation.loop.run import simulate as run
-    from fewsam.evaluation.report.cells import failures
     from fewsam.evaluation.report.provenance import claim_folder, describe_tasks, note_provenance
 
     settings = with_encoder(load_settings(preset, {"auto_train": "every:2", **parse_conf(conf)}))
     chosen = choose_tasks(tasks, root, data, only, protocol)
-    strategies = strategies or STRATEGIES.get(through, "")
-    names = [name.strip() for name in strategies.split(",") if name.strip()]
-    known = rest.STRATEGIES if through == "rest" else lab.STRATEGIES
-    if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"--strategies {unknown[0]!r}: known there are {', '.join(known)}")
+    names = _strategies(strategies, through)
     noise, pace = Noise(dilate, shift, forget), Pace(fresh, corrected)
     with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
         embedder = Embedder(settings, cache)
@@ -82,33 +77,69 @@ def simulate(
         note_provenance(folder, encoder, settings, asked)
         total = len(chosen) * seeds * (len(names) + full)
         bar = progress.add_task("curves", total=total, note=f"{chosen[0][0].name}: reading")
-        seen: set[tuple] = set()
-
-        def show(curve: Curve) -> None:
-            last = f"{curve.points[-1].slices} slices, IoU {curve.points[-1].iou:.3f}" if curve.points else ""
-            ended = bool(curve.error) or curve.full_iou is not None or len(curve.order) >= curve.budget
-            told = curve.error or last or f"IoU {curve.full_iou}"
-            progress.update(bar, note=f"{curve.task} {curve.strategy} seed {curve.seed}: {told}")
-            if ended and curve.key not in seen:
-                seen.add(curve.key)
-                progress.update(bar, advance=1)
-
         curves = run(
             chosen, names, range(seeds), budget, settings, embedder, folder,
-            noise=noise, pace=pace, through=through, full=full, progress=show,
+            noise=noise, pace=pace, through=through, full=full, progress=_shown(progress, bar),
         )  # fmt: skip
         progress.update(bar, completed=total, note="")
         write_report(curves, folder, encoder, settings, noise, pace)
     wanted = {task.name for task, _ in chosen}
-    for title, by_strategy in grouped([curve for curve in curves if curve.task in wanted]).items():
+    mine = [curve for curve in curves if curve.task in wanted]
+    _print_tables(mine)
+    say(f"{folder}: report.md, plots/, curves.csv, curves.jsonl, configuration.json")
+    _refuse_failures(mine)
+
+
+def _strategies(given: str | None, through: str) -> list[str]:
+    """The strategies by their names.
+
+    Raises:
+        ConfigError: one that is not known there.
+    """
+    from fewsam.core.errors import ConfigError
+    from fewsam.evaluation.loop import lab, rest
+
+    names = [name.strip() for name in (given or STRATEGIES.get(through, "")).split(",") if name.strip()]
+    known = rest.STRATEGIES if through == "rest" else lab.STRATEGIES
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"--strategies {unknown[0]!r}: known there are {', '.join(known)}")
+    return names
+
+
+def _shown(progress: Progress, bar: TaskID) -> Callable[[Curve], None]:
+    """Shows a curve on the bar, which counts those that have ended."""
+    seen: set[tuple] = set()
+
+    def show(curve: Curve) -> None:
+        last = f"{curve.points[-1].slices} slices, IoU {curve.points[-1].iou:.3f}" if curve.points else ""
+        ended = bool(curve.error) or curve.full_iou is not None or len(curve.order) >= curve.budget
+        told = curve.error or last or f"IoU {curve.full_iou}"
+        progress.update(bar, note=f"{curve.task} {curve.strategy} seed {curve.seed}: {told}")
+        if ended and curve.key not in seen:
+            seen.add(curve.key)
+            progress.update(bar, advance=1)
+
+    return show
+
+
+def _print_tables(curves: Sequence[Curve]) -> None:
+    from fewsam.evaluation.loop.report import grouped, table
+    from fewsam.evaluation.loop.run import FULL
+
+    for title, by_strategy in grouped(curves).items():
         if set(by_strategy) - {FULL}:
             _print(table(title, by_strategy).header, table(title, by_strategy).rows, title)
-    say(f"{folder}: report.md, plots/, curves.csv, curves.jsonl, configuration.json")
-    lost = [curve for curve in failures(curves) if curve.task in wanted]
-    for curve in lost:
+
+
+def _refuse_failures(curves: Sequence[Curve]) -> None:
+    """Name the curves that failed, and end the command with an error where there are any."""
+    from fewsam.evaluation.report.cells import failures
+
+    failed = failures(curves)
+    for curve in failed:
         err().print(Text(f"failed: {curve.task} {curve.strategy} seed {curve.seed}: {curve.error}"))
-    if lost:
-        raise typer.Exit(refuse(f"{len(lost)} of the curves failed; the others stand"))
+    if failed:
+        raise typer.Exit(refuse(f"{len(failed)} of the curves failed; the others stand"))
 
 
 def _print(header: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:

@@ -18,6 +18,7 @@ from fewsam.collection.taskfile import TaskFile, write_task
 from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
 from fewsam.core.config import OLD_NAMES, Settings
 from fewsam.core.errors import CheckpointError, LabelError
+from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.store import TaskModel
 from fewsam.fewshot.model.supports import EXTRA_SUPPORT_VIEWS, drawn_classes, support_classes
 from fewsam.fewshot.model.views import LabelledSlice, detail_size_for
@@ -47,56 +48,66 @@ def export_task(
         CheckpointError: the decoder belongs to another encoder or cannot be read.
         StorageError: the file cannot be written.
     """
-    settings, embedder, collection = workspace.settings, workspace.embedder, workspace.collection
-    shots, tasks = collection.shots(), collection.supports()
-    shown = {*drawn_classes(shots, collection.classes), *support_classes(tasks, collection.classes)}
-    classes = tuple(name for name in collection.classes if name in shown)
-    if not classes:
-        raise LabelError(f"{workspace.folder}: nothing is labelled yet, so there is nothing to export; label a slice")
-    model = workspace.store.load()
-    if model is not None and model.card.encoder != embedder.info.fingerprint:
-        raise CheckpointError(
-            f"{workspace.folder}: its decoder was trained on another encoder than {embedder.info.name}; train again"
-        )
-    size = model.card.detail_size if model else detail_size_for(shots, settings) if shots else tasks[0].meta.detail_size
-    frozen = any(len(task.pixels) < len(task.meta.shots) for task in tasks)
-    views = 1 + EXTRA_SUPPORT_VIEWS if len(shots) == 1 and not frozen else 1  # as `SupportSet` supports a lone slice
+    shots, tasks = workspace.collection.shots(), workspace.collection.supports()
+    classes = _labelled_classes(workspace, shots, tasks)
+    model = _served(workspace)
+    size = _detail_size(workspace, shots, tasks, model)
     rows = _Rows(classes)
+    # A lone labelled slice supports predictions by several views of itself, as `SupportSet` has it.
+    frozen = any(len(task.pixels) < len(task.meta.shots) for task in tasks)
+    views = 1 + EXTRA_SUPPORT_VIEWS if len(shots) == 1 and not frozen else 1
     for done, shot in enumerate(shots, 1):
-        labelled = LabelledSlice(shot, classes, settings, embedder.info.input_size, size)
-        meta = _shot_meta(shot, with_pixels)
-        for number in range(views):
-            view = labelled.view(number)
-            mask = F.adaptive_avg_pool2d(view.mask, 64).numpy()
-            rows.add(
-                done - 1,
-                embedder.embed(view.image[None])[0],
-                mask,
-                labelled.annotated_classes.numpy(),
-                labelled.relative_z,
-            )
-        rows.metas.append(meta)
-        if with_pixels:
-            rows.pixels[done - 1], rows.drawn[done - 1] = shot.pixels, labelled.stencil
+        labelled = LabelledSlice(shot, classes, workspace.settings, workspace.embedder.info.input_size, size)
+        rows.add_shot(shot, labelled, views, workspace.embedder, with_pixels)
         if progress:
             progress(done, len(shots))
     rows.add_imported(tasks)
-    task_meta = TaskMeta(
+    meta = _meta_of(workspace, rows, size, _card_of(model, shots) if model else None)
+    if anonymous:
+        meta = without_people(meta)
+    write_task(path, rows.task(meta, model))
+    return meta
+
+
+def _labelled_classes(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile]) -> tuple[str, ...]:
+    """The classes that some labelled slice shows, in the collection's order."""
+    order = workspace.collection.classes
+    shown = {*drawn_classes(shots, order), *support_classes(tasks, order)}
+    if not shown:
+        raise LabelError(f"{workspace.folder}: nothing is labelled yet, so there is nothing to export; label a slice")
+    return tuple(name for name in order if name in shown)
+
+
+def _served(workspace: Workspace) -> TaskModel | None:
+    """The served decoder, if there is one; it must belong to the encoder of the labelled slices."""
+    model, encoder = workspace.store.load(), workspace.embedder.info
+    if model is not None and model.card.encoder != encoder.fingerprint:
+        raise CheckpointError(
+            f"{workspace.folder}: its decoder was trained on another encoder than {encoder.name}; train again"
+        )
+    return model
+
+
+def _detail_size(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile], model: TaskModel | None) -> int:
+    """Side of the decoder's detail input: the decoder's own, else that of the shots, else that of an imported task."""
+    if model is not None:
+        return model.card.detail_size
+    return detail_size_for(shots, workspace.settings) if shots else tasks[0].meta.detail_size
+
+
+def _meta_of(workspace: Workspace, rows: _Rows, detail_size: int, card: dict[str, Any] | None) -> TaskMeta:
+    return TaskMeta(
         format=FORMAT,
         fewsam=fewsam.__version__,
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        classes=classes,
-        encoder=EncoderMeta(**embedder.info.as_dict()),
+        classes=rows.classes,
+        encoder=EncoderMeta(**workspace.embedder.info.as_dict()),
         preprocessing=PREPROCESS_VERSION,
-        settings=_carried(settings, classes),
-        detail_size=size,
-        card=_card_of(model, shots) if model else None,
+        settings=_carried(workspace.settings, rows.classes),
+        detail_size=detail_size,
+        card=card,
         shots=tuple(rows.metas),
     )
-    if anonymous:
-        task_meta = without_people(task_meta)
-    write_task(path, rows.task(task_meta, model))
-    return task_meta
 
 
 def _carried(settings: Settings, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -117,6 +128,18 @@ class _Rows:
 
     def add(self, shot: int, embedding: np.ndarray, mask: np.ndarray, known: np.ndarray, z: float) -> None:
         self._rows.append((shot, embedding, mask, known, z))
+
+    def add_shot(self, shot: Shot, labelled: LabelledSlice, views: int, embedder: Embedder, with_pixels: bool) -> None:
+        """Add a shot by its first ``views`` views."""
+        position = len(self.metas)
+        for number in range(views):
+            view = labelled.view(number)
+            mask = F.adaptive_avg_pool2d(view.mask, 64).numpy()
+            embedding = embedder.embed(view.image[None])[0]
+            self.add(position, embedding, mask, labelled.annotated_classes.numpy(), labelled.relative_z)
+        self.metas.append(_shot_meta(shot, with_pixels))
+        if with_pixels:
+            self.pixels[position], self.drawn[position] = shot.pixels, labelled.stencil
 
     def add_imported(self, tasks: list[TaskFile]) -> None:
         """Slices that are here as supports alone; those with pixels are among the shots."""

@@ -23,6 +23,7 @@ from fewsam.workspace.anonymous import shuffled
 
 ENDING = ".nii.gz"
 RESERVED = ("background", "ignore")
+MAX_CLASSES = 254  # of the values of a byte, background and the ignore label take one each
 
 
 @dataclass(frozen=True)
@@ -62,43 +63,22 @@ def export_nnunet(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} is not empty; give a new folder, nothing in it is overwritten")
-    found: list[tuple[Path, list[Shot], bool, str]] = []
-    drawn: set[str] = set()
-    for path in images:
-        volume = load_volume(path, axis)
-        shots = collection.shots(content_hash=volume.content_hash)
-        if shots:
-            found.append((path, shots, volume.is_rgb, modality(volume)))
-            drawn |= {name for shot in shots for name in shot.masks}
+    found = _labelled(collection, images, axis)
+    drawn = {name for image in found for shot in image.shots for name in shot.masks}
     classes = [name for name in collection.classes if name in drawn]
-    if not classes:
-        raise LabelError("none of the images has a labelled slice in this task; check --images and --task")
-    for name in classes:
-        if name.casefold() in RESERVED:
-            raise LabelError(f"class {name!r} has a name that nnU-Net keeps for itself; rename it")
-    if len(classes) > 254:
-        raise LabelError(f"{len(classes)} classes leave no value for the ignore label; export at most 254")
-    if len({rgb for _, _, rgb, _ in found}) > 1:
-        raise LabelError("colour and grey images cannot be in one data set; export them one after the other")
+    _check(classes, found)
     found = shuffled(found) if anonymous else found
     exported: list[Exported] = []
-    for done, (path, shots, _, _) in enumerate(found, 1):
-        case = f"case_{done:04d}" if anonymous else _case(shots[0].image_id, [other.case for other in exported])
-        volume = load_volume(path, axis)
-        write_image(folder / "imagesTr", case, volume)
-        save_labelmap(
-            folder / "labelsTr" / f"{case}{ENDING}",
-            labelmap_with_ignore(shots, classes, volume.geometry.slices_shape),
-            volume.geometry,
-            names_by_value(classes),
-        )
-        exported.append(Exported(case, str(path), tuple(sorted(shot.slice for shot in shots))))
+    for done, image in enumerate(found, 1):
+        taken = [other.case for other in exported]
+        case = f"case_{done:04d}" if anonymous else _case(image.shots[0].image_id, taken)
+        _write_case(folder, case, load_volume(image.path, axis), image.shots, classes)
+        exported.append(Exported(case, str(image.path), tuple(sorted(shot.slice for shot in image.shots))))
         if progress:
             progress(done, len(found))
-    modalities = {modality for *_, modality in found}
     description = {
-        "channel_names": _channels(found[0][2], modalities),
-        "labels": {"background": 0, **values_by_name(classes), "ignore": len(classes) + 1},
+        "channel_names": _channels(found[0].is_rgb, {image.modality for image in found}),
+        "labels": label_values(classes),
         "numTraining": len(exported),
         "file_ending": ENDING,
         "name": folder.name,
@@ -108,6 +88,53 @@ def export_nnunet(
     # written last: its presence says that the data set is whole
     write_atomically(folder / "dataset.json", (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode())
     return exported
+
+
+@dataclass(frozen=True)
+class _LabelledImage:
+    path: Path
+    shots: list[Shot]
+    is_rgb: bool
+    modality: str
+
+
+def _labelled(collection: Collection, images: Sequence[Path], axis: str) -> list[_LabelledImage]:
+    """Those of the images that have labelled slices."""
+    found = []
+    for path in images:
+        volume = load_volume(path, axis)
+        shots = collection.shots(content_hash=volume.content_hash)
+        if shots:
+            found.append(_LabelledImage(path, shots, volume.is_rgb, modality(volume)))
+    return found
+
+
+def _check(classes: Sequence[str], found: Sequence[_LabelledImage]) -> None:
+    """Raise LabelError where nnU-Net could not take these classes and images."""
+    if not classes:
+        raise LabelError("none of the images has a labelled slice in this task; check --images and --task")
+    for name in classes:
+        if name.casefold() in RESERVED:
+            raise LabelError(f"class {name!r} has a name that nnU-Net keeps for itself; rename it")
+    if len(classes) > MAX_CLASSES:
+        raise LabelError(f"{len(classes)} classes leave no value for the ignore label; export at most {MAX_CLASSES}")
+    if len({image.is_rgb for image in found}) > 1:
+        raise LabelError("colour and grey images cannot be in one data set; export them one after the other")
+
+
+def _write_case(folder: Path, case: str, volume: Volume, shots: Sequence[Shot], classes: Sequence[str]) -> None:
+    write_image(folder / "imagesTr", case, volume)
+    save_labelmap(
+        folder / "labelsTr" / f"{case}{ENDING}",
+        labelmap_with_ignore(shots, classes, volume.geometry.slices_shape),
+        volume.geometry,
+        names_by_value(classes),
+    )
+
+
+def label_values(classes: Sequence[str]) -> dict[str, int]:
+    """``labels`` of ``dataset.json``: background, the classes, and the ignore label as the highest value."""
+    return {"background": 0, **values_by_name(classes), "ignore": len(classes) + 1}
 
 
 def labelmap_with_ignore(shots: Sequence[Shot], classes: Sequence[str], shape: tuple[int, int, int]) -> np.ndarray:

@@ -24,7 +24,7 @@ from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.methods.interface import MethodInput, MethodOutput, Predict
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import save_labelmap
-from fewsam.workspace.nnunet_dataset import ENDING, labelmap_with_ignore, modality, write_image
+from fewsam.workspace.nnunet_dataset import ENDING, label_values, labelmap_with_ignore, modality, write_image
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,8 @@ def write_dataset(given: MethodInput, folder: Path) -> list[str]:
         save_labelmap(path, labelmap, volume.geometry, names_by_value(classes))
     first = given.cases[labelled[0]].volume
     channels = {"0": "red", "1": "green", "2": "blue"} if first.is_rgb else {"0": modality(first)}
-    labels = {"background": 0, **values_by_name(classes), "ignore": len(classes) + 1}
     description = {
-        "channel_names": channels, "labels": labels, "numTraining": len(labelled), "file_ending": ENDING,
+        "channel_names": channels, "labels": label_values(classes), "numTraining": len(labelled), "file_ending": ENDING,
     }  # fmt: skip
     (folder / "dataset.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
     return classes
