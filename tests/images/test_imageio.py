@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewsam.core.errors import FewSAMError, ImageError
+from fewsam.images.casefiles import case_id, find_images
+from fewsam.images.labelfile import read_label
 from fewsam.images.volume import load_volume
 from helpers.image_files import affine_of, ramp
 
@@ -190,3 +192,57 @@ def test_no_bytes_crash_the_reader(tmp_path_factory, data, ending):
         told = str(error)
     assert str(path) in told
     shutil.rmtree(path.parent)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+def test_photographs_are_held_as_viewers_show_them(tmp_path, ending, orientation):
+    pixels = np.zeros((6, 9), np.uint8)
+    pixels[:3, :4], pixels[5, 8] = 200, 120
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / f"x{ending}", exif=exif, **({"quality": 100} if ending == ".jpg" else {}))
+    # EXIF: where the first row and the first column of what is stored lie, by the standard's table
+    shown = {
+        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.T, 6: pixels[::-1].T,
+        7: pixels[::-1, ::-1].T, 8: pixels[:, ::-1].T,
+    }[orientation]  # fmt: skip
+    if ending == ".tif" and orientation >= 5:
+        with pytest.raises(ImageError, match="save the TIFF upright"):
+            load_volume(tmp_path / "x.tif")
+        return
+    found = load_volume(tmp_path / f"x{ending}").slices[0]
+    assert found.shape == shown.shape
+    assert np.abs(found.astype(int) - shown).max() <= 3
+    if ending != ".jpg":  # a mask that is held the same way lies on it
+        Image.fromarray((pixels > 150).astype(np.uint8)).save(tmp_path / f"m{ending}", exif=exif)
+        geometry = load_volume(tmp_path / f"x{ending}").geometry
+        mask = read_label(tmp_path / f"m{ending}", geometry, names={1: "liver"})["liver"]
+        assert np.array_equal(mask[0], shown > 150)
+
+
+def test_metaimage_headers_as_itk_reads_them(tmp_path):
+    array = ramp((5, 4, 3))
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "x.mhd"))
+    header = (tmp_path / "x.mhd").read_bytes()
+    (tmp_path / "x.raw").rename(tmp_path / "größe.raw")
+    named = header.replace(b"x.raw", "größe.raw".encode())
+    for name, text in {
+        "blank lines": named.replace(b"\nNDims", b"\n\r\n\nNDims"),
+        "no last line end": named.rstrip(b"\n"),
+        "Größe": named,
+    }.items():
+        (tmp_path / f"{name}.mhd").write_bytes(text)
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.mhd"))), array)
+        volume = load_volume(tmp_path / f"{name}.mhd")
+        assert np.array_equal(volume.geometry.to_native(volume.slices).T, array), name
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "nrrd", "mha", "png", "tif", "bmp", "jpg"])
+def test_capital_endings(tmp_path, ending):
+    array = np.full((4, 5) if ending in ("png", "tif", "bmp", "jpg") else (3, 4, 5), 7, np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"x.{ending}"))
+    file = (tmp_path / f"x.{ending}").rename(tmp_path / f"X.{ending.upper()}")
+    assert load_volume(file).slices.size == array.size
+    assert find_images([tmp_path]) == [file]
+    assert case_id(file) == "X"

@@ -225,6 +225,13 @@ def check_metaimage(path: Path, limit: int | None = None) -> None:
     check_size(path, [*sizes, channels], width, limit, room)
 
 
+def _text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
 def _meta_fields(path: Path) -> Mapping[str, str]:
     fields: dict[str, str] = {}
     with path.open("rb") as stream:
@@ -232,7 +239,10 @@ def _meta_fields(path: Path) -> Mapping[str, str]:
         while "ElementDataFile" not in fields:
             line = stream.readline(left)
             left -= len(line)
-            match = _META_LINE.fullmatch(line.decode("latin-1").rstrip("\r\n ")) if line.endswith(b"\n") else None
+            if line.isspace() and left > 0:
+                continue
+            # The last line of a header with its voxels elsewhere may lack its end, and names may have umlauts.
+            match = _META_LINE.fullmatch(_text(line).rstrip("\r\n ")) if line.endswith(b"\n") or left > 0 else None
             if match is None or left <= 0 or match[1] in fields:
                 shown = line[:40].decode("latin-1")
                 raise ImageError(f"{path}: cannot be read (its header: {shown!r}); check that the file is whole")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import nrrd
 import numpy as np
 import SimpleITK as sitk
 from nibabel.arrayproxy import ArrayProxy
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewsam.core.errors import ImageError
 from fewsam.images.endings import FLAT_ENDINGS
@@ -29,6 +29,8 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between LPS (DICOM, ITK, NRRD) and RAS 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 METAIMAGE = (".mha", ".mhd")
+_SAME_PLACE = 0.1  # voxels
+_ORIENTATION = 0x0112  # EXIF's number for it
 SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
 
 
@@ -155,7 +157,61 @@ def _read_nifti(path: Path, limit: int | None) -> NativeImage:
         array, colour = array[:, :, :, 0], True
     while not colour and array.ndim > 3 and array.shape[-1] == 1:  # a time axis of one is common
         array = array[..., 0]
-    return native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
+    read = native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
+    return _placed_as_itk_does(path, read, image.header)
+
+
+def _placed_as_itk_does(path: Path, image: NativeImage, header: nib.Nifti1Header) -> NativeImage:
+    """The image in the place where ITK and Slicer show it.
+
+    A NIfTI header holds two forms and a unit of length, and libraries choose between them in different ways. Labels on
+    any of these grids are the image's.
+    """
+    found = _itk_affine(path)
+    shape = image.array.shape[:3]
+    if found is None or (_usable(image.affine) and _same_place(found, image.affine, shape)):
+        return image
+    others = [image.affine, *(form for form in (header.get_sform(), header.get_qform()) if _usable(form))]
+    readings: list[np.ndarray] = []
+    for other in filter(_usable, others):
+        if not any(_same_place(other, known, shape) for known in (found, *readings)):
+            readings.append(np.asarray(other, dtype=np.float64))
+    note = (
+        "its header places it in two ways (sform, qform or unit of length); it is placed as ITK and Slicer do, a label "
+        "in either place is taken"
+    )
+    return replace(image, affine=found, readings=tuple(readings), notes=(*image.notes, note))
+
+
+def _itk_affine(path: Path) -> np.ndarray | None:
+    """Affine to RAS by which ITK places a NIfTI file; None where it refuses or has fewer than three dimensions."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NiftiImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    dimension = reader.GetDimension()
+    if dimension < 3:
+        return None
+    affine = np.eye(4)
+    direction = np.asarray(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
+    affine[:3, :3] = direction * np.asarray(reader.GetSpacing()[:3])
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return LPS @ affine if _usable(affine) else None
+
+
+def _usable(affine: np.ndarray) -> bool:
+    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+
+
+def _same_place(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> bool:
+    """Whether two affines put the corners of a grid within a tenth of a voxel."""
+    corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
+    away = np.linalg.norm(corners @ (np.asarray(one) - other).T, axis=1).max()
+    smallest = min(float(np.linalg.norm(affine[:3, :3], axis=0).min()) for affine in (one, other))
+    return bool(away <= _SAME_PLACE * smallest)
 
 
 def read_nrrd(path: Path, limit: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -213,17 +269,46 @@ def _read_sitk(path: Path, limit: int | None) -> NativeImage:
     kind = next(name for endings, name in _ITK_READERS.items() if has_suffix(path, endings))
     if kind == "MetaImageIO":
         check_metaimage(path, limit)
-    elif kind == "PNGImageIO":
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.mode == "LA":  # grey with alpha, which SimpleITK does not know
-                check_size(path, image.size, 2, limit)
-                return native_image(path, np.asarray(image)[..., 0].T, LPS)
+    elif (turned := _by_pillow(path, kind.removesuffix("ImageIO"), limit)) is not None:
+        return turned
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     check_size(path, [*reader.GetSize(), reader.GetNumberOfComponents()], _bytes_of(reader.GetPixelID()), limit)
     return from_sitk(path, reader.Execute())
+
+
+def is_turned(path: Path, image: Image.Image) -> bool:
+    """Whether a picture says that it is to be shown in another way than it is stored.
+
+    Raises:
+        ImageError: it is a TIFF that lies on its side, which neither ITK nor Pillow reads right.
+    """
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if image.format == "TIFF" and orientation in (5, 6, 7, 8):
+        raise ImageError(f"{path}: its orientation {orientation} lays it on its side; save the TIFF upright")
+    return orientation != 1
+
+
+def _by_pillow(path: Path, kind: str, limit: int | None) -> NativeImage | None:
+    """What ITK does not read as viewers show it: grey with alpha, and photographs that say how they were held."""
+    try:
+        image = Image.open(path, formats=[kind])
+    except (OSError, ValueError):  # kinds that ITK alone reads
+        return None
+    with image:
+        if image.mode == "LA":
+            check_size(path, image.size, 2, limit)
+            return native_image(path, np.asarray(image)[..., 0].T, LPS)
+        if not is_turned(path, image) or kind == "TIFF":  # ITK turns these itself
+            return None
+        check_size(path, image.size, 4, limit)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in ("L", "I;16", "I", "F", "RGB"):
+            upright = upright.convert("RGB")
+        pixels = np.asarray(upright)
+        return native_image(path, pixels.swapaxes(0, 1), LPS, colour=pixels.ndim == 3)
 
 
 _ITK_READERS = {

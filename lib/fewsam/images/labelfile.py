@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewsam.core.errors import EmptyLabelError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.endings import FLAT_ENDINGS
 from fewsam.images.imagebounds import MAX_LAYERS, check_size, max_bytes
-from fewsam.images.imageio import NRRD, has_suffix, nrrd_affine, read_native, read_nrrd
+from fewsam.images.imageio import NRRD, has_suffix, is_turned, nrrd_affine, read_native, read_nrrd
 from fewsam.images.labelgrid import align
 from fewsam.images.volume import Geometry
 
@@ -36,12 +36,14 @@ _HELPERS = {"background", "foreground_scribbles", "background_scribbles"}
 class _Layer:
     """A labelmap ``(i, j, k)`` of unsigned integers on its own grid; ``affine`` None: the image's, by its size.
 
-    ``names`` maps values to class names where the file itself holds them.
+    ``names`` maps values to class names where the file itself holds them; ``readings`` are other affines by which
+    programs place the same voxels.
     """
 
     values: np.ndarray
     affine: np.ndarray | None
     names: dict[int, str] | None = None
+    readings: tuple[np.ndarray, ...] = ()
 
 
 def read_label(
@@ -82,7 +84,8 @@ def read_label(
             raise LabelError(f"{path}: holds {len(wanted)} classes; send {_MAX_VALUES} at most in one file")
         if not wanted:
             continue
-        values = align(path, layer.values, layer.affine, geometry, {value: named[value] for value in wanted})
+        affines = None if layer.affine is None else (layer.affine, *layer.readings)
+        values = align(path, layer.values, affines, geometry, {value: named[value] for value in wanted})
         slices = geometry.to_slices(values)
         for value in wanted:
             mask = slices == value
@@ -122,7 +125,7 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
         raise LabelError(str(error)) from error
     if image.array.ndim != 3:
         raise LabelError(f"{path}: the label is in colour; save one whole number a voxel")
-    return [_Layer(_whole_numbers(path, image.array), image.affine)]
+    return [_Layer(_whole_numbers(path, image.array), image.affine, readings=image.readings)]
 
 
 def _read_flat(path: Path, limit: int) -> np.ndarray:
@@ -130,7 +133,7 @@ def _read_flat(path: Path, limit: int) -> np.ndarray:
     try:
         with Image.open(path, formats=_FLAT_FORMATS) as image:
             check_size(path, image.size, 4, limit)
-            pixels = np.asarray(image)
+            pixels = np.asarray(ImageOps.exif_transpose(image) if is_turned(path, image) else image)
     except ImageError:
         raise
     except Exception as error:  # each of its formats has kinds of its own, down to DecompressionBombError

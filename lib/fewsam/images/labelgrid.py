@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,21 @@ _SAME_PLACE = 0.1  # voxels by which two grids may differ at a corner and still 
 
 
 def align(
-    path: Path, values: np.ndarray, affine: np.ndarray | None, geometry: Geometry, names: Mapping[int, str]
+    path: Path,
+    values: np.ndarray,
+    affines: Sequence[np.ndarray] | None,
+    geometry: Geometry,
+    names: Mapping[int, str],
 ) -> np.ndarray:
     """Label values on the image's native grid.
+
+    Programs place the voxels of some files in several ways. A label that has the image's grid in one of its own
+    places and one of the image's is taken voxel by voxel.
 
     Args:
         path: for messages.
         values: labelmap on its own native grid, 0 is background.
-        affine: ``(4, 4)`` of that grid to RAS, or None for formats without a place in space.
+        affines: ``(4, 4)`` of that grid to RAS, the one that counts first; None for formats without a place in space.
         geometry: the image's.
         names: name of each value that counts.
 
@@ -38,17 +45,36 @@ def align(
         LabelError: another size where only the size can tell, the image's size in another place, or a class that lies
             outside the image altogether.
     """
-    if affine is None:
+    if affines is None:
         if [n for n in values.shape if n > 1] != [n for n in geometry.shape if n > 1]:
             raise LabelError(
                 f"{path}: label of size {values.shape} does not fit the image's {geometry.shape}; save it on the "
                 "image's own grid"
             )
         return values.reshape(geometry.shape)
+    to_label = _to_label(path, affines[0], values.shape, geometry, geometry.affine)
+    steps = _voxel_steps(to_label, geometry.shape)
+    if steps is not None and steps.covers(values.shape, geometry.shape):
+        return steps.take(values, geometry.shape)
+    if sorted(values.shape) == sorted(geometry.shape):
+        return _in_another_place(path, values, affines, geometry)
+    if geometry.positions is not None:
+        return _onto_slices(path, values, affines[0], geometry, names)
+    _refuse_outside(path, values, np.linalg.inv(to_label), geometry.shape, names)
+    if steps is not None:
+        return steps.take(values, geometry.shape)
+    return ndimage.affine_transform(
+        values, to_label[:3, :3], to_label[:3, 3], geometry.shape, order=0, mode="grid-constant", cval=0
+    )
+
+
+def _to_label(
+    path: Path, affine: np.ndarray, shape: tuple[int, ...], geometry: Geometry, onto: np.ndarray
+) -> np.ndarray:
+    """``(4, 4)`` from the image's voxels, placed by ``onto``, to the label's."""
     try:
-        onto = geometry.affine
-        if 1 in values.shape and 1 in geometry.shape:
-            affine, onto = _one_mm_thick(affine, values.shape), _one_mm_thick(onto, geometry.shape)
+        if 1 in shape and 1 in geometry.shape:
+            affine, onto = _one_mm_thick(affine, shape), _one_mm_thick(onto, geometry.shape)
         with np.errstate(all="ignore"):
             to_label = np.linalg.inv(affine) @ onto
             to_image = np.linalg.inv(to_label)
@@ -56,20 +82,41 @@ def align(
             raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         raise LabelError(f"{path}: its affine {affine.tolist()} is not invertible; mend the header") from None
-    steps = _voxel_steps(to_label, geometry.shape)
-    same = steps is not None and steps.covers(values.shape, geometry.shape)
-    if not same and sorted(values.shape) == sorted(geometry.shape):
-        raise LabelError(
-            f"{path}: as many voxels as the image, but in another place; the header lost spacing, direction or origin: "
-            "copy the image's"
-        )
-    if not same:
-        _refuse_outside(path, values, to_image, geometry.shape, names)
-    if steps is not None:
-        return steps.take(values, geometry.shape)
-    return ndimage.affine_transform(
-        values, to_label[:3, :3], to_label[:3, 3], geometry.shape, order=0, mode="grid-constant", cval=0
+    return to_label
+
+
+def _in_another_place(path: Path, values: np.ndarray, affines: Sequence[np.ndarray], geometry: Geometry) -> np.ndarray:
+    """A label of the image's size, by another way in which programs place it or the image."""
+    for affine in affines:
+        for onto in (geometry.affine, *geometry.readings):
+            steps = _voxel_steps(_to_label(path, affine, values.shape, geometry, onto), geometry.shape)
+            if steps is not None and steps.covers(values.shape, geometry.shape):
+                return steps.take(values, geometry.shape)
+    raise LabelError(
+        f"{path}: as many voxels as the image, but in another place; the header lost spacing, direction or origin: "
+        "copy the image's"
     )
+
+
+def _onto_slices(
+    path: Path, values: np.ndarray, affine: np.ndarray, geometry: Geometry, names: Mapping[int, str]
+) -> np.ndarray:
+    """The nearest label voxel of each voxel of an image whose slices have places of their own."""
+    to_label = np.linalg.inv(affine)
+    out = np.zeros(geometry.shape, values.dtype)
+    ij = np.stack(np.meshgrid(*map(np.arange, geometry.shape[:2]), indexing="ij"), axis=-1)
+    for k in range(geometry.shape[2]):
+        world = geometry.world(np.concatenate([ij, np.full((*ij.shape[:2], 1), k)], axis=-1))
+        place = np.rint(world @ to_label[:3, :3].T + to_label[:3, 3]).astype(np.int64)
+        inside = ((place >= 0) & (place < values.shape)).all(axis=-1)
+        i, j, depth = place[inside].T
+        out[:, :, k][inside] = values[i, j, depth]
+    if gone := [name for value, name in names.items() if not (out == value).any()]:
+        raise LabelError(
+            f"{path}: {gone[0]!r} lies outside the image; the label belongs to another image or its header lost the "
+            "position"
+        )
+    return out
 
 
 def _one_mm_thick(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -18,10 +18,20 @@ from fewsam.core.errors import LabelError, StorageError
 from fewsam.images.imageio import LPS, NIFTI, brief, has_suffix
 
 
-def write_native_labelmap(path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Mapping[int, str]) -> None:
-    """Write a native labelmap ``(i, j, k)``; see `fewsam.images.volume.save_labelmap`."""
+def write_native_labelmap(
+    path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Mapping[int, str], upright: np.ndarray | None = None
+) -> None:
+    """Write a native labelmap ``(i, j, k)``; see `fewsam.images.volume.save_labelmap`.
+
+    Args:
+        upright: for a sheared ``affine``, the one for programs that read no shears.
+    """
+    write: Callable[[Path, np.ndarray, np.ndarray, Mapping[int, str]], None]
     if has_suffix(path, NIFTI):
-        suffix, write = ".nii.gz" if has_suffix(path, (".gz",)) else ".nii", _write_nifti
+        suffix = ".nii.gz" if has_suffix(path, (".gz",)) else ".nii"
+
+        def write(to: Path, array: np.ndarray, place: np.ndarray, _: Mapping[int, str]) -> None:
+            nib.save(nifti_of(array, place, upright), to)
     elif has_suffix(path, (".nrrd",)):
         suffix, write = (".seg.nrrd" if has_suffix(path, (".seg.nrrd",)) else ".nrrd"), _write_nrrd
     elif has_suffix(path, (".png",)):
@@ -48,12 +58,21 @@ def write_native_labelmap(path: Path, labelmap: np.ndarray, affine: np.ndarray, 
         partial.unlink(missing_ok=True)
 
 
-def _write_nifti(path: Path, labelmap: np.ndarray, affine: np.ndarray, names: Mapping[int, str]) -> None:
-    image = nib.Nifti1Image(labelmap, affine)
+def nifti_of(array: np.ndarray, affine: np.ndarray, upright: np.ndarray | None = None) -> nib.Nifti1Image:
+    """A NIfTI of a native array ``(i, j, k)``, or in colour ``(i, j, k, 3)`` uint8, in one place for every reader.
+
+    Args:
+        upright: for a sheared ``affine``, the one for readers that know no shears, such as ITK.
+    """
+    if array.ndim == 4:  # as a record of R, G and B: a fourth axis would be taken for time
+        colours = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+        array = np.ascontiguousarray(array, np.uint8).view(colours)[..., 0]
+    image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)  # the nearest rotation; readers that prefer it must not fall back to the identity
+    # The nearest rotation; readers that prefer it must not fall back to the identity.
+    image.set_qform(affine if upright is None else upright, code=1)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    return image
 
 
 def write_native_masks(path: Path, masks: Mapping[str, np.ndarray], affine: np.ndarray) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from fewsam.core.errors import ImageError, LabelError
 from fewsam.images.dicomio import is_dicom, read_dicom
 from fewsam.images.imageio import NativeImage, read_native
-from fewsam.images.labelwrite import write_native_labelmap
+from fewsam.images.labelwrite import nifti_of, write_native_labelmap
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _PLANES: dict[int, tuple[tuple[int, int], ...]] = {
     0: ((0, -1), (2, -1), (1, -1)),
 }
 _FAR = 1e9  # mm: beyond, no arithmetic holds
+_SHEARED = 1e-4  # cosine between axes
 _SAME_SPACING = 0.01  # axes whose spacing differs by less are equally coarse
 
 
@@ -72,6 +73,14 @@ class Geometry:
         """``(Z, H, W)``."""
         z, row, col = (self.shape[axis] for axis in self.permutation)
         return z, row, col
+
+    @property
+    def upright(self) -> np.ndarray | None:
+        """For a tilted stack, the affine without the shear, which many programs cannot read; else None."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        if np.abs(axes.T @ axes - np.eye(3)).max() <= _SHEARED:
+            return None
+        return next((r for r in self.readings if np.array_equal(r[:3, :2], self.affine[:3, :2])), None)
 
     @property
     def depths(self) -> np.ndarray:
@@ -285,4 +294,10 @@ def save_labelmap(
             f"{path}: labelmap {labelmap.dtype} {labelmap.shape} does not fit; it must be uint8 or uint16 "
             f"{geometry.slices_shape}"
         )
-    write_native_labelmap(Path(path), geometry.to_native(labelmap), geometry.affine, names)
+    write_native_labelmap(Path(path), geometry.to_native(labelmap), geometry.affine, names, geometry.upright)
+
+
+def save_image(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Write an image as NIfTI (``.nii``, ``.nii.gz``) on its native grid, colours as viewers show them."""
+    native = volume.geometry.to_native(volume.slices)
+    nib.save(nifti_of(native, volume.geometry.affine, volume.geometry.upright), path)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 import fewsam
@@ -17,6 +16,7 @@ from fewsam.collection import Collection, Shot
 from fewsam.core.atomic import replacing, write_atomically
 from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.errors import LabelError, StorageError
+from fewsam.images.labelwrite import nifti_of
 from fewsam.images.preprocess import image_stats
 from fewsam.images.volume import Geometry, Volume, load_volume, save_labelmap
 from fewsam.workspace.anonymous import shuffled
@@ -156,10 +156,7 @@ def write_image(folder: Path, case: str, volume: Volume) -> None:
     for number, channel in enumerate(channels):
         if channel.dtype.kind in "iu" and channel.dtype.itemsize == 8:
             channel = channel.astype(np.float32)  # many readers of NIfTI know no 64-bit integers
-        image = nib.Nifti1Image(np.asarray(channel), geometry.affine)
-        image.set_sform(geometry.affine, code=1)
-        image.set_qform(geometry.affine, code=1)
-        image.header.set_xyzt_units("mm")
+        image = nifti_of(np.asarray(channel), geometry.affine, geometry.upright)
         path = folder / f"{case}_{number:04d}{ENDING}"
         # Without a name or a time in gzip's header: the same image gives the same bytes.
         with replacing(path) as file, gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:

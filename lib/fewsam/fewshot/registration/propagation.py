@@ -43,7 +43,7 @@ class Propagation:
         geometry = volume.geometry
         self.volume, self.drawn, self.classes, self.intensity, self.fields = volume, drawn, classes, intensity, fields
         self.frame: Frame = make_frame(geometry.slices_shape, geometry.spacing, SIDE)
-        self.slice_mm = geometry.spacing[0]
+        self.depths = geometry.depths  # mm along the stack: slices may be missing, or lie at uneven distances
         self.name = f"{volume.content_hash} {intensity}"
         self._distances: dict[int, Tensor] = {}
         self._reached: dict[int, dict[int, Tensor | None]] = {}
@@ -69,7 +69,10 @@ class Propagation:
     def _sources(self, z: int) -> set[int]:
         """The drawn slices next to ``z``, one on either side at most; ``z`` itself where it is drawn."""
         nearest = {max((a for a in self.drawn if a <= z), default=z), min((b for b in self.drawn if b >= z), default=z)}
-        return {a for a in nearest if a in self.drawn and abs(z - a) * self.slice_mm <= REACH_MM}
+        return {a for a in nearest if a in self.drawn and self._mm(z, a) <= REACH_MM}
+
+    def _mm(self, one: int, other: int) -> float:
+        return abs(float(self.depths[one] - self.depths[other]))
 
     def prepare(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Register pairs (fixed, moving) of neighbours, as many in parallel as torch has threads."""
@@ -88,14 +91,14 @@ class Propagation:
             for source in set(kept) - set(sources):
                 kept.pop(source)
         answers = {source: self._carried(source, z) for source in sources}
-        parts = [(abs(z - source), answer) for source, answer in answers.items() if answer is not None]
+        parts = [(self._mm(z, source), answer) for source, answer in answers.items() if answer is not None]
         if not parts:
             return torch.full((1 + len(self.classes), SIDE, SIDE), -math.log(1 + len(self.classes)))
         near, mixed = parts[0]
         if len(parts) > 1:
             far, other = parts[1]
-            mixed = (far * mixed + near * other) / max(1, near + far)
-        distance = min(gap for gap, _ in parts) * self.slice_mm
+            mixed = (far * mixed + near * other) / max(1e-6, near + far)
+        distance = min(gap for gap, _ in parts)
         lost = 1 - (1 - LOST) * math.exp(-distance / LOST_MM)
         return ((1 - lost) * mixed + lost / len(mixed)).log()
 
@@ -106,7 +109,7 @@ class Propagation:
             return None
         if source not in self._distances:
             self._distances[source] = drawn_distances(self.drawn[source], self.frame, self.classes, SIDE)
-        blur = CERTAIN + DRIFT * abs(z - source) * self.slice_mm
+        blur = CERTAIN + DRIFT * self._mm(z, source)
         return (warped(self._distances[source], field) / blur).softmax(0)
 
     def _field(self, source: int, z: int) -> Tensor | None:

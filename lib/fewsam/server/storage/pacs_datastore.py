@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.core.atomic import write_atomically
 from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.images.endings import LABEL_ENDINGS, split_ending
-from fewsam.images.volume import load_volume
+from fewsam.images.volume import load_volume, save_image
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.names import check_tag
 from fewsam.server.paths import read_json
@@ -109,9 +108,8 @@ class PacsDatastore(Datastore):
         with self._guard:
             if not file.exists() or file.stat().st_mtime < source.stat().st_mtime:
                 volume = load_volume(source, axis="2")
-                image = nib.Nifti1Image(volume.geometry.to_native(volume.slices), volume.geometry.affine)
                 partial = file.with_name(f".{file.name}")
-                nib.save(image, partial)
+                save_image(partial, volume)
                 partial.replace(file)
         return str(file)
 
