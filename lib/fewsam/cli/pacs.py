@@ -30,7 +30,8 @@ def pacs(
     from fewsam.core.loopback import is_loopback, open_to_all
     from fewsam.server.archive import pacs as archive
 
-    app = archive.build_app(folder)
+    opened = archive.open_archive(folder)
+    app = opened.app()
     if is_loopback(host):  # a web page must not read it by having its own name resolve to this machine
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
     else:
@@ -41,5 +42,7 @@ def pacs(
         listening.bind((host, port))
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); give another --port") from error
+    for line in opened.report():
+        note(line)
     say(f"DICOMweb over {folder}: http://{host}:{listening.getsockname()[1]}{archive.PREFIX}")
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])

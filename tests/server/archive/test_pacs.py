@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from fewsam.core.errors import StorageError
-from fewsam.server.archive.pacs import build_app
+from fewsam.server.archive.pacs import build_app, open_archive
 from fewsam.synthetic.phantom import write_dataset
 
 WEB = "http://testserver/dicom-web"
@@ -128,3 +128,65 @@ def test_what_cannot_be_done_is_said(web: TestClient, scans: Path, tmp_path: Pat
     assert refused.status_code == 400 and "DICOM" in refused.json()["detail"]
     with pytest.raises(StorageError, match="no such folder"):
         build_app(tmp_path / "missing")
+
+
+def test_what_is_served_and_what_is_left_out_is_said(tmp_path: Path, scans: Path) -> None:
+    """Odd files beside a good series: each is served from a copy that has what it lacks, or left out by name."""
+    good = header(scans, "ct-patient01")
+    for file in sorted((scans / "ct-patient01").iterdir())[:4]:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+
+    def odd(name: str, **changes: object) -> pydicom.Dataset:
+        data = header(scans, "mr-patient01")
+        data.SeriesInstanceUID, data.SOPInstanceUID = f"1.2.3.{len(name)}", f"1.2.4.{len(name)}"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        for keyword, value in changes.items():
+            setattr(data, keyword, value)
+        return data
+
+    bare = odd("bare.dcm")
+    bare.file_meta, bare.preamble = pydicom.dataset.FileMetaDataset(), None
+    bare.save_as(tmp_path / "bare.dcm", write_like_original=True)
+    mended = odd("no-instance-uid.dcm", SOPInstanceUID="")
+    mended.save_as(tmp_path / "no-instance-uid.dcm")
+    odd("no-series.dcm", SeriesInstanceUID="").save_as(tmp_path / "no-series.dcm")
+    odd("private", SOPClassUID="1.3.12.2.1107.5.9.1", Rows=None, Columns=None).save_as(tmp_path / "private.dcm")
+    repeated = odd("x", SeriesInstanceUID=good.SeriesInstanceUID, SOPInstanceUID=good.SOPInstanceUID)
+    repeated.StudyInstanceUID = good.StudyInstanceUID
+    repeated.save_as(tmp_path / "zz-repeated.dcm")
+    (tmp_path / "zz-copy.dcm").write_bytes((tmp_path / "slice003.dcm").read_bytes())
+    bad_value = odd("bad value.dcm")
+    bad_value.save_as(tmp_path / "bad value.dcm")
+    content = (tmp_path / "bad value.dcm").read_bytes()
+    (tmp_path / "bad value.dcm").write_bytes(content.replace(b"IS\x02\x003 ", b"IS\x02\x00x "))
+    htj2k = odd("syntax")
+    htj2k.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    htj2k["PixelData"].is_undefined_length = True
+    htj2k.PixelData = pydicom.encaps.encapsulate([b"12"])
+    htj2k.save_as(tmp_path / "syntax.dcm")
+    content = (tmp_path / "syntax.dcm").read_bytes()
+    (tmp_path / "syntax.dcm").write_bytes(content.replace(b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.4.99"))
+    (tmp_path / "README.txt").write_text("no DICOM")
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 300)
+
+    archive = open_archive(tmp_path)
+    report = archive.report()
+    assert report[0] == "7 of 14 files served"
+    assert "left out, no DICOM object: DICOMDIR, README.txt" in report
+    assert "left out, it has no study or series UID; give it one (dcmodify -gst -gse): no-series.dcm" in report
+    assert "left out, it is slice003.dcm once more: zz-copy.dcm" in report
+    assert "left out, it is another image with the UID of slice003.dcm: zz-repeated.dcm" in report
+    assert "left out, its kind is a vendor's own and holds no pixels: private.dcm" in report
+    assert any("1.2.840.10008.1.2.4.99, which is not read here" in line for line in report)
+    web = TestClient(archive.app())
+    series = web.get(f"{WEB}/series").json()
+    assert len(series) == 4
+    for entry in series:  # whatever is listed is there
+        study, uid = entry["0020000D"]["Value"][0], entry["0020000E"]["Value"][0]
+        address = f"{WEB}/studies/{study}/series/{uid}"
+        count = entry["00201209"]["Value"][0]
+        assert len(web.get(f"{address}/metadata").json()) == count
+        whole = web.get(address)
+        assert whole.status_code == 200 and whole.content.count(b"DICM") == count
+    data = mended
+    assert mended.file_meta.MediaStorageSOPInstanceUID.encode() in web.get(place(data)).content

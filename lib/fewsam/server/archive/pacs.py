@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 
 import pydicom
 import requests
-from dicomweb_client.api import DICOMfileClient
 from pydicom.dataset import Dataset
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -34,6 +34,7 @@ from fewsam.server.archive.dicomweb import (
     refused,
     sent_instances,
 )
+from fewsam.server.archive.index import Index
 
 PREFIX = "/dicom-web"
 _PIXEL_DATA = "7FE00010"
@@ -41,7 +42,12 @@ T = TypeVar("T")
 
 
 def build_app(folder: Path) -> Starlette:
-    """The PACS over ``folder`` as an ASGI app, DICOMweb below ``/dicom-web``.
+    """`open_archive`'s ASGI app."""
+    return open_archive(folder).app()
+
+
+def open_archive(folder: Path) -> Archive:
+    """The PACS over ``folder``; its app serves DICOMweb below ``/dicom-web``.
 
     Raises:
         StorageError: there is no such folder.
@@ -50,7 +56,7 @@ def build_app(folder: Path) -> Starlette:
         raise StorageError(f"{folder}: no such folder; give one with DICOM files, or make it empty to fill it by STOW")
     if set("#?") & set(str(folder.resolve())):
         raise StorageError(f"{folder}: the path of a PACS must be free of # and ?; rename the folder")
-    return Archive(folder).app()
+    return Archive(folder)
 
 
 class Archive:
@@ -60,12 +66,16 @@ class Archive:
         self.folder = folder.resolve()
         # SQLite's in-memory database belongs to the thread that opened it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pacs")
-        self._client: DICOMfileClient = self._thread.submit(self._open).result()
-
-    def _open(self) -> DICOMfileClient:
         logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # a line for each instance otherwise
-        # not as_uri(): the client takes %20 for the letters of a name
-        return DICOMfileClient(url=f"file://{self.folder}", in_memory=True, update_db=True)
+        self.index: Index = self._thread.submit(lambda: Index(self.folder)).result()
+        self._client = self.index.client
+
+    def report(self) -> list[str]:
+        """Sentences for a person: how many files are served, which are not and why, and whether more can be stored."""
+        lines = self.index.report()
+        if not os.access(self.folder, os.W_OK):
+            lines.append(f"{self.folder} is read-only: what is sent to this PACS is refused, labels too")
+        return lines
 
     def count(self) -> int:
         """How many studies there are."""
@@ -147,7 +157,8 @@ class Archive:
         def work() -> list[dict[str, Any]]:
             found = []
             for uids in self._wanted(request):
-                entry = self._client.retrieve_instance_metadata(*uids)
+                header = pydicom.dcmread(self._path(*uids), stop_before_pixels=True)
+                entry = header.to_json_dict(suppress_invalid_tags=True)  # one odd value hides no image
                 address = "{}/studies/{}/series/{}/instances/{}/bulkdata/{}".format(root, *uids, _PIXEL_DATA)
                 if "00280010" in entry:
                     entry[_PIXEL_DATA] = {"vr": "OW", "BulkDataURI": address}
@@ -196,6 +207,8 @@ class Archive:
         body, kind = await request.body(), request.headers.get("content-type", "")
         if "multipart" not in kind:
             raise ValueError("send multipart/related with application/dicom parts")
+        if not os.access(self.folder, os.W_OK):
+            raise ValueError(f"this PACS serves {self.folder.name!r}, which is read-only: nothing can be stored there")
         root = _root(request)
 
         def work() -> Dataset:
