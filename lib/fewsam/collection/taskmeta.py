@@ -12,8 +12,8 @@ MAX_SIDE = 1 << 14
 PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "input_size")
 CARRIED = (
     *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "prompt_tokens", "prototypes",
-    "dense_prompt", "detail", "retrieve", "ensemble", "propagate", "atlas", "smooth_z", "presence_gate",
-    "largest_component",
+    "dense_prompt", "detail", "decoder_reads", "retrieve", "ensemble", "propagate", "atlas", "smooth_z",
+    "presence_gate", "largest_component",
 )  # fmt: skip
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]

@@ -71,13 +71,16 @@ class Settings(BaseModel):
     prototypes: int = Field(default=3, ge=1, le=8)  # per class, k-means
     dense_prompt: bool = True
     detail: bool = True
+    # What the decoder's detail branch reads: the embedding beside the image, or the image alone. auto: the embedding,
+    # but not that of an encoder with random weights.
+    decoder_reads: Literal["auto", "embedding", "image"] = "auto"
     detail_size: int | None = Field(default=None, ge=64, le=512, multiple_of=32)  # None: by the image
     retrieve: int = Field(default=8, ge=1, le=64)  # nearest supports shown to the decoder
     ensemble: int = Field(default=3, ge=1, le=8)  # support subsets at prediction; their spread is the uncertainty
 
     # -- training
     steps: int = Field(default=600, ge=1, le=10_000_000)
-    batch: int = Field(default=8, ge=1, le=1024)
+    batch: int | None = Field(default=None, ge=1, le=1024)  # slices of a step; None: by what the decoder reads
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     views: int = Field(default=12, ge=0, le=1000)  # cached augmented views of each labelled slice
     fresh_views: bool = False  # new views while training, an encoding each; cached ones get a fresh tone anyway

@@ -62,29 +62,34 @@ def test_the_prior_has_most_of_the_say_beside_an_undertrained_decoder():
     assert prior_share(torch.tensor([1, 60]), 0.5, is_2d_image=True).tolist() == pytest.approx([0.625, 0.575])
 
 
-def test_what_the_detail_branch_saw_is_used_for_further_prompts():
-    decoder, given = trained(), prompts()
+@pytest.mark.parametrize("use_embedding", [False, True])
+def test_what_the_detail_branch_saw_is_used_for_further_prompts(use_embedding):
+    decoder, given = trained(use_embedding=use_embedding), prompts()
     image_embeddings, detail = inputs()
     with torch.no_grad():
-        seen = decoder.detail_features(detail)
+        seen = decoder.detail_features(detail, image_embeddings)
         again = decoder.answer(image_embeddings, given, detail, seen)
         assert torch.equal(again, decoder.answer(image_embeddings, given, detail))
         assert not torch.allclose(again, decoder.answer(image_embeddings, given, detail, 2 * seen), atol=1e-2)
-    assert trained(use_detail=False).detail_features(detail) is None
+    assert trained(use_detail=False).detail_features(detail, image_embeddings) is None
 
 
-def test_the_detail_branch_alone_is_its_part_of_the_whole():
-    decoder, given = trained(), prompts()
+@pytest.mark.parametrize("use_embedding", [False, True])
+def test_the_detail_branch_alone_is_its_part_of_the_whole(use_embedding):
+    decoder, given = trained(use_embedding=use_embedding), prompts()
     torch.nn.init.zeros_(decoder.output_hypernetworks_mlp.layers[-1].weight)
     image_embeddings, detail = inputs()
     with torch.no_grad():
-        whole, part = decoder(image_embeddings, given, detail), decoder.detail_alone(detail, given.class_ids)
+        whole = decoder(image_embeddings, given, detail)
+        part = decoder.detail_alone(detail, image_embeddings, given.class_ids)
     assert part.abs().max() > 0.1
     assert torch.allclose(whole, part, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [64, 128])
-@pytest.mark.parametrize("switches", [{}, {"use_tokens": False}, {"use_dense": False}, {"use_detail": False}])
+@pytest.mark.parametrize(
+    "switches", [{}, *({name: False} for name in ("use_tokens", "use_dense", "use_detail")), {"use_embedding": True}]
+)
 def test_every_switch_gives_one_map_a_class(size, switches):
     image_embeddings, detail = inputs(size=size)
     with torch.no_grad():

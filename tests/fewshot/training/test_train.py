@@ -229,14 +229,39 @@ def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_t
     assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
 
 
+def test_a_decoder_that_reads_the_embedding_learns_from_encoded_views_and_is_served(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings(steps=30, detail_size=64, decoder_reads="embedding", views=3, keep_better=False)
+    result = run(tmp_path, collection, given)
+    model = ModelStore(tmp_path).load()
+    assert result.published and result.metric is not None and result.metric > 0.5
+    assert model is not None and model.decoder.use_embedding and model.card.switches["use_embedding"] is True
+    again = run(tmp_path, collection, given)  # goes on from the served weights
+    after = ModelStore(tmp_path).load()
+    assert again.published and after is not None and after.card.steps == 60
+
+
+def test_the_embedding_is_read_where_its_encoder_is_pretrained(tmp_path):
+    from fewsam.fewshot.training.plan import decoder_switches
+
+    random = tiny.settings()
+    embedder = tiny.embedder(tmp_path, random)
+    assert "use_embedding" not in decoder_switches(random, embedder)
+    assert decoder_switches(tiny.settings(decoder_reads="embedding"), embedder)["use_embedding"] is True
+    pretrained = tiny.settings(encoder="vit_b", checkpoint=None)
+    embedder.info = replace(embedder.info, name="vit_b")
+    assert decoder_switches(pretrained, embedder)["use_embedding"] is True
+    assert "use_embedding" not in decoder_switches(tiny.settings(encoder="vit_b", decoder_reads="image"), embedder)
+
+
 def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monkeypatch):
     sides: list[int] = []
     measured: list[int] = []
     forward, score = FewShotMaskDecoder.detail_alone, measure
 
-    def seen(decoder, detail, class_ids):
+    def seen(decoder, detail, image_embeddings, class_ids):
         sides.append(detail.shape[-1])
-        return forward(decoder, detail, class_ids)
+        return forward(decoder, detail, image_embeddings, class_ids)
 
     def scored(*given):
         measured.append(len(sides))

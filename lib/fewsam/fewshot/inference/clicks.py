@@ -103,7 +103,7 @@ class Clicks:
         evidence = SliceEvidence(
             embeddings,
             detail,
-            None if model is None else model.decoder.detail_features(detail),
+            None if model is None else model.decoder.detail_features(detail, embeddings),
             self._propagated(volume, z, classes),
             task.atlases.log_probs(volume, [z], intensity, fields) if settings.atlas else None,
             atlas_weight(task.undertrained, volume.depth, task.atlases.num_atlases(volume)),

@@ -82,7 +82,7 @@ class VolumeRunner:
         evidence = SliceEvidence(
             embeddings,
             detail,
-            None if model is None else model.decoder.detail_features(detail),
+            None if model is None else model.decoder.detail_features(detail, embeddings),
             propagated,
             atlas_log_probs,
             atlas_weight(self.task.undertrained, depth, atlases.num_atlases(self.volume)),

@@ -5,7 +5,8 @@ What is SAM's (Kirillov et al. 2023): the two-way transformer, the mask token, t
 checkpoint's weights fit. What is reformulated (Xie et al., WACV 2024, and `README.md`): no IoU head
 and no choice of masks by score; the sparse prompts are embeddings of annotated regions; classes
 compete in one softmax; the dense prompt is the slice's similarity to the labelled regions; and a
-light branch reads the slice itself, because a small organ is a few cells of the 64 x 64 embedding.
+light branch reads the slice itself beside its embedding, because a small organ is a few cells of the
+64 x 64 grid (`pixel_features`).
 
 Shapes: N slices, C classes with background as class 0, T tokens a class, D the detail size in pixels.
 """
@@ -15,18 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange, repeat
-from monai.networks.nets import UNet
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
-from fewsam.images.resize import resize
+from fewsam.fewshot.model.pixel_features import EMBED_DIM, ImageFeatures, PixelFeatures, fitted
 
-EMBED_DIM = 256
 GRID = 64  # side of image_embeddings
 FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
@@ -67,7 +65,9 @@ class FewShotMaskDecoder(nn.Module):
     Args:
         use_tokens: Few-shot tokens in the sparse-prompt slot.
         use_dense: The prior as dense prompt, and its share in the answer.
-        use_detail: The full-resolution branch.
+        use_detail: The branch of per-pixel features.
+        use_embedding: That branch reads the embedding beside the image; without it, as in decoders of earlier
+            versions and where the encoder has random weights, the image alone.
         stride: Cells of the embedding to one transformer cell and axis: 1 as SAM, more for CPUs.
         mlp_dim: Width inside the transformer's MLPs: 2048 as SAM, less for CPUs.
     """
@@ -78,6 +78,7 @@ class FewShotMaskDecoder(nn.Module):
         use_tokens: bool = True,
         use_dense: bool = True,
         use_detail: bool = True,
+        use_embedding: bool = False,
         stride: int = 1,
         mlp_dim: int = 2048,
     ) -> None:
@@ -98,9 +99,8 @@ class FewShotMaskDecoder(nn.Module):
         self.token_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
         self.absent_token = nn.Parameter(torch.zeros(EMBED_DIM))
         self.dense_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
-        # MONAI's residual U-Net reads the slice itself. Position, neighbours, embedding and prior as further
-        # inputs were tried: each made it slower and, for equal time, worse.
-        self.detail = UNet(2, 1, DETAIL, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2, norm="INSTANCE")
+        self.use_embedding = use_embedding
+        self.detail = PixelFeatures(DETAIL) if use_embedding else ImageFeatures(DETAIL)
         # What a task learns of its own classes, beside what their tokens say.
         self.detail_query = nn.Linear(EMBED_DIM, DETAIL)
         self.class_query = nn.Embedding(MAX_CLASSES, DETAIL)
@@ -128,24 +128,25 @@ class FewShotMaskDecoder(nn.Module):
         tokens, class_tokens = self._tokens(prompts)
         hidden, features = self._attend(image_embeddings, prompts.prior.softmax(dim=1), class_tokens, tokens)
         hidden = hidden[:, : class_tokens.shape[1]]
-        full = _resize(self.output_upscaling(features), size)
+        full = fitted(self.output_upscaling(features), size)
         logits = torch.einsum("ncd,ndhw->nchw", self.output_hypernetworks_mlp(hidden), full)
         if self.use_detail:
             query = self.detail_query(hidden) + self.class_query(prompts.class_ids)
-            features = self.detail(detail) if detail_features is None else detail_features
+            features = self.detail(detail, image_embeddings) if detail_features is None else detail_features
             logits = logits + torch.einsum("ncd,ndhw->nchw", query, features)
         return logits
 
-    def detail_features(self, detail: Tensor) -> Tensor | None:
-        """What the detail branch sees on slices (N, 1, D, D), whatever is asked of them: (N, 16, D, D).
+    def detail_features(self, detail: Tensor, image_embeddings: Tensor) -> Tensor | None:
+        """What the detail branch sees on slices (N, 1, D, D) with their embeddings (N, 256, 64, 64), whatever is asked
+        of them: (N, 16, D, D).
 
         None without the branch.
         """
-        return self.detail(detail) if self.use_detail else None
+        return self.detail(detail, image_embeddings) if self.use_detail else None
 
-    def detail_alone(self, detail: Tensor, class_ids: Tensor) -> Tensor:
+    def detail_alone(self, detail: Tensor, image_embeddings: Tensor, class_ids: Tensor) -> Tensor:
         """Class logits (N, C, D, D) of the detail branch without any prompt."""
-        return torch.einsum("cd,ndhw->nchw", self.class_query(class_ids), self.detail(detail))
+        return torch.einsum("cd,ndhw->nchw", self.class_query(class_ids), self.detail(detail, image_embeddings))
 
     def answer(
         self,
@@ -168,7 +169,7 @@ class FewShotMaskDecoder(nn.Module):
         if not self.use_dense:
             return logits.log_softmax(dim=1)
         doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
-        prior = _resize(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
+        prior = fitted(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
         share = prior_share(prompts.num_supports, undertrained, is_2d_image)[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
 
@@ -187,10 +188,10 @@ class FewShotMaskDecoder(nn.Module):
     def _attend(self, src: Tensor, share: Tensor, class_tokens: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Two-way attention: hidden tokens, and the slice's features (N, 256, s, s) at s = 64 / stride."""
         side = src.shape[-1] // self.stride
-        src = _resize(src, side)
+        src = fitted(src, side)
         if self.use_dense:
             dense = self.dense_proj(class_tokens)
-            src = src + torch.einsum("nchw,ncd->ndhw", _resize(share, side), dense)
+            src = src + torch.einsum("nchw,ncd->ndhw", fitted(share, side), dense)
         image_pe = repeat(self.pe_layer((side, side)), "d h w -> n d h w", n=len(src))
         hidden, keys = self.transformer(src, image_pe, tokens)
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
@@ -248,12 +249,3 @@ def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> l
     fitting = {name: value.float() for name, value in renamed.items() if name in own and own[name].shape == value.shape}
     decoder.load_state_dict({**own, **fitting})
     return sorted(fitting)
-
-
-def _resize(x: Tensor, side: int) -> Tensor:
-    """Bilinear enlargement, or area averaging where the target is smaller."""
-    if x.shape[-1] == side:
-        return x
-    if x.shape[-1] > side:
-        return F.adaptive_avg_pool2d(x, side)
-    return resize(x, side)

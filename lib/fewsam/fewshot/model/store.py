@@ -113,7 +113,7 @@ def build_decoder(switches: dict[str, Any]) -> FewShotMaskDecoder:
     Raises:
         CheckpointError: a switch that no decoder has, or beyond its bounds: a card comes with its file.
     """
-    bounds = {"use_tokens": 1, "use_dense": 1, "use_detail": 1, "stride": 64, "mlp_dim": 8192}
+    bounds = {"use_tokens": 1, "use_dense": 1, "use_detail": 1, "use_embedding": 1, "stride": 64, "mlp_dim": 8192}
     for name, value in switches.items():
         if name not in bounds or type(value) not in (bool, int) or not 0 <= value <= bounds[name]:
             raise CheckpointError(f"no decoder has the switch {str(name)[:80]!r} at {str(value)[:80]}; update fewsam")

@@ -18,6 +18,8 @@ class TrainingConstants:
         last_rate: Share of the learning rate that is left at the end of the cosine.
         gradient_norm: Norm of the gradient above which it is clipped.
         weight_decay: Of AdamW.
+        batch_image, batch_embedding: Slices of a step where the decoder reads the image alone, and where it reads the
+            embedding too, whose step costs twice as much (docs/decoder.md).
         detail_steps: Share of the steps that train the detail branch alone (docs/decoder.md).
         coarse_share: Share of a first training's steps in which large slices are learnt from at half their size, where
             a step takes a quarter of the time (docs/decoder.md).
@@ -40,6 +42,8 @@ class TrainingConstants:
     last_rate: float = 0.02
     gradient_norm: float = 1.0
     weight_decay: float = 1e-2
+    batch_image: int = 8
+    batch_embedding: int = 4
     detail_steps: float = 0.8
     coarse_share: float = 0.5
     coarse_above: int = 192

@@ -121,26 +121,27 @@ class Episodes:
 
         With ``rng``, the detail input gets a fresh change of tone: it costs nothing, unlike a fresh embedding.
         """
-        views = [self.supports.view(*query) for query in queries]
         embeddings = self.supports.embeddings(queries)
         relative_z = torch.tensor([self.slices[index].relative_z for index, _ in queries])
         parts = [
             self._prompts(query, subset, embeddings[i : i + 1], relative_z[i : i + 1])
             for i, (query, subset) in enumerate(zip(queries, supports, strict=True))
         ]
+        return Batch(embeddings, stack_prompts(parts), *self.views(queries, rng))
+
+    def views(
+        self, queries: Sequence[tuple[int, int]], rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Detail, mask and annotated classes of `Batch` for (slice index, view number) pairs, without any prompt."""
+        views = [self.supports.view(*query) for query in queries]
         detail = detail_tensor(np.stack([view.detail for view in views]))
         if rng is not None:
             gain, shift = (
                 torch.from_numpy(rng.normal(0, TRAINING.tone, (len(views), 1, 1, 1))).float() for _ in range(2)
             )
             detail = detail * (1 + gain) + shift
-        return Batch(
-            embeddings,
-            stack_prompts(parts),
-            detail,
-            torch.stack([view.mask for view in views]),
-            torch.stack([self.slices[index].annotated_classes for index, _ in queries]),
-        )
+        annotated = torch.stack([self.slices[index].annotated_classes for index, _ in queries])
+        return detail, torch.stack([view.mask for view in views]), annotated
 
     def _prompts(self, query: tuple[int, int], subset: Tensor, embedding: Tensor, relative_z: Tensor) -> Prompts:
         """Prompts of one query, remembered if it will come again with the same supports."""

@@ -116,13 +116,23 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
 def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
     """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the encoders made for CPUs."""
     small = embedder.info.name in ("compact", "medsam_lite")
-    return {
+    switches: dict[str, Any] = {
         "use_tokens": settings.prompt_tokens,
         "use_dense": settings.dense_prompt,
         "use_detail": settings.detail,
         "stride": 8 if small else 1,
         "mlp_dim": 256 if small else 2048,
     }
+    if reads_embedding(settings, embedder):  # absent where not, so that decoders of earlier versions still fit
+        switches["use_embedding"] = True
+    return switches
+
+
+def reads_embedding(settings: Settings, embedder: Embedder) -> bool:
+    """Whether the detail branch reads the embedding. That of random weights says no more than the slice itself."""
+    if settings.decoder_reads == "auto":
+        return settings.detail and embedder.info.name != "compact"
+    return settings.detail and settings.decoder_reads == "embedding"
 
 
 def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None:

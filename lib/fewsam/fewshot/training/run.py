@@ -76,7 +76,8 @@ class TrainingRun:
         self.decoder, self.split, self.checkpoint, self.events = decoder, split, checkpoint, events
         self.served_undertrained = served_undertrained
         first, select_until = served_undertrained is None, TRAINING.select_share if split.final else 1.0
-        large = episodes.detail_size > TRAINING.coarse_above
+        # Per-pixel features that read the embedding have a working size of their own.
+        large = episodes.detail_size > TRAINING.coarse_above and not decoder.use_embedding
         self.schedule = Schedule(settings, started, select_until=select_until, coarse_first=first and large)
         self.selection = Selection(episodes, split, select_until)
         self.learner = Learner(settings, episodes, decoder)

@@ -38,13 +38,14 @@ class Learner:
         self.optimiser = torch.optim.AdamW(groups, weight_decay=TRAINING.weight_decay)
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
         self._fresh = settings.fresh_views and not episodes.embedder.cached_only
+        self._batch = settings.batch or (TRAINING.batch_embedding if decoder.use_embedding else TRAINING.batch_image)
 
     def step(self, slices: Sequence[int], now: Moment) -> float:
         """Learn from some of ``slices``; the loss."""
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * now.rate
         detail_alone = self.settings.detail and self.rng.random() < TRAINING.detail_steps
-        size = self.settings.batch
+        size = self._batch
         chosen = [int(i) for i in self.rng.choice(slices, size=size, replace=len(slices) < size)]
         self.decoder.train()
         loss = self._detail_loss(chosen, now) if detail_alone else self._episode_loss(chosen, slices, now)
@@ -59,20 +60,32 @@ class Learner:
         queries = [(i, self.episodes.draw_view(i, self.rng, self._fresh)) for i in chosen]
         supports = [self.episodes.supports_for(i, slices) for i in chosen]
         batch = self.episodes.batch(queries, supports, self.rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
-            logits = self.decoder(batch.embeddings, batch.prompts, _sized(batch.detail, now))
-        return segmentation_loss(logits.float(), _sized(batch.mask, now), batch.annotated_classes)
+        logits = self.decoder(batch.embeddings, batch.prompts, _sized(batch.detail, now))
+        return segmentation_loss(logits, _sized(batch.mask, now), batch.annotated_classes)
 
     def _detail_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
-        """The loss of the detail branch alone, on views never seen: they cost no encoding."""
+        """The loss of the detail branch alone, without prompts."""
+        if self.decoder.use_embedding:
+            return self._features_loss(chosen)
+        return self._image_loss(chosen, now)
+
+    def _features_loss(self, chosen: Sequence[int]) -> Tensor:
+        """The loss of the detail branch that reads embeddings, on views that are encoded already."""
+        queries = [(i, self.episodes.draw_view(i, self.rng, self._fresh)) for i in chosen]
+        detail, mask, annotated = self.episodes.views(queries, self.rng)
+        logits = self.decoder.detail_alone(detail, self.episodes.embeddings(queries), self.episodes.bank.class_ids)
+        return segmentation_loss(logits, mask, annotated)
+
+    def _image_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
+        """The loss of the detail branch that reads the image alone, on views never seen: they cost no encoding."""
         drawn = [self._drawn_or_next(i) for i in chosen]
         views = [one.detail_view(int(self.rng.integers(*FRESH_VIEWS))) for one in drawn]
         detail = detail_tensor(np.stack([view[0] for view in views]))
         mask = torch.stack([view[1] for view in views])
         annotated = torch.stack([one.annotated_classes for one in drawn])
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
-            logits = self.decoder.detail_alone(_sized(detail, now), self.episodes.bank.class_ids)
-        return segmentation_loss(logits.float(), _sized(mask, now), annotated)
+        no_embedding = detail.new_empty(0)
+        logits = self.decoder.detail_alone(_sized(detail, now), no_embedding, self.episodes.bank.class_ids)
+        return segmentation_loss(logits, _sized(mask, now), annotated)
 
     def _drawn_or_next(self, index: int) -> DetailSlice:
         """Slice ``index``, or one beside it."""
@@ -89,11 +102,6 @@ def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str,
         {"params": [value for name, value in named if not name.startswith(CAREFUL)], "lr": rate},
         {"params": [value for name, value in named if name.startswith(CAREFUL)], "lr": TRAINING.careful_rate * rate},
     ]
-
-
-def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX), where it pays by a third and more."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _sized(x: Tensor, now: Moment) -> Tensor:
