@@ -40,7 +40,9 @@ def val_images(folder) -> Collection:
     collection = Collection(folder, tiny.CLASSES)
     for number in range(4):
         volume, masks = tiny.scan(folder, f"p{number}", seed=number)
-        collection.submit(volume, f"p{number}", tiny.on_slices(masks, [5]), policy="complete", complete_slices={5})
+        collection.submit(
+            volume, f"p{number}", tiny.on_slices(masks, [5]), absent_classes="complete", complete_slices={5}
+        )
     return collection
 
 
@@ -99,7 +101,9 @@ def test_weights_chosen_before_a_stop_are_published_after_it(tmp_path, monkeypat
 def test_a_better_served_decoder_stays_though_the_run_was_stopped_and_resumed(tmp_path, monkeypatch):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one out: published in any case
     run(tmp_path, collection, tiny.settings())
-    collection.submit(volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), policy="complete", complete_slices={6})
+    collection.submit(
+        volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), absent_classes="complete", complete_slices={6}
+    )
     scores = chain([0.9], repeat(0.4))  # the served decoder at the start, then the new one's evaluations
     monkeypatch.setattr(
         "fewsam.fewshot.training.selection.measure", lambda *of: replace(measure(*of), metric=next(scores))
