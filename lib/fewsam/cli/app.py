@@ -30,7 +30,7 @@ from fewsam.core.errors import FewSAMError
 
 app = typer.Typer(
     name="fewsam",
-    help="Few-shot segmentation of medical images: label a few slices, get the volume, train, get it better.",
+    help="Few-shot segmentation of medical images: label a few slices, segment the volume, train, segment it better.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

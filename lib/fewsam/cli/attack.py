@@ -1,4 +1,4 @@
-"""``python -m fewsam.cli.attack PART``: attack a server of its own and say what was found."""
+"""Attack a server that the command starts itself, and say what was found: ``python -m fewsam.cli.attack PART``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from fewsam.evaluation.reliability import report
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="For PART.json, report.md and the plots.")]
-Seed = Annotated[int, typer.Option(help="Decides drawings, victims and moments.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="The folder that PART.json, report.md and the plots are written to.")
+]
+Seed = Annotated[int, typer.Option(help="The seed decides what is drawn, which process is killed, and when.")]
 OUT = Path("reliability")
 
 
 @app.command()
 def faults(
     kills: Annotated[int, typer.Option(min=1)] = 300,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this long, whatever was reached.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes, however many kills were reached.")
+    ] = None,
     seed: Seed = 0,
     out: Out = OUT,
 ) -> None:
-    """Kill the server, its training, an export or a start at random moments, and look whether everything is there."""
+    """Kill the server, its training, an export or a start at random moments, and check that no label is lost."""
     from fewsam.evaluation.reliability.faults import Faults
 
     began, part = time.monotonic(), Faults((out / "work" / "faults").resolve(), seed)
@@ -38,7 +42,7 @@ def faults(
 
 @app.command()
 def disk(
-    levels: Annotated[int, typer.Option(min=1, help="How many amounts of space left are tried.")] = 7, out: Out = OUT
+    levels: Annotated[int, typer.Option(min=1, help="How many amounts of free space are tried.")] = 7, out: Out = OUT
 ) -> None:
     """Fill a small file system before each kind of write."""
     from fewsam.evaluation.reliability.disk import LEFT, DiskFull, enter_name_space, small_disk
@@ -52,8 +56,10 @@ def disk(
 
 
 @app.command()
-def damage(only: Annotated[str, typer.Option(help="Cases whose name holds this.")] = "", out: Out = OUT) -> None:
-    """Damage one file after the other, and set the clock back."""
+def damage(
+    only: Annotated[str, typer.Option(help="Run only the cases whose name contains this text.")] = "", out: Out = OUT
+) -> None:
+    """Damage one file after the other, and set the clock back; the server must notice and repair it."""
     from fewsam.evaluation.reliability.damage import Damage
 
     began, part = time.monotonic(), Damage((out / "work" / "damage").resolve())
@@ -76,12 +82,16 @@ def load(
     minutes: Annotated[float, typer.Option(min=0.1)] = 20.0,
     annotators: Annotated[int, typer.Option(min=1)] = 8,
     images: Annotated[
-        int, typer.Option(min=1, help="Of 40 slices each; of few, all are labelled soon, and then drawn again.")
+        int,
+        typer.Option(
+            min=1,
+            help="How many images of 40 slices there are; few are soon labelled completely, and are then drawn again.",
+        ),
     ] = 10,
     seed: Seed = 0,
     out: Out = OUT,
 ) -> None:
-    """Annotators with MONAI Label's client, and a viewer's requests, on one server."""
+    """Let several annotators and a viewer use one server at once."""
     from fewsam.evaluation.reliability.load import Load
 
     began, part = time.monotonic(), Load((out / "work" / "load").resolve(), annotators, seed, images)
@@ -98,7 +108,7 @@ def size(
     pictures: Annotated[int, typer.Option(min=20)] = 2000,
     out: Out = OUT,
 ) -> None:
-    """A long volume and a folder of many pictures."""
+    """Segment a long volume, and serve a folder of many 2D images."""
     from fewsam.evaluation.reliability.size import long_volume, many_pictures
 
     ended = 0

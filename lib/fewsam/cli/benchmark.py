@@ -16,10 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    samples: Annotated[Path, typer.Option("--samples", help="Folder made by fewsam phantom.")] = Path("sample-data"),
-    sam: Annotated[bool, typer.Option("--sam/--no-sam", help="SAM ViT-B too (7 s and more a slice on a CPU).")] = True,
+    samples: Annotated[Path, typer.Option("--samples", help="The folder that `fewsam phantom` made.")] = Path(
+        "sample-data"
+    ),
+    sam: Annotated[
+        bool,
+        typer.Option("--sam/--no-sam", help="Time SAM ViT-B as well, which takes 7 s and more for a slice on a CPU."),
+    ] = True,
 ) -> None:
-    """Time encoding, decoding and retraining, beside the floor that this machine's matrix product sets."""
+    """Time encoding, decoding and retraining, and compare them with the speed of this machine's matrix product."""
     import torch
 
     from fewsam.core.class_values import names_by_value

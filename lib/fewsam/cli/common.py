@@ -24,42 +24,46 @@ Task = Annotated[
         "--task",
         "-t",
         envvar="FEWSAM_TASK",
-        help="Folder of the task: settings, labelled slices, cache and decoder. A server's folder "
-        "(apps/fewsam/model/...) will do.",
+        help="The folder of the task, with its settings, labelled slices, cache and decoder. A server's folder "
+        "(apps/fewsam/model/...) is one too.",
     ),
 ]
-Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Settings from configs/ by name, or a YAML file.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", "-p", help="The settings to start from: a name in configs/, or a YAML file.")
+]
 Conf = Annotated[
     list[str] | None,
-    typer.Option("--conf", "-c", metavar="KEY=VALUE", help="A setting on top of them; may be given several times."),
+    typer.Option(
+        "--conf", "-c", metavar="KEY=VALUE", help="Change one setting; the option may be given several times."
+    ),
 ]
 DEFAULT_TASK = Path("fewsam-task")
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 
 
 def out() -> Console:
-    """For results: standard output, as it is at this moment."""
+    """The console for results: standard output, as it is at this moment."""
     tty = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, soft_wrap=not tty, width=None if tty else PIPED_WIDTH)
 
 
 def err() -> Console:
-    """For everything else: standard error."""
+    """The console for everything else: standard error."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(text: str) -> None:
-    """A line of result. Never read as markup: names of files and classes have brackets."""
+    """Print a line of a result. It is not read as markup, since names of files and classes may have brackets."""
     out().print(Text(text))
 
 
 def note(text: str) -> None:
-    """A line about the result, on standard error."""
+    """Print a line about the result on standard error."""
     err().print(Text(text, style="yellow"))
 
 
 def refuse(why: str) -> int:
-    """One line that says why nothing was done; returns the exit code."""
+    """Print one line that says why nothing was done, and return the exit code."""
     line = Text("error: ", style="bold red")
     line.append(" ".join(why.split()), style="not bold default")
     err().print(line)
@@ -111,7 +115,7 @@ def parse_numbers(text: str, what: str) -> list[int]:
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Progress bars on standard error."""
+    """Show progress bars on standard error."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -130,6 +134,6 @@ def bars() -> Iterator[Progress]:
 
 
 def counter(progress: Progress, description: str, total: int | None = None) -> Callable[[int, int], None]:
-    """A bar, and the function with (done, total) that the library calls."""
+    """Add a progress bar; the library calls the returned function with (done, total)."""
     bar = progress.add_task(description, total=total, note="")
     return lambda done, total: progress.update(bar, completed=done, total=total)

@@ -15,12 +15,12 @@ def register(app: typer.Typer) -> None:
 
 
 def encode(
-    images: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, or folders of images.")],
+    images: Annotated[list[Path], typer.Argument(help="The images: files, DICOM folders, or folders of images.")],
     task: Task = DEFAULT_TASK,
     preset: Preset = None,
     conf: Conf = None,
 ) -> None:
-    """Run the encoder over images ahead of labelling; slices in the cache already are skipped, so it resumes."""
+    """Encode images before they are labelled. Slices that the cache holds are skipped, so a second run resumes."""
     from fewsam.core.errors import ImageError
     from fewsam.encoders.cache import EMBEDDING_BYTES
     from fewsam.images.casefiles import find_images

@@ -29,16 +29,22 @@ def evaluate(
     data: DataFolder = None,
     only: OnlyTasks = None,
     methods: Annotated[
-        str, typer.Option("--methods", help=r"With switches to ablate in brackets: fewsam\[detail=false].")
+        str,
+        typer.Option(
+            "--methods", help=r"The methods to compare; brackets change a setting of one: fewsam\[detail=false]."
+        ),
     ] = METHODS,
-    k: Annotated[str, typer.Option("--k", help="Numbers of labelled slices.")] = "3,5",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many draws of the slices.")] = 3,
+    k: Annotated[str, typer.Option("--k", help="How many slices are labelled; each number is run.")] = "3,5",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="How many times the labelled slices are drawn anew.")
+    ] = 3,
     protocol: Protocol = None,
     choice: Annotated[
         str, typer.Option("--choice", help="How slices are chosen: random (foreground-aware), even, acquisition.")
     ] = "random",
     folder: Annotated[
-        Path, typer.Option("--out", "-o", help="For tables, plots and report.md; a second run resumes.")
+        Path,
+        typer.Option("--out", "-o", help="The folder for tables, plots and report.md; a second run resumes there."),
     ] = Path("fewsam-evaluation"),
     preset: Preset = None,
     conf: Conf = None,
@@ -95,7 +101,7 @@ def _refuse_failures(cells: Sequence[Cell]) -> None:
 
 
 def check_choice(choice: str) -> None:
-    """Raise ConfigError where ``choice`` is no way to choose slices."""
+    """Raise ConfigError if ``choice`` is no way to choose slices."""
     from fewsam.core.errors import ConfigError
     from fewsam.evaluation.data.sampling import CHOICES
 
@@ -106,7 +112,7 @@ def check_choice(choice: str) -> None:
 def _asked(
     cells: Sequence[Cell], tasks: dict[str, str], methods: list[str], ks: list[int], seeds: int, choice: str
 ) -> list[Cell]:
-    """Cells of this call: the folder may hold others of earlier ones."""
+    """The cells of this call; the folder may hold cells of earlier calls."""
     return [
         c
         for c in cells

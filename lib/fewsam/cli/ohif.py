@@ -27,20 +27,27 @@ def register(app: typer.Typer) -> None:
 
 
 def ohif(
-    folder: Annotated[Path, typer.Argument(help="DICOM files to label.")],
-    app: Annotated[Path, typer.Option(help="The MONAI Label app; its data go to <app>/model.")] = Path("apps/fewsam"),
-    port: Annotated[int, typer.Option(help="Of the server.")] = 8000,
-    host: Annotated[str, typer.Option(help="Of the server; 0.0.0.0 lets other machines in. The PACS stays here.")] = (
-        "127.0.0.1"
+    folder: Annotated[Path, typer.Argument(help="The folder of DICOM files to label.")],
+    app: Annotated[Path, typer.Option(help="The MONAI Label app; the task is kept in <app>/model.")] = Path(
+        "apps/fewsam"
     ),
-    pacs_port: Annotated[int, typer.Option(help="Of the PACS; 0 takes a free one.")] = 8042,
+    port: Annotated[int, typer.Option(help="The port of the server.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="The address of the server; 0.0.0.0 admits other machines, but not to the PACS.")
+    ] = ("127.0.0.1"),
+    pacs_port: Annotated[int, typer.Option(help="The port of the PACS; 0 takes a free one.")] = 8042,
     orthanc: Annotated[
         Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
     ] = None,
-    viewer: Annotated[Path | None, typer.Option(help="Folder of a newer OHIF, as `make viewer` fetches it.")] = None,
-    conf: Annotated[list[str] | None, typer.Option(help="key=value for the server; may be repeated.")] = None,
+    viewer: Annotated[
+        Path | None, typer.Option(help="The folder of a newer OHIF, which `make viewer` fetches.")
+    ] = None,
+    conf: Annotated[
+        list[str] | None,
+        typer.Option(help="Change one setting of the server by key=value; the option may be given several times."),
+    ] = None,
 ) -> None:
-    """Label a folder of DICOM files in OHIF: starts a PACS and the server, prints the link, ends both on Ctrl-C."""
+    """Label a folder of DICOM files in OHIF. A PACS and the server are started, and end on Ctrl-C."""
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; give one with DICOM files")
     if not (app / "main.py").is_file():

@@ -17,9 +17,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pacs(
-    folder: Annotated[Path, typer.Argument(help="DICOM files, in any arrangement; what is stored is added there.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8042,
-    host: Annotated[str, typer.Option(help="Others than this machine need another one; there is no password.")] = (
+    folder: Annotated[
+        Path, typer.Argument(help="The folder of DICOM files, in any arrangement; stored files are added to it.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8042,
+    host: Annotated[str, typer.Option(help="The address; another one admits other machines, without a password.")] = (
         "127.0.0.1"
     ),
 ) -> None:

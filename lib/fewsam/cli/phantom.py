@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
 
 
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if missing.")],
-    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 6,
+    folder: Annotated[Path, typer.Argument(help="The folder to write to; it is made if it is missing.")],
+    patients: Annotated[int, typer.Option(min=1, help="How many patients are generated.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
     """Generate torso phantoms as CT and MR-like volumes with their truth, and three of them as DICOM studies."""

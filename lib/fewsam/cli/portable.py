@@ -27,20 +27,25 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Task file to write, by custom NAME.fewsam.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="The task file to write, usually NAME.fewsam.")] = None,
     nnunet: Annotated[
-        Path | None, typer.Option("--nnunet", help="Folder for the labels in nnU-Net v2's layout, DatasetXXX_Name.")
+        Path | None, typer.Option("--nnunet", help="The folder for the labels in nnU-Net v2's layout, DatasetXXX_Name.")
     ] = None,
     images: Annotated[
-        list[Path] | None, typer.Option("--images", "-i", help="With --nnunet: the labelled images, or their folders.")
+        list[Path] | None, typer.Option("--images", "-i", help="The labelled images for --nnunet, or their folders.")
     ] = None,
     with_pixels: Annotated[
-        bool, typer.Option("--with-pixels", help="Put the labelled slices' images into the file: others can train on.")
+        bool,
+        typer.Option(
+            "--with-pixels", help="Put the images of the labelled slices into the file, so that others can train."
+        ),
     ] = False,
     anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="Neutral image ids; no annotators, no dates, no names of files.")
+        bool, typer.Option("--anonymous", help="Write neutral image ids, and no annotators, dates or names of files.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a task file of this name.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the task file if it is there already.")
+    ] = False,
     task: Task = DEFAULT_TASK,
     conf: Conf = None,
 ) -> None:
@@ -93,12 +98,12 @@ def _export_nnunet(workspace: Workspace, folder: Path, images: list[Path], anony
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="Task file written by `fewsam export`.")],
+    file: Annotated[Path, typer.Argument(help="The task file that `fewsam export` wrote.")],
     task: Task = DEFAULT_TASK,
     preset: Preset = None,
     conf: Conf = None,
 ) -> None:
-    """Take a task file into a task, new or there already: it segments at once. The file's encoder must be at hand."""
+    """Import a task file into a new or an existing task, which then segments at once with the file's encoder."""
     from fewsam.workspace.import_task import import_task
 
     done = import_task(file, task, preset, parse_conf(conf))

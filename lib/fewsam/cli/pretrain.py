@@ -15,18 +15,22 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    folder: Annotated[Path, typer.Argument(help="Of the run: pool of phantoms, checkpoint, log, weights.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of the run, for phantoms, checkpoint, log and weights.")],
     steps: Annotated[int, typer.Option(min=0, help="Optimiser steps; 0 fits the linear part in closed form.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes a step; more where there is an accelerator.")] = 1,
-    slices: Annotated[int, typer.Option(min=6, help="Slices an episode, an even number.")] = 12,
-    sizes: Annotated[str, typer.Option(help="Sides of the slices, one drawn for each step.")] = "192,192,256",
-    patients: Annotated[int, typer.Option(min=1, help="Phantom patients in the pool.")] = 72,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 1e-3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that paint phantoms.")] = 2,
-    sheet: Annotated[Path | None, typer.Option(help="Write a picture of generated slices there, and stop.")] = None,
-    until: Annotated[int | None, typer.Option(min=1, help="Stop here, to go on another time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of every random choice.")] = 0,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="How many episodes a step has; give more with an accelerator.")
+    ] = 1,
+    slices: Annotated[int, typer.Option(min=6, help="How many slices an episode has, an even number.")] = 12,
+    sizes: Annotated[str, typer.Option(help="The sides of the slices in pixels; each step draws one.")] = "192,192,256",
+    patients: Annotated[int, typer.Option(min=1, help="How many phantom patients are generated.")] = 72,
+    learning_rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-3,
+    device: Annotated[str, typer.Option(help="The device: auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="How many processes generate phantoms.")] = 2,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write an image of generated slices to this file, and stop.")
+    ] = None,
+    until: Annotated[int | None, typer.Option(min=1, help="Stop at this step; the same command goes on later.")] = None,
 ) -> None:
     """Pretrain the compact encoder on generated images. Run it again with the same options to go on where it stopped.
 

@@ -17,11 +17,11 @@ def register(app: typer.Typer) -> None:
 def results(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="Folders that fewsam evaluate and fewsam simulate wrote, or one that holds them."),
+        typer.Argument(help="Folders that `fewsam evaluate` and `fewsam simulate` wrote, or a folder of them."),
     ],
-    into: Annotated[Path, typer.Option("--out", "-o", help="Folder for results.md and results.png.")] = Path("."),
+    into: Annotated[Path, typer.Option("--out", "-o", help="The folder for results.md and results.png.")] = Path("."),
 ) -> None:
-    """Put what was measured into one Markdown text and one picture, as for a README."""
+    """Write the measured results as one Markdown text and one figure."""
     from fewsam.evaluation.results import write_results
 
     text, picture = write_results(folders, into)

@@ -26,16 +26,18 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    images: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, or folders of images.")],
+    images: Annotated[list[Path], typer.Argument(help="The images: files, DICOM folders, or folders of images.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A file (.nii.gz, .nrrd, .seg.nrrd, .png), or a folder.")
     ],
     task: Task = DEFAULT_TASK,
-    json_beside: Annotated[bool, typer.Option("--json", help="Write what is known of the result beside it.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labelmaps that are there already.")] = False,
+    json_beside: Annotated[
+        bool, typer.Option("--json", help="Write a JSON file with uncertainty and model beside each labelmap.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labelmaps that exist already.")] = False,
     conf: Conf = None,
 ) -> None:
-    """Segment images with what the task knows: untrained from its labelled slices, trained better."""
+    """Segment images with the task's labelled slices, and with its decoder once it is trained."""
     from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import find_images
     from fewsam.images.volume import load_volume
@@ -81,11 +83,11 @@ def _segment(
 
 
 def _targets(paths: list[Path], output: Path, overwrite: bool, json_beside: bool) -> list[Path]:
-    """Where each labelmap goes.
+    """The file that each labelmap is written to.
 
     Raises:
         ConfigError: an ending that is not written, several images for one file, two of one name, or something in the
-            way. After minutes of work would be late.
+            way. It is checked before the images are segmented.
     """
     from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import case_id

@@ -39,22 +39,31 @@ def simulate(
             f"If not given: {STRATEGIES['direct']}; through a server {STRATEGIES['rest']}.",
         ),
     ] = None,
-    budget: Annotated[int, typer.Option("--budget", min=1, help="Slices to label.")] = 10,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs of each strategy.")] = 3,
-    through: Annotated[str, typer.Option("--through", help="direct, or rest: a real server is started.")] = "direct",
-    full: Annotated[bool, typer.Option("--full/--no-full", help="Measure full supervision too.")] = True,
-    dilate: Annotated[int, typer.Option("--dilate", help="Noise: pixels that drawings are too large.")] = 0,
-    shift: Annotated[int, typer.Option("--shift", help="Noise: pixels that drawings are off.")] = 0,
-    forget: Annotated[float, typer.Option("--forget", min=0, max=1, help="Noise: share of classes forgotten.")] = 0.0,
-    fresh: Annotated[float, typer.Option("--seconds-fresh", min=0, help="For a slice drawn from nothing.")] = 60.0,
-    corrected: Annotated[float, typer.Option("--seconds-corrected", min=0, help="For a corrected slice.")] = 20.0,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="How many slices are labelled.")] = 10,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each strategy is run.")] = 3,
+    through: Annotated[
+        str, typer.Option("--through", help="direct uses the library; rest starts a real server.")
+    ] = "direct",
+    full: Annotated[bool, typer.Option("--full/--no-full", help="Measure full supervision as well.")] = True,
+    dilate: Annotated[int, typer.Option("--dilate", help="Noise: drawings are too large by this many pixels.")] = 0,
+    shift: Annotated[int, typer.Option("--shift", help="Noise: drawings are shifted by this many pixels.")] = 0,
+    forget: Annotated[
+        float, typer.Option("--forget", min=0, max=1, help="Noise: this share of the classes is forgotten.")
+    ] = 0.0,
+    fresh: Annotated[
+        float, typer.Option("--seconds-fresh", min=0, help="Seconds that drawing a slice from nothing takes.")
+    ] = 60.0,
+    corrected: Annotated[
+        float, typer.Option("--seconds-corrected", min=0, help="Seconds that correcting a slice takes.")
+    ] = 20.0,
     folder: Annotated[
-        Path, typer.Option("--out", "-o", help="For tables, plots and report.md; a second run resumes.")
+        Path,
+        typer.Option("--out", "-o", help="The folder for tables, plots and report.md; a second run resumes there."),
     ] = Path("fewsam-simulation"),
     preset: Preset = None,
     conf: Conf = None,
 ) -> None:
-    """Label slice after slice from the truth, train by the rule `auto_train` (every:2 if not set): what it takes."""
+    """Simulate an annotator who labels slice after slice, with a training after every second one (`auto_train`)."""
     from fewsam.core.config import load_settings
     from fewsam.encoders.cache import EmbeddingCache
     from fewsam.encoders.choice import with_encoder

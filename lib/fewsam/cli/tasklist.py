@@ -10,14 +10,20 @@ import typer
 if TYPE_CHECKING:
     from fewsam.evaluation.data.tasks import Task
 
-TaskList = Annotated[Path | None, typer.Option("--tasks", help="Task list (YAML); the sample data's if not given.")]
-TaskRoot = Annotated[Path | None, typer.Option("--root", help="Folder that the paths in the list start from.")]
+TaskList = Annotated[
+    Path | None, typer.Option("--tasks", help="The list of tasks (YAML). Default: that of the sample data.")
+]
+TaskRoot = Annotated[Path | None, typer.Option("--root", help="The folder that the paths in the list start from.")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."),
+    typer.Option(
+        "--data", help="A data set instead of a list: images/ with labels/, a dataset.json, or DICOM with SEG."
+    ),
 ]
-OnlyTasks = Annotated[str | None, typer.Option("--only", help="These tasks of the list, e.g. sample-ct.")]
-Protocol = Annotated[str | None, typer.Option("--protocol", help="slices or patients, whatever the list says.")]
+OnlyTasks = Annotated[str | None, typer.Option("--only", help="Run only these tasks of the list, e.g. sample-ct.")]
+Protocol = Annotated[
+    str | None, typer.Option("--protocol", help="The protocol, slices or patients, whatever the list says.")
+]
 
 
 def choose_tasks(

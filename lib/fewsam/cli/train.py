@@ -43,27 +43,34 @@ def register(app: typer.Typer) -> None:
 
 def train(
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Labelled images; none to train on what the task has already.")
+        list[Path] | None,
+        typer.Argument(help="The labelled images; without any, the task trains on the labels that it has."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", "-l", help="Label file of one image, or a folder of labels named alike.")
+        Path | None,
+        typer.Option(
+            "--labels", "-l", help="The label file of one image, or a folder of labels with the images' names."
+        ),
     ] = None,
     slices: Annotated[
-        str | None, typer.Option("--slices", "-s", help="Take these slices of each label, e.g. 10,20,30-32 (from 0).")
+        str | None,
+        typer.Option("--slices", "-s", help="Take only these slices of each label, counted from 0: 10,20,30-32."),
     ] = None,
     complete: Annotated[
-        bool, typer.Option("--complete", help="On the labelled slices, what is not drawn is not there: background.")
+        bool, typer.Option("--complete", help="A class that is not drawn on a labelled slice is absent there.")
     ] = False,
     names: Annotated[
         str | None,
-        typer.Option("--names", help="Names of label values, 1=liver,2=spleen. Else labels.json, or the class list."),
+        typer.Option(
+            "--names", help="The names of the label values: 1=liver,2=spleen. Default: labels.json, or the class list."
+        ),
     ] = None,
-    annotator: Annotated[str, typer.Option("--annotator", help="Who drew the labels.")] = "",
+    annotator: Annotated[str, typer.Option("--annotator", help="The person who drew the labels.")] = "",
     task: Task = DEFAULT_TASK,
     preset: Preset = None,
     conf: Conf = None,
 ) -> None:
-    """Take labelled slices into the task, and train its decoder on all it has. Ctrl-C stops; the next run goes on."""
+    """Add labelled slices to the task, and train its decoder on all of them. After Ctrl-C the next run goes on."""
     from fewsam.core.errors import ConfigError, FewSAMError
     from fewsam.images.casefiles import find_images, match_labels, names_beside, parse_names
     from fewsam.workspace.workspace import open_task
@@ -204,7 +211,7 @@ def _bar(progress: Progress, steps: int) -> Callable[[TrainProgress], None]:
 
 @contextmanager
 def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the run to end after its step, with what it has kept; a second one ends it at once."""
+    """Let Ctrl-C end the run after its step, with its checkpoint kept; a second Ctrl-C ends it at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ Marks = list[dict[str, bytes]]  # per slice: class key -> digest of its mask; a 
 
 
 def class_key(name: str) -> str:
-    """What makes two class names the same: Unicode form, surrounding blanks and case do not."""
+    """The key of a class: names that differ in Unicode form, outer blanks or case only are one class."""
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 

@@ -1,4 +1,4 @@
-"""What a submitted label says about each slice: pure comparison with what was served and what was drawn."""
+"""Decides what a submitted label says about each slice, by comparing it with what was served and what was drawn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NewShot:
 
 @dataclass
 class Plan:
-    """Slices by what becomes of them, the shots to write, and which served labelmap the label started from."""
+    """What becomes of each slice, the shots to write, and the served labelmap that the label was edited from."""
 
     shots: list[NewShot] = field(default_factory=list)
     added: list[int] = field(default_factory=list)

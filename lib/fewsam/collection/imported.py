@@ -1,4 +1,4 @@
-"""Labelled slices that came with task files: they prompt the decoder like one's own, and are kept apart from them.
+"""Labelled slices that came with task files: they prompt the decoder as one's own do, but are stored apart.
 
 Each imported file lies unchanged in ``imported/`` of the task folder. Its slices support predictions at once, without
 their pixels; where the file brings pixels, training learns from them as well.
@@ -89,7 +89,7 @@ class TaskCollection(Collection):
 
 
 def _shots_of(path: Path, task: TaskFile, names: dict[str, str]) -> list[Shot]:
-    """Slices of a task file that have pixels, as shots. Their ids are negative: they are none of the collection's."""
+    """The slices of a task file that have pixels, as shots. Their ids are negative; the collection's are positive."""
     shots = []
     local = [names.get(class_key(name), name) for name in task.meta.classes]
     first = int(path.stem[:8], 16) * 10_000

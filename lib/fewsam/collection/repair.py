@@ -49,7 +49,7 @@ def prepare(folder: Path) -> list[str]:
 
 
 def is_readable(folder: Path, error: StorageError) -> bool:
-    """Whether ``prepare`` failed for want of room alone, and there are tables to read until there is some."""
+    """Whether ``prepare`` failed only because the disk is full, so that the tables can still be read."""
     if not isinstance(error.__cause__, sqlite3.Error) or not is_full(error.__cause__):
         return False
     main = folder / MAIN
@@ -109,7 +109,7 @@ def _copy_rows(db: sqlite3.Connection, origin: str, newer_only: bool) -> None:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a file, or None. A lock, a full disk or missing rights are no damage: they raise."""
+    """What is wrong with a file, or None. A lock, a full disk or missing rights are no damage, but errors."""
     if not path.exists():
         return None
     try:
@@ -173,7 +173,7 @@ def _rebuild(main: Path, copy: Path) -> str:
 
 
 def _complete(db: sqlite3.Connection) -> None:
-    """Stand-ins for rows that a readable shot refers to and that could not be read."""
+    """Add placeholders for unreadable rows that a readable shot refers to."""
     db.execute(
         "INSERT OR IGNORE INTO submissions SELECT shots.submission, image_id, content_hash, x'', '', '', 'recovered',"
         " 'auto', '{}', NULL FROM shots JOIN images ON images.id = shots.image"

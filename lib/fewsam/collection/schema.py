@@ -114,7 +114,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether SQLite found no room: it says either, by the file that did not fit."""
+    """Whether the disk is full. SQLite says one or the other, depending on the file that it could not write."""
     return "full" in str(error) or "disk I/O" in str(error)
 
 

@@ -284,7 +284,7 @@ class Collection(LoopState):
         )
 
     def learning_curve(self) -> list[dict[str, Any]]:
-        """What was served against what was then submitted, by submission, where something had been served.
+        """The Dice of what was served against what was then submitted, for each submission after an answer.
 
         Each entry: ``submission``, ``image``, ``time``, ``model_version``, ``slices`` (those compared: drawn or
         corrected by a person for the first time) and ``dice`` by class.
@@ -293,7 +293,7 @@ class Collection(LoopState):
         return [{"submission": row[0], "image": row[1], "time": row[2], **json.loads(row[3])} for row in rows]
 
     def close(self) -> None:
-        """Nothing is held open between calls; here for callers that treat it like other stores."""
+        """Do nothing: no file is open between calls. Callers close all stores alike."""
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._database.read(lambda db: db.execute(sql, values).fetchall())

@@ -1,4 +1,4 @@
-"""What a task file says of itself: ``meta.json``, every value within bounds."""
+"""The description in a task file, ``meta.json``, with every value within bounds."""
 
 from __future__ import annotations
 

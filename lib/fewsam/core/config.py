@@ -36,7 +36,7 @@ WINDOWS: dict[str, tuple[float, float]] = {
 
 
 class Settings(BaseModel):
-    """Everything a run depends on. Unknown keys are errors; the values here are the defaults."""
+    """All settings of a run, with their defaults. An unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -38,7 +38,7 @@ def unused_port() -> int:
 
 
 def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """What it has started and what those have, such as a training run; empty once it has ended."""
+    """The processes that it started, and those that they started, such as a training; empty once it has ended."""
     try:
         return psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     except psutil.NoSuchProcess:
@@ -55,7 +55,7 @@ def kill_all(processes: Sequence[psutil.Process]) -> None:
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    """Ask a process to end, make sure after ``seconds`` that it does, and that what it started does."""
+    """Ask a process to end, kill it after ``seconds``, and kill what it started."""
     family = descendants(process)
     process.terminate()
     try:
@@ -67,7 +67,7 @@ def end(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
 
 
 def environment_of(folder: Path | None = None, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a process of ours is given: this installation, and none of the caller's MONAI Label settings."""
+    """The environment of a process that fewsam starts: this installation, without the caller's MONAI Label settings."""
     given = dict(more or {})
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MONAI_LABEL_")}
     paths = [given.pop("PYTHONPATH", ""), str(PRESET_DIR.parent / "lib"), kept.get("PYTHONPATH", "")]

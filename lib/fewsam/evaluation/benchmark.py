@@ -1,4 +1,4 @@
-"""What this machine does: encode, decode and retrain, beside the floor that its own matrix product sets.
+"""Times encoding, decoding and retraining on this machine, and compares them with its own matrix product.
 
 The floor of a stage is its floating-point operations over the rate of a large float32 matrix product
 measured in the same run; the ratio says how far from it the stage is, on any machine. Each stage runs

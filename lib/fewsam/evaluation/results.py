@@ -1,4 +1,4 @@
-"""Folders of `fewsam evaluate` and `fewsam simulate` to one Markdown text and one picture, for a README."""
+"""Turns folders of `fewsam evaluate` and `fewsam simulate` into one Markdown text and one figure, for a README."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _uncertainty(cells: Sequence[Cell]) -> list[str]:
 
 
 def draw_results(found: Found, path: Path) -> bool:
-    """A column a task: IoU against K, IoU against slices labelled, uncertainty against error; whether there is one."""
+    """Draw a column for each task (IoU against K, IoU against labelled slices, uncertainty against error), if any."""
     rows = summary(found.cells)
     loops = {task: by for task, by in grouped(found.curves).items() if set(by) - {FULL}}
     names = list(dict.fromkeys([row["task"] for row in rows] + [_task(by) for by in loops.values()]))

@@ -1,4 +1,4 @@
-"""Cells run one after the other; one that fails is noted and the others go on."""
+"""Runs cells one after the other; a cell that fails is recorded, and the others go on."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def measure(
     classes: Sequence[str],
     found: dict[int, MethodOutput],
 ) -> None:
-    """All measures of the answers, over the tested slices alone."""
+    """Compute all measures of the outputs on the tested slices only."""
     for value, name in enumerate(classes, 1):
         predicted = {i: found[i].labelmap[zs] == value for i, zs in picked.tested.items()}
         truth = {i: cases[i].truth[name][zs] for i, zs in picked.tested.items()}
@@ -168,7 +168,7 @@ def measure(
 
 
 def collect(cases: Sequence[Case], picked: Draw, folder: Path) -> Collection:
-    """A collection with the labelled slices, each drawn completely."""
+    """Make a collection with the labelled slices, each drawn completely."""
     collection = Collection(folder, tuple(cases[0].truth))
     for source, slices in picked.labelled.items():
         if not slices:

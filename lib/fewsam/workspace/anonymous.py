@@ -1,4 +1,4 @@
-"""What an export says of people: nothing of patients ever, and on request nothing of annotators and days either."""
+"""Removes people from an export: never is a patient named, and on request neither annotators nor dates are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def anonymous(meta: TaskMeta) -> TaskMeta:
 
 
 def shuffled(cases: list) -> list:
-    """In random order: numbers given in the order of file names would tell something of the names."""
+    """The items in random order, since numbers in the order of file names would reveal something about the names."""
     cases = list(cases)
     secrets.SystemRandom().shuffle(cases)
     return cases

@@ -1,4 +1,4 @@
-"""A task out of its folder into a portable file."""
+"""Exports a task from its folder into a portable file."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class _Rows:
             self.pixels[position], self.drawn[position] = shot.pixels, labelled.stencil
 
     def add_imported(self, tasks: list[TaskFile]) -> None:
-        """Slices that are here as supports alone; those with pixels are among the shots."""
+        """Add the imported slices without pixels; those with pixels are among the shots."""
         for task in tasks:
             column = {class_key(name): c for c, name in enumerate(task.meta.classes, 1)}
             source = [column.get(class_key(name), 0) for name in self.classes]

@@ -1,8 +1,7 @@
-"""A portable file into a task folder, new or there already."""
+"""Imports a portable file into a new or an existing task folder."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,12 +26,10 @@ from fewsam.workspace.task_folder import is_task
 from fewsam.workspace.task_settings import keep_settings, task_settings
 from fewsam.workspace.workspace import Workspace
 
-MAX_SWITCH = 8192  # of the decoder's constructor arguments
-
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did. ``version`` is the decoder's number here, 0 where the file has none."""
+    """The result of an import. ``version`` is the decoder's number here, 0 if the file has no decoder."""
 
     classes: tuple[str, ...]
     shots: int
@@ -104,7 +101,7 @@ def _check_fit(path: Path, meta: TaskMeta, settings: Settings) -> None:
 
 
 def _decoder(path: Path, task: TaskFile) -> tuple[dict[str, torch.Tensor], ModelCard]:
-    """Weights, proved by building the decoder with them, and the card under which they are served here."""
+    """The weights, checked by building the decoder and running it once, and the card for serving them here."""
     assert task.decoder is not None
     try:
         card = read_card(task.meta.card)
@@ -112,30 +109,27 @@ def _decoder(path: Path, task: TaskFile) -> tuple[dict[str, torch.Tensor], Model
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
         raise CheckpointError(f"{path}: the card of its decoder: {where}: {first['msg']}; update fewsam") from None
-    known = set(inspect.signature(FewShotMaskDecoder.__init__).parameters) - {"self"}
-    odd = [
-        name for name, value in card.switches.items()
-        if name not in known or not isinstance(value, int) or not 0 <= value <= MAX_SWITCH
-    ]  # fmt: skip
-    if odd or card.format != MODEL_FORMAT or card.detail_size != task.meta.detail_size:
-        why = f"switch {odd[0][:80]!r}" if odd else f"format {card.format}, detail {card.detail_size} px"
-        raise CheckpointError(f"{path}: its decoder does not fit this version ({why}); update fewsam")
+    if card.format != MODEL_FORMAT or card.detail_size != task.meta.detail_size:
+        raise _unfit(path, f"format {card.format}, detail {card.detail_size} px")
     if card.encoder != task.meta.encoder.fingerprint:
         raise CheckpointError(f"{path}: its decoder belongs to another encoder than its labelled slices; export again")
     try:
         decoder = build_decoder(card.switches).eval()
         decoder.load_state_dict(task.decoder)
         _try(decoder, task, card)
-    except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: its decoder does not fit this version ({why}); update fewsam") from None
+    except (CheckpointError, RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
+        raise _unfit(path, " ".join(str(error).split()).removesuffix("; update fewsam")[:200]) from None
     # The metric was measured on slices of elsewhere, whose ids mean nothing here: it stays in the file alone.
     return dict(decoder.state_dict()), replace(card, metric=None, shots=(), measured_on=())
 
 
+def _unfit(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"{path}: its decoder does not fit this version ({why}); update fewsam")
+
+
 @torch.inference_mode()
 def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
-    """Decode one slice: weights may fit and yet not run.
+    """Decode one slice, since weights that fit may still not run.
 
     Raises:
         ValueError: the answer is of the wrong size or holds values that are no numbers.

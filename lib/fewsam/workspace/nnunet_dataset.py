@@ -1,4 +1,4 @@
-"""The collection's labels as a data set in nnU-Net v2's layout: what is not labelled has the ignore label."""
+"""Writes the collection's labels as a data set in nnU-Net v2's layout; unlabelled voxels get the ignore label."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def open_to_names(settings: Settings) -> Settings:
 
 
 def keep_settings(folder: Path, settings: Settings) -> None:
-    """Write ``task.yaml``: what was chosen here; all else follows the defaults."""
+    """Write the chosen settings to ``task.yaml``; all others follow the defaults."""
     chosen = settings.model_dump(mode="json", exclude_unset=True)
     if settings.checkpoint is not None:
         chosen["checkpoint"] = str(settings.checkpoint.expanduser().absolute())

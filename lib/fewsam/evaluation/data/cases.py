@@ -90,7 +90,7 @@ def _volume(path: Path, axis: str, channel: int) -> Volume:
 
 
 def _titles(images: Sequence[Path]) -> list[str]:
-    """A name of its own for each image, with those of its folders before it as far as it takes."""
+    """A different name for each image, with the names of its folders in front where the file names are not enough."""
     titles = [case_id(image) for image in images]
     for above in range(min((len(image.parents) for image in images), default=0)):
         twice = {title for title in titles if titles.count(title) > 1}
@@ -104,7 +104,7 @@ def _titles(images: Sequence[Path]) -> list[str]:
 
 
 def _dicom_patients(images: Sequence[Path]) -> list[str]:
-    """Whose each DICOM image is, numbered so that nobody is named; empty where its files do not say."""
+    """The patient of each DICOM image as a number, so that nobody is named; empty if the files do not say."""
     numbers: dict[str, str] = {}
     patients = []
     for image in images:
@@ -116,7 +116,7 @@ def _dicom_patients(images: Sequence[Path]) -> list[str]:
 
 
 def patient_of(task: Task, name: str) -> str:
-    """Whose image it is: what the task's pattern finds in its name, else the name itself.
+    """The patient of an image: what the task's pattern finds in its name, else the name itself.
 
     Raises:
         ConfigError: the pattern does not fit.

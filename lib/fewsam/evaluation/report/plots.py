@@ -131,7 +131,7 @@ def time_against_iou(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def uncertainty_against_error(cells: Sequence[Cell], path: Path) -> None:
-    """A panel for each method that tells an uncertainty: a dot a slice, and the mean of each tenth of them."""
+    """Draw a panel for each method with an uncertainty: a dot for each slice, and the mean of each decile."""
     methods = list(dict.fromkeys(cell.method for cell in cells))
     figure = Figure(figsize=(3.4 * len(methods) + 0.4, 3.5), layout="constrained")
     for axis, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
@@ -142,7 +142,7 @@ def uncertainty_against_error(cells: Sequence[Cell], path: Path) -> None:
 
 
 def uncertainty_panel(axis: Axes, cells: Sequence[Cell], title: str) -> None:
-    """A dot a slice of all ``cells``, and the mean of each tenth of them."""
+    """Draw a dot for each slice of all ``cells``, and the mean of each decile."""
     pairs = np.concatenate(list(slice_pairs(cells).values()))
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
@@ -219,7 +219,7 @@ def crop(mask: np.ndarray, margin: int = 12) -> tuple[slice, slice]:
 
 
 def colour(methods: Sequence[str], method: str) -> str:
-    """Ours is always the first colour."""
+    """The colour of a method; fewsam always has the first one."""
     order = sorted(methods, key=lambda name: name != OURS)
     return COLOURS[order.index(method) % len(COLOURS)]
 

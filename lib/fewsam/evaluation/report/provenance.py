@@ -1,4 +1,4 @@
-"""What results were made with, and on what machine."""
+"""Records what results were made with, and on which machine."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def weights_note(settings: Settings, encoder: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of fewsam, Python and the libraries that figures depend on."""
+    """The versions of fewsam, Python and the libraries that results depend on."""
     found = {"fewsam": fewsam.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -155,7 +155,7 @@ def code_hash() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What wall times depend on; no name, no address."""
+    """The properties of the machine that times depend on, without its name or address."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),

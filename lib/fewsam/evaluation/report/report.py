@@ -112,7 +112,7 @@ def _calibration(cells: Sequence[Cell]) -> list[str]:
 
 
 def calibration_table(cells: Sequence[Cell]) -> TaskTable:
-    """A row for each task, method and K that tells an uncertainty."""
+    """Make a row for each task, method and K with an uncertainty."""
     telling = [cell for cell in finished(cells) if cell.calibration]
     header = (
         "task", "K", "method", "by slice", "within a volume", "by slice and structure", "worst tenth found",
@@ -128,7 +128,7 @@ def calibration_table(cells: Sequence[Cell]) -> TaskTable:
 
 
 def probability(found: Comparison) -> str:
-    """p as a report prints it, with the least it could be where that settles nothing."""
+    """A p-value as a report prints it, with the smallest possible one where the sample is too small for a finding."""
     if math.isnan(found.p):
         return "-"
     p = "<0.001" if found.p < 0.001 else number(found.p)
