@@ -7,12 +7,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monailabel.config import settings as monai_settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
@@ -24,18 +23,19 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.core.errors import ConfigError, FewSAMError
-from fewsam.server.background import prefork
+from fewsam.core.errors import ConfigError
+from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
-from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, message_of, status_of
+from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
 from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.tasks.batch_infer import BatchInfer
 from fewsam.server.tasks.index import ImageIndex
 from fewsam.server.tasks.infer import SegmentationTask
 from fewsam.server.tasks.infer import as_answer as as_json
-from fewsam.server.tasks.labels import LabelParams, as_answer
+from fewsam.server.tasks.labels import LabelParams
 from fewsam.server.tasks.opening import shared_workspace
 from fewsam.server.tasks.points import PointsTask
 from fewsam.server.tasks.startup import stop_with_one_line
@@ -109,7 +109,7 @@ class FewSAMApp(MONAILabelApp):
         return {}  # each would start a process after every step; slices are scored where they are segmented
 
     def init_batch_infer(self) -> BatchInferTask:
-        return _BatchInfer()
+        return BatchInfer()
 
     # -- background work: in the server only
 
@@ -196,10 +196,13 @@ class FewSAMApp(MONAILabelApp):
         request["image_id"] = image_id
         tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
         file, answer = task(request)
-        label = file
         if image_id is not None and file and request.get("save_label") in (True, "true", "True", 1):
-            label = self._store_prediction(image_id, file, tag, {"model": model, "params": answer})
-        return {"label": label, "tag": tag, "file": file, "params": answer}
+            info = {"model": model, "params": answer}
+            if self.background is not None:
+                label_files.keep_prediction(self.background, image_id, Path(file), tag, info)
+            else:  # batch inference, in a process of its own
+                self.datastore().save_label(image_id, file, tag, info)
+        return {"label": file, "tag": tag, "file": file, "params": answer}
 
     def segment(self, image_id: str) -> tuple[np.ndarray, dict[str, Any]]:
         """Segment an image of the studies: labelmap (Z, H, W) uint8, and the JSON beside it.
@@ -223,41 +226,7 @@ class FewSAMApp(MONAILabelApp):
         Raises:
             FewSAMError: the label is refused; nothing of it is kept.
         """
-        path = self.image_path(image_id)
-        if tag != DefaultLabelTag.FINAL.value:  # a file for others, which is no label to learn from
-            with self._running().own_write(image_id, tag, file, "taken"):
-                label_id = self.datastore().save_label(image_id, str(file), tag, raw)
-            return {**(self.on_save_label(image_id, label_id) or {}), "image": image_id, "label": label_id}
-        submission = self._running().intake.submit(image_id, path, file, params, source=f"rest:{tag}")
-        answer = {**as_answer(submission), "image": image_id, "label": image_id}
-        try:  # the label is stored, and nothing that follows may refuse it
-            answer.update(self._keep_file(image_id, file, tag, raw))
-            self._running().problem(f"label of {image_id}")
-        except Exception as error:
-            why = message_of(error)
-            logger.error(
-                "the label of %s is stored, but not its file: %s", image_id, why, exc_info=status_of(error) == 500
-            )
-            answer["not_kept"] = f"The label is stored. Its file for other programs is not: {why}"
-            self._running().problem(f"label of {image_id}", answer["not_kept"])
-        return answer
-
-    def _keep_file(self, image_id: str, file: Path, tag: str, raw: dict[str, Any]) -> dict[str, Any]:
-        """Put the file of a stored label into the datastore, from where a PACS gets it as DICOM SEG."""
-        datastore, collection = self.datastore(), self.workspace.collection
-        pacs = isinstance(datastore, PacsDatastore)
-        if pacs:
-            raw = {**raw, "classes": list(collection.classes), "label_state": collection.label_state(image_id)}
-        with self._running().own_write(image_id, tag, file, "taken"):
-            label_id = datastore.save_label(image_id, str(file), tag, raw)
-        answer: dict[str, Any] = {}
-        if pacs:
-            reason = datastore.outbox.reasons().get(image_id)
-            answer = {
-                "waiting_for_pacs": len(datastore.outbox.waiting()),
-                **({"pacs_reason": reason} if reason else {}),
-            }
-        return {**answer, **(self.on_save_label(image_id, label_id) or {})}
+        return label_files.submit_label(self._running(), image_id, file, tag, raw, params)
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         strategy = self._strategies.get(request.get("strategy") or "random")
@@ -302,32 +271,7 @@ class FewSAMApp(MONAILabelApp):
             raise RequestError("the server is still starting; try again in a few seconds")
         return self.background
 
-    def _store_prediction(self, image_id: str, file: str, tag: str, info: dict[str, Any]) -> str:
-        """``save_label`` of an inference: a file for others to read, never shots."""
-        if self.background is None:  # batch inference, in a process of its own
-            self.datastore().save_label(image_id, file, tag, info)
-        else:
-            with self.background.own_write(image_id, tag, Path(file), "model"):
-                self.datastore().save_label(image_id, file, tag, info)
-        return file
-
 
 def _serving() -> bool:
     """Whether this is the server, and not one of MONAI Label's processes for training or batches."""
     return "monailabel.app" in sys.modules
-
-
-class _BatchInfer(BatchInferTask):
-    """The stock one divides by the number of GPUs and ends at the first image that cannot be read."""
-
-    def __call__(self, request: Mapping[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> Any:
-        def one(image_request: Mapping[str, Any], store: Datastore) -> dict[str, Any]:
-            try:
-                return dict(infer(image_request, store))
-            except FewSAMError as error:
-                logger.warning("image %s was left out: %s", image_request.get("image"), error)
-                return {"error": str(error)}
-
-        if not torch.cuda.is_available():
-            request = {**request, "multi_gpu": False, "device": "cpu"}
-        return super().__call__(request, datastore, one)

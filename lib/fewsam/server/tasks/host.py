@@ -58,6 +58,9 @@ class Host(Protocol):
     ) -> dict[str, Any]:
         """Store a label that a client sent, and say what became of its slices."""
 
+    def on_save_label(self, image_id: str, label_id: str) -> Mapping[str, Any] | None:
+        """MONAI Label's hook after a label file was stored; what it returns becomes part of the answer."""
+
     def offer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The image and slice to label next; empty when everything is labelled."""
 

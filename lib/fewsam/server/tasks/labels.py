@@ -49,23 +49,35 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     Raises:
         RequestError: not a JSON object, or a value of another kind than expected.
     """
+    raw = _json_object(text)
+    annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
+    return raw, LabelParams(_label_info(raw), annotator, _absent_classes(raw), _complete_slices(raw))
+
+
+def _json_object(text: str) -> dict[str, Any]:
     try:
-        raw = json.loads(text) if text.strip() else {}
+        raw = json.loads(text) if text.strip() else None
     except (ValueError, RecursionError) as error:
         raise RequestError(f"params is not valid JSON ({error}); send an object such as {{}}") from None
-    raw = {} if raw is None else raw
-    if not isinstance(raw, dict):
+    if raw is not None and not isinstance(raw, dict):
         raise RequestError(f"params must be a JSON object, got {type(raw).__name__}")
+    return raw or {}
+
+
+def _label_info(raw: dict[str, Any]) -> list[dict[str, Any]] | None:
     info = raw.get("label_info") or None
     if info is not None and not (isinstance(info, list) and all(isinstance(item, dict) for item in info)):
         raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}')
-    absent_classes = _absent_classes(raw)
-    complete = raw.get("complete_slices")
-    if complete is not None and not (isinstance(complete, list) and all(type(z) is int for z in complete)):
+    return info
+
+
+def _complete_slices(raw: dict[str, Any]) -> frozenset[int] | None:
+    slices = raw.get("complete_slices")
+    if slices is None:
+        return None
+    if not isinstance(slices, list) or any(type(z) is not int for z in slices):
         raise RequestError('params["complete_slices"] must be a list of slice numbers')
-    annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
-    slices = None if complete is None else frozenset(complete)
-    return raw, LabelParams(info, annotator, absent_classes, slices)
+    return frozenset(slices)
 
 
 def _absent_classes(raw: dict[str, Any]) -> str | None:

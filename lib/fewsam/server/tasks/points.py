@@ -79,24 +79,29 @@ def points_of(request: Mapping[str, Any], classes: tuple[str, ...], volume: Volu
     """
     lists = {str(key).casefold(): value for key, value in request.items()}
     given = {name: _indices(name, lists[name.casefold()], volume) for name in classes if lists.get(name.casefold())}
-    outside = _indices("background", lists.get("background") or [], volume)
-    if lists.get("foreground"):  # DeepGrow speaks of one structure without its name
-        name = str(request.get("label") or (classes[0] if len(classes) == 1 else ""))
-        known = next((one for one in classes if one.casefold() == name.casefold()), None)
-        if known is None:
-            raise RequestError(f'say which structure the points are for: "label", one of {", ".join(classes)}')
-        given[known] = given.get(known, []) + _indices("foreground", lists["foreground"], volume)
+    if lists.get("foreground"):  # DeepGrow sends the points of one structure, without its name
+        name = _structure_of(request, classes)
+        given[name] = given.get(name, []) + _indices("foreground", lists["foreground"], volume)
     if not given:
         raise ClickError("there is no point; set one inside a structure, under the structure's name")
     clicked: Clicked = {}
     for name, inside in given.items():
         for z, row, col in inside:
             clicked.setdefault((z, name), ([], []))[0].append((row, col))
-    for z, row, col in outside:  # beside every structure that was clicked on this slice
-        for (k, _), (_, exclude) in clicked.items():
+    for z, row, col in _indices("background", lists.get("background") or [], volume):
+        for (k, _), (_, exclude) in clicked.items():  # it lies outside of every structure clicked on this slice
             if k == z:
                 exclude.append((row, col))
     return clicked
+
+
+def _structure_of(request: Mapping[str, Any], classes: tuple[str, ...]) -> str:
+    """The class that a DeepGrow request names, or the only one there is."""
+    asked = str(request.get("label") or (classes[0] if len(classes) == 1 else ""))
+    known = next((name for name in classes if name.casefold() == asked.casefold()), None)
+    if known is None:
+        raise RequestError(f'say which structure the points are for: "label", one of {", ".join(classes)}')
+    return known
 
 
 def _indices(name: str, value: Any, volume: Volume) -> list[tuple[int, int, int]]:

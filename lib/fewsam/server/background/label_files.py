@@ -1,0 +1,74 @@
+"""Label files that clients send and that predictions make: into the collection, and into the datastore for others."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from fewsam.server.background.background import Background
+from fewsam.server.errors import message_of, status_of
+from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.tasks.labels import LabelParams, as_answer
+
+logger = logging.getLogger(__name__)
+
+
+def submit_label(
+    background: Background, image_id: str, file: Path, tag: str, raw: dict[str, Any], params: LabelParams
+) -> dict[str, Any]:
+    """Take a label that a client sent: the collection first, then the datastore's own copy.
+
+    Args:
+        background: Of the running server.
+        image_id: Of the image that the label is of.
+        file: The label.
+        tag: ``final`` for a label to learn from; of others the file alone is kept.
+        raw: What the client said beside the file, which the datastore keeps.
+        params: The part of it that the collection asks for.
+
+    Raises:
+        FewSAMError: the label is refused; nothing of it is kept.
+    """
+    app = background.app
+    path = app.image_path(image_id)
+    if tag != DefaultLabelTag.FINAL.value:
+        with background.own_write(image_id, tag, file, "taken"):
+            label_id = app.datastore().save_label(image_id, str(file), tag, raw)
+        return {**(app.on_save_label(image_id, label_id) or {}), "image": image_id, "label": label_id}
+    submission = background.intake.submit(image_id, path, file, params, source=f"rest:{tag}")
+    answer = {**as_answer(submission), "image": image_id, "label": image_id}
+    try:  # the label is stored, and nothing that follows may refuse it
+        answer.update(_keep_file(background, image_id, file, tag, raw))
+        background.problem(f"label of {image_id}")
+    except Exception as error:
+        why, unexpected = message_of(error), status_of(error) == 500
+        logger.error("the label of %s is stored, but its file is not: %s", image_id, why, exc_info=unexpected)
+        answer["not_kept"] = f"The label is stored. Its file for other programs is not: {why}"
+        background.problem(f"label of {image_id}", answer["not_kept"])
+    return answer
+
+
+def _keep_file(background: Background, image_id: str, file: Path, tag: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """Put the file of a stored label into the datastore, from where a PACS gets it as DICOM SEG."""
+    app = background.app
+    datastore, collection = app.datastore(), app.workspace.collection
+    pacs = isinstance(datastore, PacsDatastore)
+    if pacs:
+        raw = {**raw, "classes": list(collection.classes), "label_state": collection.label_state(image_id)}
+    with background.own_write(image_id, tag, file, "taken"):
+        label_id = datastore.save_label(image_id, str(file), tag, raw)
+    answer: dict[str, Any] = {}
+    if pacs:
+        answer["waiting_for_pacs"] = len(datastore.outbox.waiting())
+        if reason := datastore.outbox.reasons().get(image_id):
+            answer["pacs_reason"] = reason
+    return {**answer, **(app.on_save_label(image_id, label_id) or {})}
+
+
+def keep_prediction(background: Background, image_id: str, file: Path, tag: str, info: dict[str, Any]) -> None:
+    """``save_label`` of an inference: a file for others to read, from which nothing is learnt."""
+    with background.own_write(image_id, tag, file, "model"):
+        background.app.datastore().save_label(image_id, str(file), tag, info)
