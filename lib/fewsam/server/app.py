@@ -45,8 +45,8 @@ from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-MODEL = "segmentation"  # the name under which both viewers look
-POINTS = "points"  # in the viewers' own interactive tools
+MODEL = "segmentation"  # both viewers look for a model of this name
+POINTS = "points"  # the viewers' own interactive tools use this one
 
 
 class FewSAMApp(MONAILabelApp):
@@ -79,7 +79,7 @@ class FewSAMApp(MONAILabelApp):
             conf=conf or {},
             name="fewsam",
             description="Few-shot SAM: label a few slices, get the volume",
-            labels=list(self.workspace.settings.labels),  # a dict would crash OHIF's panel
+            labels=list(self.workspace.settings.labels),  # OHIF's panel crashes on a dict
         )
 
     # -- what MONAI Label builds the app from
@@ -114,7 +114,7 @@ class FewSAMApp(MONAILabelApp):
     # -- background work: in the server only
 
     def on_init_complete(self) -> None:
-        # MONAI Label reads it without a default when it starts a training process.
+        # MONAI Label reads this variable without a default when it starts a training process.
         os.environ.setdefault("PYTHONPATH", "")
         os.environ[SERVER_PROCESS] = str(os.getpid())  # training processes end with the server
         from monailabel.app import app as web
@@ -172,7 +172,7 @@ class FewSAMApp(MONAILabelApp):
             datastore.refresh()  # it may have been copied there a moment ago
         if image_id not in datastore.list_images():
             if isinstance(datastore, PacsDatastore) and datastore.problem:
-                raise PacsError(datastore.problem)  # who cannot be asked cannot say that there is none
+                raise PacsError(datastore.problem)  # only a PACS that answers can say that there is no such image
             raise NotFoundError(f"no image is called {image_id!r}; GET /datastore/?output=all lists those there are")
         pacs = isinstance(datastore, PacsDatastore)
         path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
@@ -262,7 +262,7 @@ class FewSAMApp(MONAILabelApp):
         """
         if model is not None and model not in self._trainers:
             raise NotFoundError(f"no trainer is called {model!r}; there is: {', '.join(self._trainers)}")
-        if runs_on() > enqueue:  # one may wait: it learns from whatever comes until it starts
+        if runs_on() > enqueue:  # one run may wait; it learns from all labels that come until it starts
             raise BusyError("training is on already; wait for it to end, or stop it with DELETE /train/")
         self._running().training_requested()
 

@@ -36,7 +36,7 @@ class RequestError(FewSAMError):
 
 
 class BusyError(FewSAMError):
-    """What was asked for is going on already."""
+    """The work that was asked for is going on already."""
 
 
 class QueueFullError(FewSAMError):
@@ -72,7 +72,7 @@ def status_of(error: Exception) -> int:
     """HTTP status for ``error``; 500 for what is not a refusal of ours."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return 507
-    if isinstance(error, UnicodeEncodeError):  # half a surrogate pair, which JSON can spell and nothing can store
+    if isinstance(error, UnicodeEncodeError):  # half of a surrogate pair: JSON can spell it, and nothing can store it
         return 400
     if isinstance(error, MONAILabelException):
         return 400 if error.error == MONAILabelError.INVALID_INPUT else 404 if "not found" in error.msg else 500
@@ -98,7 +98,7 @@ def install(app: FastAPI) -> None:
     """Answer every refusal, from our routes and from MONAI Label's own, as JSON."""
     for kind in (FewSAMError, MONAILabelException, OSError, Exception):
         app.add_exception_handler(kind, _answer)
-    # Starlette builds its handlers into the stack before the app's start-up hook runs: have it built anew.
+    # Starlette has built its handlers into the stack before the app's start-up hook runs: have it built again.
     app.middleware_stack = None
 
 

@@ -33,6 +33,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder in ``folder`` for what is being received. What cannot be removed of it must not refuse a label that is
-    stored by then; the next start empties ``folder``."""
+    """A temporary folder in ``folder`` for what is being received.
+
+    A file that cannot be removed afterwards is left: it must not refuse a label that is stored by then. The next start
+    empties ``folder``.
+    """
     return tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)

@@ -1,4 +1,4 @@
-"""DICOMweb's messages: what a request asks for or brings, and how an answer is put (DICOM PS3.18)."""
+"""DICOMweb's messages: it reads requests and forms answers (DICOM PS3.18)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_query(request: Request) -> dict[str, Any]:
     """The arguments of dicomweb-client's searches: search_filters by keyword, limit and offset; None where not given.
 
     Raises:
-        ValueError: a number that is none.
+        ValueError: a value that should be a number is none.
     """
     filters: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
@@ -56,7 +56,7 @@ def sent_instances(body: bytes, kind: str) -> list[Dataset]:
     """The instances of a request to store them.
 
     Raises:
-        ValueError: no DICOM, or a UID that is none: UIDs become names of files.
+        ValueError: a part is no DICOM, or one of its UIDs is invalid. UIDs become names of files.
     """
     try:
         parts = [part.content for part in decoder.MultipartDecoder(body, kind).parts]
@@ -66,7 +66,7 @@ def sent_instances(body: bytes, kind: str) -> list[Dataset]:
             for data in datasets
             for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         ]
-    except Exception as error:  # pydicom raises whatever it meets in a damaged file
+    except Exception as error:  # pydicom raises exceptions of many kinds for a damaged file
         raise ValueError(f"not DICOM: {str(error)[:200]}") from error
     if not all(re.fullmatch(r"[0-9][0-9.]{0,63}", uid) for uid in uids):
         raise ValueError("an instance lacks its study, series or instance UID, or it is none")
@@ -94,7 +94,7 @@ def multipart(parts: Iterable[tuple[bytes, str]], kind: str, syntax: str | None 
 
 
 def cut_frames(data: Dataset, numbers: list[int]) -> list[bytes]:
-    """Frames as they are stored, numbers from 1.
+    """Frames as they are stored; ``numbers`` begin at 1.
 
     Raises:
         NotThere: no such frame, or it does not begin at a whole byte.

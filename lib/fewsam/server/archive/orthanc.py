@@ -90,7 +90,7 @@ class Orthanc:
         raise ConfigError(f"Orthanc did not start on port {self._port}: {' '.join(lines[-2:])}")
 
     def upload(self, folder: Path) -> int:
-        """Store every DICOM file below ``folder``; how many. What it has already stays as it is."""
+        """Store every DICOM file below ``folder``, and return how many. What Orthanc has already stays as it is."""
         count = 0
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             answer = requests.post(f"{self.url}/instances", data=file.read_bytes(), timeout=60)

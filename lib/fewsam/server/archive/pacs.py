@@ -1,7 +1,7 @@
 """A small PACS: a folder of DICOM files served over DICOMweb (QIDO-RS, WADO-RS, STOW-RS).
 
-Routes only: finding, indexing and storing are dicomweb-client's ``DICOMfileClient``, reading is pydicom, the form of
-requests and answers is in `dicomweb`. The index is in memory and made anew at each start; what is stored goes to
+This module holds the routes only. dicomweb-client's ``DICOMfileClient`` finds, indexes and stores, pydicom reads, and
+`dicomweb` forms requests and answers. The index is in memory and is made anew at each start; what is stored goes to
 ``FOLDER/studies/...`` as files.
 """
 
@@ -66,7 +66,7 @@ class Archive:
         self.folder = folder.resolve()
         # SQLite's in-memory database belongs to the thread that opened it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pacs")
-        logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # a line for each instance otherwise
+        logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # it would write a line for each instance
         self.index: Index = self._thread.submit(lambda: Index(self.folder)).result()
         self._client = self.index.client
 
@@ -112,7 +112,7 @@ class Archive:
     async def studies(self, request: Request) -> Response:
         query = read_query(request)
         modality = request.query_params.get("ModalitiesInStudy") or request.query_params.get("00080061")
-        if modality:  # the index does not search by it
+        if modality:  # the index cannot search by modality
             limit, offset = query.pop("limit"), query.pop("offset") or 0
             found = await self._run(lambda: self._client.search_for_studies(**query))
             wanted = set(modality.replace("\\", ",").split(","))
@@ -138,7 +138,7 @@ class Archive:
         return listed(await self._run(lambda: self._client.search_for_instances(*where, **query)))
 
     def _complete(self, entry: dict[str, Any], study: str | None) -> None:
-        """What the index does not hold of a series, from its first file."""
+        """Add what the index does not hold of a series, from its first file."""
         series = entry["0020000E"]["Value"][0]
         study = study or entry["0020000D"]["Value"][0]
         first = self._identifiers(study, series)[:1]
@@ -248,6 +248,6 @@ class Archive:
 
 
 def _root(request: Request) -> str:
-    """Address of this service; not from the Host header, from which dicomweb-client leaves the port out."""
+    """The address of this service, not from the Host header: dicomweb-client leaves the port out of it."""
     host, port = request.scope["server"]
     return f"http://{host}:{port}{PREFIX}"

@@ -1,4 +1,4 @@
-"""Training without being asked: after every N labels, or when nobody has submitted one for a while."""
+"""Trainings that the server starts by itself: after every N labels, or when nobody has submitted one for a while."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATE_FILE = "auto_train.json"
 
 
 class AutoTrain:
-    """Counts labels since the last training and starts a run when one is due; never more than one waits.
+    """Counts labels since the last training, and starts a run when one is due. Never more than one run waits.
 
     The count outlives a restart. Labels that come while a run is on are counted for the next one, so that any number
     of them leads to one further run.
@@ -53,14 +53,14 @@ class AutoTrain:
         self._worker.stop()
 
     def label_stored(self) -> None:
-        """One more label to learn from."""
+        """Count one more label to learn from."""
         with self._lock:
             self._count += 1
             self._last = time.monotonic()
             self._save()
 
     def training_started(self) -> None:
-        """A run began, whoever asked for it: it learns from all labels so far."""
+        """Count from zero: a run began, whoever asked for it, and learns from all labels so far."""
         with self._lock:
             self._count = 0
             self._save()
@@ -79,7 +79,7 @@ class AutoTrain:
             return self.kind == "idle" and time.monotonic() - self._last >= self.amount
 
     def look(self) -> bool:
-        """Start a run if one is due and none is on; whether it did."""
+        """Start a run if one is due and none is on, and return whether it did."""
         if not self.due() or self._is_training():
             return False
         logger.info("training starts by itself after %d new labels", self._count)
@@ -90,5 +90,5 @@ class AutoTrain:
     def _save(self) -> None:
         try:
             write_atomically(self._path, json.dumps({"labels_since_training": self._count}).encode())
-        except StorageError as error:  # counting must not refuse a label or a training
+        except StorageError as error:  # a full disk must not refuse a label or a training
             logger.warning("the number of new labels is not kept over a restart: %s", error)

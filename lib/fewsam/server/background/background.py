@@ -1,4 +1,4 @@
-"""What runs in the server beside its requests: label intake, folder watch, encoding ahead, automatic training."""
+"""The work of the server beside its requests: label intake, folder watch, encoding ahead, automatic training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURVE_POINTS = 200  # of the learning curve in info(), which viewers ask for all
 
 
 class Background:
-    """Starts and stops the server's threads, and keeps what ``info()`` shows of them at hand."""
+    """Starts and stops the server's threads, and knows what ``info()`` shows of them."""
 
     def __init__(self, app: Host) -> None:
         self.app = app
@@ -51,9 +51,9 @@ class Background:
     def start(self) -> None:
         workspace = self.workspace
         try:
-            # The command line opens the folder with these settings then.
+            # With these settings the command line can open the folder.
             keep_settings(workspace.folder, workspace.settings)
-        except StorageError as error:  # nothing can be taken in now, but what is there can be looked at
+        except StorageError as error:  # no label can be stored now, but what is there can be looked at
             logger.error("%s", error)
         self.repaired += workspace.repaired
         if isinstance(self.app.datastore(), FolderDatastore):
@@ -77,8 +77,11 @@ class Background:
 
     @contextmanager
     def own_write(self, image_id: str, tag: str, file: Path, outcome: str) -> Iterator[None]:
-        """While the server copies ``file`` to ``labels/<tag>`` itself, the folder watch waits, and does not take it
-        after; nor does it after a kill in between."""
+        """A block in which the server itself copies ``file`` to ``labels/<tag>``.
+
+        The folder watch waits meanwhile, and does not take the file for somebody's label afterwards, nor after a kill
+        in between.
+        """
         lock = self.watch.lock if self.watch is not None else self._writing
         with lock:
             if not isinstance(self.watch, FolderWatch) or tag != "final":
@@ -88,16 +91,16 @@ class Background:
                 yield
 
     def training_requested(self) -> None:
-        """Somebody starts a training run: encode what it will read, and count labels from here."""
+        """Prepare a training run that somebody starts: encode what it will read, and count labels from here."""
         if not is_training():
             self.app.trainer.announce()
         self.auto_train.training_started()
         self.precompute.want_views()
 
     def status(self) -> dict[str, Any]:
-        """What ``info()`` adds. Nearly every request calls it: counts are kept until something changes."""
+        """What ``info()`` adds. Nearly every request asks for it, so that counts are kept until something changes."""
         settings = self.workspace.settings
-        waiting = self.auto_train.waiting  # before the rest: a run that begins now must not look as if it had ended
+        waiting = self.auto_train.waiting  # read first, so that a run that begins now does not look as if it had ended
         return {
             **self._counts(),
             "encoder": self.workspace.encoder,
@@ -141,7 +144,7 @@ class Background:
             return {"problem": str(error)}
 
     def _images(self) -> dict[str, str]:
-        """Images to encode ahead: all of a folder; of a PACS those that somebody opened."""
+        """Images to encode ahead: all images of a folder, and those of a PACS that somebody opened."""
         datastore = self.app.datastore()
         if isinstance(datastore, FolderDatastore):
             return {image_id: datastore.get_image_uri(image_id) for image_id in sorted(datastore.list_images())}

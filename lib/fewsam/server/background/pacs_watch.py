@@ -35,7 +35,7 @@ class _Unplaced:
 
 
 class PacsWatch:
-    """Sends what waits in the outbox, and feeds new SEG objects to the intake."""
+    """Sends what waits in the outbox, and hands new SEG objects to the intake."""
 
     def __init__(self, datastore: PacsDatastore, intake: LabelIntake) -> None:
         self.datastore = datastore
@@ -43,7 +43,7 @@ class PacsWatch:
         self.lock = threading.RLock()  # held while a label is taken
         self._problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
         self._unplaced: dict[str, _Unplaced] = {}  # SEG series that belong to no image that is here
-        self._looked: dict[str, str] = {}  # SEG series -> its number of instances when looked into
+        self._looked: dict[str, str] = {}  # SEG series -> its number of instances when it was looked into last
         self._away = ""  # why the PACS did not answer at the last look
         self._worker = Worker("pacs-watch", self._turn, POLL_SECONDS)
 
@@ -68,7 +68,7 @@ class PacsWatch:
         try:
             if self.datastore.outbox.waiting():
                 self.datastore.outbox.send()
-        except PacsError as error:  # what it does not take is no reason to leave out what it has
+        except PacsError as error:  # objects that it does not take must not keep us from those that it has
             refused = error
         series = self.datastore.pacs.series()
         for uid in self._unplaced.keys() - series.keys():
@@ -94,7 +94,7 @@ class PacsWatch:
         return before is not None and before.at == (count, frozenset(self.datastore.list_images()))
 
     def _look(self, header: Dataset, count: str) -> bool:
-        """Take a SEG that is new; False where it is to be looked at again."""
+        """Take in a SEG that is new. False where it must be looked at again."""
         instance = str(header.SOPInstanceUID)
         if self.record.outcome(instance) is not None:
             return True
@@ -115,7 +115,7 @@ class PacsWatch:
             data.save_as(file, write_like_original=False)
             try:
                 self._take(file, candidates, instance)
-            except (StorageError, PacsError) as error:  # not the file's fault: it is tried again
+            except (StorageError, PacsError) as error:  # the file is not at fault: it is tried again
                 self._problem(name, str(error))
                 return False
             except FewSAMError as error:

@@ -21,7 +21,7 @@ from fewsam.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0  # between two looks for new images
-RETRY_SECONDS = 60.0  # after trouble that no single image is to blame for
+RETRY_SECONDS = 60.0  # after an error that no single image caused
 NICE = 10
 
 
@@ -40,9 +40,9 @@ class Precompute:
         self.images = images
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
         self._views_wanted = threading.Event()
-        self._todo: list[str] = []  # what the last look at all images found; looking at thousands takes a while
+        self._todo: list[str] = []  # what the last look at all images found; to look at thousands takes a while
         self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
-        self._checked = False  # whether the index was held against the cache
+        self._checked = False  # whether the index was compared with the cache
         self._worker = Worker("precompute", self._turn, LOOK_SECONDS, prepare=self._prepare)
 
     def start(self) -> None:
@@ -52,24 +52,24 @@ class Precompute:
         self._worker.stop()
 
     def want_views(self) -> None:
-        """Encode what the next training will read; goes before images."""
+        """Have the views encoded that the next training will read, before any image."""
         self._views_wanted.set()
         self._worker.wake()
 
     def _prepare(self) -> None:
         with suppress(OSError, AttributeError):  # Linux: the priority of this thread alone
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        self._views_wanted.set()  # a restart in the middle of a preparation goes on with it
+        self._views_wanted.set()  # a preparation that a restart cut short goes on
 
     def _turn(self) -> bool:
-        """Encode the views that are wanted, then one image; whether there may be another one."""
+        """Encode the views that are wanted, then one image, and return whether there may be another one."""
         try:
             if not self._checked and self.workspace.cache.stats()["entries"] == 0:
                 self.index.clear()  # the embeddings that it rests on are gone
             self._checked = True
             self._prepare_views()
             return self._encode_next()
-        except FewSAMError as error:  # no checkpoint, or no disk: nothing of this can be done now
+        except FewSAMError as error:  # without a checkpoint, or on a full disk, nothing can be encoded now
             self._trouble(str(error))
         except Exception:
             logger.exception("encoding in the background failed")
@@ -100,7 +100,7 @@ class Precompute:
         self.progress = {**self.progress, "views": {"done": done, "total": total}}
 
     def _encode_next(self) -> bool:
-        """Encode one image that is not; False where there is none left."""
+        """Encode one image that is not encoded yet. False where there is none left."""
         images = self.images()
         self._todo = [image_id for image_id in self._todo if image_id in images]
         if not self._todo:
@@ -120,7 +120,7 @@ class Precompute:
             with suppress(OSError):
                 self._failed[image_id] = signature(path, self.workspace.settings)
             logger.warning("image %s was not encoded: %s", image_id, error)
-        if self._done(image_id, path):  # else something more urgent came up
+        if self._done(image_id, path):  # otherwise something more urgent came up
             todo.remove(image_id)
         return True
 
@@ -128,7 +128,7 @@ class Precompute:
         try:
             now = signature(path, self.workspace.settings)
         except OSError:
-            return True  # gone meanwhile
+            return True  # the image is gone meanwhile
         entry = self.index.get(image_id)
         encoded = entry is not None and (entry.descriptors is not None or not self.workspace.settings.precompute)
         return self._failed.get(image_id) == now or (encoded and entry is not None and entry.signature == now)

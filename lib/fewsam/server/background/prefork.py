@@ -31,6 +31,8 @@ from typing import IO, Any
 import torch
 from monailabel.utils.async_tasks import utils as tasks
 
+from fewsam.server.environment import switched_on
+
 logger = logging.getLogger(__name__)
 
 SWITCH = "FEWSAM_PREFORK"  # environment variable
@@ -137,16 +139,16 @@ def begin(command: Sequence[str], **options: Any) -> Any:
     return subprocess.Popen(command, **options)
 
 
-def _switch() -> str:
-    """The value of the environment variable, under its new or its old name."""
+def _wanted() -> bool:
+    """Whether the environment variable, under its new or its old name, leaves this on."""
     if SWITCH not in os.environ and OLD_SWITCH in os.environ:
         logger.warning("%s is now called %s; the old name still works", OLD_SWITCH, SWITCH)
-        return os.environ[OLD_SWITCH]
-    return os.environ.get(SWITCH, "")
+        return switched_on(OLD_SWITCH, default=True)
+    return switched_on(SWITCH, default=True)
 
 
 def _possible() -> bool:
-    if _switch().casefold() in ("0", "false", "no", "off"):
+    if not _wanted():
         return False
     if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open") or torch.cuda.is_available():
         return False

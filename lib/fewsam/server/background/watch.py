@@ -1,4 +1,4 @@
-"""Labels that people drop into ``labels/final``, and those that lie there at the start."""
+"""Label files that people put into ``labels/final``, and those that lie there at the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fewsam.server.tasks.labels import LabelIntake
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-SETTLED_SECONDS = 5.0  # at the first look, a file older than this is taken as whole
+SETTLED_SECONDS = 5.0  # a file that is older than this at the first look is taken as whole
 PROBLEMS_KEPT = 20
 
 
@@ -44,7 +44,7 @@ class SeenFiles:
                 self._prepare()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-                    raise  # locked, or no disk: no damage
+                    raise  # the file is locked or the disk is full: that is no damage
                 kept = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
                 path.rename(kept)
                 self.notices.append(f"{path.name} was damaged ({error}); kept as {kept.name} and made anew")
@@ -74,7 +74,7 @@ class SeenFiles:
             return None
         content = sha256_of(file)
         for known, outcome in (row[2:] if row else (None, None), begun or (None, None)):
-            if content == known:  # touched only, or killed between writing the file and noting it
+            if content == known:  # the file was touched only, or the server was killed between writing and noting it
                 self.record(file, str(outcome))
                 return str(outcome)
         return None
@@ -90,15 +90,18 @@ class SeenFiles:
 
     @contextmanager
     def own(self, target: Path, source: Path, outcome: str) -> Iterator[None]:
-        """While the server copies ``source`` to ``target``: it is known as done before it is there, so that a kill in
-        between does not make a label of it, read without what the client said of it."""
+        """A block in which the server copies ``source`` to ``target``.
+
+        The file is known as done before it is there. Otherwise a kill in between would make a label of it, read
+        without what the client said of it.
+        """
         with storage_errors(self._path), self._connect() as db:
             row = (target.name, sha256_of(source), outcome)
             db.execute("INSERT OR REPLACE INTO writing VALUES (?, ?, ?)", row)
         yield
         try:
             self.record(target, outcome)
-        except (sqlite3.Error, OSError) as error:  # the label is stored: no reason to refuse it
+        except (sqlite3.Error, OSError) as error:  # the label is stored, and must not be refused
             logger.warning("%s is noted as being written only: %s", target.name, error)
 
     def forget_refusals(self) -> None:
@@ -111,7 +114,7 @@ class SeenFiles:
 
 
 class FolderWatch:
-    """Feeds files of ``labels/final`` to the intake, once each, when they have stopped growing."""
+    """Hands files of ``labels/final`` to the intake, once each, when they have stopped growing."""
 
     def __init__(self, datastore: FolderDatastore, intake: LabelIntake, seen: SeenFiles) -> None:
         self.datastore = datastore
@@ -120,7 +123,7 @@ class FolderWatch:
         self.lock = threading.RLock()  # held while the server itself writes into the folder
         self.problems: deque[dict[str, str]] = deque(maxlen=PROBLEMS_KEPT)
         self._sizes: dict[str, tuple[int, int]] = {}
-        self._waiting: set[str] = set()  # labels without an image: said once, looked at again
+        self._waiting: set[str] = set()  # labels without an image; each is reported once, and looked at again
         self._worker = Worker("label-watch", self.scan, POLL_SECONDS)
 
     def start(self) -> None:
@@ -133,7 +136,7 @@ class FolderWatch:
         self._worker.start()
 
     def _recognise(self) -> None:
-        """Files that the datastore's index knows as written by the server are no new labels."""
+        """Note that files which the server itself wrote, by the datastore's index, are no new labels."""
         folder = self.datastore.final_labels()
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
             image_id, ending = split_ending(file.name)
@@ -157,8 +160,8 @@ class FolderWatch:
                     if self._settled(file) and self.seen.outcome(file) is None:
                         self._take(file, image_id)
                 except FileNotFoundError:
-                    continue  # removed while we looked
-                except sqlite3.Error as error:  # a full disk, said once: every look tries again
+                    continue  # the file was removed meanwhile
+                except sqlite3.Error as error:  # a full disk is reported once; every look tries again
                     self._problem(file, f"what was done with it cannot be noted ({error})")
 
     def _settled(self, file: Path) -> bool:
@@ -178,7 +181,7 @@ class FolderWatch:
             image = self.datastore.get_image_uri(image_id)
             self.intake.submit(image_id, image, file, source=f"labels/final/{file.name}")
         except StorageError as error:
-            self._problem(file, str(error))  # not the file's fault: it is tried again
+            self._problem(file, str(error))  # the file is not at fault: it is tried again
         except FewSAMError as error:
             self.seen.record(file, "refused")
             self._problem(file, str(error))

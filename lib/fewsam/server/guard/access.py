@@ -30,7 +30,7 @@ from fewsam.server.errors import RequestError
 
 logger = logging.getLogger(__name__)
 
-# With a key that everybody may read, so never HS*; and never "none".
+# The key is public, so that HS* must not be among them, nor "none".
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LEEWAY = 10  # seconds that the issuer's clock may differ
 AUDIENCE = "FEWSAM_AUTH_AUDIENCE"
@@ -39,7 +39,7 @@ _admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
 
 class IssuerError(Exception):
-    """The issuer does not answer, or not as one: no fault of who asks."""
+    """The issuer does not answer, or not as an issuer does; who asks is not at fault."""
 
 
 class Issuer:
@@ -64,7 +64,7 @@ class Issuer:
         self._keys: jwt.PyJWKClient | None = None
 
     def document(self) -> dict[str, Any]:
-        """The discovery document, asked for once.
+        """The discovery document, which is asked for once.
 
         Raises:
             IssuerError: no answer, or another issuer's.
@@ -81,7 +81,7 @@ class Issuer:
             jwt.PyJWTError: the token is not valid here.
             IssuerError: the issuer's keys cannot be had.
         """
-        # Before any key is asked for, so that a forged token costs the issuer nothing.
+        # This is checked before any key is asked for, so that a forged token costs the issuer nothing.
         algorithm = jwt.get_unverified_header(token).get("alg")
         if algorithm not in ALGORITHMS:
             raise jwt.InvalidAlgorithmError(f"algorithm {str(algorithm)[:20]!r} is not accepted")
@@ -170,7 +170,7 @@ def _roles(claims: Mapping[str, Any]) -> list[str]:
 
 
 def install(app: FastAPI) -> APIRouter:
-    """Check tokens by this module where authentication is on; the routes to be put before MONAI Label's.
+    """Have this module check tokens where authentication is on; returns routes to be put before MONAI Label's.
 
     Raises:
         ConfigError: the settings name no issuer, or no audience.

@@ -1,4 +1,4 @@
-"""How much a client may send: more is refused before it is kept."""
+"""A limit on what a client may send. A larger body is refused before it is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PLAIN = 16 << 20  # bytes of JSON and of forms without files, which are read into memory
-IN_MEMORY = 1 << 30  # of what is passed on to a PACS as it is
+IN_MEMORY = 1 << 30  # bytes of what is passed on to a PACS as it is
 UPLOAD = "FEWSAM_MAX_UPLOAD_GB"
 DEFAULT_GB = 4.0
 

@@ -1,4 +1,4 @@
-"""Who can reach the server at all: pages of other origins, names that point here, and a warning where all can.
+"""Who can reach the server at all: checks of origins and of host names, and a warning where everybody can.
 
 A browser sends requests for any page that is open in it. Without authentication a request is as good as a permission,
 so that pages of other origins must not make any that change something (the ``Origin`` header tells), and a foreign name
@@ -57,7 +57,7 @@ def install(app: FastAPI) -> None:
 
 
 def listening_host(argv: Sequence[str]) -> str:
-    """Address that a command line has the server listen on: ``monailabel start_server``'s default is all of them."""
+    """The address that the server listens on by its command line. ``monailabel start_server`` takes all by default."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("-i", "--host")
     try:
@@ -113,4 +113,4 @@ class OriginCheck:
             ipaddress.ip_address(name)
         except ValueError:
             return name in self.names
-        return True  # no name, so that no foreign page has it as its own
+        return True  # an address is no name, so that no foreign page can have it as its own

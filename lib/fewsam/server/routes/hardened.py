@@ -1,8 +1,8 @@
 """MONAI Label's own routes through which a client's words would reach a path or a process.
 
-Stock, an image's id becomes part of a path (``../``), a session's archive is unpacked as it says, a model's file is
-overwritten, and ``bundle_path`` of a train request is put on the Python path of a new process. Paths, parameters and
-answers are otherwise MONAI Label's own.
+In MONAI Label's own routes an image's id becomes part of a path (``../``), a session's archive is unpacked to wherever
+it says, a model's file can be overwritten, and ``bundle_path`` of a train request is put on the Python path of a new
+process. Apart from that, paths, parameters and answers are MONAI Label's own.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def dataset(
     limit_cases: Annotated[int | None, Query(ge=0, le=1_000_000)] = None,
     user: User = ANNOTATOR,
 ) -> FileResponse:
-    """All images that have final labels, with these, as one zip file."""
+    """All images that have final labels, together with these labels, as one zip file."""
     store = current().datastore()
     if not store.datalist():
         raise NotFoundError("no image has a final label yet; submit one first")
@@ -166,7 +166,7 @@ def _plain_session(session_id: str) -> str:
 
 
 def plain_training(params: Mapping[str, Any] | None, model: str | None = None) -> dict[str, Any]:
-    """Of a train request's parameters those that fewsam knows, checked before a process is started.
+    """Those parameters of a train request that fewsam knows, checked before a process is started.
 
     Raises:
         ConfigError: a value that does not fit.
@@ -207,7 +207,7 @@ def score_all(user: User = ANNOTATOR) -> dict[str, Any]:
 
 @router.post("/scoring/{method}")
 def score(method: str, user: User = ANNOTATOR) -> Any:
-    """There is none."""
+    """Refuse: there is no scoring method."""
     raise NotFoundError(f"no scoring method is called {method[:80]!r}; slices are scored where they are segmented")
 
 
@@ -216,14 +216,14 @@ def score(method: str, user: User = ANNOTATOR) -> Any:
 @router.put("/model/{model}")
 @router.delete("/model/{model}")
 def no_weights(model: str, user: User = ADMIN) -> Any:
-    """Weights do not leave or enter this way."""
+    """Refuse: weights do not leave or enter this way."""
     raise NotFoundError(_NO_WEIGHTS)
 
 
 @router.post("/infer/wsi/{model}", include_in_schema=False)
 @router.post("/infer/wsi_v2/{model}")
 def whole_slide(model: str, user: User = USER) -> Any:
-    """There is none."""
+    """Refuse: there are no models of whole slides."""
     raise NotFoundError("whole-slide images are not supported; use POST /infer/segmentation")
 
 

@@ -26,12 +26,12 @@ _BUNDLED = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
 
 
 def install(app: FastAPI) -> None:
-    """Add the viewer's own routes; they must come to stand before MONAI Label's, one of which catches all of /ohif/."""
+    """Add the viewer's own routes; they must stand before MONAI Label's, one of which catches all of /ohif/."""
     prefix = settings.MONAI_LABEL_API_STR
 
     async def config(user: User = USER) -> Response:
         stock = (_BUNDLED / "app-config.js").read_text(encoding="utf-8")
-        # A classic script, read before the viewer's own: it sees window.config and adds to it.
+        # This classic script is read before the viewer's own: it sees window.config and adds to it.
         ours = (BUILT / SCRIPT).read_text(encoding="utf-8")
         return Response(f"{stock}\n;{ours}", media_type="text/javascript", headers={"cache-control": "no-store"})
 

@@ -1,7 +1,8 @@
 """``/proxy/dicom``: the viewer's way to the PACS, with the query string, and to no other host.
 
-MONAI Label's own drops the query, blocks the event loop while it waits, answers 500 when the PACS is down, follows
-redirects anywhere, lets ``..`` lead out of the PACS's address, and passes on the client's headers, its token included.
+MONAI Label's own proxy drops the query, blocks the event loop while it waits, answers 500 when the PACS is down,
+follows redirects anywhere, lets ``..`` lead out of the PACS's address, and passes on the client's headers with its
+token.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ router = APIRouter()
 
 _PASSED_ON = ("accept", "content-type", "if-none-match", "range")
 _PASSED_BACK = ("content-type", "etag", "last-modified", "content-range", "warning")
-_BULK = 1 << 25  # above, an answer is not searched for addresses
-# What DICOMweb's paths consist of. No per cent sign: what is still encoded after one decoding, the PACS might decode.
+_BULK = 1 << 25  # a larger answer is not searched for addresses
+# The characters of DICOMweb's paths. A per cent sign is none of them: the PACS might decode what is still encoded here.
 _PLAIN = re.compile(r"[A-Za-z0-9._~,:@=+/-]*")
 
 
@@ -123,7 +124,7 @@ async def _pass(request: Request, path: str) -> Response:
         logger.warning("proxy: %s: %s", type(error).__name__, target)
         detail = f"the PACS at {_address()} does not answer ({type(error).__name__}); start it and try again"
         return JSONResponse({"detail": detail}, status_code=502)
-    if answer.is_redirect:  # neither followed nor passed on: it may lead anywhere
+    if answer.is_redirect:  # it may lead anywhere, so that it is neither followed nor passed on
         detail = f"the PACS at {_address()} sends elsewhere; give --studies the address that it answers at itself"
         return JSONResponse({"detail": detail}, status_code=502)
     body = answer.content

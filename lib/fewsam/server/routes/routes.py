@@ -1,4 +1,4 @@
-"""The endpoints that MONAI Label runs on its event loop, moved to worker threads, with errors a client can read.
+"""The endpoints that MONAI Label runs on its event loop, moved to worker threads, with errors that a client can read.
 
 Paths, parameters and answers are MONAI Label's own, so that Slicer, OHIF and its Python client see no difference
 beyond more keys. They stand before MONAI Label's routes, with the same role checks.
@@ -37,7 +37,7 @@ from fewsam.server.tasks.labels import parse_params
 PANEL = (panel, panel_labels, panel_state)  # modules with routes of the panel in OHIF, each with a `router`
 
 router = APIRouter()
-_reloading = threading.Lock()  # two at once would replace one app by two, and leave the threads of one
+_reloading = threading.Lock()  # two at once would replace one app by two, and the threads of one would go on
 
 
 def install(app: FastAPI) -> None:
@@ -57,7 +57,7 @@ def install(app: FastAPI) -> None:
     app.user_middleware.append(Middleware(BodyLimit))
     origins.install(app)
     app.user_middleware.insert(0, Middleware(RequestLimit))
-    errors.install(app)  # last: it has the middleware built anew
+    errors.install(app)  # this comes last: it has the middleware built anew
 
 
 def _describe(app: FastAPI) -> None:
@@ -80,7 +80,7 @@ async def infer(
     session_id: str = "",
     params: Annotated[str, Form()] = "{}",
     file: Annotated[UploadFile | None, File()] = None,
-    label: Annotated[UploadFile | None, File()] = None,  # scribbles: accepted as MONAI Label does, of no use here
+    label: Annotated[UploadFile | None, File()] = None,  # scribbles, which are of no use here
     output: monai_infer.ResultType | None = None,
     user: User = USER,
 ) -> Any:

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 # Two at once: a click is answered while a volume is segmented; more would only share the same cores.
 WORKERS = 2
-WAITING = 32  # an annotator waits for one answer at a time: more than these are a client gone wild
+WAITING = 32  # an annotator waits for one answer at a time: more requests come from a broken client
 
 
 class BoundedPool:
-    """Threads that refuse work rather than pile it up.
+    """Worker threads. Where too much work waits already, more is refused.
 
     Args:
         workers: How many run at once.
@@ -49,7 +49,7 @@ class BoundedPool:
                     f"the server is busy: {self._waiting} requests wait for an answer already; try again in a minute"
                 )
             self._held += 1
-        # Who hangs up no longer waits here, but the work goes on: it is counted until it ends.
+        # A client that hangs up no longer waits here, but its work goes on, and is counted until it ends.
         future = self._threads.submit(work)
         future.add_done_callback(lambda _: self._release())
         return await asyncio.wrap_future(future)

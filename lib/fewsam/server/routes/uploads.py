@@ -1,4 +1,4 @@
-"""What clients send: under plain names, in one folder, within bounds."""
+"""Files that clients send are stored under plain names, in one folder, within bounds."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def plain_name(name: str, default: str) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Files of a zip or tar archive, none outside of ``folder``, no links, not more than an image may take.
+    """Unpack a zip or tar archive into ``folder``: no file outside of it, no links, no more bytes than an image has.
 
     Raises:
-        RequestError: anything else.
+        RequestError: the archive holds anything else, or is damaged.
     """
     room = _Room(max_bytes())
     try:
@@ -80,13 +80,13 @@ def _counted(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
 
 
 class _Room:
-    """Bytes that may still be written. What a member claims of its size may be wrong: bytes are counted."""
+    """Bytes that may still be written. They are counted, since a member may claim a wrong size."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
     def take(self, stream: IO[bytes], folder: Path, name: str) -> None:
-        """One member to its place."""
+        """Write one member to its place."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or any(part in ("/", "..") or ":" in part or not part.isprintable() for part in parts):
             raise RequestError(f"the archive wants to write {name[:80]!r}, outside of its folder; nothing was taken")

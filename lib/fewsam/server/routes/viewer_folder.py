@@ -1,4 +1,4 @@
-"""A prebuilt OHIF of one's own, such as npm's ``@ohif/app``, served below another address than it was built for."""
+"""A prebuilt OHIF, such as npm's ``@ohif/app``, served below another address than it was built for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fewsam.core.errors import ConfigError
 
-# npm's package is built for "/": where each kind of file says so.
+# npm's package is built for "/". These are the places that say so, by kind of file.
 _ROOTED = {
     ".html": (re.compile(rb"(href=\"|src=\"|content=\"|PUBLIC_URL = ')/(?!/)"), rb"\1%s"),
     ".js": (re.compile(rb"(__webpack_require__\.p = \")/\""), rb'\1%s"'),

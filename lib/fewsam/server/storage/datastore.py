@@ -20,6 +20,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from fewsam.core.files import sha256_of
 from fewsam.images.endings import IMAGE_ENDINGS
+from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
 
 INDEX_FILE = "datastore_v2.json"
@@ -39,11 +40,11 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, folder: str, *, watch: bool, read_only: bool) -> None:
         self._guard = threading.RLock()
-        self._refused: set[str] = set()  # links, each said once
+        self._refused: set[str] = set()  # links that were refused; each is reported once
         self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
         super().__init__(folder, extensions=patterns, auto_reload=watch, read_only=read_only)
-        if watch:  # what other processes write arrives by renaming
+        if watch:  # files that other processes write appear by renaming
             self._handler.on_moved = self._on_any_event
 
     def has_image(self, image_id: str) -> bool:
@@ -65,7 +66,7 @@ class FolderDatastore(LocalDatastore):
             return label.info.get("sha256") if label is not None and label.info.get("name") == name else None
 
     def problems(self) -> list[dict[str, str]]:
-        """What of the folder cannot be served as it is, for people."""
+        """Files of the folder that cannot be served as they are, in words for people."""
         return []
 
     def close(self) -> None:
@@ -132,7 +133,7 @@ class FolderDatastore(LocalDatastore):
 
     def is_inside(self, file: Path) -> bool:
         """Whether a file lies in the studies folder itself, links followed; FEWSAM_FOLLOW_LINKS=true allows others."""
-        if os.environ.get(FOLLOW_LINKS, "").casefold() in ("1", "true", "yes"):
+        if switched_on(FOLLOW_LINKS):
             return True
         if file.resolve().is_relative_to(Path(self._datastore_path).resolve()):
             return True
@@ -196,7 +197,7 @@ class FolderDatastore(LocalDatastore):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Change entries: on what other processes have written, and written when the block ends well."""
+        """A block that changes entries: of the index as other processes left it, written when the block ends well."""
         with self._guard, FileLock(self._lock_file):
             self._reload()
             yield
@@ -244,7 +245,7 @@ def _unlink(path: str) -> None:
 
 
 def copy_at_once(source: str, target: str) -> None:
-    """Copy a file, which is whole and on the disk once it is there."""
+    """Copy a file so that the copy is whole and on the disk once it is there."""
     temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
     try:
         shutil.copy(source, temporary)
@@ -257,12 +258,12 @@ def copy_at_once(source: str, target: str) -> None:
 
 
 def _set_aside_if_broken(index: Path) -> list[str]:
-    """A damaged index would stop the start; the folder's files can rebuild it. Says what was done."""
+    """Set a damaged index aside; it is made anew from the folder's files. Returns what was done, for people."""
     try:
         LocalDatastoreModel.model_validate_json(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    except ValueError:  # no UTF-8, no JSON, or none of ours
+    except ValueError:  # it is no UTF-8, no JSON, or no index
         kept = index.with_name(f"{index.name}.broken-{int(time.time())}")
         os.replace(index, kept)
         notice = f"{index.name} was not readable and is kept as {kept.name}; it was rebuilt from the folder"

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FRESH_SECONDS = 5.0  # how long a list of series is taken as it is
+FRESH_SECONDS = 5.0  # seconds for which a list of series is used again
 TIMEOUT = (5.0, 60.0)  # to connect, and between two bytes
 # Series that are no images to label.
 NO_IMAGES = {"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "ANN", "PLAN", "AU", "ECG", "FID"}
@@ -61,7 +61,7 @@ class Pacs:
                 wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
                 stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
             )
-            client.set_http_retry_params(retry=False)  # a person waits: say what is wrong at once
+            client.set_http_retry_params(retry=False)  # a person waits, so that errors are reported at once
         return client
 
     def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
@@ -133,7 +133,7 @@ class Pacs:
             reason = answer.FailedSOPSequence[0].get("FailureReason")
             raise RefusedError(f"the PACS refused to store the segmentation (reason {reason})")
         with self._lock:
-            if self._series is not None:  # old from now on, and still what is known should the PACS go away
+            if self._series is not None:  # the list is old from now on; it is still used should the PACS go away
                 self._series = (-FRESH_SECONDS, self._series[1])
 
     def _asked(self, work: Callable[[DICOMwebClient], T]) -> T:
@@ -155,7 +155,7 @@ def is_image(entry: dict[str, str]) -> bool:
     if entry.get("Modality") in NO_IMAGES:
         return False
     wanted = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
-    if wanted == {"Modality": "CT"}:  # its default, which would leave MR and all others out
+    if wanted == {"Modality": "CT"}:  # MONAI Label's default, which would leave MR and all others out
         return True
     return all(entry.get(key) == str(value) for key, value in wanted.items() if key in _FIELDS)
 

@@ -17,7 +17,7 @@ from fewsam.core.config import Settings
 
 logger = logging.getLogger(__name__)
 
-# What decides the pixels that the encoder sees; another value makes another embedding.
+# The settings that decide the pixels that the encoder sees; another value makes another embedding.
 _PIXEL_SETTINGS = (
     "axis", "intensity", "window", "percentiles", "channels", "encoder", "checkpoint", "untrained", "whiten",
     "input_size",
@@ -48,7 +48,7 @@ def signature(path: str, settings: Settings) -> str:
 
 
 class ImageIndex:
-    """One small file an image; safe for several threads. What it holds can always be computed again."""
+    """One small file for each image; safe for several threads. What it holds can always be computed again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

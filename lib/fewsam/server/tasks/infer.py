@@ -1,4 +1,4 @@
-"""MONAI Label's inference task: a request's image in, a labelmap on the same grid and plain JSON out."""
+"""MONAI Label's inference task: from a request's image to a labelmap on the same grid and plain JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class SegmentationTask(InferTask):
-    """Few-shot segmentation of every class in one pass a slice."""
+    """Few-shot segmentation of all classes, in one pass for each slice."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -34,7 +34,7 @@ class SegmentationTask(InferTask):
             labels={},
             dimension=3,
             description="Few-shot SAM: segments what a few labelled slices show",
-            # Scalars become fields in the viewers. Zero seconds: no limit.
+            # Scalars become fields in the viewers. Zero seconds mean no limit.
             config={"time_limit": float(workspace.settings.time_limit or 0)},
         )
 
@@ -62,7 +62,7 @@ class SegmentationTask(InferTask):
         return str(file), answer
 
     def predict(self, request: Mapping[str, Any], volume: Volume) -> Prediction:
-        """What is to be served for ``volume``; remembered as such, and its uncertainty too."""
+        """The prediction to serve for ``volume``. It is remembered as served, with its uncertainty."""
         started = time.monotonic()
         workspace = self.workspace
         image_id = request.get("image_id")
@@ -77,7 +77,7 @@ class SegmentationTask(InferTask):
             )
         if image_id is not None:
             prediction = self._complete(prediction, image_id, slices)
-            # Remembered before it is sent: what comes back is compared with it.
+            # It is remembered before it is sent, since what comes back is compared with it.
             workspace.collection.remember_served(
                 image_id, prediction.labelmap, prediction.classes, prediction.model_version
             )

@@ -1,4 +1,4 @@
-"""Points of MONAI Label's own clients: DeepEdit (one list a class, and ``background``) and DeepGrow requests."""
+"""Points of MONAI Label's own clients: DeepEdit requests (a list for each class, and ``background``) and DeepGrow's."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def points_of(request: Mapping[str, Any], classes: tuple[str, ...], volume: Volu
     """(slice, class) -> points (row, col) inside and outside, of a DeepEdit or DeepGrow request.
 
     Raises:
-        RequestError: not points, outside of the image, or of no known class.
-        ClickError: none at all.
+        RequestError: a value is no point, lies outside of the image, or is of no known class.
+        ClickError: there is no point at all.
     """
     lists = {str(key).casefold(): value for key, value in request.items()}
     given = {name: _indices(name, lists[name.casefold()], volume) for name in classes if lists.get(name.casefold())}

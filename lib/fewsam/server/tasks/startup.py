@@ -1,4 +1,4 @@
-"""Stopping at a wrong setting with one line that says which, instead of a page of traceback."""
+"""A wrong setting stops the start with one line that names it, instead of a page of traceback."""
 
 from __future__ import annotations
 

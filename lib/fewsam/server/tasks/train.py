@@ -1,4 +1,4 @@
-"""MONAI Label's training task. It runs in a process of its own; what the server learns of it stands in files."""
+"""MONAI Label's training task. It runs in a process of its own, and tells the server by files how far it is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 SERVER_PROCESS = "FEWSAM_SERVER_PROCESS"  # environment variable: number of the server's process
 STATS_FILE = "train_stats.json"
 TUNABLE = ("steps", "batch", "learning_rate", "train_seconds", "seed")  # what a request may change
-STALL_SECONDS = 180.0  # without one newly encoded view the server is taken as gone
+STALL_SECONDS = 180.0  # after so long without a newly encoded view the server is taken as gone
 LOOK_SECONDS = 2.0
 
 
@@ -56,7 +56,7 @@ class DecoderTraining(TrainTask):
         return stats
 
     def announce(self) -> None:
-        """A run was asked for: until its process reports, the stats must not be those of the last one."""
+        """Note that a run was asked for, so that the stats of the last one do not stand until its process reports."""
         before = read_json(self.workspace.folder / STATS_FILE)
         values = {"state": "starting", "epoch": 0, "total_epochs": 1, "best_metric": before.get("best_metric", 0.0)}
         write_atomically(self.workspace.folder / STATS_FILE, json.dumps(values).encode())
@@ -132,7 +132,7 @@ def server_gone() -> Callable[[], bool]:
 
 
 class _Report:
-    """Writes the stats file, whole at every change. On a full disk the run goes on without."""
+    """Writes the whole stats file at every change. On a full disk the run goes on without it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -218,7 +218,7 @@ def _hold(workspace: Workspace, keys: Sequence[str]) -> None:
     """Keep these views in the cache for this run, also those of labels that are redrawn or removed meanwhile."""
     try:
         workspace.cache.pin_only(keys, TRAINING)
-    except StorageError as error:  # a full disk: the run may still end well
+    except StorageError as error:  # the disk is full, and the run may still end well
         logger.warning("views are not pinned for this run: %s", error)
 
 
