@@ -20,7 +20,7 @@ from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.sampling import Draw, check_no_leak, draw
 from fewsam.evaluation.data.tasks import Task
 from fewsam.evaluation.methods.interface import MethodInput, MethodOutput
-from fewsam.evaluation.methods.registry import NO_EMBEDDING, find_method
+from fewsam.evaluation.methods.registry import NO_EMBEDDING, find_method, overrides_of
 from fewsam.evaluation.report.calibration import slice_errors
 from fewsam.evaluation.report.cells import Cell, append_cell, read_cells, write_tables
 from fewsam.evaluation.report.measures import score
@@ -101,9 +101,8 @@ def run_cell(
         FewSAMError: an input does not do; AssertionError: a labelled slice is among the tested.
     """
     method, base, switches = find_method(cell.method)
-    overrides = {} if base == "nnunet" else switches
     common = load_settings(None, {**settings.model_dump(), **task.settings, "seed": cell.seed})
-    settings = load_settings(None, {**common.model_dump(), **overrides})
+    settings = load_settings(None, {**common.model_dump(), **overrides_of(base, switches)})
     if settings.axis != common.axis:
         raise ConfigError(f"{cell.method}: axis is no switch of a method; it stands in a task's settings, or in --conf")
     common_embedder, embedder = embedder.like(common), embedder.like(settings)

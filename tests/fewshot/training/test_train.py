@@ -309,3 +309,14 @@ def test_a_slice_with_the_only_drawing_of_a_class_is_not_held_back(tmp_path):
     collection.submit(volume, "scan", drawn)
     assert "small" in collection.shots()[2].masks
     assert split_shots(collection.shots(), None).val in ([0], [1], [3])
+
+
+def test_sams_own_grid_is_taken_where_its_decoder_is_the_start(tmp_path):
+    from fewsam.fewshot.training.plan import decoder_switches
+
+    embedder = tiny.embedder(tmp_path, tiny.settings())
+    embedder.info = replace(embedder.info, name="medsam_lite")
+    plain = decoder_switches(tiny.settings(encoder="medsam_lite", whiten=False), embedder)
+    assert (plain["stride"], plain["mlp_dim"]) == (1, 2048)
+    whitened = decoder_switches(tiny.settings(encoder="medsam_lite"), embedder)
+    assert (whitened["stride"], whitened["mlp_dim"]) == (8, 256)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from fewsam.core.config import load_settings
 from fewsam.core.errors import ConfigError
 from fewsam.evaluation.methods import nnunet, ours, sam_prompts
 from fewsam.evaluation.methods.interface import Method
@@ -11,6 +13,7 @@ from fewsam.evaluation.methods.interface import Method
 METHODS: dict[str, Method] = {
     "fewsam": ours.fewsam,
     "fewsam-cold": ours.fewsam_cold,
+    "paper": ours.fewsam,
     "propagation": ours.propagation,
     "prototypes": ours.prototypes,
     "probe": ours.probe,
@@ -19,6 +22,7 @@ METHODS: dict[str, Method] = {
     **sam_prompts.METHODS,
     "nnunet": nnunet.nnunet,
 }
+PRESETS = {"paper": "paper"}  # methods that are ours with the settings of a preset
 NO_EMBEDDING = ("unet", "unet+propagation", "nnunet", "propagation")  # these run without the encoder
 
 
@@ -51,3 +55,11 @@ def find_method(name: str) -> tuple[Method, str, dict[str, str]]:
             raise ConfigError(f"method {name!r}: {part!r} must look like key=value")
         switches[key.strip()] = value.strip()
     return found, base, switches
+
+
+def overrides_of(base: str, switches: dict[str, str]) -> dict[str, Any]:
+    """The settings that a method changes: those of its preset, and then its ``switches``; none of nnU-Net."""
+    if base == "nnunet":
+        return {}
+    preset = load_settings(PRESETS[base]).model_dump(exclude_unset=True) if base in PRESETS else {}
+    return {**preset, **switches}

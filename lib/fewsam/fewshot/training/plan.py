@@ -114,8 +114,9 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
 
 
 def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
-    """Constructor arguments of the decoder: SAM's own grid for SAM, a coarser one for the encoders made for CPUs."""
-    small = embedder.info.name in ("compact", "medsam_lite")
+    """Constructor arguments of the decoder: SAM's own grid and width where its weights are the start, else less."""
+    name = embedder.info.name
+    small = name == "compact" or (name == "medsam_lite" and settings.whiten)
     switches: dict[str, Any] = {
         "use_tokens": settings.prompt_tokens,
         "use_dense": settings.dense_prompt,
