@@ -272,3 +272,17 @@ def test_processes_and_threads_submit_at_once(tmp_path: Path) -> None:
             (shot,) = [shot for shot in collection.shots(f"p{image}") if shot.slice == number]
             for worker in (image, image + 2):  # the other one's class was carried over
                 assert np.array_equal(shot.masks[f"own{worker}"], blob(worker * 100 + number))
+
+
+def test_known_takes_the_known_classes_and_names_the_others(tmp_path: Path, volume: Volume) -> None:
+    collection = Collection(tmp_path / "known", LABELS, accept_new="known")
+    masks = label(Liver={3: 1}, tumour={3: 2, 5: 3})
+    collection.check(volume, "p1", masks)
+    submission = collection.submit(volume, "p1", masks)
+    assert fates(submission) == {"added": (3,)}
+    assert submission.unknown_names == ("tumour",)
+    (shot,) = collection.shots("p1")
+    assert set(shot.masks) == {"Liver"} and np.array_equal(shot.masks["Liver"], blob(1))
+    assert "tumour" not in collection.classes
+    with pytest.raises(UnknownClassError, match="tumour"):  # nothing of it could be taken
+        collection.submit(volume, "p1", label(tumour={3: 2}))

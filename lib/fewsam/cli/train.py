@@ -163,6 +163,8 @@ def _ingest(workspace: Workspace, reader: _Reader, annotator: str, progress: Pro
             absent_classes="complete" if reader.complete else None,
             complete_slices=reader.complete_slices,
         )
+        if receipt.unknown_names:
+            note(f"{path.name}: left out, no classes of this task: {', '.join(receipt.unknown_names)}")
         new = len(receipt.added) + len(receipt.superseded) + len(receipt.cleared)
         rest = f"{len(receipt.unchanged) + len(receipt.kept)} known already"
         if receipt.untouched:

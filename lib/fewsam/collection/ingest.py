@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fewsam.images.volume import Volume
 
 ABSENT_CLASSES = ("auto", "complete", "partial")
+KNOWN = "known"
 GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
 
 Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
@@ -45,7 +46,7 @@ class Ingest:
         self,
         database: Database,
         class_names: Callable[[sqlite3.Connection], dict[str, str]],
-        accept_new: bool,
+        accept_new: bool | str,
         volume: Volume,
         image_id: str,
         *,
@@ -63,6 +64,7 @@ class Ingest:
         self._image: ImageKey = (image_id, volume.content_hash, *self._shape)
         self._masks: Masks = {}
         self._names: dict[str, str] = {}
+        self._left_out: list[str] = []  # names of drawn classes that are not taken
         self._blobs = BlobWriter()
         self._stats_text = ""
 
@@ -73,7 +75,7 @@ class Ingest:
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
-        marks = self._checked(masks, complete)
+        marks = self._checked(self._taken(masks), complete)
         label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default)
         # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
         _, plan, _ = self._database.read(lambda db: self._plan(db, label))
@@ -85,8 +87,19 @@ class Ingest:
 
     def check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
         """Raise what `run` would raise of this label, and store nothing."""
-        self._checked(masks, complete)
+        self._checked(self._taken(masks), complete)
         self._database.read(self._resolve)
+
+    def _taken(self, masks: Mapping[str, npt.NDArray[np.bool_]]) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """The masks that count: where known classes alone are taken, without the others if any is left."""
+        if self._accept_new != KNOWN:
+            return masks
+        names = self._database.read(self._class_names)
+        known = {name: mask for name, mask in masks.items() if class_key(name) in names}
+        if not any(np.any(mask) for mask in known.values()):
+            return masks  # refused, as nothing of it can be taken
+        self._left_out = [name.strip() for name in masks if name not in known]
+        return known
 
     def _checked(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> list[dict[str, bytes]]:
         """The marks of each slice."""
@@ -127,19 +140,19 @@ class Ingest:
         names = self._class_names(db)
         unknown = [key for key in self._masks if key not in names]
         drawn = [key for key in unknown if self._masks[key].any()]
-        if drawn and not self._accept_new:
+        if drawn and self._accept_new is not True:
             asked = ", ".join(repr(self._names[key]) for key in drawn)
             near = difflib.get_close_matches(drawn[0], names, n=1)
             hint = f" (did you mean {names[near[0]]!r}?)" if near else ""
             raise UnknownClassError(
                 f"label of {self._image_id!r} draws {asked}, which this task does not have{hint};"
                 f" it has {', '.join(names.values()) or 'none'}: rename the segment,"
-                " or start with --conf new_labels true"
+                " or start with --conf new_labels true (known: takes the others of a label)"
             )
         if len(names) + len(drawn) > MAX_LABELS:
             raise LabelError(f"label of {self._image_id!r} would make more than {MAX_LABELS} classes; remove some")
         names.update((key, self._names[key]) for key in drawn)
-        return names, drawn, [self._names[key] for key in unknown if key not in drawn]
+        return names, drawn, [self._names[key] for key in unknown if key not in drawn] + self._left_out
 
     def _plan(self, db: sqlite3.Connection, label: Label) -> tuple[dict[str, str], Plan, list[int]]:
         names, _, _ = self._resolve(db)

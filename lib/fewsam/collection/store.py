@@ -34,7 +34,8 @@ class Collection(LoopState):
     Args:
         folder: made if missing.
         labels: display names of the task's classes, in the order of their labelmap values.
-        accept_new: whether a submitted label may bring a class that is not among them.
+        accept_new: whether a submitted label may bring a class that is not among them; "known": what it brings of
+            these is left out, and the others are taken.
         absent_classes: what a class that is not drawn on a labelled slice means, unless a submission says:
             "complete" background, "partial" nothing, "auto" background if that class is drawn anywhere in the
             submission or on an earlier shot of the image.
@@ -47,7 +48,7 @@ class Collection(LoopState):
         self,
         folder: Path,
         labels: Sequence[str] = (),
-        accept_new: bool = False,
+        accept_new: bool | str = False,
         absent_classes: str = "auto",
     ) -> None:
         super().__init__(Database(Path(folder)))

@@ -42,7 +42,8 @@ class Settings(BaseModel):
 
     # -- the task
     labels: tuple[str, ...] = ()
-    new_labels: bool = False  # accept a class first met in a submitted label
+    # Classes first met in a submitted label: refuse it, take them too, or ("known") take the others and say so.
+    new_labels: bool | Literal["known"] = False
     # What it means that a class is not drawn on a labelled slice: background (complete), nothing (partial), or
     # background where the label or an earlier one of the image draws the class on another slice (auto).
     absent_classes: Literal["auto", "complete", "partial"] = "auto"

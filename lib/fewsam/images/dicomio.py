@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from fewsam.images.imagebounds import check_size
 from fewsam.images.imageio import LPS, NativeImage, native_image
 
 __all__ = ["is_dicom", "read_dicom"]
-
-logger = logging.getLogger(__name__)
 
 # ITK would print to the terminal what is checked and logged here
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -43,8 +40,6 @@ def read_dicom(path: Path) -> NativeImage:
     pixels = read_pixels(frames, path)
     pixels = np.moveaxis(pixels, (0, 1, 2), (2, 1, 0))  # (columns, rows, K[, 3])
     affine, positions, readings, notes = _places(series)
-    for note in (*series.notes, *notes):
-        logger.warning("%s: %s", path, note)
     image = native_image(path, pixels, LPS @ affine, colour=first.colour, modality=first.modality or None)
     return NativeImage(
         image.array,

@@ -268,6 +268,8 @@ def volume_of(image: NativeImage, path: Path, axis: str = "auto") -> Volume:
         )
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+    for note in image.notes:
+        logger.warning("%s: %s", path, note)
     slices = np.ascontiguousarray(geometry.to_slices(image.array))
     return Volume(slices=slices, geometry=geometry, modality=image.modality, source=str(path), notes=image.notes)
 

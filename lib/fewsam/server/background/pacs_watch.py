@@ -14,7 +14,7 @@ from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.images.dicomseg import read_seg
 from fewsam.server.background.seg_image import images_of
 from fewsam.server.background.worker import Worker
-from fewsam.server.errors import PacsError
+from fewsam.server.errors import PacsError, RefusedError
 from fewsam.server.paths import scratch
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.segrecord import SegRecord
@@ -79,7 +79,12 @@ class PacsWatch:
                 continue
             self._unplaced.pop(uid, None)
             done = True
-            for header in self.datastore.pacs.instances(entry["StudyInstanceUID"], uid):
+            try:
+                headers = self.datastore.pacs.instances(entry["StudyInstanceUID"], uid)
+            except RefusedError as error:  # one series that cannot be had holds up no other
+                self._problem(entry.get("SeriesDescription") or uid, str(error))
+                continue
+            for header in headers:
                 if self._worker.stopping:
                     return
                 done &= self._look(header, count)
@@ -114,7 +119,8 @@ class PacsWatch:
             file = Path(folder) / "seg.dcm"
             data.save_as(file, write_like_original=False)
             try:
-                self._take(file, candidates, instance)
+                for note in self._take(file, candidates, instance):
+                    self._problem(name, f"taken, but {note}")
             except (StorageError, PacsError) as error:  # the file is not at fault: it is tried again
                 self._problem(name, str(error))
                 return False
@@ -125,13 +131,14 @@ class PacsWatch:
                 self.record.add(instance, "taken")
         return True
 
-    def _take(self, file: Path, candidates: list[str], instance: str) -> None:
-        """Submit a SEG for the first of the images on which it can be placed."""
+    def _take(self, file: Path, candidates: list[str], instance: str) -> list[str]:
+        """Submit a SEG for the first of the images on which it can be placed; what a person should know of it."""
         collection, refused = self.intake.workspace.collection, None
         for image_id in candidates:
             path = str(self.datastore.image_folder(image_id))
+            notes: list[str] = []
             try:
-                masks = read_seg(file, self.intake.workspace.volume(path).geometry)
+                masks = read_seg(file, self.intake.workspace.volume(path).geometry, notes)
             except StorageError:
                 raise
             except FewSAMError as error:
@@ -140,7 +147,7 @@ class PacsWatch:
             before = collection.label_state(image_id)
             self.intake.submit_masks(image_id, path, masks, source=f"pacs:{instance}")
             self.datastore.note_state(image_id, collection.label_state(image_id), before)
-            return
+            return notes
         assert refused is not None
         raise refused
 
@@ -152,7 +159,7 @@ class PacsWatch:
     def _problem(self, name: str, message: str) -> None:
         problem = _entry(name, message)
         if problem not in self._problems:
-            logger.warning("DICOM SEG %r in the PACS was not taken: %s", name, message)
+            logger.warning("DICOM SEG %r in the PACS: %s", name, message)
             self._problems.append(problem)
 
     def _turn(self) -> None:

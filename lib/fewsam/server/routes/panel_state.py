@@ -32,7 +32,7 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
             for place, name in enumerate(collection.classes)
         ],
         "palette": list(COLOURS),
-        "new_labels": app.workspace.settings.new_labels,
+        "new_labels": app.workspace.settings.new_labels is True,
         "model_version": info.get("model_version", 0),
         "trained": info.get("trained", False),
         "training": {**info.get("training", {}), **_plain(stats)},
@@ -67,6 +67,7 @@ def _image_state(app: Host, image_id: str) -> dict[str, Any]:
     return {
         "id": image_id,
         "slices": volume.depth,
+        "notes": list(volume.notes),
         "labelled": sorted(order[shot.slice] for shot in shots),
         "submissions": submissions(volume.geometry, shots),
         "counts": by_class,

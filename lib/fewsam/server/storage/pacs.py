@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,8 +69,7 @@ class Pacs:
         with self._lock:
             if self._series is None or fresh or time.monotonic() - self._series[0] >= FRESH_SECONDS:
                 found = self._asked(lambda client: client.search_for_series(fields=["SeriesDescription"]))
-                entries = [_plain(entry) for entry in found]
-                self._series = (time.monotonic(), {entry["SeriesInstanceUID"]: entry for entry in entries})
+                self._series = (time.monotonic(), _by_uid(found))
             return self._series[1]
 
     def known_series(self) -> dict[str, dict[str, str]]:
@@ -158,6 +157,20 @@ def is_image(entry: dict[str, str]) -> bool:
     if wanted == {"Modality": "CT"}:  # MONAI Label's default, which would leave MR and all others out
         return True
     return all(entry.get(key) == str(value) for key, value in wanted.items() if key in _FIELDS)
+
+
+def _by_uid(found: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """What a PACS lists, without entries that name no series: one of them hides no other."""
+    series = {}
+    for listed in found:
+        try:
+            entry = _plain(listed)
+        except Exception as error:  # pydicom raises whatever it meets
+            logger.debug("a series is left out, its entry cannot be read: %s", error)
+            continue
+        if entry["SeriesInstanceUID"] and entry["StudyInstanceUID"]:
+            series[entry["SeriesInstanceUID"]] = entry
+    return series
 
 
 def _plain(entry: dict[str, Any]) -> dict[str, str]:
