@@ -1,18 +1,16 @@
 """A new task gets the pretrained encoder; an old one keeps its own."""
 
-import json
 import logging
 
 import pytest
 
 from fewsam.collection import Collection
 from fewsam.core.config import load_settings
-from fewsam.core.errors import ConfigError
 from fewsam.encoders import sam
 from fewsam.encoders.choice import with_encoder
 from fewsam.server.tasks.opening import shared_workspace
-from fewsam.workspace.encoder_choice import RECORD, record_encoder, task_encoder
 from fewsam.workspace.task_folder import TASK_FILE
+from fewsam.workspace.task_settings import keep_settings, task_settings
 from fewsam.workspace.workspace import open_task
 
 PRETRAINED = sam.OFFICIAL["medsam_lite"].path().is_file()
@@ -69,35 +67,16 @@ def test_a_servers_folder_made_before_keeps_compact(tmp_path):
     Collection(folder, ("liver",)).close()
     workspace = shared_workspace(str(tmp_path), str(tmp_path / "studies"), conf)
     assert workspace.settings.encoder == "compact"
-    workspace.collection.close()
-    assert not (folder / RECORD).exists()
 
 
 @needs_weights
-def test_a_servers_new_folder_names_its_encoder(tmp_path):
+def test_a_servers_new_folder_keeps_its_encoder(tmp_path, monkeypatch):
     (tmp_path / "studies").mkdir()
     workspace = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
     assert workspace.settings.encoder == "medsam_lite"
-    workspace.collection.close()
-    assert json.loads((workspace.folder / RECORD).read_text()) == {"encoder": "medsam_lite"}
+    keep_settings(workspace.folder, workspace.settings)  # as the server does when it starts
+    Collection(workspace.folder, ("liver",)).close()
+    monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: None)  # the package is lost: compact is no answer
     again = shared_workspace(str(tmp_path), str(tmp_path / "studies"), {"labels": "liver"})
     assert again is workspace
-    assert task_encoder(load_settings(), workspace.folder).encoder == "medsam_lite", "the command line reads it too"
-
-
-def test_a_recorded_encoder_outlives_a_lost_package(without_weights, tmp_path):
-    record_encoder(load_settings(None, {"encoder": "medsam_lite"}), tmp_path)
-    Collection(tmp_path, ("liver",)).close()
-    assert task_encoder(load_settings(), tmp_path).encoder == "medsam_lite"
-
-
-def test_a_record_of_an_unknown_encoder_is_refused(tmp_path):
-    (tmp_path / RECORD).write_text('{"encoder": "huge"}')
-    with pytest.raises(ConfigError, match="'encoder' = 'huge'"):
-        task_encoder(load_settings(), tmp_path)
-
-
-def test_a_damaged_record_gives_the_default(without_weights, tmp_path, caplog):
-    (tmp_path / RECORD).write_text("{")
-    assert task_encoder(load_settings(), tmp_path).encoder == "medsam_lite"
-    assert "cannot be read" in caplog.text
+    assert task_settings(workspace.folder).encoder == "medsam_lite", "the command line reads it too"

@@ -31,7 +31,6 @@ from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
-from fewsam.workspace.encoder_choice import record_encoder
 from fewsam.workspace.task_folder import TASK_FILE, is_task
 from fewsam.workspace.task_settings import keep_settings, make_folder, task_settings
 from fewsam.workspace.volumes import Volumes
@@ -58,7 +57,6 @@ class Workspace:
     def collection(self) -> TaskCollection:
         s = self.settings
         make_folder(self.folder)
-        record_encoder(s, self.folder)
         return TaskCollection(self.folder, s.labels, accept_new=s.new_labels, absent_classes=s.absent_classes)
 
     @locked_property
