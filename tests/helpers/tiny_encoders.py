@@ -14,8 +14,8 @@ def slices(count: int, size: int, seed: int = 0) -> torch.Tensor:
 
 
 def settings(**values: Any) -> Settings:
-    """Settings of the compact encoder, which is quick, unless ``values`` name another."""
-    return load_settings(overrides={"encoder": "compact", **values})
+    """Settings of the compact encoder, which is quick, unless ``values`` name another, computed by torch."""
+    return load_settings(overrides={"encoder": "compact", "engine": "torch", **values})
 
 
 def tiny_sam(depth: int = 2, width: int = 32) -> Sam:

@@ -25,6 +25,7 @@ def info(task: Task = DEFAULT_TASK, conf: Conf = None) -> None:
         say(f"task     {task}")
         say(f"encoder  {encoder.title} at {encoder.input_size} px, {encoder.fingerprint[:12]}, "
             f"licence {encoder.licence}")  # fmt: skip
+        say(f"engine   {workspace.encoder['engine']}")
         say(f"cache    {held['entries']} slices, {held['bytes'] / 1e9:.2f} of {held['max_bytes'] / 1e9:.1f} GB, "
             f"{held['pinned']} kept for training")  # fmt: skip
         say(f"model    {_model(model)}")

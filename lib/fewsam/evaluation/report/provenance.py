@@ -27,6 +27,7 @@ from fewsam.fewshot.model.store import write_atomically
 CONFIGURATION = "configuration.json"
 PACKAGES = (
     "torch",
+    "openvino",
     "monai",
     "numpy",
     "scipy",

@@ -11,6 +11,8 @@ from typing import Any
 
 from fewsam.collection import Submission
 from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.encoders import prepare_engine
+from fewsam.encoders.embedder import resolve_device
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
@@ -63,8 +65,10 @@ class Background:
         encoder = workspace.encoder  # here, since hashing a large checkpoint must not happen in a request
         if "error" in encoder:
             logger.error("the encoder cannot be used: %s", encoder["error"])
-        elif not encoder["trained"]:
-            logger.warning("the %s encoder is untrained: results rest on the submitted labels alone", encoder["name"])
+        else:
+            prepare_engine(workspace.settings, resolve_device(workspace.settings.device))
+            if not encoder["trained"]:
+                logger.warning("the %s encoder is untrained: results rest on submitted labels alone", encoder["name"])
         logger.info("few-shot collection in %s: %d submissions", workspace.folder, workspace.collection.version)
         for part in (self.watch, self.precompute, self.auto_train):
             if part is not None:

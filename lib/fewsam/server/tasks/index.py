@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # The settings that decide the pixels that the encoder sees; another value makes another embedding.
 _PIXEL_SETTINGS = (
     "axis", "intensity", "window", "percentiles", "channels", "encoder", "checkpoint", "untrained", "whiten",
-    "input_size",
+    "precision", "input_size",
 )  # fmt: skip
 _ENDING = ".safetensors"
 
