@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from fewsam.core import (
     _torchvision as _torchvision,  # torchvision, whoever imports it later, works beside a CPU-only torch
 )
+from fewsam.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fewsam.core.errors import FewSAMError as FewSAMError
     from fewsam.workspace.task import Segmentation as Segmentation
     from fewsam.workspace.task import Task as Task
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "FewSAMError": "fewsam.core.errors",

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-import fewsam
 from fewsam.cli import (
     benchmark,
     encode,
@@ -27,6 +26,7 @@ from fewsam.cli import (
 )
 from fewsam.cli.common import log_to_console, refuse
 from fewsam.core.errors import FewSAMError
+from fewsam.core.version import __version__
 
 app = typer.Typer(
     name="fewsam",
@@ -40,7 +40,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"fewsam {fewsam.__version__}")
+        typer.echo(f"fewsam {__version__}")
         raise typer.Exit
 
 

@@ -13,8 +13,8 @@ from pydicom import config, valuerep
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from fewsam import __version__
 from fewsam.core.errors import EmptyLabelError, LabelError
+from fewsam.core.version import __version__
 from fewsam.images.dicom_frames import Frame
 from fewsam.images.dicom_series import find_series
 from fewsam.images.imageio import LPS, brief

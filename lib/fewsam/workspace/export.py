@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch.nn.functional as F
 
-import fewsam
 from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, write_task
 from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
 from fewsam.core.config import OLD_NAMES, Settings
 from fewsam.core.errors import CheckpointError, LabelError
+from fewsam.core.version import __version__
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.store import TaskModel
 from fewsam.fewshot.model.supports import EXTRA_SUPPORT_VIEWS, drawn_classes, support_classes
@@ -98,7 +98,7 @@ def _detail_size(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile],
 def _meta_of(workspace: Workspace, rows: _Rows, detail_size: int, card: dict[str, Any] | None) -> TaskMeta:
     return TaskMeta(
         format=FORMAT,
-        fewsam=fewsam.__version__,
+        fewsam=__version__,
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         classes=rows.classes,
         encoder=EncoderMeta(**workspace.embedder.info.as_dict()),

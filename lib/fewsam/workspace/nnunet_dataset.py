@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-import fewsam
 from fewsam.collection import Collection, Shot
 from fewsam.core.atomic import replacing, write_atomically
 from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.errors import LabelError, StorageError
+from fewsam.core.version import __version__
 from fewsam.images.labelwrite import nifti_of
 from fewsam.images.preprocess import image_stats
 from fewsam.images.volume import Geometry, Volume, load_volume, save_labelmap
@@ -82,8 +82,7 @@ def export_nnunet(
         "numTraining": len(exported),
         "file_ending": ENDING,
         "name": folder.name,
-        "description": f"Labelled slices of a few-shot task; all others carry the ignore label. fewsam "
-        f"{fewsam.__version__}",
+        "description": f"Labelled slices of a few-shot task; all others carry the ignore label. fewsam {__version__}",
     }
     # written last: its presence says that the data set is whole
     write_atomically(folder / "dataset.json", (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode())

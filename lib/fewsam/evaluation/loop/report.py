@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import fewsam
 from fewsam.core.config import Settings
+from fewsam.core.version import __version__
 from fewsam.evaluation.loop.annotator import Noise, Pace
 from fewsam.evaluation.loop.loop import Curve, Point, area, slices_to_reach
 from fewsam.evaluation.loop.run import FULL
@@ -99,7 +99,7 @@ def write_report(
         f"{pace.fresh:g} s for a slice drawn from nothing and {pace.corrected:g} s for a corrected one, an assumption.",
         "",
         f"Noise: {noise.dilate} px too large, {noise.shift} px off, {noise.forget:.0%} of classes forgotten. fewsam "
-        f"{fewsam.__version__}; encoder {encoder.get('name')}, {weights_note(settings, encoder)}; settings other than "
+        f"{__version__}; encoder {encoder.get('name')}, {weights_note(settings, encoder)}; settings other than "
         f"the defaults: `{json.dumps(changed)}`",
         "",
         "Strategies: `informative` is ours; `foreground_random` knows where the model sees structures, "

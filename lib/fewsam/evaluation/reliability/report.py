@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import fewsam
+from fewsam.core.version import __version__
 
 TITLES = {
     "faults": "Kills at random moments",
@@ -28,7 +28,7 @@ def write(folder: Path, part: str, asked: Mapping[str, Any], found: Mapping[str,
     folder.mkdir(parents=True, exist_ok=True)
     entry = {
         "part": part,
-        "fewsam": fewsam.__version__,
+        "fewsam": __version__,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
         "asked": dict(asked),

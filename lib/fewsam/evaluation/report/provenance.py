@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import torch
 
-import fewsam
 from fewsam.core.config import Settings, with_current_names
 from fewsam.core.errors import ConfigError
 from fewsam.core.files import sha256_of
+from fewsam.core.version import __version__
 from fewsam.encoders.sam import OFFICIAL, read_sam_checkpoint
 from fewsam.evaluation.data.tasks import Task
 from fewsam.fewshot.model.store import write_atomically
@@ -136,7 +136,7 @@ def weights_note(settings: Settings, encoder: Mapping[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of fewsam, Python and the libraries that results depend on."""
-    found = {"fewsam": fewsam.__version__, "python": platform.python_version()}
+    found = {"fewsam": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
@@ -148,7 +148,7 @@ def versions() -> dict[str, str]:
 @cache
 def code_hash() -> str:
     """SHA-256 over fewsam's own Python files, which tells states of the code apart without version control."""
-    root = Path(fewsam.__file__).parent
+    root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

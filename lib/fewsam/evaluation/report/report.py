@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fewsam
 from fewsam.core.config import Settings
+from fewsam.core.version import __version__
 from fewsam.evaluation.report.calibration import calibrate
 from fewsam.evaluation.report.cells import Cell, failures
 from fewsam.evaluation.report.plots import draw_plots
@@ -43,7 +43,7 @@ def write_report(cells: Sequence[Cell], path: Path, encoder: Mapping[str, Any], 
         "deviation) over seeds. All methods have the same slices. Wall times are of this machine, with all embeddings "
         "of the slices themselves in the cache.",
         "",
-        f"fewsam {fewsam.__version__}; encoder {encoder.get('name')} at {encoder.get('input_size')} px, "
+        f"fewsam {__version__}; encoder {encoder.get('name')} at {encoder.get('input_size')} px, "
         f"{weights_note(settings, encoder)}; settings other than the defaults: `{json.dumps(changed)}`",
         "",
     ]
