@@ -35,7 +35,7 @@ export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help env run demo serve viewer mobile-sam panel test lint sample-data benchmark evidence evidence-more \
-	evidence-medsam evidence-points reliability trust fuzz audit clean
+	evidence-medsam evidence-points evidence-series reliability trust fuzz audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -135,6 +135,10 @@ fuzz: $(READY)
 	$(IN_VENV) python tools/fuzz.py --cases $(CASES) --rest-cases $(REST_CASES) $(FUZZ_ARGS)
 
 # pip-audit brings packages of its own and stays out of the environment.
+# 500 random DICOM series against an independent reading by pydicom, some five minutes.
+evidence-series: $(READY)
+	$(IN_VENV) FEWSAM_SERIES_EXAMPLES=500 python -m pytest -q tests/images/test_dicom_by_pydicom.py
+
 audit: $(READY)
 	@test -x $(VENV)-audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)-audit && \
 	  $(VENV)-audit/bin/pip install -q pip-audit==2.10.1; } || echo "pip-audit cannot be installed"

@@ -28,7 +28,7 @@ from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
 from fewsam.server.names import check_tag
-from fewsam.server.storage.datastore import FolderDatastore
+from fewsam.server.storage.datastore import FolderDatastore, open_folder
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.batch_infer import BatchInfer
@@ -90,8 +90,9 @@ class FewSAMApp(MONAILabelApp):
                 return super().init_datastore()
             return PacsDatastore(Pacs(self.studies), self.workspace.folder / "pacs")
         serving = _serving()  # a training process must not write the index
-        return FolderDatastore(
-            self.studies,
+        return open_folder(
+            Path(self.studies),
+            self.workspace.folder / "studies",
             watch=serving and monai_settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=not serving or monai_settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -34,16 +35,20 @@ class FolderDatastore(LocalDatastore):
 
     The stock class keeps its index in memory and in a JSON file that it writes in place, from request threads and from
     a file watcher. Here one lock guards both, and every file is replaced at once: a kill leaves the old or the new one.
+
+    Args:
+        folder: for index, lock and labels.
+        images: folder of the images, where it is another one.
     """
 
     _config_ts: float  # modification time of the index that is in memory
 
-    def __init__(self, folder: str, *, watch: bool, read_only: bool) -> None:
+    def __init__(self, folder: str, *, watch: bool, read_only: bool, images: str = ".") -> None:
         self._guard = threading.RLock()
         self._refused: set[str] = set()  # links that were refused; each is reported once
         self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
-        super().__init__(folder, extensions=patterns, auto_reload=watch, read_only=read_only)
+        super().__init__(folder, images_dir=images, extensions=patterns, auto_reload=watch, read_only=read_only)
         if watch:  # files that other processes write appear by renaming
             self._handler.on_moved = self._on_any_event
 
@@ -135,7 +140,8 @@ class FolderDatastore(LocalDatastore):
         """Whether a file lies in the studies folder itself, links followed; FEWSAM_FOLLOW_LINKS=true allows others."""
         if switched_on(FOLLOW_LINKS):
             return True
-        if file.resolve().is_relative_to(Path(self._datastore_path).resolve()):
+        folders = (self._datastore_path, self._datastore.image_path())
+        if any(file.resolve().is_relative_to(Path(folder).resolve()) for folder in folders):
             return True
         if file.name not in self._refused:
             self._refused.add(file.name)
@@ -255,6 +261,15 @@ def copy_at_once(source: str, target: str) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def open_folder(studies: Path, own: Path, *, watch: bool, read_only: bool) -> FolderDatastore:
+    """The datastore over a folder of images; of one that cannot be written to, all that is written lies in ``own``."""
+    if os.access(studies, os.W_OK) or not studies.is_dir():
+        return FolderDatastore(str(studies), watch=watch, read_only=read_only)
+    place = own / hashlib.sha256(str(studies.resolve()).encode()).hexdigest()[:12]
+    logger.warning("%s is read-only: index, lock and labels lie in %s", studies, place)
+    return FolderDatastore(str(place), watch=watch, read_only=read_only, images=str(studies.resolve()))
 
 
 def _set_aside_if_broken(index: Path) -> list[str]:
