@@ -59,6 +59,12 @@ _VOXELS = """() => {
   return slices.map(s => { let t = ''; for (const v of s[1]) t += String.fromCharCode(48 + v); return t; });
 }"""
 
+_LABELS = """values => {
+  const segmentations = window.cornerstoneTools.segmentation.state.getSegmentations();
+  const ours = segmentations.filter(s => s.segmentationId.startsWith('fewsam-')).pop();
+  return values.map(value => ours.segments[value].label);
+}"""  # names of voxel values
+
 # Chromium hands a page the last of the moves of a frame alone: without this a busy machine leaves gaps in a stroke.
 _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
@@ -224,6 +230,101 @@ class Person:
         """The labelmap that the viewer shows: (Z, H, W) uint8."""
         slices = [np.frombuffer(text.encode("latin-1"), np.uint8) - 48 for text in self.page.evaluate(_VOXELS)]
         return np.stack(slices).reshape(len(slices), -1, width)
+
+    def draw(self, name: str, k: int, at: tuple[int, int]) -> None:
+        """One short stroke of a structure around pixel ``at`` of slice k."""
+        self.structure(name)
+        self.go_to(k)
+        self.tool("brush")
+        self.brush_size(6)
+        before = self.page.evaluate(_VOXELS)
+        for n in range(5):  # the viewer drops a stroke that starts where the one before did
+            self.stroke([(at[0] + i + n, at[1] + n) for i in range(6)], k)
+            self.page.wait_for_timeout(600)  # and the panel looks at a stroke once it has ended
+            if self.page.evaluate(_VOXELS) != before:
+                return
+        raise AssertionError(f"nothing was drawn on slice {k}: {self.message()!r}")
+
+    def key(self, keys: str, until: np.ndarray) -> None:
+        """Press keys once, and wait until the labelmap is ``until``."""
+        self.page.keyboard.press(keys)
+        self.wait_voxels(until)
+
+    def wait_voxels(self, wanted: np.ndarray) -> None:
+        text = ["".join(chr(48 + value) for value in plane.ravel()) for plane in wanted]
+        script = f"wanted => JSON.stringify(({_VOXELS})()) === JSON.stringify(wanted)"
+        self.page.wait_for_function(script, arg=text, timeout=30_000, polling=POLL)
+
+    def submit(self) -> None:
+        """Press Submit once it is enabled, and forget what the panel said before."""
+        self.page.wait_for_selector("#fewsam-submit:enabled")
+        self.page.evaluate("document.querySelector('#fewsam-text').textContent = ''")
+        self.click("submit")
+
+    def wait_to_submit(self, slices: int) -> None:
+        """Wait until the panel says that so many slices are drawn and not submitted."""
+        wanted = f"({slices} slice" if slices else ""
+        script = (
+            "wanted => { const text = document.querySelector('#fewsam-submit').textContent;"
+            " return wanted ? text.includes(wanted) : !text.includes('('); }"
+        )
+        self.page.wait_for_function(script, arg=wanted, timeout=30_000, polling=POLL)
+
+    def answer(self, label: str) -> None:
+        """Answer the panel's question."""
+        self.page.locator("#fewsam-answers").get_by_role("button", name=label).click()
+
+    def add(self, name: str) -> None:
+        self.page.fill("#fewsam-name", name)
+        self.click("add")
+        self.wait_count(name, "")
+
+    def rename(self, name: str, new: str) -> None:
+        row = self.page.locator(f'#fewsam-panel .class[data-name="{name}"]')
+        row.hover()
+        row.locator(".rename").click()
+        row.locator("input").fill(new)
+        row.locator("input").press("Enter")
+        self.wait_count(new, "")
+
+    def delete(self, name: str) -> None:
+        row = self.page.locator(f'#fewsam-panel .class[data-name="{name}"]')
+        row.hover()
+        row.locator(".delete").click()
+
+    def wait_structures(self, *names: str) -> None:
+        """Wait until the list of structures is this one."""
+        script = (
+            "names => JSON.stringify([...document.querySelectorAll('#fewsam-panel .class')]"
+            ".map(e => e.dataset.name)) === JSON.stringify(names)"
+        )
+        self.page.wait_for_function(script, arg=list(names), timeout=30_000, polling=POLL)
+
+    def wait_count(self, name: str, count: str) -> None:
+        """Wait until a structure is in the list and its numbers contain ``count``."""
+        script = (
+            "([name, count]) => [...document.querySelectorAll('#fewsam-panel .class')]"
+            ".some(e => e.dataset.name === name && e.querySelector('.count')?.textContent.includes(count))"
+        )
+        self.page.wait_for_function(script, arg=[name, count], timeout=30_000, polling=POLL)
+
+    def wait_text(self, selector: str, part: str) -> None:
+        script = "([selector, part]) => document.querySelector(selector)?.textContent.includes(part)"
+        self.page.wait_for_function(script, arg=[selector, part], timeout=30_000, polling=POLL)
+
+    def wait_lit(self, tool: str, lit: bool = True) -> None:
+        """Wait until the panel shows a tool as the one in hand, or no longer does."""
+        script = "([tool, lit]) => document.querySelector(`#fewsam-${tool}`).classList.contains('on') === lit"
+        self.page.wait_for_function(script, arg=[tool, lit], timeout=30_000, polling=POLL)
+
+    def named(self, width: int, k: int) -> set[str]:
+        """Names that the viewer gives to the segments that are drawn on slice k."""
+        values = sorted(set(self.voxels(width)[k].ravel().tolist()) - {0})
+        return set(self.page.evaluate(_LABELS, values))
+
+    def points(self) -> int:
+        """Clicked points that are shown on the slice on the screen."""
+        return int(self.page.locator("#fewsam-points circle").count())
 
     def message(self) -> str:
         return str(self.page.inner_text("#fewsam-message"))

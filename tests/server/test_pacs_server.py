@@ -76,7 +76,7 @@ class Site:
         ]
 
     def counts(self) -> dict[str, int]:
-        return {one["name"]: one["slices"] for one in self.state()["classes"]}
+        return {one["name"]: one["slices"] for one in self.state()["structures"]}
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +171,14 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     uid, image = site.uids["other"], load_volume(site.scans / "ct-patient02", axis="2")
     blank = np.zeros(image.slices.shape, np.uint8)
 
-    def put(values: np.ndarray, drawn: dict[int, int], replace: tuple[int, ...] = ()) -> requests.Response:
+    def put(
+        values: np.ndarray, drawn: dict[int, int], replace: tuple[int, ...] = (), empty: tuple[int, ...] = ()
+    ) -> requests.Response:
         params = {"label_info": [{"name": name, "idx": n} for n, name in enumerate(NAMES, 1)], "client_id": "me"}
         return requests.put(
             f"{site.server.url}/fewsam/label",
             params={"image": uid},
-            data={"params": json.dumps({**params, "drawn": drawn, "replace": list(replace)})},
+            data={"params": json.dumps({**params, "drawn": drawn, "replace": replace, "empty": empty})},
             files={"label": ("label.bin", image.geometry.to_native(values).tobytes(order="F"))},
             timeout=60,
         )
@@ -202,7 +204,10 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
     assert requests.put(f"{site.server.url}/fewsam/label", params={"image": "1.2.3"}, files={"label": b"x"},
                         timeout=60).status_code == 404  # fmt: skip
     seen = site.state("other")["image"]["submissions"]["2"]
-    assert put(blank, {2: seen}).json()["cleared"] == [2]  # erased by hand: nothing is there
+    asked = put(blank, {2: seen})  # a label would go
+    assert asked.status_code == 409 and asked.json()["empty"] == [2] and "Slice 3" in asked.json()["detail"]
+    assert site.state("other")["image"]["submissions"]["2"] == seen
+    assert put(blank, {2: seen}, empty=(2,)).json()["cleared"] == [2]  # erased by hand: nothing is there
     head, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
     assert not voxels.any() and head["overlaps"] == []
 

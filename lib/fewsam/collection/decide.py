@@ -17,6 +17,11 @@ class ShotState:
     known: frozenset[str]
     annotator: str
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it only takes back what was said of the slice before."""
+        return not self.drawn and not self.known
+
 
 @dataclass(frozen=True)
 class NewShot:
@@ -53,6 +58,7 @@ class Label:
     complete: frozenset[int]  # slices declared complete
     absent_classes: str | None = None  # complete | partial | auto, where it was said with this label
     default_absent_classes: str = "auto"  # as set for the collection
+    by_hand: frozenset[int] = frozenset()  # slices that a person drew or confirmed: no guess whether they are meant
 
     @property
     def absence(self) -> str:
@@ -123,8 +129,10 @@ class _Sorting:
         if not drawn:
             if predicted:  # the label started from this prediction, so its absence here is a correction
                 self._write(z, {}, predicted, self.plan.added)
-        elif any(_spoken(marks[z], self.label) == drawn for marks in self.served):
+        elif z not in self.label.by_hand and any(_spoken(marks[z], self.label) == drawn for marks in self.served):
             self.plan.untouched.append(z)
+        elif z not in self.label.by_hand and any(_spoken(old.drawn, self.label) == drawn for old in self._former(z)):
+            self.plan.kept.append(z)  # an old copy of a label that was taken back since
         else:
             self._write(z, drawn, predicted, self.plan.added)
 
@@ -142,7 +150,7 @@ class _Sorting:
                 self._write(z, unspoken, old, plan.cleared)
             else:
                 plan.kept.append(z)
-        elif _outdated(z, drawn, label, state, self.former.get(z, ()), self.served):
+        elif z not in label.by_hand and _outdated(z, drawn, label, state, self._former(z), self.served):
             plan.kept.append(z)
         else:
             self._write(z, {**unspoken, **drawn}, old, plan.superseded)
@@ -154,6 +162,9 @@ class _Sorting:
         known = self._spoken_of(z).union(drawn, before, state.known if state else ())
         self.plan.shots.append(NewShot(z, dict(drawn), frozenset(known)))
         group.append(z)
+
+    def _former(self, z: int) -> Sequence[ShotState]:
+        return self.former.get(z, ())
 
     def _spoken_of(self, z: int) -> set[str]:
         """The classes whose absence from the slice is knowledge, as the label or the collection has it."""

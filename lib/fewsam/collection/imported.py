@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewsam.collection import Collection, ImageRecord, Shot
+from fewsam.collection import Collection, ImageRecord, Shot, structures
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.core.atomic import replacing
@@ -58,10 +58,11 @@ class TaskCollection(Collection):
         """Make classes known before anybody draws them; those of the task keep their values."""
 
         def work(db: sqlite3.Connection) -> None:
-            known = self._class_names(db)
-            for key, name in ((class_key(name), name.strip()) for name in names):
-                if key not in known:
-                    db.execute("INSERT OR IGNORE INTO classes (key, name) VALUES (?, ?)", (key, name))
+            known = self._names(db)
+            for name in names:
+                if known.called(name) is None:
+                    structures.add(db, known, name)
+                    known = self._names(db)
 
         self._database.write(work)
 

@@ -16,6 +16,7 @@ from fewsam.collection.database import Database
 from fewsam.collection.decide import Label, NewShot, Plan, ShotState, decide
 from fewsam.collection.loop import served_labelmap, served_marks
 from fewsam.collection.records import Submission
+from fewsam.collection.structures import Names, note
 from fewsam.collection.writing import (
     ImageKey,
     add_blobs,
@@ -45,7 +46,7 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        class_names: Callable[[sqlite3.Connection], dict[str, str]],
+        read_names: Callable[[sqlite3.Connection], Names],
         accept_new: bool | str,
         volume: Volume,
         image_id: str,
@@ -54,7 +55,7 @@ class Ingest:
         source: str,
     ) -> None:
         self._database = database
-        self._class_names = class_names  # class key -> display name
+        self._read_names = read_names
         self._accept_new = accept_new
         self._volume = volume
         self._image_id = image_id
@@ -69,14 +70,19 @@ class Ingest:
         self._stats_text = ""
 
     def run(
-        self, masks: Mapping[str, npt.NDArray[np.bool_]], said: str | None, default: str, complete: frozenset[int]
+        self,
+        masks: Mapping[str, npt.NDArray[np.bool_]],
+        said: str | None,
+        default: str,
+        complete: frozenset[int],
+        by_hand: frozenset[int] = frozenset(),
     ) -> Submission:
         """Take in the label: ``said`` and ``default`` are the label's and the collection's ``absent_classes``."""
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
         marks = self._checked(self._taken(masks), complete)
-        label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default)
+        label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default, by_hand)
         # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
         _, plan, _ = self._database.read(lambda db: self._plan(db, label))
         for shot in plan.shots:
@@ -94,8 +100,8 @@ class Ingest:
         """The masks that count: where known classes alone are taken, without the others if any is left."""
         if self._accept_new != KNOWN:
             return masks
-        names = self._database.read(self._class_names)
-        known = {name: mask for name, mask in masks.items() if class_key(name) in names}
+        names = self._database.read(self._read_names)
+        known = {name: mask for name, mask in masks.items() if names.called(name) is not None}
         if not any(np.any(mask) for mask in known.values()):
             return masks  # refused, as nothing of it can be taken
         self._left_out = [name.strip() for name in masks if name not in known]
@@ -114,10 +120,11 @@ class Ingest:
 
     def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
         image = repr(self._image_id)
+        known = self._database.read(self._read_names)
         if not self._image_id:
             raise LabelError("a label needs the id of its image")
         for name, mask in masks.items():
-            key = class_key(name)
+            key = known.key_of(name)
             if not key or len(key) > MAX_NAME or not key.isprintable():
                 raise LabelError(
                     f"label of {image} has a class named {name!r}; use 1 to {MAX_NAME} printable characters"
@@ -137,7 +144,7 @@ class Ingest:
 
     def _resolve(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[str], list[str]]:
         """All classes (key -> name), the keys that this label brings, and its names to ignore."""
-        names = self._class_names(db)
+        names = self._read_names(db).present
         unknown = [key for key in self._masks if key not in names]
         drawn = [key for key in unknown if self._masks[key].any()]
         if drawn and self._accept_new is not True:
@@ -165,7 +172,7 @@ class Ingest:
             marks = {key: bytes.fromhex(value) for key, value in json.loads(drawn).items()}
             states.setdefault(z, []).append(ShotState(marks, frozenset(json.loads(known)), annotator))
         served = served_marks(db, self._image_id, self._shape)
-        current = {z: history[-1] for z, history in states.items()}
+        current = {z: history[-1] for z, history in states.items() if not history[-1].withdrawn}
         former = {z: history[:-1] for z, history in states.items()}
         plan = decide(label, names.keys(), current, former, [marks for _, marks in served])
         return names, plan, [number for number, _ in served]
@@ -189,7 +196,7 @@ class Ingest:
         _, plan, served = self._plan(db, label)
         outcome: dict[str, Any] = {name: tuple(getattr(plan, name)) for name in GROUPS}
         base = served[plan.base] if plan.base is not None else None
-        curve = self._curve(db, plan, base, served)
+        curve = self._curve(db, plan, base, served, names)
         number = add_submission(
             db,
             self._image,
@@ -200,7 +207,11 @@ class Ingest:
             outcome=outcome,
             curve=curve,
         )
+        deleted = self._read_names(db).deleted
         add_classes(db, {class_: names[class_] for class_ in new})
+        for class_ in new:
+            if class_ in deleted:  # who draws it wants it back
+                note(db, class_, names[class_], deleted=False, annotator=self._annotator)
         if plan.shots:
             self._store_shots(db, number, plan, names)
         if base is not None:
@@ -216,7 +227,8 @@ class Ingest:
     def _digest(self, label: Label) -> bytes:
         """What makes two submissions the same one."""
         absence = label.absence, label.absent_classes is not None
-        said = json.dumps([*absence, sorted(label.complete), sorted(label.spoken), self._shape])
+        hand = [sorted(label.by_hand)] if label.by_hand else []
+        said = json.dumps([*absence, sorted(label.complete), *hand, sorted(label.spoken), self._shape])
         for drawn in label.marks:
             said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
         return digest(f"{self._volume.content_hash} {said}".encode())
@@ -251,11 +263,14 @@ class Ingest:
             db.execute("DELETE FROM reservations WHERE image_id = ? AND slice = ?", (self._image_id, shot.slice))
         add_blobs(db, self._blobs.blobs)
 
-    def _curve(self, db: sqlite3.Connection, plan: Plan, base: int | None, served: list[int]) -> dict[str, Any] | None:
+    def _curve(
+        self, db: sqlite3.Connection, plan: Plan, base: int | None, served: list[int], names: Mapping[str, str]
+    ) -> dict[str, Any] | None:
         """Dice of what was served against this label, on slices that a person drew or corrected for the first time.
 
         On others the answer was right by definition (a drawn slice is pasted into it) or nobody has said so: slices
-        left as they were would raise the curve with the size of the volume.
+        left as they were would raise the curve with the size of the volume. A class that nobody had drawn when the
+        answer was made was not answered: it has no Dice.
         """
         number = base if base is not None else next(iter(served), None)
         found = served_labelmap(db, number) if number is not None else None
@@ -267,8 +282,16 @@ class Ingest:
         for key, mask in self._masks.items():
             value = next((i + 1 for i, name in enumerate(classes) if class_key(name) == key), None)
             drawn = mask[slices]
-            shown = labelmap[slices] == value if value else np.zeros_like(drawn)
+            if not value or not ((labelmap == value).any() or _was_drawn(db, key)):
+                continue
+            shown = labelmap[slices] == value
             total = int(shown.sum()) + int(drawn.sum())
             if total:
-                dice[self._names[key]] = 2 * int((shown & drawn).sum()) / total
+                dice[names.get(key, self._names[key])] = 2 * int((shown & drawn).sum()) / total
         return {"model_version": version, "slices": slices, "dice": dice} if dice else None
+
+
+def _was_drawn(db: sqlite3.Connection, key: str) -> bool:
+    """Whether any stored shot, of any image, draws a class."""
+    text = f"{json.dumps(key)}: "  # as a key of `drawn` is written
+    return db.execute("SELECT 1 FROM shots WHERE instr(drawn, ?) LIMIT 1", (text,)).fetchone() is not None

@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from fewsam.collection.codec import Marks, digest, labelmap_to_marks
 from fewsam.collection.database import Database
+from fewsam.collection.reading import CURRENT
 from fewsam.core.errors import LabelError
 
 # A shot of this slice, on the pixels that were labelled last under this id.
 _LABELLED = (
-    "SELECT 1 FROM shots JOIN images ON images.id = shots.image WHERE image_id = ? AND slice = ? AND content_hash ="
+    f"SELECT 1 FROM shots JOIN images ON images.id = shots.image WHERE {CURRENT} AND image_id = ? AND slice = ?"
+    " AND content_hash ="
     " (SELECT content_hash FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
     " ORDER BY shots.id DESC LIMIT 1)"
 )

@@ -12,8 +12,13 @@ from fewsam.collection.codec import open_blob, unpack_mask, unpack_plane
 from fewsam.collection.records import ImageRecord, Shot
 from fewsam.core.errors import StorageError
 
+# A shot that says nothing of any class: somebody has taken the label of this slice back.
+WITHDRAWN = "(shots.drawn = '{}' AND shots.known = '[]')"
 # The shot in force is the last one of its slice: superseding is adding a row, so order never hangs on a clock.
-CURRENT = "shots.id = (SELECT MAX(s.id) FROM shots s WHERE s.image = shots.image AND s.slice = shots.slice)"
+CURRENT = (
+    "shots.id = (SELECT MAX(s.id) FROM shots s WHERE s.image = shots.image AND s.slice = shots.slice)"
+    f" AND NOT {WITHDRAWN}"
+)
 
 
 def read_image(db: sqlite3.Connection, number: int) -> ImageRecord:
@@ -54,7 +59,11 @@ def read_shot(db: sqlite3.Connection, shot_id: int, names: Mapping[str, str]) ->
         image_id=image.image_id,
         slice=z,
         pixels=np.stack([unpack_plane(_blob(db, key)) for key in json.loads(planes)]),
-        masks={names[key]: unpack_mask(_blob(db, value), image.shape[1:]) for key, value in json.loads(drawn).items()},
+        masks={
+            names[key]: unpack_mask(_blob(db, value), image.shape[1:])
+            for key, value in json.loads(drawn).items()
+            if key in names  # else of a structure that was deleted since
+        },
         known=frozenset(names[key] for key in json.loads(known) if key in names),
         annotator=annotator,
         time=time,

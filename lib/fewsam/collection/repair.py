@@ -90,7 +90,7 @@ def refresh_copy(main: Path, copy: Path) -> None:
     """Add to the second copy what ``main`` has since gained."""
     with closing(connect(copy, wal=False)) as db:
         db.execute("PRAGMA journal_mode = DELETE")  # one file at rest
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'shots'").fetchone():
+        if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             create(db, loop=False)
         db.execute("ATTACH ? AS origin", (str(main),))
         _copy_rows(db, "origin", newer_only=True)
@@ -99,7 +99,8 @@ def refresh_copy(main: Path, copy: Path) -> None:
 def _copy_rows(db: sqlite3.Connection, origin: str, newer_only: bool) -> None:
     db.execute("BEGIN")
     try:
-        for table in APPEND_ONLY:
+        there = {name for (name,) in db.execute(f"SELECT name FROM {origin}.sqlite_master")}
+        for table in (name for name in APPEND_ONLY if name in there):  # an older file has fewer
             after = f"WHERE id > (SELECT COALESCE(MAX(id), 0) FROM main.{table})" if newer_only else ""
             db.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM {origin}.{table} {after} ORDER BY id")
         db.execute("COMMIT")

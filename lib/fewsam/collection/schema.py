@@ -12,11 +12,11 @@ from pathlib import Path
 from fewsam.core.errors import StorageError
 
 APPLICATION_ID = 0x66534D43  # "fSMC"
-VERSION = 1
+VERSION = 2  # 2: structures that were renamed or deleted
 BUSY_SECONDS = 60.0
 
 # Rows of these are only ever added, in the order of their id: the second copy is brought up to date by id.
-APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots")
+APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots", "structures")
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS classes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS submissions (
 CREATE TABLE IF NOT EXISTS shots (
     id INTEGER PRIMARY KEY, submission INTEGER NOT NULL, image INTEGER NOT NULL, slice INTEGER NOT NULL,
     planes TEXT NOT NULL, drawn TEXT NOT NULL, known TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS structures (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, deleted INTEGER NOT NULL,
+    annotator TEXT NOT NULL, time TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS shots_by_slice ON shots (image, slice, id);
 CREATE INDEX IF NOT EXISTS submissions_by_image ON submissions (image_id, id);
 """

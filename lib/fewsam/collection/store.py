@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fewsam.collection.codec import class_key, digest
+from fewsam.collection import structures
+from fewsam.collection.codec import digest
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
 from fewsam.collection.loop import LoopState
 from fewsam.collection.reading import CURRENT, read_image, read_shot
 from fewsam.collection.records import ImageRecord, Shot, Submission
+from fewsam.collection.writing import withdraw
 from fewsam.core.errors import StorageError
 
 if TYPE_CHECKING:
@@ -72,15 +74,55 @@ class Collection(LoopState):
         return tuple(self._database.read(self._class_names).values())
 
     def _class_names(self, db: sqlite3.Connection) -> dict[str, str]:
-        names = {class_key(name): name for name in self._labels}
-        for key, name in db.execute("SELECT key, name FROM classes ORDER BY id"):
-            names.setdefault(key, name)
-        return names
+        return self._names(db).present
+
+    def _names(self, db: sqlite3.Connection) -> structures.Names:
+        return structures.read_names(db, self._labels)
+
+    @property
+    def names(self) -> structures.Names:
+        """The structures by key, those that were deleted too."""
+        return self._database.read(self._names)
 
     @property
     def version(self) -> int:
-        """Grows with each stored submission."""
-        return int(self._value("SELECT COALESCE(MAX(id), 0) FROM submissions"))
+        """Grows with each stored submission, and with each change of the structures."""
+        return int(
+            self._value(
+                "SELECT (SELECT COALESCE(MAX(id), 0) FROM submissions) + (SELECT COALESCE(MAX(id), 0) FROM structures)"
+            )
+        )
+
+    def add_structure(self, name: str, annotator: str = "") -> str:
+        """Make a structure before anybody draws it, or bring a deleted one of this name back; its key.
+
+        Raises:
+            LabelError: no usable name, or too many structures.
+        """
+        return self._database.write(lambda db: structures.add(db, self._names(db), name, annotator))
+
+    def rename_structure(self, key: str, name: str, annotator: str = "") -> None:
+        """Give a structure another name; its labels, and its value in labelmaps, stay.
+
+        Raises:
+            LabelError: there is no such structure, or another one has this name.
+        """
+        self._database.write(lambda db: structures.rename(db, self._names(db), key, name, annotator))
+
+    def delete_structure(self, key: str, annotator: str = "") -> None:
+        """Take a structure out of the task; its labels stay in the history."""
+        self._database.write(lambda db: structures.delete(db, self._names(db), key, annotator))
+
+    def withdraw(self, image_id: str, slice: int, shot_id: int, annotator: str = "") -> bool:
+        """Take back what was said of a slice: it counts as not labelled, and its label stays in the history.
+
+        Args:
+            shot_id: the shot in force as the caller knows it.
+
+        Returns:
+            False where another shot is in force by now; nothing is stored then.
+        """
+        return self._database.write(lambda db: withdraw(db, image_id, slice, shot_id, annotator))
 
     def submit(
         self,
@@ -92,6 +134,7 @@ class Collection(LoopState):
         source: str = "",
         absent_classes: str | None = None,
         complete_slices: set[int] | None = None,
+        by_hand: Iterable[int] | None = None,
     ) -> Submission:
         """Take in a label; when this returns, it is on the disk.
 
@@ -117,6 +160,8 @@ class Collection(LoopState):
             absent_classes: "auto" | "complete" | "partial" for this label; None: as set for the collection. What is
                 said with the label counts for its unchanged slices too.
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
+            by_hand: slices that a person drew or confirmed: they are meant as they are, also where they equal what
+                was served, or a drawing of before.
 
         Raises:
             UnknownClassError: a drawn class is not of the task and new ones are not accepted; nothing is stored.
@@ -124,9 +169,10 @@ class Collection(LoopState):
             StorageError: it could not be written; nothing is stored.
         """
         ingest = Ingest(
-            self._database, self._class_names, self._accept_new, volume, image_id, annotator=annotator, source=source
+            self._database, self._names, self._accept_new, volume, image_id, annotator=annotator, source=source
         )
-        return ingest.run(masks, absent_classes, self._absent_classes, frozenset(complete_slices or ()))
+        complete, hand = frozenset(complete_slices or ()), frozenset(by_hand or ())
+        return ingest.run(masks, absent_classes, self._absent_classes, complete, hand)
 
     def check(
         self,
@@ -136,7 +182,7 @@ class Collection(LoopState):
         complete_slices: set[int] | None = None,
     ) -> None:
         """Raise what `submit` would raise of this label, and store nothing: for several labels, all or none."""
-        Ingest(self._database, self._class_names, self._accept_new, volume, image_id, annotator="", source="").check(
+        Ingest(self._database, self._names, self._accept_new, volume, image_id, annotator="", source="").check(
             masks, frozenset(complete_slices or ())
         )
 
@@ -209,7 +255,7 @@ class Collection(LoopState):
             )
         rows = self._rows(
             "SELECT DISTINCT slice FROM shots JOIN images ON images.id = shots.image"
-            " WHERE image_id = ? AND content_hash = ? ORDER BY slice",
+            f" WHERE {CURRENT} AND image_id = ? AND content_hash = ? ORDER BY slice",
             image_id,
             content_hash,
         )
@@ -235,7 +281,7 @@ class Collection(LoopState):
         found: dict[str, tuple[str, int, dict[str, list[int]]]] = {}
         for image_id, content, z, last in self._rows(
             "SELECT image_id, content_hash, slice, MAX(shots.id) FROM shots JOIN images ON images.id = shots.image"
-            " GROUP BY image_id, content_hash, slice ORDER BY MIN(images.id), slice"
+            f" WHERE {CURRENT} GROUP BY image_id, content_hash, slice ORDER BY MIN(images.id), slice"
         ):
             newest, latest, slices = found.get(image_id, (content, 0, {}))
             slices.setdefault(content, []).append(z)
@@ -250,7 +296,8 @@ class Collection(LoopState):
             counts = dict.fromkeys(names.values(), 0)
             for (drawn,) in db.execute(f"SELECT drawn FROM shots WHERE {CURRENT}"):
                 for key in json.loads(drawn):
-                    counts[names[key]] += 1
+                    if key in names:  # else deleted since
+                        counts[names[key]] += 1
             return counts
 
         return self._database.read(work)
@@ -265,16 +312,32 @@ class Collection(LoopState):
             image_id,
             int(slice),
         )
-        names = self._database.read(self._class_names)
+        names = self.names
         fields = ("shot_id", "submission", "time", "annotator", "source", "content_hash")
         return [
             dict(zip(fields, row, strict=False))
             | {
-                "drawn": [names[key] for key in json.loads(row[6])],
-                "known": sorted(names.get(key, key) for key in json.loads(row[7])),
+                "drawn": [names.shown(key) for key in json.loads(row[6])],
+                "known": sorted(names.shown(key) for key in json.loads(row[7])),
             }
             for row in rows
         ]
+
+    # -- what was served speaks of structures by key, so that it fits after one got another name
+
+    def remember_served(
+        self, image_id: str, labelmap: npt.NDArray[np.uint8], classes: Sequence[str], model_version: int
+    ) -> None:
+        names = self.names
+        super().remember_served(image_id, labelmap, [names.key_of(name) for name in classes], model_version)
+
+    def served(self, image_id: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...], int] | None:
+        found = super().served(image_id)
+        if found is None:
+            return None
+        labelmap, keys, version = found
+        names = self.names
+        return labelmap, tuple(names.shown(names.key_of(key)) for key in keys), version
 
     def images(self) -> list[ImageRecord]:
         """Images with shots, in the order of their first one."""

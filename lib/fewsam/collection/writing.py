@@ -91,6 +91,26 @@ def add_blobs(db: sqlite3.Connection, blobs: Mapping[bytes, bytes]) -> None:
     db.executemany("INSERT OR IGNORE INTO blobs (digest, data) VALUES (?, ?)", blobs.items())
 
 
+def withdraw(db: sqlite3.Connection, image_id: str, slice: int, shot_id: int, annotator: str) -> bool:
+    """A shot that says nothing, over the shot in force; False where that is another one by now."""
+    row = db.execute(
+        "SELECT image, planes, depth, height, width, content_hash FROM shots JOIN images ON images.id = shots.image"
+        " WHERE shots.id = ? AND slice = ? AND image_id = ?"
+        " AND shots.id = (SELECT MAX(s.id) FROM shots s WHERE s.image = shots.image AND s.slice = shots.slice)",
+        (shot_id, slice, image_id),
+    ).fetchone()
+    if row is None:
+        return False
+    image, planes, depth, height, width, content = row
+    key: ImageKey = (image_id, content, depth, height, width)
+    outcome = {"withdrawn": [slice]}
+    number = add_submission(
+        db, key, b"", annotator=annotator, source="withdrawn", absent_classes="auto", outcome=outcome
+    )
+    add_shot(db, number, image, slice, [bytes.fromhex(plane) for plane in json.loads(planes)], {}, ())
+    return True
+
+
 def _split(db: sqlite3.Connection, image: ImageKey) -> str:
     """Train or validation, drawn once for an image. The same pixels, or the same id, are the same image."""
     for column, value in (("content_hash", image[1]), ("image_id", image[0])):

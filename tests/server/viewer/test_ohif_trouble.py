@@ -59,21 +59,21 @@ def test_what_goes_wrong_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
 
 
 def nothing_drawn(me: Person) -> None:
-    me.click("submit")
-    me.wait_message("no slice was changed by hand")
-    draw(me, "liver", 5, (20, 20))
+    me.wait_to_submit(0)
+    me.draw("liver", 5, (20, 20))
     undo(me, np.zeros_like(me.voxels(WIDTH)))
-    me.click("submit")
-    me.wait_message("Nothing is drawn")
+    me.wait_to_submit(0)
+    assert me.page.is_disabled("#fewsam-submit")
+    assert "Nothing is drawn" in str(me.page.get_attribute("#fewsam-submit", "title"))
     me.picture("1-nothing-drawn")
 
 
 def two_windows(me: Person, other: Person, server: Server, study: str) -> None:
     """Both draw on slice 8: whoever comes second is asked, and both drawings are in the history."""
     other.open_study(study)
-    draw(me, "liver", 8, (20, 20))
-    draw(other, "spleen", 8, (40, 30))
-    draw(other, "spleen", 12, (40, 30))
+    me.draw("liver", 8, (20, 20))
+    other.draw("spleen", 8, (40, 30))
+    other.draw("spleen", 12, (40, 30))
     mine, theirs = me.voxels(WIDTH), other.voxels(WIDTH)
     me.click("submit")
     me.wait_message("1 slice submitted")
@@ -104,7 +104,7 @@ def two_windows(me: Person, other: Person, server: Server, study: str) -> None:
 
 def the_pacs_goes_away(me: Person, pacs: Any) -> None:
     before = len(segs(pacs))
-    draw(me, "liver", 15, (20, 20))
+    me.draw("liver", 15, (20, 20))
     drawn = me.voxels(WIDTH)
     pacs.stop()
     try:
@@ -131,7 +131,7 @@ def another_tools_seg(me: Person, pacs: Any, ct: Volume, scan: Path, folder: Pat
     assert np.array_equal(native(me, ct)[18], shown[18])
     counts = me.counts()
 
-    draw(me, "liver", 18, (8, 8))
+    me.draw("liver", 18, (8, 8))
     before = {str(data.SOPInstanceUID) for data in segs(pacs)}
     me.click("submit")
     assert "overlap on slice 19 were kept" in me.wait_message("overlap")
@@ -150,7 +150,7 @@ def another_tools_seg(me: Person, pacs: Any, ct: Volume, scan: Path, folder: Pat
 def ohifs_own_export(me: Person, pacs: Any) -> None:
     """The viewer's own "Export DICOM SEG", of a slice that was not submitted here."""
     before = len(segs(pacs))
-    draw(me, "spleen", 21, (30, 30))
+    me.draw("spleen", 21, (30, 30))
     me.page.evaluate(_EXPORT)
     me.page.wait_for_function(
         "[...document.querySelectorAll('#fewsam-panel .class')].find(e => e.dataset.name === 'spleen')"
@@ -166,7 +166,7 @@ def ohifs_own_export(me: Person, pacs: Any) -> None:
 
 def a_series_that_is_gone(me: Person, pacs: Any, study: str, folder: Path) -> None:
     me.open_study(study)
-    draw(me, "liver", 10, (20, 20))
+    me.draw("liver", 10, (20, 20))
     drawn = me.voxels(WIDTH)
     pacs.stop()
     shutil.rmtree(folder)
@@ -176,21 +176,6 @@ def a_series_that_is_gone(me: Person, pacs: Any, study: str, folder: Path) -> No
     me.wait_message("knows no image series")
     assert np.array_equal(me.voxels(WIDTH), drawn)
     me.picture("7-series-gone")
-
-
-def draw(me: Person, name: str, k: int, at: tuple[int, int]) -> None:
-    """One short stroke around pixel ``at`` of slice k."""
-    me.structure(name)
-    me.go_to(k)
-    me.tool("brush")
-    me.brush_size(6)
-    before = me.voxels(WIDTH)
-    for n in range(5):  # the viewer drops a stroke that starts where the one before did
-        me.stroke([(at[0] + i + n, at[1] + n) for i in range(6)], k)
-        me.page.wait_for_timeout(600)  # and the panel looks at a stroke once it has ended
-        if (me.voxels(WIDTH) != before).any():
-            return
-    raise AssertionError(f"nothing was drawn on slice {k}")
 
 
 def undo(me: Person, until: np.ndarray) -> None:

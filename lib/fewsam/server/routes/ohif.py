@@ -10,7 +10,7 @@ from pathlib import Path
 
 import monailabel
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from monailabel.config import settings
 from monailabel.endpoints import ohif
 from monailabel.endpoints.user.auth import User
@@ -25,6 +25,21 @@ FOLDER = "FEWSAM_VIEWER"
 _BUNDLED = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
 
 
+_NO_VIEWER = """<!doctype html><html lang="en"><title>fewsam</title><style>body{font:16px sans-serif;margin:3em}</style>
+<h1>fewsam is running</h1><p>Its images are files of a folder, which OHIF does not show: it needs a PACS
+(<code>fewsam ohif FOLDER</code> starts one on a folder of DICOM files).</p>
+<p>3D Slicer's MONAI Label module takes the address of this page as its server.</p>
+<p><a href="%(prefix)s/info/">What the server knows</a> &middot; <a href="/docs">its interface</a></p></html>"""
+
+
+async def start() -> Response:
+    """The server's own address leads to the viewer, where there is something to view."""
+    prefix = settings.MONAI_LABEL_API_STR
+    if settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
+        return RedirectResponse(f"{prefix}/ohif/")
+    return HTMLResponse(_NO_VIEWER % {"prefix": prefix})
+
+
 def install(app: FastAPI) -> None:
     """Add the viewer's own routes; they must stand before MONAI Label's, one of which catches all of /ohif/."""
     prefix = settings.MONAI_LABEL_API_STR
@@ -36,6 +51,7 @@ def install(app: FastAPI) -> None:
         return Response(f"{stock}\n;{ours}", media_type="text/javascript", headers={"cache-control": "no-store"})
 
     app.add_api_route(f"{prefix}/ohif/app-config.js", config, include_in_schema=False)
+    app.add_api_route("/", start, include_in_schema=False)
     if folder := os.environ.get(FOLDER):
         own = ViewerFolder(Path(folder), f"{prefix}/ohif/")
 

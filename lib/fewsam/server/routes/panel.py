@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pydicom
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from monailabel.endpoints.user.auth import User
@@ -18,7 +20,7 @@ from pydantic import BaseModel
 
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.routes.panel_image import open_image, overlapping, submissions, to_k, voxels
+from fewsam.server.routes.panel_image import open_image, overlapping, structures_of, submissions, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import current
@@ -40,10 +42,20 @@ class ClickRequest(BaseModel):
 
 
 class NextRequest(BaseModel):
-    """Who asks for the next slice, and which image is open."""
+    """Who asks for the next slice.
+
+    Attributes:
+        image: The image that is open: slices of others are offered only with ``leave``.
+        skip: Slices of the open image that are not wanted now.
+        unshown: Images that the viewer cannot show.
+    """
 
     client_id: str = ""
     strategy: str = "informative"
+    image: str = ""
+    skip: list[int] = []
+    leave: bool = False
+    unshown: list[str] = []
 
 
 async def _threaded(work: Callable[[], T]) -> T:
@@ -70,12 +82,22 @@ async def clicks(request: ClickRequest, user: User = ANNOTATOR) -> Response:
 
 @router.post("/next")
 def next_slice(request: NextRequest, user: User = USER) -> Any:
-    """Image, study and slice to label next; ``{}`` where there is none left."""
+    """Image, study and slice to label next; without an id where there is none left that is worth asking for.
+
+    ``left`` then says how many slices of the open image are not labelled.
+    """
     app = current()
-    offer = app.offer({"client_id": request.client_id or user.username, "strategy": request.strategy})
+    asked: dict[str, Any] = {"client_id": request.client_id or user.username, "strategy": request.strategy}
+    if request.image:
+        opened = open_image(app, request.image)
+        skip = [to_k(opened.geometry, k) for k in request.skip if 0 <= k < opened.depth]
+        asked |= {"image": request.image, "skip": skip, "leave": request.leave, "exclude": request.unshown}
+    offer = app.offer(asked)
     if not offer:
-        return {}
-    volume = app.workspace.volume(app.image_path(offer["id"]))
+        done = app.workspace.collection.labelled_slices(request.image, opened.content_hash) if request.image else []
+        return {"left": opened.depth - len(done)} if request.image else {}
+    path = app.image_path(offer["id"])
+    volume = app.workspace.volume(path)
     info = app.datastore().get_image_info(offer["id"])
     return JSONResponse(
         {
@@ -84,8 +106,17 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
             "slice": to_k(volume.geometry, int(offer["slice"])),
             "score": offer.get("score"),
             "labelled": offer.get("labelled_slices"),
+            "sop_class": _sop_class(Path(path)),
         }
     )
+
+
+def _sop_class(path: Path) -> str:
+    """Kind of the DICOM objects of an image, by which a viewer says whether it can show them; empty for others."""
+    file = next(iter(sorted(path.glob("*.dcm"))), None) if path.is_dir() else None
+    if file is None:
+        return ""
+    return str(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
 
 
 def _labelmap(image_id: str) -> Response:
@@ -95,7 +126,7 @@ def _labelmap(image_id: str) -> Response:
     labels, version = shown_labelmap(app.workspace.collection, image_id, volume, shots)
     drawn = submissions(volume.geometry, shots)
     head = {
-        "classes": list(app.workspace.collection.classes),
+        "structures": structures_of(app.workspace.collection),
         "drawn": sorted(map(int, drawn)),
         "submissions": drawn,
         "overlaps": sorted(to_k(volume.geometry, shot.slice) for shot in shots if overlapping(shot)),
@@ -112,6 +143,7 @@ def _segment(image_id: str) -> Response:
     labels, answer = app.segment(image_id)
     answer["pasted"] = sorted(to_k(volume.geometry, z) for z in answer["pasted"])
     answer["submissions"] = submissions(volume.geometry, shots)
+    answer["structures"] = structures_of(app.workspace.collection)
     return voxels(answer, volume.geometry.to_native(labels))
 
 

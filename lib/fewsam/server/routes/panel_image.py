@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from fastapi.responses import Response
 
-from fewsam.collection import Shot
+from fewsam.collection import Collection, Shot
 from fewsam.images.volume import Geometry, Volume
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.tasks.host import Host
@@ -41,6 +41,11 @@ def open_image(app: Host, image_id: str) -> Volume:
 def submissions(geometry: Geometry, shots: list[Shot]) -> dict[str, int]:
     """Labelled slice, by its stored number, -> the submission it is of."""
     return {str(to_k(geometry, shot.slice)): shot.submission for shot in shots}
+
+
+def structures_of(collection: Collection) -> list[dict[str, str]]:
+    """What the values of a labelmap mean, from 1 on: identity and name."""
+    return [{"id": key, "name": name} for key, name in collection.names.present.items()]
 
 
 def overlapping(shot: Shot) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 
-from fewsam.collection import Shot
+from fewsam.collection import Collection, Shot
 from fewsam.core.errors import LabelError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
@@ -39,19 +40,22 @@ def submit(
 ) -> dict[str, Any] | JSONResponse:
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
-    ``params`` is ``{"label_info": [{"name", "idx"}], "client_id", "drawn": {slice: submission}, "replace": [slice]}``:
-    the slices drawn by hand with the submission each was drawn over (0 for none), and those whose newer label may be
-    replaced. The answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others
-    submitted them meanwhile: nothing is stored then.
+    ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
+    [slice], "empty": [slice]}``: what the values mean, the slices drawn by hand with the submission each was drawn over
+    (0 for none), those whose newer label may be replaced, and those that had a label of which nothing is left. The
+    answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others submitted them
+    meanwhile, with ``empty`` where labels would go unasked: nothing is stored then.
     """
     app = current()
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
     volume = open_image(app, image)
-    drawn, replaced = _slices(raw, volume)
+    drawn, replaced, emptied = _slices(raw, volume)
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    names = _names(ours.label_info or [])
+    names = _names(ours.label_info or [], app.workspace.collection)
+    ours = replace(ours, label_info=[{"idx": value, "name": name} for value, name in names.items()])
+    raw["label_info"] = ours.label_info
     ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         shots = {shot.slice: shot for shot in app.workspace.collection.shots(image, content_hash=volume.content_hash)}
@@ -60,7 +64,10 @@ def submit(
         newer = [z for z in newer if not np.array_equal(values[z], shown[z])]
         if asked := [z for z in newer if z not in replaced]:
             return _conflict([shots[z] for z in asked], volume)
-        erased = frozenset(z for z in drawn if not values[z].any() and shown[z].any())
+        erased = frozenset(z for z in drawn if not values[z].any() and (shown[z].any() or z in shots))
+        if gone := sorted(to_k(volume.geometry, z) for z in erased - emptied if z in shots and shots[z].masks):
+            detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
+            return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
         if not erased and not any(values[z].any() for z in drawn):
             raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
         by_hand = np.isin(np.arange(volume.depth), list(drawn))[:, None, None]
@@ -76,7 +83,8 @@ def submit(
             file = Path(folder) / "label.bin"
             file.write_bytes(volume.geometry.to_native(values).tobytes(order="F"))
         # An empty slice usually says nothing; here a person emptied it.
-        answer = app.submit_label(image, file, "final", raw, replace(ours, complete_slices=erased or None))
+        ours = replace(ours, complete_slices=erased or None, by_hand=frozenset(drawn))
+        answer = app.submit_label(image, file, "final", raw, ours)
         now = app.workspace.collection.shots(image, content_hash=volume.content_hash)
     for fate in ("added", "superseded", "cleared", "unchanged", "kept", "untouched"):
         answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
@@ -86,24 +94,47 @@ def submit(
     return answer
 
 
-def _names(label_info: list[dict[str, Any]]) -> dict[int, str]:
+def _names(label_info: list[dict[str, Any]], collection: Collection) -> dict[int, str]:
+    """The present name of the structure that each value means: by its identity, or by name where none is given.
+
+    Raises:
+        RequestError: the list is no such list.
+        LabelError: a structure was deleted since.
+    """
+    names = collection.names
+    found = {}
     try:
-        return {int(item["idx"]): str(item["name"]) for item in label_info}
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise RequestError('params["label_info"] must be a list of {"name": ..., "idx": ...}') from None
+        for item in label_info:
+            key = item.get("id")
+            if key in names.deleted:
+                raise LabelError(
+                    f"{names.deleted[key]} was deleted since you drew it, and nothing was stored. Add a structure of "
+                    "this name to bring it back, then submit."
+                )
+            found[int(item["idx"])] = names.present[key] if key in names.present else str(item["name"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise RequestError('params["label_info"] must be a list of {"id": ..., "name": ..., "idx": ...}') from None
+    return found
 
 
-def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int]]:
-    """``drawn`` and ``replace`` by canonical slice."""
+def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int], set[int]]:
+    """``drawn``, ``replace`` and ``empty`` by canonical slice."""
     try:
         drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
-        replaced = [int(k) for k in raw.get("replace") or ()]
+        replaced, emptied = ([int(k) for k in raw.get(name) or ()] for name in ("replace", "empty"))
     except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
-        raise RequestError('params["drawn"] must be {slice: submission}, and "replace" a list of slices') from None
-    outside = sorted(k for k in (*drawn, *replaced) if not 0 <= k < volume.depth)
+        raise RequestError(
+            'params["drawn"] must be {slice: submission}, and "replace" and "empty" lists of slices'
+        ) from None
+    outside = sorted(k for k in (*drawn, *replaced, *emptied) if not 0 <= k < volume.depth)
     if outside:
         raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
-    return {to_k(volume.geometry, k): seen for k, seen in drawn.items()}, {to_k(volume.geometry, k) for k in replaced}
+    canonical = partial(to_k, volume.geometry)
+    return (
+        {canonical(k): seen for k, seen in drawn.items()},
+        set(map(canonical, replaced)),
+        set(map(canonical, emptied)),
+    )
 
 
 def _labelmap(data: bytes, volume: Volume) -> np.ndarray:
@@ -118,14 +149,16 @@ def _labelmap(data: bytes, volume: Volume) -> np.ndarray:
 
 def _conflict(shots: list[Shot], volume: Volume) -> JSONResponse:
     slices = sorted(to_k(volume.geometry, shot.slice) for shot in shots)
-    which = f"Slice{'s' * (len(slices) > 1)} {', '.join(str(k + 1) for k in slices)}"
-    who = sorted({shot.annotator for shot in shots if shot.annotator})
+    who = ", ".join(sorted({shot.annotator for shot in shots if shot.annotator}))
     detail = (
-        f"{which}: submitted from elsewhere{' by ' + ', '.join(who) if who else ''} since you drew on it. Nothing of "
-        "yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); "
-        "'Take theirs' shows the other one."
+        f"{_which(slices)}: submitted from elsewhere{f' by {who}' if who else ''} since you drew on it. Nothing of "
+        "yours was sent, and it stays here."
     )
-    return JSONResponse({"detail": detail, "slices": slices}, status_code=409)
+    return JSONResponse({"detail": detail, "slices": slices, "who": who}, status_code=409)
+
+
+def _which(slices: list[int]) -> str:
+    return f"Slice{'s' * (len(slices) > 1)} {', '.join(str(k + 1) for k in slices)}"
 
 
 def _with_overlaps(

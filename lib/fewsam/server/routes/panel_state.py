@@ -10,9 +10,9 @@ from monailabel.endpoints.user.auth import User
 
 from fewsam.fewshot.inference.uncertainty import by_slice
 from fewsam.server.routes.panel_image import open_image, submissions, to_k
+from fewsam.server.routes.panel_structures import listed
 from fewsam.server.routes.roles import USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
-from fewsam.server.storage.palette import COLOURS, colour_of
 from fewsam.server.tasks.host import Host, current
 
 router = APIRouter(prefix="/fewsam")
@@ -20,18 +20,13 @@ router = APIRouter(prefix="/fewsam")
 
 @router.get("/state")
 def state(image: str = "", user: User = USER) -> dict[str, Any]:
-    """Classes with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt."""
+    """Structures with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt."""
     app = current()
     info = app.background_status()
     collection, datastore = app.workspace.collection, app.datastore()
-    counts = collection.counts()
     stats = app.trainer.stats()
     answer: dict[str, Any] = {
-        "classes": [
-            {"name": name, "value": place + 1, "color": colour_of(name, place), "slices": counts.get(name, 0)}
-            for place, name in enumerate(collection.classes)
-        ],
-        "palette": list(COLOURS),
+        "structures": listed(collection),
         "new_labels": app.workspace.settings.new_labels is True,
         "model_version": info.get("model_version", 0),
         "trained": info.get("trained", False),

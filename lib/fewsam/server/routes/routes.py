@@ -27,14 +27,24 @@ from fewsam.server.guard.body_limit import BodyLimit
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.names import check_tag, is_plain
 from fewsam.server.paths import scratch
-from fewsam.server.routes import hardened, ohif, panel, panel_labels, panel_state, proxy
+from fewsam.server.routes import (
+    hardened,
+    ohif,
+    panel,
+    panel_history,
+    panel_labels,
+    panel_state,
+    panel_structures,
+    proxy,
+)
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.routes.uploads import received
 from fewsam.server.tasks.host import current
 from fewsam.server.tasks.labels import parse_params
 
-PANEL = (panel, panel_labels, panel_state)  # modules with routes of the panel in OHIF, each with a `router`
+# Modules with routes of the panel in OHIF, each with a `router`.
+PANEL = (panel, panel_history, panel_labels, panel_state, panel_structures)
 
 router = APIRouter()
 _reloading = threading.Lock()  # two at once would replace one app by two, and the threads of one would go on

@@ -75,7 +75,7 @@ class SegmentationTask(InferTask):
                 time_limit=_seconds(request.get("time_limit")),
                 progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
             )
-        if image_id is not None:
+        if image_id is not None and prediction.shots:  # without a label there is no answer: nothing was served
             prediction = self._complete(prediction, image_id, slices)
             # It is remembered before it is sent, since what comes back is compared with it.
             workspace.collection.remember_served(

@@ -32,6 +32,7 @@ class LabelParams:
             there; None where the client leaves it to the setting of this name.
         complete_slices: Slices on which every class that is not drawn is absent, whatever ``absent_classes`` says.
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
+        by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal.
     """
 
     label_info: list[dict[str, Any]] | None = None
@@ -39,6 +40,7 @@ class LabelParams:
     absent_classes: str | None = None
     complete_slices: frozenset[int] | None = None
     spoken: tuple[str, ...] = ()
+    by_hand: frozenset[int] = frozenset()
 
 
 def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:
@@ -153,6 +155,7 @@ class LabelIntake:
             source=source,
             absent_classes=params.absent_classes,
             complete_slices=complete,
+            by_hand=params.by_hand,
         )
         logger.info(
             "label of %s from %s: %d new or changed slices, %d unchanged, %d left as the model served them",

@@ -17,16 +17,21 @@ def served_labelmap(
 ) -> tuple[np.ndarray, int] | None:
     """The answer served last, (Z, H, W) uint8, and the version of its model.
 
-    None where there is none that fits: of another shape, or with values that now stand for other classes. The
-    collection appends new classes, so that an answer fits as long as its own classes are the first ones.
+    None where there is none that fits: of another shape. Its values are those of ``classes`` now; what was answered of
+    a class that was deleted since is left out.
     """
     served = collection.served(image_id)
     if served is None:
         return None
     labelmap, its_classes, version = served
-    if labelmap.shape != tuple(shape) or tuple(classes[: len(its_classes)]) != tuple(its_classes):
+    if labelmap.shape != tuple(shape):
         return None
-    return labelmap, version
+    if tuple(classes[: len(its_classes)]) == tuple(its_classes):
+        return labelmap, version
+    values = np.zeros(256, np.uint8)
+    for value, name in enumerate(its_classes, start=1):
+        values[value] = classes.index(name) + 1 if name in classes else 0
+    return values[labelmap], version
 
 
 def shown_labelmap(

@@ -13,6 +13,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from fewsam.core.errors import FewSAMError
 from fewsam.fewshot.inference.acquisition import Candidate, rank
+from fewsam.fewshot.inference.uncertainty import by_slice
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
 from fewsam.workspace.workspace import Workspace
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RESERVED_SECONDS = 900.0  # how long nobody else is sent to the same slice
 OPENING_SECONDS = 2.0  # for images whose number of slices is not known yet
+WORTH_ASKING = 0.02  # expected error of a slice, below which an annotator's time is better spent elsewhere
 
 _DESCRIPTIONS = {
     "informative": "the slice whose label would teach most",
@@ -29,6 +31,13 @@ _DESCRIPTIONS = {
 }
 # OHIF always asks for "random", whatever its drop-down shows: it gets the best there is.
 DEFAULT = "informative"
+
+
+def is_worth_asking(candidate: Candidate) -> bool:
+    """Whether a person should look at a slice of the image that is open: it was not segmented yet, or is in doubt."""
+    if candidate.uncertainty is None or candidate.foreground is None:
+        return True
+    return float(by_slice(candidate.uncertainty[None], candidate.foreground[None])[0]) >= WORTH_ASKING
 
 
 class NextSlice(Strategy):
@@ -46,10 +55,23 @@ class NextSlice(Strategy):
         self.image_path = image_path
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """``{"id", "slice", "score", ...}``, or an empty dict where every slice is labelled or taken."""
+        """``{"id", "slice", "score", ...}``, or an empty dict where every slice is labelled or taken.
+
+        With ``image``, the one that is open, only its slices are offered, but for those in ``skip`` and those that
+        would teach next to nothing; with ``leave`` too, only those of other images. Images in ``exclude`` never are.
+        """
         collection = self.workspace.collection
         client = str(request.get("client_id") or "")
-        candidates, labelled = self._candidates(datastore)
+        excluded = set(request.get("exclude") or ())
+        opened = request.get("image")
+        if opened and not request.get("leave"):
+            images = [opened]
+        else:
+            images = [one for one in datastore.list_images() if one not in excluded and one != opened]
+        candidates, labelled = self._candidates(datastore, images)
+        skip = set(request.get("skip") or ())
+        if opened and not request.get("leave"):
+            candidates = [one for one in candidates if one.slice not in skip and is_worth_asking(one)]
         seed = request.get("seed")
         ranked = rank(candidates, labelled, self.name, np.random.default_rng(seed if type(seed) is int else None))
         mine = {(r["image_id"], r["slice"]) for r in collection.reservations() if r["client"] == client}
@@ -66,10 +88,10 @@ class NextSlice(Strategy):
                 }
         return {}
 
-    def _candidates(self, datastore: Datastore) -> tuple[list[Candidate], dict[str, set[int]]]:
+    def _candidates(self, datastore: Datastore, images: Sequence[str]) -> tuple[list[Candidate], dict[str, set[int]]]:
         collection = self.workspace.collection
         drawn, recorded = collection.labelled_by_image(), collection.all_scores()
-        entries = self._entries(datastore, drawn)
+        entries = self._entries(datastore, sorted(images), drawn)
         labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
         candidates = []
         for image_id, entry in entries.items():
@@ -89,9 +111,10 @@ class NextSlice(Strategy):
                     )
         return candidates, labelled
 
-    def _entries(self, datastore: Datastore, drawn: Mapping[str, Collection[int]]) -> dict[str, IndexEntry]:
+    def _entries(
+        self, datastore: Datastore, images: Sequence[str], drawn: Mapping[str, Collection[int]]
+    ) -> dict[str, IndexEntry]:
         """What is known of each image of the modalities with labels, or of all where those are labelled throughout."""
-        images = sorted(datastore.list_images())
         modality = {image_id: str(datastore.get_image_info(image_id).get("Modality") or "") for image_id in images}
         begun = {modality[image_id] for image_id in images if drawn.get(image_id)}
         entries = self._opened([image_id for image_id in images if not begun or modality[image_id] in begun])

@@ -1,15 +1,13 @@
 /** Calls to the server. Every refusal becomes an Error whose message a person can read. */
 
-export interface ClassInfo {
-  name: string;
-  value: number;
-  color: [number, number, number];
-  slices: number;
-}
+import { Submission } from './session';
+import { Named } from './structures';
 
 export interface ImageState {
   id: string;
   slices: number;
+  /** What is odd about the image. */
+  notes: string[];
   labelled: number[];
   counts: Record<string, number>;
   uncertainty: number[];
@@ -24,8 +22,8 @@ export interface CurvePoint {
 }
 
 export interface State {
-  classes: ClassInfo[];
-  palette: [number, number, number][];
+  structures: Named[];
+  deleted: { id: string; name: string }[];
   new_labels: boolean;
   model_version: number;
   trained: boolean;
@@ -46,10 +44,24 @@ export interface State {
   image?: ImageState;
 }
 
+/** The slice to label next; without ``id`` none, and ``left`` slices of the open series are not labelled. */
 export interface Offer {
   id?: string;
   study?: string;
   slice?: number;
+  sop_class?: string;
+  left?: number;
+}
+
+/** What a slice was labelled as, at some time. */
+export interface Shot {
+  shot: number;
+  time: string;
+  annotator: string;
+  source: string;
+  structures: string[];
+  withdrawn: boolean;
+  current: boolean;
 }
 
 export interface Voxels {
@@ -115,25 +127,52 @@ export const segment = async (image: string): Promise<Voxels> =>
 
 export const correct = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/clicks', json(body)));
 
-export const next = async (): Promise<Offer> => (await ask('/fewsam/next', json({ client_id: client }))).json();
+export interface Asked {
+  image: string;
+  skip: number[]; // slices of the open series that the person does not want now
+  leave: boolean; // whether another series will do
+  unshown: string[]; // series that the viewer cannot show
+}
+
+export const next = async (asked: Asked): Promise<Offer> =>
+  (await ask('/fewsam/next', json({ client_id: client, ...asked }))).json();
 
 export const train = async (): Promise<void> => void (await ask('/train/segmentation', json({})));
 
 export const stopTraining = async (): Promise<void> => void (await ask('/train/', { method: 'DELETE' }));
 
-/** Slices drawn by hand, each with the submission it was drawn over; ``replace`` names those whose newer label may go. */
-export interface Drawing {
-  image: string;
-  voxels: Uint8Array;
-  classes: ClassInfo[];
-  drawn: Record<string, number>;
+// -- structures: each answers with all of them
+
+export const addStructure = async (name: string): Promise<Named[]> => (await ask('/fewsam/structures', json({ name }))).json();
+
+export const renameStructure = async (id: string, name: string): Promise<Named[]> =>
+  (await ask('/fewsam/structures/rename', json({ id, name }))).json();
+
+export const deleteStructure = async (id: string): Promise<Named[]> =>
+  (await ask('/fewsam/structures/delete', json({ id }))).json();
+
+// -- labels
+
+/** ``replace``: slices whose newer label may go; ``empty``: labelled slices of which a person said that nothing is there. */
+export interface Agreed {
   replace: number[];
+  empty: number[];
 }
 
-export async function submit({ image, voxels, classes, drawn, replace }: Drawing): Promise<any> {
+export async function submit(image: string, { voxels, label_info, drawn }: Submission, agreed: Agreed): Promise<any> {
   const form = new FormData();
-  const names = classes.map(({ name, value }) => ({ name, idx: value }));
-  form.append('params', JSON.stringify({ label_info: names, client_id: client, drawn, replace }));
+  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, ...agreed }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
 }
+
+export const history = async (image: string, slice: number): Promise<Shot[]> =>
+  (await ask(`/fewsam/history?${new URLSearchParams({ image, slice: String(slice) })}`)).json();
+
+/** One slice as it was labelled once. */
+export const shot = async (image: string, number: number): Promise<Voxels> =>
+  framed(await ask(`/fewsam/shot?${new URLSearchParams({ image, shot: String(number) })}`));
+
+/** Take back what was said of a slice; its label stays in the history. */
+export const unlabel = async (image: string, slice: number, seen: number): Promise<void> =>
+  void (await ask('/fewsam/unlabel', json({ image, slice, seen, client_id: client })));

@@ -1,23 +1,112 @@
 /** What is drawn and not submitted, kept in the browser: neither a reload nor another window on the same series loses it.
  *
  * Each page has drafts of its own. Those of a page that was closed, or that has not been heard of for a while, are
- * taken over by the next page on the series.
+ * taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
  */
 
-import { Labelmap } from './labelmap';
+import { Pixels, Slices } from './slices';
+import { Structures } from './structures';
+
+/** Where drafts are kept: the browser's local storage. */
+export type Store = Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>;
+
+interface KeptSlice {
+  seen: number;
+  confirmed?: boolean;
+  /** Runs of equal values: value, length, value, length, ... */
+  runs: number[];
+}
 
 interface Draft {
   /** Milliseconds since 1970; 0 once its page was closed. */
   alive: number;
-  /** By slice: the submission that it was drawn over, and runs of equal values: value, length, value, length, ... */
-  slices: Record<string, { seen: number; runs: number[] }>;
+  /** What the values mean. Drafts of before this was kept have none: theirs are places in the server's list. */
+  key?: { id: string; name: string; value: number }[];
+  slices: Record<string, KeptSlice>;
 }
 
 const SILENT = 150_000; // ms; a browser wakes a hidden page once a minute
-const page = Math.random().toString(36).slice(2, 10);
-const prefix = (series: string): string => `fewsam.draft|${series}|`;
 
-export function pack(values: Uint8Array): number[] {
+export class Drafts {
+  private readonly prefix: string;
+  private readonly own: string;
+
+  constructor(
+    private store: Store,
+    series: string,
+    page: string,
+    private now: () => number = Date.now,
+  ) {
+    this.prefix = `fewsam.draft|${series}|`;
+    this.own = this.prefix + page;
+  }
+
+  /** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
+  keep(slices: Slices<any>, structures: Structures, closing = false): boolean {
+    const used = new Set<number>();
+    const draft: Draft = { alive: closing ? 0 : this.now(), slices: {} };
+    for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
+      const runs = pack(pixels);
+      for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
+      draft.slices[k] = { seen, runs, ...(confirmed && { confirmed }) };
+    }
+    draft.key = structures.key(used);
+    try {
+      if (slices.dirty.length) this.store.setItem(this.own, JSON.stringify(draft));
+      else this.store.removeItem(this.own);
+    } catch {
+      return false;
+    }
+    return true;
+  }
+
+  /** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
+  restore(slices: Slices<any>, structures: Structures): number[] {
+    const restored: number[] = [];
+    const taken: string[] = [];
+    for (const name of this.names()) {
+      const draft = read(this.store.getItem(name));
+      if (!draft || (name !== this.own && this.now() - draft.alive < SILENT)) continue;
+      const wanted = Object.keys(draft.slices).map(Number);
+      if (wanted.some(k => slices.isDirty(k))) continue; // one at a time: neither is lost
+      const table = draft.key ? meanings(draft.key, structures) : null;
+      const entries = wanted.map(k => ({ k, one: draft.slices[k], pixels: unpack(draft.slices[k].runs, slices.size) }));
+      if (entries.some(({ k, pixels }) => !pixels || k >= slices.depth)) continue; // of another grid: stays in the store
+      for (const { k, one, pixels } of entries) {
+        const here = table ? pixels!.map(value => table[value]) : pixels!;
+        slices.adopt(k, { pixels: here, seen: one.seen, confirmed: one.confirmed });
+        restored.push(k);
+      }
+      taken.push(name);
+    }
+    if (restored.length && this.keep(slices, structures)) {
+      taken.filter(name => name !== this.own).forEach(name => this.store.removeItem(name));
+    }
+    return restored.sort((a, b) => a - b);
+  }
+
+  private names(): string[] {
+    const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? '');
+    return names.filter(name => name.startsWith(this.prefix)).sort();
+  }
+}
+
+function meanings(key: NonNullable<Draft['key']>, structures: Structures): Pixels {
+  const table = new Uint8Array(256);
+  for (const one of key) table[one.value] = structures.valueFor(one);
+  return table;
+}
+
+function read(text: string | null): Draft | null {
+  try {
+    const draft = JSON.parse(text ?? '') as Draft;
+    return draft?.slices ? draft : null;
+  } catch {
+    return null;
+  }
+}
+
+export function pack(values: Pixels): number[] {
   const runs: number[] = [];
   for (let i = 0; i < values.length; ) {
     let end = i + 1;
@@ -28,7 +117,7 @@ export function pack(values: Uint8Array): number[] {
   return runs;
 }
 
-export function unpack(runs: number[], length: number): Uint8Array | null {
+export function unpack(runs: number[], length: number): Pixels | null {
   const values = new Uint8Array(length);
   let at = 0;
   for (let i = 0; i < runs.length; i += 2) {
@@ -36,44 +125,4 @@ export function unpack(runs: number[], length: number): Uint8Array | null {
     at += runs[i + 1];
   }
   return at === length ? values : null;
-}
-
-/** Keep what is drawn; false where the browser's store is full, and submitting is the way to keep it. */
-export function keep(map: Labelmap, closing = false): boolean {
-  const key = prefix(map.series) + page;
-  const draft: Draft = { alive: closing ? 0 : Date.now(), slices: {} };
-  for (const k of map.dirty) draft.slices[k] = { seen: map.seen[k], runs: pack(map.slice(k)) };
-  try {
-    if (map.dirty.size) localStorage.setItem(key, JSON.stringify(draft));
-    else localStorage.removeItem(key);
-  } catch {
-    return false;
-  }
-  return true;
-}
-
-/** Put back the drafts of pages that are gone, but for slices that are drawn on here; how many slices that were. */
-export function restore(map: Labelmap): number {
-  const slices = new Map<number, Uint8Array>();
-  const seen: Record<string, number> = {};
-  const gone: string[] = [];
-  for (let n = 0; n < localStorage.length; n++) {
-    const key = localStorage.key(n) ?? '';
-    if (!key.startsWith(prefix(map.series))) continue;
-    const draft = JSON.parse(localStorage.getItem(key) ?? '{}') as Draft;
-    if (key !== prefix(map.series) + page && Date.now() - draft.alive < SILENT) continue;
-    const entries = Object.entries(draft.slices ?? {}).map(([k, one]) => ({ k: Number(k), ...one }));
-    if (entries.some(one => map.dirty.has(one.k) || slices.has(one.k))) continue; // one at a time: neither is lost
-    for (const { k, runs, seen: submission } of entries) {
-      const values = k < map.depth ? unpack(runs, map.sliceSize) : null;
-      if (!values) continue;
-      slices.set(k, values);
-      seen[k] = submission;
-    }
-    gone.push(key);
-  }
-  map.saw(seen, [...slices.keys()]);
-  map.write(slices, true);
-  if (slices.size && keep(map)) gone.filter(key => key !== prefix(map.series) + page).forEach(key => localStorage.removeItem(key));
-  return slices.size;
 }

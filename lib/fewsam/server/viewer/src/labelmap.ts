@@ -1,26 +1,24 @@
-/** The labelmap of one series in the viewer, as slices k in ITK's order, with undo of our own. */
+/** The labelmap of one series in the viewer: its voxels follow the session, and strokes in it become the session's. */
 
-import { ClassInfo } from './api';
-import { Plane, active, cornerstone, dot, host, planeOf, tools, viewportOf } from './ohif';
+import { Geometry } from './geometry';
+import { cornerstone, dot, host, planeOf, tools } from './ohif';
+import { Session } from './session';
+import { Pixels, same } from './slices';
+import { Structures } from './structures';
 
 type Any = any;
-type Change = { k: number; before: Uint8Array };
 
-const UNDO_STEPS = 50;
+/** The browser's name for this page: drafts of each page are kept apart. */
+const page = Math.random().toString(36).slice(2, 10);
 
 export class Labelmap {
   readonly segmentationId: string;
-  readonly planes: Plane[] = [];
-  /** Slices changed here since the server last had them. */
-  readonly dirty = new Set<number>();
-  /** By slice: the submission that its label here came from, 0 for none. */
-  readonly seen: number[] = [];
+  readonly displaySetId: string;
+  session!: Session;
+  geometry!: Geometry;
   onStroke: (slices: number[]) => void = () => {};
 
-  private arrays: Uint8Array[] = []; // the viewer's own, by k
-  private frames: number[] = []; // k -> place in the viewer's order
-  private shadow: Uint8Array[] = [];
-  private undoStack: Change[][] = [];
+  private arrays: Pixels[] = []; // the viewer's own, by k
   private timer = 0;
   private pressed = false;
   private ended = false;
@@ -29,43 +27,65 @@ export class Labelmap {
   private constructor(
     readonly series: string,
     readonly viewportId: string,
-    displaySetUid: string,
+    private displaySet: Any,
+    private structures: Structures,
   ) {
-    this.segmentationId = `fewsam-${displaySetUid}`;
+    this.displaySetId = displaySet.displaySetInstanceUID;
+    this.segmentationId = `fewsam-${this.displaySetId}`;
   }
 
-  static async open(viewportId: string, displaySet: Any, classes: ClassInfo[]): Promise<Labelmap> {
-    const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet.displaySetInstanceUID);
-    const service = host.services.segmentationService;
-    const there = service.getSegmentation?.(map.segmentationId);
-    if (!there) {
-      const segments: Record<number, Any> = {};
-      for (const { name, value } of classes) {
-        segments[value] = { segmentIndex: value, label: name, active: value === 1, locked: false };
-      }
-      if (!classes.length) segments[1] = { segmentIndex: 1, label: 'Segment 1', active: true };
-      const options = { segmentationId: map.segmentationId, label: 'fewsam', segments };
-      await service.createLabelmapForDisplaySet(displaySet, options);
-    }
-    await map.show();
-    map.findVoxels();
-    map.colour(classes);
+  static async open(viewportId: string, displaySet: Any, structures: Structures): Promise<Labelmap> {
+    const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
+    await map.create();
+    const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
+    map.session = new Session(map.series, structures, depth, size, localStorage, page);
     map.listen();
     return map;
   }
 
-  /** Show it in the viewport, also again after the viewport changed. */
+  /** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
+  get intact(): boolean {
+    const labelmap = segmentationOf(this.segmentationId)?.representationData?.Labelmap;
+    if (!labelmap) return false;
+    const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId) as Any[] | undefined;
+    return !shown || shown.some(one => one.segmentationId === this.segmentationId);
+  }
+
+  /** Make it anew after the viewer lost it, with what was drawn. */
+  async recover(): Promise<void> {
+    const lost = !segmentationOf(this.segmentationId);
+    if (!lost) {
+      await this.show();
+      return;
+    }
+    await this.create();
+    this.render(this.arrays.map((_, k) => k));
+  }
+
+  /** Show it in the viewport, also again after the viewport changed, and have tools draw in it. */
   async show(): Promise<void> {
     const service = host.services.segmentationService;
     const type = tools().Enums.SegmentationRepresentations.Labelmap;
     await service.addSegmentationRepresentation(this.viewportId, { segmentationId: this.segmentationId, type });
-    service.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+    this.activate();
   }
 
-  colour(classes: ClassInfo[]): void {
+  activate(): void {
+    host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+  }
+
+  /** Whether the viewer's tools draw in this labelmap, and not in another segmentation that was opened since. */
+  get isActive(): boolean {
+    const active = host.services.segmentationService.getActiveSegmentation?.(this.viewportId);
+    return !active || active.segmentationId === this.segmentationId;
+  }
+
+  /** Give each structure its segment in the viewer, with name and colour. */
+  segments(): void {
     const service = host.services.segmentationService;
-    const segmentation = tools().segmentation.state.getSegmentation(this.segmentationId);
-    for (const { name, value, color } of classes) {
+    const segmentation = segmentationOf(this.segmentationId);
+    if (!segmentation) return;
+    for (const { name, value, color } of this.structures.all) {
       try {
         if (!segmentation.segments[value]) {
           service.addSegment(this.segmentationId, { segmentIndex: value, label: name, color: [...color, 255] });
@@ -78,143 +98,53 @@ export class Labelmap {
     }
   }
 
+  /** Segments that the viewer's own button added: value and the viewer's name. */
+  strangers(): { value: number; label: string }[] {
+    const segments: Any[] = Object.values(segmentationOf(this.segmentationId)?.segments ?? {});
+    const found = segments.filter(one => one && !this.structures.of(one.segmentIndex));
+    return found.map(one => ({ value: one.segmentIndex, label: one.label || `Segment ${one.segmentIndex}` }));
+  }
+
   choose(value: number): void {
-    host.services.segmentationService.setActiveSegment(this.segmentationId, value);
+    const segments = segmentationOf(this.segmentationId)?.segments;
+    if (segments?.[value]) host.services.segmentationService.setActiveSegment(this.segmentationId, value);
   }
 
-  get depth(): number {
-    return this.arrays.length;
+  /** The segment that the viewer's tools draw; null where there is none. */
+  get chosen(): number | null {
+    const segments: Any[] = Object.values(segmentationOf(this.segmentationId)?.segments ?? {});
+    return segments.find(one => one?.active)?.segmentIndex ?? null;
   }
 
-  get sliceSize(): number {
-    return this.arrays[0]?.length ?? 0;
+  /** Wait until no stroke is being drawn: half of one is no step, and nothing is put under it. */
+  async released(): Promise<void> {
+    while (this.drawing) await new Promise(done => window.setTimeout(done, 50));
   }
 
-  slice(k: number): Uint8Array {
-    return this.arrays[k];
+  /** Whether the mouse is down. */
+  get drawing(): boolean {
+    return this.pressed;
   }
 
-  /** Slice k of a whole volume. */
-  part(voxels: Uint8Array, k: number): Uint8Array {
-    return voxels.subarray(k * this.sliceSize, (k + 1) * this.sliceSize);
-  }
-
-  /** Slice k that the viewport shows. */
-  current(): number {
-    const viewport = viewportOf(this.viewportId);
-    if (!viewport) return 0;
-    const imageId = viewport.getCurrentImageId?.();
-    const camera = viewport.getCamera?.();
-    const place = imageId ? planeOf(imageId).position : camera?.focalPoint;
-    return place ? this.nearest(Array.from(place as number[])) : 0;
-  }
-
-  nearest(world: number[]): number {
-    let best = 0;
-    let least = Infinity;
-    this.planes.forEach((plane, k) => {
-      const away = Math.abs(dot(world.map((v, axis) => v - plane.position[axis]), plane.normal));
-      if (away < least) [best, least] = [k, away];
+  /** Take what was drawn since the last look as one step. */
+  commit(): number[] {
+    if (this.ended || !segmentationOf(this.segmentationId)) return [];
+    const slices = new Map<number, Pixels>();
+    this.arrays.forEach((array, k) => {
+      if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
     });
-    return best;
+    if (!slices.size) return [];
+    const changed = this.session.draw(slices);
+    if (changed.length) this.onStroke(changed);
+    return changed;
   }
 
-  /** Pixel (i, j) of a point in space on slice k. */
-  pixel(world: number[], k: number): [number, number] {
-    const plane = this.planes[k];
-    const from = world.map((v, axis) => v - plane.position[axis]);
-    return [Math.round(dot(from, plane.row) / plane.spacing[0]), Math.round(dot(from, plane.column) / plane.spacing[1])];
-  }
-
-  world(i: number, j: number, k: number): number[] {
-    const { position, row, column, spacing } = this.planes[k];
-    return position.map((v, axis) => v + row[axis] * spacing[0] * i + column[axis] * spacing[1] * j);
-  }
-
-  /** Place of slice k along the viewer's slider, 0 at its top. */
-  frameOf(k: number): number {
-    return this.frames[k];
-  }
-
-  jump(k: number): void {
-    const viewport = viewportOf(this.viewportId);
-    if (!viewport) return;
-    const now = active();
-    const shown = now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
-    const wanted = this.planes[k].position;
-    let imageIndex = this.frames[k];
-    if (shown?.length === this.depth) {
-      const found = shown.findIndex((id: string) => {
-        const { position, normal } = planeOf(id);
-        return Math.abs(dot(position.map((v, axis) => v - wanted[axis]), normal)) < 1e-3;
-      });
-      if (found >= 0) imageIndex = found;
-    }
-    cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
-  }
-
-  /** Voxels of all slices, i fastest, k in ITK's order. */
-  all(): Uint8Array {
-    const voxels = new Uint8Array(this.depth * this.sliceSize);
-    this.arrays.forEach((array, k) => voxels.set(array, k * this.sliceSize));
-    return voxels;
-  }
-
-  /** Note whose labels the clean slices show: submission by slice, as the server has them. */
-  saw(submissions: Record<string, number>, slices?: number[]): void {
-    for (let k = 0; k < this.depth; k++) {
-      if (slices ? slices.includes(k) : !this.dirty.has(k)) this.seen[k] = submissions[k] ?? 0;
-    }
-  }
-
-  /** Slices that somebody else submitted since they came here. */
-  outdated(submissions: Record<string, number>): number[] {
-    return this.seen.flatMap((id, k) => (id === (submissions[k] ?? 0) ? [] : [k]));
-  }
-
-  /** Put slices in place; by hand ones become dirty, and each call is one step of undo unless it comes from elsewhere. */
-  write(slices: Map<number, Uint8Array>, byHand: boolean, undoable = true): void {
-    const changes: Change[] = [];
-    for (const [k, values] of slices) {
-      if (same(this.arrays[k], values)) continue;
-      changes.push({ k, before: this.shadow[k].slice() });
-      this.arrays[k].set(values);
-      this.shadow[k].set(values);
-      if (byHand) this.dirty.add(k);
-    }
-    if (undoable) this.remember(changes);
-    this.redraw(changes.map(change => change.k));
-  }
-
-  /** Put a whole volume in place, but for the slices that were drawn on since. */
-  fill(voxels: Uint8Array, submissions: Record<string, number>, undoable = true): void {
-    if (voxels.length !== this.depth * this.sliceSize) {
-      throw new Error('The answer does not fit this series; reload the page.');
-    }
-    const slices = new Map<number, Uint8Array>();
-    for (let k = 0; k < this.depth; k++) {
-      if (!this.dirty.has(k)) slices.set(k, this.part(voxels, k));
-    }
-    this.write(slices, false, undoable);
-    this.saw(submissions);
-  }
-
-  undo(): boolean {
-    this.commit();
-    const changes = this.undoStack.pop();
-    if (!changes) return false;
-    for (const { k, before } of changes) {
-      this.arrays[k].set(before);
-      this.shadow[k].set(before);
-      this.dirty.add(k);
-    }
-    this.redraw(changes.map(change => change.k));
-    this.onStroke(changes.map(change => change.k));
-    return true;
-  }
-
-  get steps(): number {
-    return this.undoStack.length;
+  /** Show what the session has of slices. */
+  render(slices: number[]): void {
+    if (!slices.length) return;
+    slices.forEach(k => this.arrays[k].set(this.session.slices.shown(k)));
+    const frames = slices.map(k => this.geometry.frameOf(k));
+    tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
   }
 
   close(): void {
@@ -223,47 +153,32 @@ export class Labelmap {
     this.unsubscribe.forEach(end => end());
   }
 
-  /** Take what was drawn since the last look as one step. */
-  commit(): void {
-    if (this.ended) return;
-    const changes: Change[] = [];
-    this.arrays.forEach((array, k) => {
-      if (same(array, this.shadow[k])) return;
-      changes.push({ k, before: this.shadow[k].slice() });
-      this.shadow[k].set(array);
-      this.dirty.add(k);
-    });
-    if (!changes.length) return;
-    this.remember(changes);
-    this.onStroke(changes.map(change => change.k));
-  }
-
-  private remember(changes: Change[]): void {
-    if (!changes.length) return;
-    this.undoStack.push(changes);
-    if (this.undoStack.length > UNDO_STEPS) this.undoStack.shift();
-  }
-
-  private redraw(slices: number[]): void {
-    if (!slices.length) return;
-    const frames = slices.map(k => this.frames[k]);
-    tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
+  private async create(): Promise<void> {
+    const service = host.services.segmentationService;
+    if (!segmentationOf(this.segmentationId)) {
+      const segments: Record<number, Any> = {};
+      for (const { name, value } of this.structures.all) {
+        segments[value] = { segmentIndex: value, label: name, active: value === 1, locked: false };
+      }
+      const options = { segmentationId: this.segmentationId, label: 'fewsam', segments };
+      await service.createLabelmapForDisplaySet(this.displaySet, options);
+    }
+    await this.show();
+    this.findVoxels();
+    this.segments();
   }
 
   private findVoxels(): void {
-    const segmentation = tools().segmentation.state.getSegmentation(this.segmentationId);
-    const imageIds: string[] = segmentation.representationData.Labelmap.imageIds;
+    const imageIds: string[] = segmentationOf(this.segmentationId).representationData.Labelmap.imageIds;
     const found = imageIds.map((id, frame) => {
       const image = cornerstone().cache.getImage(id);
       const plane = planeOf(image.referencedImageId ?? id);
-      return { frame, plane, array: image.voxelManager.getScalarData() as Uint8Array };
+      return { frame, plane, array: image.voxelManager.getScalarData() as Pixels };
     });
     found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
     this.arrays = found.map(one => one.array);
-    this.frames = found.map(one => one.frame);
-    this.planes.push(...found.map(one => one.plane));
-    this.shadow = this.arrays.map(array => array.slice());
-    this.seen.push(...this.arrays.map(() => 0));
+    const frames = found.map(one => one.frame);
+    this.geometry = new Geometry(this.viewportId, found.map(one => one.plane), frames);
   }
 
   private listen(): void {
@@ -281,17 +196,21 @@ export class Labelmap {
       this.pressed = false;
       later();
     };
+    const moved = (event: MouseEvent): void => {
+      if (this.pressed && !event.buttons) up(); // it was released outside of the window
+    };
     window.addEventListener('mousedown', down, true);
     window.addEventListener('mouseup', up, true);
+    window.addEventListener('mousemove', moved, true);
     this.unsubscribe.push(() => {
       cornerstone().eventTarget.removeEventListener(name, modified);
       window.removeEventListener('mousedown', down, true);
       window.removeEventListener('mouseup', up, true);
+      window.removeEventListener('mousemove', moved, true);
     });
   }
 }
 
-export function same(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+function segmentationOf(id: string): Any {
+  return tools().segmentation.state.getSegmentation(id);
 }

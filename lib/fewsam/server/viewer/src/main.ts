@@ -1,5 +1,6 @@
 /** Our extension and mode, given to the viewer as objects through its configuration script. */
 
+import { base } from './api';
 import { mendExport } from './export';
 import { Panel } from './panel';
 import { host } from './ohif';
@@ -69,6 +70,9 @@ const mode = {
     };
   },
 };
+
+// MONAI Label's own panel takes its server's address from here; cookies are of a host, whatever the port.
+document.cookie = `MONAILABEL_SERVER_URL=${escape(`${base}/`)}; path=/`;
 
 const config = (window as Any).config;
 config.extensions = [...(config.extensions ?? []), extension];

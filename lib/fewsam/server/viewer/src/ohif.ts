@@ -25,6 +25,31 @@ export function active(): { viewportId: string; displaySet: Any } | null {
   return null;
 }
 
+/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
+export function storedSegmentation(): { viewportId: string; displaySet: Any } | null {
+  try {
+    const state = host.services.viewportGridService.getState();
+    const viewport = state.viewports.get(state.activeViewportId);
+    const shown = (viewport?.displaySetInstanceUIDs ?? []).map((uid: string) => host.services.displaySetService.getDisplaySetByUID(uid));
+    const displaySet = shown.find((one: Any) => one?.Modality === 'SEG');
+    return displaySet && !active() ? { viewportId: state.activeViewportId, displaySet } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Show a series in a viewport again, instead of a stored segmentation. */
+export function showSeries(viewportId: string, displaySetInstanceUID: string): void {
+  host.services.viewportGridService.setDisplaySetsForViewport({ viewportId, displaySetInstanceUIDs: [displaySetInstanceUID] });
+}
+
+/** Whether the viewer has something that shows objects of a kind as an image. */
+export function shows(sopClass: string): boolean {
+  const modules: Any[] = host.extensions?.getActiveDataSource ? (host.extensions.modules?.sopClassHandlerModule ?? []) : [];
+  const handlers = modules.flatMap(({ module }) => module ?? []).filter((one: Any) => /stack/i.test(one?.name ?? ''));
+  return !handlers.length || handlers.some((one: Any) => one.sopClassUids?.includes(sopClass));
+}
+
 /** Cornerstone's viewport, once it shows something. */
 export function viewportOf(viewportId: string): Any | null {
   try {

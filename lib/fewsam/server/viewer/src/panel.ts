@@ -1,40 +1,43 @@
 /** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
 
 import * as api from './api';
-import { keep, restore } from './drafts';
-import { Labelmap, same } from './labelmap';
-import { active, brushSize, showPanel, useTool } from './ohif';
+import { Journey } from './journey';
+import { Labelmap } from './labelmap';
+import { active, showPanel, showSeries, storedSegmentation } from './ohif';
 import { corrected } from './points';
-import { Overlay, Point } from './strip';
-import { capital, count, greeting, problems, receipt, slicesOf } from './texts';
+import { Head } from './session';
+import { Overlay } from './strip';
+import { Structure, Structures } from './structures';
+import * as texts from './texts';
+import { Toolbox } from './tools';
+import { Tracing } from './tracing';
 import { Button, Kind, View } from './view';
 
-const JUMP = 'fewsam.jump'; // where to go once the next study is open
-const TOOLS: Record<string, string> = {
-  brush: 'CircularBrush',
-  eraser: 'CircularEraser',
-  threshold: 'ThresholdCircularBrushDynamic',
-};
+const FOLLOW = 400; // ms between two looks at what the viewer has in hand
 
 export class Panel {
-  private readonly view: View;
+  readonly view: View;
+  map: Labelmap | null = null;
   private state: api.State | null = null;
-  private map: Labelmap | null = null;
+  private structures = new Structures();
   private overlay: Overlay | null = null;
   private opening = '';
   private chosen = 1;
-  private tool = '';
-  private points: Point[] = [];
-  private pending: api.ClassInfo[] = []; // structures added here and not submitted yet
+  private toolbox = new Toolbox();
+  private journey = new Journey(this);
+  private tracing = new Tracing(this);
   private conflict: number[] = []; // slices the server asked about: somebody else submitted them meanwhile
   private busy = '';
+  private queue: Promise<void> = Promise.resolve(); // clicks made while another one is computed
+  private answered = false; // the model's answer to all labels is shown
+  private recovering = false;
+  private aside = false; // the viewer shows a stored segmentation instead of the images
   private lost = false;
-  private unkept = false;
   private wasTraining = false;
   private trainedFrom = 0;
   private timer = 0;
+  private ticker = 0;
   private waited = 0; // looks without an open series
-  private radius = 8;
 
   constructor(private id: string) {
     const acts: Record<Button, () => void> = {
@@ -42,19 +45,28 @@ export class Panel {
       theirs: () => void this.theirs(),
       segment: () => void this.segment(),
       train: () => void this.train(),
-      next: () => void this.next(),
-      undo: () => this.undo(),
+      next: () => void this.journey.next(),
+      skip: () => void this.journey.skip(),
+      back: () => this.journey.back(),
+      undo: () => this.step('undo'),
+      redo: () => this.step('redo'),
       clear: () => this.clearPoints(),
-      add: () => this.addClass(),
+      add: () => void this.addStructure(this.view.typed),
     };
     this.view = new View({
       press: button => acts[button](),
       pick: tool => this.pick(tool),
       choose: value => this.choose(value),
-      size: radius => brushSize((this.radius = radius)),
+      size: radius => this.toolbox.size(radius),
+      rename: (structure, name) => void this.rename(structure, name),
+      remove: structure => this.askToDelete(structure),
+      history: (act, shot) => void this.tracing[act](shot),
     });
+    this.view.onTrace(() => void this.tracing.look());
     window.addEventListener('keydown', this.keys, true);
     window.addEventListener('pagehide', this.closing);
+    this.ticker = window.setInterval(() => this.tick(), FOLLOW);
+    this.show();
     void this.poll();
   }
 
@@ -65,6 +77,7 @@ export class Panel {
   /** The mode was left: nothing of ours stays over the viewport. */
   close(): void {
     window.clearTimeout(this.timer);
+    window.clearInterval(this.ticker);
     window.removeEventListener('keydown', this.keys, true);
     window.removeEventListener('pagehide', this.closing);
     this.leave();
@@ -72,7 +85,7 @@ export class Panel {
 
   private closing = (): void => {
     this.map?.commit();
-    if (this.map) keep(this.map, true);
+    this.map?.session.keep(true);
   };
 
   // -- what the server says
@@ -82,7 +95,7 @@ export class Panel {
     try {
       await this.follow();
       await this.refresh();
-      if (this.map) this.keep(this.map); // says that this page is alive
+      this.map?.session.keep(); // says that this page is alive
       if (this.lost) this.say('The server is back.', 'good');
       this.lost = false;
     } catch (error) {
@@ -96,7 +109,7 @@ export class Panel {
   private async follow(): Promise<void> {
     const now = active();
     const series: string = now?.displaySet.SeriesInstanceUID ?? '';
-    if (!now && !this.map && ++this.waited === 4) {
+    if (!now && !this.map && ++this.waited === 4 && !this.journey.stranded()) {
       const marked = 'The viewer marks what it cannot show with a triangle in the list on the left.';
       this.say(`No image series is open. Double-click one in the list. ${marked}`, '');
     }
@@ -106,20 +119,20 @@ export class Panel {
     try {
       this.leave();
       this.state = await api.getState(series);
-      const map = await Labelmap.open(now.viewportId, now.displaySet, this.classes());
+      this.structures.update(this.state.structures);
+      const map = await Labelmap.open(now.viewportId, now.displaySet, this.structures);
       const known = await api.getLabelmap(series);
-      map.fill(known.voxels, known.head.submissions);
-      const drafts = restore(map);
-      map.onStroke = () => {
-        this.keep(map);
-        this.show();
-      };
+      const drafts = map.session.open(known.voxels, known.head as Head);
+      map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+      map.onStroke = () => this.show();
       this.map = map;
       this.overlay = new Overlay(map);
+      this.answered = known.head.served;
+      texts.numbering.of = k => map.geometry.frameOf(k) + 1;
       showPanel(this.id);
-      map.choose(this.chosen);
-      this.say(greeting(known.head, drafts, this.state), '');
-      this.arrive();
+      this.choose(this.structures.of(this.chosen) ? this.chosen : (this.structures.all[0]?.value ?? 1));
+      this.say(texts.greeting(known.head, drafts.length, this.state), '');
+      this.journey.arrive();
     } finally {
       this.opening = '';
     }
@@ -128,95 +141,159 @@ export class Panel {
   private leave(): void {
     if (this.map) {
       this.map.commit();
-      keep(this.map, true);
+      this.map.session.keep(true);
       this.map.close();
     }
     this.overlay?.close();
     this.map = this.overlay = null;
-    this.points = [];
+    this.aside = false;
     this.conflict = [];
   }
 
-  private keep(map: Labelmap): void {
-    this.unkept = !keep(map);
-  }
-
-  private async refresh(): Promise<void> {
-    const before = this.state?.classes.length ?? 0;
+  async refresh(): Promise<void> {
     this.state = await api.getState(this.map?.series);
-    if (this.map && this.state.classes.length !== before) this.map.colour(this.classes());
+    const before = this.structures.all.length;
+    if (this.structures.update(this.state.structures)) {
+      this.map?.segments();
+      if (this.structures.all.length < before) await this.fetch();
+    }
     const { training, model_version } = this.state;
     if (this.wasTraining && !training.running) {
       const notes = (training.notes ?? []).map(note => `\n${note}`).join('');
       if (training.state === 'failed') this.say(`Training failed: ${training.error}`, 'bad');
       else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.${notes}`, 'good');
       else this.say(`The trained model was not better than what is served; ${this.served()} stays.${notes}`, '');
+      this.answered = false;
     }
     this.wasTraining = Boolean(training.running);
     await this.catchUp();
+    await this.tracing.look();
     this.show();
   }
 
   /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
   private async catchUp(): Promise<void> {
     const [map, image] = [this.map, this.state?.image];
-    if (!map || image?.id !== map.series) return;
+    if (!map || image?.id !== map.series || map.drawing) return;
     map.commit();
-    const stale = map.outdated(image.submissions).filter(k => !map.dirty.has(k));
-    if (!stale.length) return;
-    const { head, voxels } = await api.getLabelmap(map.series);
-    if (this.map !== map) return;
-    map.commit(); // what was drawn while the answer came stays
-    map.fill(voxels, head.submissions, false);
-    if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
+    const stale = map.session.slices.stale(image.submissions);
+    if (!stale.length || !(await this.fetch())) return;
+    if (!this.busy) this.say(`${texts.capital(texts.slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
   }
 
-  private classes(): api.ClassInfo[] {
-    return this.state?.classes.length ? this.state.classes : this.pending;
+  /** Take what the server has of the open series; false where another one was opened meanwhile. */
+  async fetch(): Promise<boolean> {
+    const map = this.map;
+    if (!map) return false;
+    const { head, voxels } = await api.getLabelmap(map.series);
+    return this.take(map, voxels, head as Head);
+  }
+
+  private async take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<boolean> {
+    await map.released();
+    if (this.map !== map) return false;
+    map.commit(); // what was drawn while the answer came stays
+    map.render(map.session.receive(voxels, head));
+    return true;
+  }
+
+  // -- what the viewer says
+
+  /** Follow what the person does with the viewer's own buttons, and mend what that took away. */
+  private tick(): void {
+    const map = this.map;
+    if (!map || this.recovering || this.opening) return;
+    if (this.aside !== (storedSegmentation() !== null)) this.turnAside(map);
+    if (this.aside) return;
+    if (!map.intact) return void this.recover(map);
+    if (!map.isActive) {
+      map.activate();
+      this.say('Another segmentation was opened. What you draw goes on in the structures listed here.', '');
+    }
+    const strangers = map.strangers();
+    for (const { value, label } of strangers) this.structures.addUnnamed(label, value);
+    if (strangers.length) this.say(`${strangers[0].label} has no name yet. Name it in the list below; then it can be submitted.`, 'bad');
+    const [chosen, tool] = [map.chosen, this.toolbox.current];
+    if (chosen !== null && chosen !== this.chosen && this.structures.of(chosen)) this.chosen = chosen;
+    this.toolbox.follow(map.viewportId);
+    if (strangers.length || tool !== this.toolbox.current || chosen !== this.chosen) this.show();
+  }
+
+  /** The viewer shows a stored segmentation instead of the images, or the images again. */
+  private turnAside(map: Labelmap): void {
+    this.aside = !this.aside;
+    if (this.aside) {
+      const { viewportId } = storedSegmentation()!;
+      this.toolbox.current = '';
+      this.view.say('This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.', 'asks', [
+        { label: 'Back to drawing', act: () => showSeries(viewportId, map.displaySetId) },
+      ]);
+    } else this.say('Drawing goes on in the structures listed here.', '');
+    this.show();
+  }
+
+  private async recover(map: Labelmap): Promise<void> {
+    if (active()?.displaySet.SeriesInstanceUID !== map.series) return; // another series is being opened
+    this.recovering = true;
+    try {
+      await map.recover();
+      this.choose(this.chosen);
+      this.say('The viewer took the labelmap away; it is back, with what you drew.', 'bad');
+    } catch (error) {
+      this.say(`The viewer took the labelmap away: reload the page; what you drew is kept. (${(error as Error).message})`, 'bad');
+    } finally {
+      this.recovering = false;
+    }
   }
 
   // -- what a person does
 
-  private async submit(): Promise<void> {
+  private async submit(empty: number[] = []): Promise<void> {
     await this.work('Submitting', async map => {
       map.commit();
-      const slices = [...map.dirty].sort((a, b) => a - b);
-      if (!slices.length) {
-        return this.say('Nothing to submit: no slice was changed by hand. Draw a structure or correct one first.', 'bad');
-      }
-      const drawn = Object.fromEntries(slices.map(k => [k, map.seen[k]]));
-      const voxels = map.all();
+      const submission = map.session.submission();
+      if (!submission) return this.say('Nothing to submit: no slice was changed by hand.', 'bad');
       let answer: any;
       try {
-        answer = await api.submit({ image: map.series, voxels, classes: this.known(), drawn, replace: this.conflict });
+        answer = await api.submit(map.series, submission, { replace: this.conflict, empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
-        this.conflict = error.body.slices;
-        return this.say(error.message, 'bad');
+        return this.asked(error.body);
       }
       this.conflict = [];
+      this.answered = false;
       map.commit();
-      map.saw(answer.submissions, slices);
-      // What was drawn on while the answer came is still to be submitted.
-      slices.filter(k => same(map.slice(k), map.part(voxels, k))).forEach(k => map.dirty.delete(k));
-      this.keep(map);
-      this.clearPoints();
-      this.say(receipt(answer), answer.kept.length ? '' : 'good');
+      map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
+      this.say(texts.receipt(answer), answer.kept.length ? '' : 'good');
     });
+  }
+
+  /** The server asks before it takes a submission. */
+  private asked(body: { slices?: number[]; who?: string; empty?: number[] }): void {
+    if (body.empty?.length) {
+      const empty = body.empty;
+      const yes = { label: 'Nothing is there', act: () => void this.submit(empty) };
+      const no = { label: 'Put the labels back', act: () => this.putBack(empty) };
+      return this.view.say(texts.emptied(empty), 'asks', [yes, no]);
+    }
+    this.conflict = body.slices ?? [];
+    this.say(texts.conflict(this.conflict, body.who ?? ''), 'bad');
+  }
+
+  private putBack(slices: number[]): void {
+    this.map?.render(this.map.session.discard(slices));
+    this.say(`${texts.capital(texts.slicesOf(slices))}: as submitted. Undo brings your change back.`, '');
+    this.show();
   }
 
   /** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
   private async theirs(): Promise<void> {
     await this.work('Fetching', async map => {
-      map.commit();
-      const { head, voxels } = await api.getLabelmap(map.series);
       const slices = this.conflict;
-      map.write(new Map(slices.map(k => [k, map.part(voxels, k)])), false);
-      slices.forEach(k => map.dirty.delete(k));
-      map.saw(head.submissions, slices);
+      if (!(await this.fetch())) return;
+      map.render(map.session.discard(slices));
       this.conflict = [];
-      this.keep(map);
-      this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
+      this.say(`${texts.capital(texts.slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
     });
   }
 
@@ -224,12 +301,15 @@ export class Panel {
     await this.work('Segmenting', async map => {
       map.commit();
       const { head, voxels } = await api.segment(map.series);
-      map.fill(voxels, head.submissions);
-      this.clearPoints();
-      const kept = map.dirty.size ? ` ${count(map.dirty.size, 'slice')} drawn and not submitted: left as drawn.` : '';
+      if (!head.shots) return this.say((head.notes ?? ['There is no label to learn from yet.']).join('\n'), 'bad');
+      await this.take(map, voxels, head as Head);
+      map.session.points = [];
+      this.answered = true;
+      const dirty = map.session.slices.dirty.length;
+      const kept = dirty ? ` ${texts.count(dirty, 'slice')} drawn and not submitted: left as drawn.` : '';
       const model = head.trained ? `Model ${head.model_version}` : 'Untrained answer';
       const notes = (head.notes ?? []).join('\n');
-      this.say(`${model}, from ${count(head.shots, 'labelled slice')}.${kept}\n${notes}`.trim(), head.trained ? 'good' : '');
+      this.say(`${model}, from ${texts.count(head.shots, 'labelled slice')}.${kept}\n${notes}`.trim(), head.trained ? 'good' : '');
     });
   }
 
@@ -246,84 +326,89 @@ export class Panel {
     });
   }
 
-  private async next(): Promise<void> {
-    await this.work('Choosing', async map => {
-      map.commit();
-      this.keep(map);
-      const offer = await api.next();
-      if (!offer.id) return this.say('Every slice is labelled, or somebody else is at it.', 'good');
-      if (offer.id === map.series) {
-        map.jump(offer.slice ?? 0);
-        return this.say(`Slice ${(offer.slice ?? 0) + 1}: its label would teach most.`, 'good');
-      }
-      sessionStorage.setItem(JUMP, JSON.stringify({ series: offer.id, slice: offer.slice }));
-      const there = new URLSearchParams({ StudyInstanceUIDs: offer.study ?? '', initialSeriesInstanceUID: offer.id });
-      this.say('The slice is in another study; going there.', '');
-      location.assign(`${location.pathname}?${there}`);
-    });
-  }
-
-  /** After a change of study: to the slice it was made for. */
-  private arrive(): void {
-    const text = sessionStorage.getItem(JUMP);
-    if (!text || !this.map) return;
-    const { series, slice } = JSON.parse(text) as { series: string; slice: number };
-    if (series !== this.map.series) return;
-    sessionStorage.removeItem(JUMP);
-    const map = this.map;
-    window.setTimeout(() => map.jump(slice), 600);
-    this.say(`Another study. Slice ${slice + 1}: its label would teach most.`, 'good');
-  }
-
-  private async point(i: number, j: number, k: number): Promise<void> {
-    const label = this.name();
-    const include = this.tool === 'include';
-    await this.work('Correcting', async map => {
-      map.commit();
-      const point: Point = { i, j, k, include, label };
-      const points = [...this.points, point].filter(one => one.k === k && one.label === label);
-      const side = (wanted: boolean): number[][] => points.filter(one => one.include === wanted).map(one => [one.i, one.j]);
-      const body = { image: map.series, slice: k, label, include: side(true), exclude: side(false) };
-      const { voxels } = await api.correct(body);
-      this.points.push(point);
-      map.write(new Map([[k, corrected(map.slice(k), voxels, this.chosen)]]), true);
-      this.keep(map);
-      this.say(`${label}: ${count(points.length, 'point')} on slice ${k + 1}. Submit when it is right.`, '');
-    });
+  /** A click is answered in its turn, also one that was made while another is computed. */
+  private point(i: number, j: number, k: number): void {
+    const structure = this.structures.of(this.chosen);
+    const include = this.toolbox.current === 'include';
+    if (!structure) return this.say('Choose a structure first.', 'bad');
+    const { value, name } = structure;
+    this.queue = this.queue.then(() =>
+      this.work('Correcting', async map => {
+        map.commit();
+        const session = map.session;
+        const all = [...session.points, { i, j, k, include, value }];
+        const points = all.filter(one => one.k === k && one.value === value);
+        const side = (wanted: boolean): number[][] => points.filter(one => one.include === wanted).map(one => [one.i, one.j]);
+        const body = { image: map.series, slice: k, label: name, include: side(true), exclude: side(false) };
+        const { voxels } = await api.correct(body);
+        await map.released();
+        map.commit();
+        const width = map.geometry.planes[k].columns;
+        map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+        this.say(`${name}: ${texts.count(points.length, 'point')} on ${texts.slicesOf([k])}. Submit when it is right.`, '');
+      }),
+    );
   }
 
   private clearPoints(): void {
-    this.points = [];
+    if (this.map) this.map.session.points = [];
     this.show();
   }
 
-  private undo(): void {
+  private step(way: 'undo' | 'redo'): void {
     if (!this.map) return;
-    if (!this.map.undo()) return this.say('Nothing to undo.', '');
-    this.points.pop();
-    this.keep(this.map);
+    this.map.commit();
+    const changed = this.map.session[way]();
+    if (!changed) return this.say(`Nothing to ${way}.`, '');
+    this.map.render(changed);
     this.show();
   }
 
-  private addClass(): void {
-    const name = this.view.typed;
-    const known = this.known();
+  private async addStructure(name: string): Promise<void> {
     if (!name) return this.say('Type the name of the structure first.', 'bad');
-    const there = known.find(one => one.name.toLowerCase() === name.toLowerCase());
-    if (there) return this.choose(there.value);
-    const value = Math.max(0, ...known.map(one => one.value)) + 1;
-    const palette = this.state?.palette ?? [];
-    this.pending.push({ name, value, color: palette[(value - 1) % palette.length] ?? [230, 75, 53], slices: 0 });
-    this.view.typed = '';
-    this.map?.colour(this.pending);
-    this.choose(value);
+    const there = this.structures.named(name);
+    if (there?.id) return this.choose(there.value);
+    if (await this.restructure(() => api.addStructure(name))) {
+      this.view.typed = '';
+      this.choose(this.structures.named(name)?.value ?? this.chosen);
+    }
   }
 
-  /** Classes of the task, and those that were added here and not submitted yet. */
-  private known(): api.ClassInfo[] {
-    const server = this.state?.classes ?? [];
-    const names = new Set(server.map(one => one.name.toLowerCase()));
-    return [...server, ...this.pending.filter(one => !names.has(one.name.toLowerCase()))];
+  /** A new name for a structure of the server, or the first one of a segment that only this window has. */
+  private async rename(structure: Structure, name: string): Promise<void> {
+    if (structure.id) {
+      await this.restructure(() => api.renameStructure(structure.id, name));
+    } else if (this.structures.named(name)?.id) {
+      this.say(`There is a ${name} already; choose another name.`, 'bad');
+    } else if (await this.restructure(() => api.addStructure(name), () => void (structure.name = name))) {
+      this.say(`${name} is a structure now.`, 'good');
+    }
+  }
+
+  private askToDelete(structure: Structure): void {
+    const { id, name, slices } = structure;
+    if (!id) return;
+    const kept = slices ? ` Its labels on ${texts.count(slices, 'slice')} stay in the history, and come back when a ${name} is added again.` : '';
+    const act = (): void => void this.restructure(() => api.deleteStructure(id)).then(done => done && this.say(`${name} is deleted.`, ''));
+    this.view.say(`Delete ${name} for everybody?${kept}`, 'asks', [
+      { label: 'Delete', act },
+      { label: 'Keep', act: () => this.say(`${name} stays.`, '') },
+    ]);
+  }
+
+  private async restructure(change: () => Promise<any>, first = (): void => {}): Promise<boolean> {
+    let done = false;
+    await this.work('Changing structures', async map => {
+      map.commit();
+      const answer = await change();
+      first();
+      this.structures.update(answer);
+      map.segments();
+      await this.fetch();
+      map.session.keep();
+      done = true;
+    });
+    return done;
   }
 
   private choose(value: number): void {
@@ -332,39 +417,33 @@ export class Panel {
     this.show();
   }
 
-  private name(): string {
-    return this.known().find(one => one.value === this.chosen)?.name ?? '';
-  }
-
   private pick(tool: string): void {
-    this.tool = this.tool === tool ? '' : tool;
-    if (this.map) {
-      if (TOOLS[this.tool]) {
-        this.map.choose(this.chosen);
-        useTool(this.map.viewportId, TOOLS[this.tool]);
-        brushSize(this.radius);
-      } else useTool(this.map.viewportId, 'WindowLevel');
-    }
+    if (!this.map) return;
+    if (!this.structures.all.length) return this.say('Name a structure first: type it above, and Add.', 'bad');
+    this.map.choose(this.chosen);
+    this.toolbox.pick(tool, this.map.viewportId);
     this.show();
   }
 
   private keys = (event: KeyboardEvent): void => {
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && !event.shiftKey) {
-      if (event.target instanceof HTMLInputElement && event.target.type === 'text') return;
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      this.undo();
-    }
+    if (!(event.ctrlKey || event.metaKey) || (event.target instanceof HTMLInputElement && event.target.type === 'text')) return;
+    const key = event.key.toLowerCase();
+    if (key !== 'z' && key !== 'y') return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    this.step(key === 'y' || event.shiftKey ? 'redo' : 'undo');
   };
 
   // -- what is shown
 
-  private async work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void> {
+  async work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void> {
+    while (this.busy && what === 'Correcting') await new Promise(done => window.setTimeout(done, 50));
     if (this.busy) return;
     if (!this.map) return this.say('Open a CT, MR or other image series first.', 'bad');
     this.busy = what;
     this.show();
     try {
+      await this.map.released();
       await todo(this.map);
       await this.refresh();
     } catch (error) {
@@ -375,7 +454,7 @@ export class Panel {
     }
   }
 
-  private say(text: string, kind: Kind): void {
+  say(text: string, kind: Kind): void {
     this.view.say(text, kind);
   }
 
@@ -383,28 +462,33 @@ export class Panel {
     return this.state?.trained ? `model ${this.state.model_version}` : 'the untrained answer';
   }
 
-  private show(): void {
-    const { state, map, chosen, tool, busy } = this;
-    const submissions = state?.image?.submissions ?? {};
-    const foreign = map?.outdated(submissions).filter(k => map.dirty.has(k)) ?? [];
+  show(): void {
+    const { state, map, chosen, busy, overlay } = this;
+    const session = map?.session;
+    const slices = session?.slices;
+    const foreign = slices?.outdated(state?.image?.submissions ?? {}).filter(k => slices.isDirty(k)) ?? [];
     this.view.show({
       state,
       chosen,
-      tool,
       busy,
-      classes: this.known(),
+      tool: this.toolbox.current,
+      structures: this.structures.all,
       open: Boolean(map),
-      steps: map?.steps ?? 0,
-      dirty: map?.dirty.size ?? 0,
+      aside: this.aside,
+      undoSteps: slices?.undoSteps ?? 0,
+      redoSteps: slices?.redoSteps ?? 0,
+      dirty: slices?.dirty.length ?? 0,
       conflict: this.conflict.length,
-      problems: problems(state, foreign, this.unkept),
+      answered: this.answered,
+      back: this.journey.canGoBack,
+      slice: map ? texts.numbering.of(map.geometry.current()) : 0,
+      history: this.tracing.shots,
+      problems: texts.problems(state, foreign, session?.kept === false),
     });
-    if (!this.overlay || !map) return;
-    this.overlay.uncertainty = state?.image?.uncertainty ?? [];
-    this.overlay.labelled = state?.image?.labelled ?? [];
-    this.overlay.points = this.points;
-    const pointing = tool === 'include' || tool === 'exclude';
-    this.overlay.onPoint = pointing ? (i, j, k) => void this.point(i, j, k) : null;
-    this.overlay.draw();
+    if (!overlay || !session) return;
+    overlay.uncertainty = state?.image?.uncertainty ?? [];
+    overlay.labelled = state?.image?.labelled ?? [];
+    overlay.onPoint = this.toolbox.pointing ? (i, j, k) => this.point(i, j, k) : null;
+    overlay.draw();
   }
 }

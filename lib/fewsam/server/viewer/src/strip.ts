@@ -3,14 +3,6 @@
 import { Labelmap } from './labelmap';
 import { viewportOf } from './ohif';
 
-export interface Point {
-  i: number;
-  j: number;
-  k: number;
-  include: boolean;
-  label: string;
-}
-
 const WIDTH = 12;
 
 export class Overlay {
@@ -20,7 +12,6 @@ export class Overlay {
   private timer = 0;
   uncertainty: number[] = [];
   labelled: number[] = [];
-  points: Point[] = [];
   /** Called with the pixel under a click while points are being set; null: the viewer's own tools work. */
   onPoint: ((i: number, j: number, k: number) => void) | null = null;
 
@@ -31,8 +22,8 @@ export class Overlay {
     this.strip.addEventListener('mousedown', event => {
       event.stopPropagation();
       const rect = this.strip.getBoundingClientRect();
-      const frame = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.depth);
-      for (let k = 0; k < this.map.depth; k++) if (this.map.frameOf(k) === frame) this.map.jump(k);
+      const frame = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.session.slices.depth);
+      for (let k = 0; k < this.map.session.slices.depth; k++) if (this.map.geometry.frameOf(k) === frame) this.map.geometry.jump(k);
     });
     this.marks.id = 'fewsam-points';
     this.marks.style.cssText = 'position:absolute;inset:0;width:100%;height:100%;pointer-events:none;z-index:19';
@@ -49,8 +40,8 @@ export class Overlay {
     const rect = viewport?.canvas?.getBoundingClientRect() ?? viewport?.element.getBoundingClientRect();
     if (!rect) return;
     const world = viewport.canvasToWorld([event.clientX - rect.left, event.clientY - rect.top]);
-    const k = this.map.current();
-    const [i, j] = this.map.pixel(Array.from(world as number[]), k);
+    const k = this.map.geometry.current();
+    const [i, j] = this.map.geometry.pixel(Array.from(world as number[]), k);
     this.onPoint(i, j, k);
   };
 
@@ -84,26 +75,26 @@ export class Overlay {
   }
 
   private drawStrip(height: number): void {
-    const depth = this.map.depth;
+    const depth = this.map.session.slices.depth;
     this.strip.width = WIDTH;
     this.strip.height = Math.max(height, depth);
     this.strip.style.height = `${this.strip.height}px`;
     const context = this.strip.getContext('2d');
     if (!context) return;
     const step = this.strip.height / depth;
-    const current = this.map.current();
+    const current = this.map.geometry.current();
     // The colours span what there is: between surest and least sure slice.
     const known = this.uncertainty.filter((_, k) => !this.labelled.includes(k));
     const [low, high] = [Math.min(...known), Math.max(...known)];
     for (let k = 0; k < depth; k++) {
-      const y = this.map.frameOf(k) * step;
+      const y = this.map.geometry.frameOf(k) * step;
       const doubt = this.uncertainty.length ? (this.uncertainty[k] - low) / Math.max(high - low, 1e-6) : null;
       const red = doubt === null ? 0 : Math.max(0, Math.min(1, doubt));
       const done = this.labelled.includes(k);
       context.fillStyle = doubt === null ? '#1d2b4d' : `rgb(${40 + 215 * red},${170 - 120 * red},60)`;
       if (done) context.fillStyle = '#ffffff';
       context.fillRect(0, y, WIDTH, Math.max(step - 0.5, 1));
-      if (this.map.dirty.has(k)) {
+      if (this.map.session.slices.isDirty(k)) {
         context.fillStyle = '#4da3ff';
         context.fillRect(0, y, 4, Math.max(step - 0.5, 1));
       }
@@ -118,10 +109,10 @@ export class Overlay {
   private drawPoints(): void {
     this.marks.replaceChildren();
     const viewport = viewportOf(this.map.viewportId);
-    if (!viewport || !this.points.length) return;
-    const k = this.map.current();
-    for (const point of this.points.filter(one => one.k === k)) {
-      const [x, y] = viewport.worldToCanvas(this.map.world(point.i, point.j, point.k));
+    if (!viewport || !this.map.session.points.length) return;
+    const k = this.map.geometry.current();
+    for (const point of this.map.session.points.filter(one => one.k === k)) {
+      const [x, y] = viewport.worldToCanvas(this.map.geometry.world(point.i, point.j, point.k));
       const mark = document.createElementNS('http://www.w3.org/2000/svg', 'circle');
       mark.setAttribute('cx', String(x));
       mark.setAttribute('cy', String(y));

@@ -13,10 +13,21 @@ export const style = `
 #fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
 #fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
 #fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
+#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
+#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
+#fewsam-panel .class .small { visibility:hidden }
+#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
+#fewsam-panel .class .name { overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-classes { max-height:192px; overflow-y:auto }
+#fewsam-panel #fewsam-message { height:5.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
 #fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
+#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
+#fewsam-panel .shot span { flex:1 }
+#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
 #fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
 #fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
-#fewsam-panel .message:empty { display:none }
+#fewsam-problems:empty { display:none }
 #fewsam-panel progress { width:100%; height:10px }
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
 #fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }

@@ -6,9 +6,13 @@ export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? '' : 's'}`;
 }
 
-/** Slices as a person counts them: "slice 9", "slices 3, 9 and 2 more". */
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+export const numbering = { of: (k: number): number => k + 1 };
+
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
 export function slicesOf(ks: number[]): string {
-  const shown = ks.slice(0, 6).map(k => k + 1).join(', ');
+  const numbers = ks.map(k => numbering.of(k)).sort((a, b) => a - b);
+  const shown = numbers.slice(0, 6).join(', ');
   const more = ks.length > 6 ? ` and ${ks.length - 6} more` : '';
   return `slice${ks.length === 1 ? '' : 's'} ${shown}${more}`;
 }
@@ -46,6 +50,7 @@ export function receipt(answer: any): string {
 /** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
 export function problems(state: api.State | null, foreign: number[], unkept: boolean): string[] {
   const found = (state?.problems ?? []).map(one => `${one.file}: ${one.problem}`);
+  found.push(...(state?.image?.notes ?? []));
   if (state?.pacs?.problem) found.unshift(state.pacs.problem);
   if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, 'label')} kept here until the PACS takes them.`);
   if (foreign.length) {
@@ -53,6 +58,47 @@ export function problems(state: api.State | null, foreign: number[], unkept: boo
   }
   if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
   return found;
+}
+
+/** Why the server asks before it takes a submission. */
+export function conflict(slices: number[], who: string): string {
+  return (
+    `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ''} since you drew on it. Nothing of yours ` +
+    "was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take " +
+    "theirs' shows the other one."
+  );
+}
+
+export function emptied(slices: number[]): string {
+  return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? 'is' : 'are'} empty now. Say that nothing is there?`;
+}
+
+/** The one thing to do next, and why others cannot be done now: by button. */
+export function guide(now: {
+  open: boolean;
+  busy: string;
+  structures: number;
+  dirty: number;
+  labelled: number;
+  answered: boolean; // an answer of the model that knows all labels is shown
+  training: boolean;
+}): { highlight: string; hint: string; blocked: Record<string, string> } {
+  const blocked: Record<string, string> = {};
+  const all = ['submit', 'theirs', 'segment', 'train', 'next', 'skip'];
+  const block = (why: string, names: string[]): void => names.forEach(name => (blocked[name] ??= why));
+  if (!now.open) block('Open an image series first.', [...all, 'back']);
+  if (now.busy) block(`${now.busy} …`, all.filter(name => name !== 'train' || !now.training));
+  if (!now.dirty) block('Nothing is drawn that was not submitted.', ['submit']);
+  if (!now.labelled) block('Submit a label of at least one slice first.', ['segment', 'train']);
+  const steps: [boolean, string, string][] = [
+    [!now.structures, 'add', 'Name a structure'],
+    [!now.labelled && !now.dirty, 'brush', 'Draw on 2 or 3 slices'],
+    [now.dirty > 0, 'submit', `Submit ${count(now.dirty, 'slice')}`],
+    [!now.answered, 'segment', 'Segment'],
+    [true, 'next', 'Next slice, or correct this one'],
+  ];
+  const [, highlight, hint] = steps.find(([wanted]) => wanted)!;
+  return now.open ? { highlight, hint, blocked } : { highlight: '', hint: '', blocked };
 }
 
 export function progress(state: api.State | null, busy: string): string {

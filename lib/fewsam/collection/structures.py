@@ -1,0 +1,146 @@
+"""The structures of a task: each has a key of its own for good, a display name that may change, and may be deleted.
+
+The key is what labels are stored under. A change of name adds a row, as a deletion does: nothing that was drawn is
+touched, and adding a structure of the name again brings a deleted one back with its labels.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from fewsam.collection.codec import class_key
+from fewsam.core.config import MAX_LABELS, MAX_NAME
+from fewsam.core.errors import LabelError
+
+
+@dataclass
+class Names:
+    """Display names by key, in the order of the structures' labelmap values.
+
+    Attributes:
+        present: Those that there are.
+        deleted: Those that were deleted.
+        former: Every name that a structure has had, as `class_key` -> key.
+    """
+
+    present: dict[str, str] = field(default_factory=dict)
+    deleted: dict[str, str] = field(default_factory=dict)
+    former: dict[str, str] = field(default_factory=dict)
+
+    def called(self, name: str) -> str | None:
+        """Key of the structure with this name now, or, where none has it, of the present one that once had it."""
+        wanted = class_key(name)
+        for key, shown in self.present.items():
+            if class_key(shown) == wanted:
+                return key
+        former = self.former.get(wanted)
+        return former if former in self.present else None
+
+    def deleted_as(self, name: str) -> str | None:
+        """Key of the deleted structure with this name."""
+        return next((key for key, shown in self.deleted.items() if class_key(shown) == class_key(name)), None)
+
+    def key_of(self, name: str) -> str:
+        """The key under which a label of this name is stored, also of a structure that is not there yet."""
+        return self.called(name) or self.deleted_as(name) or self._new_key(name)
+
+    def shown(self, key: str) -> str:
+        """Display name of a key, or of a name of before there were keys."""
+        return self.present.get(key) or self.deleted.get(key) or key
+
+    def _new_key(self, name: str) -> str:
+        key, number = class_key(name), 2
+        while key in self.present or key in self.deleted:  # the key of one that has another name now
+            key, number = f"{class_key(name)}~{number}", number + 1
+        return key
+
+
+def read_names(db: sqlite3.Connection, labels: Sequence[str]) -> Names:
+    """The structures: the settings' ``labels`` first, then those drawn or added beyond them."""
+    first = {class_key(name): name for name in labels}
+    for key, name in db.execute("SELECT key, name FROM classes ORDER BY id"):
+        first.setdefault(key, name)
+    names = Names(dict(first), {}, {class_key(name): key for key, name in first.items()})
+    for key, name, deleted in _events(db):
+        names.former[class_key(name)] = key
+        names.present[key] = name
+        names.deleted.pop(key, None)
+        if deleted:
+            names.deleted[key] = name
+    names.present = {key: names.present[key] for key in (*first, *names.present) if key not in names.deleted}
+    return names
+
+
+def add(db: sqlite3.Connection, names: Names, name: str, annotator: str = "") -> str:
+    """Make a structure, or bring back the deleted one of this name; its key.
+
+    Raises:
+        LabelError: no usable name, or too many structures.
+    """
+    name = checked(name)
+    there = next((key for key, shown in names.present.items() if class_key(shown) == class_key(name)), None)
+    if there is not None:
+        return there
+    if len(names.present) >= MAX_LABELS:
+        raise LabelError(f"there are {MAX_LABELS} structures already; delete one first")
+    back = names.deleted_as(name)
+    if back is not None:
+        note(db, back, name, deleted=False, annotator=annotator)
+        return back
+    key = names._new_key(name)
+    db.execute("INSERT OR IGNORE INTO classes (key, name) VALUES (?, ?)", (key, name))
+    return key
+
+
+def rename(db: sqlite3.Connection, names: Names, key: str, name: str, annotator: str = "") -> None:
+    """Give a structure another name; its labels stay its own.
+
+    Raises:
+        LabelError: there is no such structure, another one has this name, or it is no usable name.
+    """
+    name = checked(name)
+    if key not in names.present:
+        raise LabelError(f"there is no structure {names.shown(key)!r} any more; reload the page")
+    other = next((k for k, shown in names.present.items() if class_key(shown) == class_key(name)), key)
+    if other != key:
+        raise LabelError(f"another structure is called {names.present[other]!r}; choose another name")
+    if names.present[key] != name:
+        note(db, key, name, deleted=False, annotator=annotator)
+
+
+def delete(db: sqlite3.Connection, names: Names, key: str, annotator: str = "") -> None:
+    """Take a structure out of the task; its labels stay in the history, and one of its name brings them back."""
+    if key in names.present:
+        note(db, key, names.present[key], deleted=True, annotator=annotator)
+
+
+def note(db: sqlite3.Connection, key: str, name: str, *, deleted: bool, annotator: str) -> None:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    db.execute(
+        "INSERT INTO structures (key, name, deleted, annotator, time) VALUES (?, ?, ?, ?, ?)",
+        (key, name, int(deleted), annotator, now),
+    )
+
+
+def checked(name: str) -> str:
+    """A name as it is shown.
+
+    Raises:
+        LabelError: it is empty, too long, or holds what cannot be printed.
+    """
+    name = name.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise LabelError(f"a structure cannot be called {name[:80]!r}; use 1 to {MAX_NAME} printable characters")
+    return name
+
+
+def _events(db: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    try:
+        return db.execute("SELECT key, name, deleted FROM structures ORDER BY id").fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # of before there was one, and a full disk lets none be made
+            return []
+        raise

@@ -1,0 +1,89 @@
+"""The structures of the task, as the panel in OHIF adds, renames and deletes them: at once, for every window.
+
+A structure has an identity, which a change of name keeps; panels send it beside the name with whatever they draw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import User
+from pydantic import BaseModel
+
+from fewsam.collection.store import Collection
+from fewsam.server.errors import RequestError
+from fewsam.server.routes.roles import ANNOTATOR
+from fewsam.server.storage.palette import colour_of
+from fewsam.server.tasks.host import current
+
+router = APIRouter(prefix="/fewsam")
+
+
+class NewStructure(BaseModel):
+    """A structure by name."""
+
+    name: str
+    client_id: str = ""
+
+
+class Renamed(BaseModel):
+    """Another name for a structure."""
+
+    id: str
+    name: str
+    client_id: str = ""
+
+
+class Deleted(BaseModel):
+    """A structure to be taken out of the task."""
+
+    id: str
+    client_id: str = ""
+
+
+def listed(collection: Collection) -> list[dict[str, Any]]:
+    """The structures in the order of their labelmap values, each with the number of its labelled slices."""
+    counts = collection.counts()
+    return [
+        {"id": key, "name": name, "color": colour_of(name, place), "slices": counts.get(name, 0)}
+        for place, (key, name) in enumerate(collection.names.present.items())
+    ]
+
+
+@router.post("/structures")
+def add(request: NewStructure, user: User = ANNOTATOR) -> list[dict[str, Any]]:
+    """Make a structure, or bring back a deleted one of this name; all structures."""
+    collection = _changeable()
+    collection.add_structure(request.name, _who(request.client_id, user))
+    return listed(collection)
+
+
+@router.post("/structures/rename")
+def rename(request: Renamed, user: User = ANNOTATOR) -> list[dict[str, Any]]:
+    """Give a structure another name; its labels stay its own. All structures."""
+    collection = _changeable()
+    collection.rename_structure(request.id, request.name, _who(request.client_id, user))
+    return listed(collection)
+
+
+@router.post("/structures/delete")
+def delete(request: Deleted, user: User = ANNOTATOR) -> list[dict[str, Any]]:
+    """Take a structure out of the task; its labels stay in the history. All structures left."""
+    collection = _changeable()
+    collection.delete_structure(request.id, _who(request.client_id, user))
+    return listed(collection)
+
+
+def _changeable() -> Collection:
+    workspace = current().workspace
+    if workspace.settings.new_labels is not True:
+        raise RequestError(
+            "the structures of this task are fixed; to change them here start the server with --conf new_labels true"
+        )
+    return workspace.collection
+
+
+def _who(client: str, user: User) -> str:
+    return user.username if settings.MONAI_LABEL_AUTH_ENABLE else client

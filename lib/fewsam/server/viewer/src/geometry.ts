@@ -1,0 +1,65 @@
+/** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
+
+import { Plane, active, cornerstone, dot, planeOf, viewportOf } from './ohif';
+
+export class Geometry {
+  constructor(
+    private viewportId: string,
+    readonly planes: Plane[], // by k
+    private frames: number[], // k -> place in the viewer's order
+  ) {}
+
+  /** Place of slice k along the viewer's slider, 0 at its top. */
+  frameOf(k: number): number {
+    return this.frames[k];
+  }
+
+  /** Slice k that the viewport shows. */
+  current(): number {
+    const viewport = viewportOf(this.viewportId);
+    if (!viewport) return 0;
+    const imageId = viewport.getCurrentImageId?.();
+    const camera = viewport.getCamera?.();
+    const place = imageId ? planeOf(imageId).position : camera?.focalPoint;
+    return place ? this.nearest(Array.from(place as number[])) : 0;
+  }
+
+  nearest(world: number[]): number {
+    let best = 0;
+    let least = Infinity;
+    this.planes.forEach((plane, k) => {
+      const away = Math.abs(dot(world.map((v, axis) => v - plane.position[axis]), plane.normal));
+      if (away < least) [best, least] = [k, away];
+    });
+    return best;
+  }
+
+  /** Pixel (i, j) of a point in space on slice k. */
+  pixel(world: number[], k: number): [number, number] {
+    const plane = this.planes[k];
+    const from = world.map((v, axis) => v - plane.position[axis]);
+    return [Math.round(dot(from, plane.row) / plane.spacing[0]), Math.round(dot(from, plane.column) / plane.spacing[1])];
+  }
+
+  world(i: number, j: number, k: number): number[] {
+    const { position, row, column, spacing } = this.planes[k];
+    return position.map((v, axis) => v + row[axis] * spacing[0] * i + column[axis] * spacing[1] * j);
+  }
+
+  jump(k: number): void {
+    const viewport = viewportOf(this.viewportId);
+    if (!viewport) return;
+    const now = active();
+    const shown = now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+    const wanted = this.planes[k].position;
+    let imageIndex = this.frames[k];
+    if (shown?.length === this.planes.length) {
+      const found = shown.findIndex((id: string) => {
+        const { position, normal } = planeOf(id);
+        return Math.abs(dot(position.map((v, axis) => v - wanted[axis]), normal)) < 1e-3;
+      });
+      if (found >= 0) imageIndex = found;
+    }
+    cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
+  }
+}

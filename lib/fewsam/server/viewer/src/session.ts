@@ -1,0 +1,137 @@
+/** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
+
+import { Drafts, Store } from './drafts';
+import { Drawn, Pixels, Slices } from './slices';
+import { Named, Structures } from './structures';
+
+/** A clicked point of pixel (i, j) on slice k, for the structure of this voxel value. */
+export interface Point {
+  i: number;
+  j: number;
+  k: number;
+  include: boolean;
+  value: number;
+}
+
+/** What the server says beside voxels: what their values mean, and the submission of each labelled slice. */
+export interface Head {
+  structures: { id?: string; name: string }[];
+  submissions: Record<string, number>;
+}
+
+/** A submission on its way; ``sent`` is what to tell :meth:`Session.submitted`. */
+export interface Submission {
+  voxels: Pixels;
+  label_info: { id: string; name: string; idx: number }[];
+  drawn: Record<string, number>;
+  sent: Map<number, Drawn>;
+}
+
+export class Session {
+  readonly slices: Slices<Point[]>;
+  points: Point[] = [];
+  private readonly drafts: Drafts;
+  /** Whether the browser keeps what is drawn: false where its store is full. */
+  kept = true;
+
+  constructor(
+    readonly series: string,
+    readonly structures: Structures,
+    depth: number,
+    size: number,
+    store: Store,
+    page: string,
+    now: () => number = Date.now,
+  ) {
+    this.slices = new Slices(depth, size);
+    this.drafts = new Drafts(store, series, page, now);
+  }
+
+  /** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
+  open(voxels: Pixels, head: Head): number[] {
+    this.receive(voxels, head);
+    return this.drafts.restore(this.slices, this.structures);
+  }
+
+  /** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
+  receive(voxels: Pixels, head: Head): number[] {
+    return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions);
+  }
+
+  /** One stroke, or whatever else changed pixels by hand. */
+  draw(slices: Map<number, Pixels>): number[] {
+    return this.keeping(this.slices.draw(slices));
+  }
+
+  /** A slice as clicked points changed it: one step with the points. */
+  correct(k: number, pixels: Pixels, points: Point[]): number[] {
+    const note = { before: this.points, after: points };
+    this.points = points;
+    return this.keeping(this.slices.draw(new Map([[k, pixels]]), note));
+  }
+
+  confirm(k: number): number[] {
+    return this.keeping(this.slices.confirm(k));
+  }
+
+  discard(slices: number[]): number[] {
+    return this.keeping(this.slices.discard(slices));
+  }
+
+  undo(): number[] | null {
+    return this.stepped(this.slices.undo());
+  }
+
+  redo(): number[] | null {
+    return this.stepped(this.slices.redo());
+  }
+
+  /** What is drawn, to be submitted; null where nothing is.
+   *
+   * Raises:
+   *     Error: a segment that is drawn has no structure on the server.
+   */
+  submission(): Submission | null {
+    const sent = this.slices.outgoing();
+    if (!sent.size) return null;
+    const used = new Set([...sent.values()].flatMap(({ pixels }) => [...new Set(pixels)]));
+    const nameless = this.structures.key(used).filter(one => !one.id);
+    if (nameless.length) {
+      const which = nameless.map(one => `"${one.name}"`).join(', ');
+      throw new Error(`${which} has no structure on the server: name it in the list of structures first, then submit.`);
+    }
+    const all = [...used, ...this.structures.all.filter(one => one.id).map(one => one.value)];
+    const label_info = this.structures.key(all).map(({ id, name, value }) => ({ id, name, idx: value }));
+    const drawn = Object.fromEntries([...sent].map(([k, { seen }]) => [k, seen]));
+    const voxels = new Uint8Array(this.slices.depth * this.slices.size);
+    for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
+    return { voxels, label_info, drawn, sent };
+  }
+
+  submitted(submission: Submission, submissions: Record<string, number>, uncertain: number[] = []): void {
+    this.slices.submitted(submission.sent, submissions, uncertain);
+    this.points = [];
+    this.keep();
+  }
+
+  /** The server's list of structures. Whether names or numbers changed. */
+  rename(server: Named[]): boolean {
+    return this.structures.update(server);
+  }
+
+  /** Keep what is drawn in the browser, and say that this window is open, or is closing. */
+  keep(closing = false): boolean {
+    return (this.kept = this.drafts.keep(this.slices, this.structures, closing));
+  }
+
+  private keeping(changed: number[]): number[] {
+    this.keep();
+    return changed;
+  }
+
+  private stepped(step: { changed: number[]; note?: Point[] } | null): number[] | null {
+    if (!step) return null;
+    if (step.note) this.points = step.note;
+    return this.keeping(step.changed);
+  }
+}

@@ -1,0 +1,52 @@
+/** Which tool is in the person's hand: the panel's buttons and the viewer's own follow each other. */
+
+import { brushSize, host, useTool } from './ohif';
+
+const VIEWER: Record<string, string> = {
+  brush: 'CircularBrush',
+  eraser: 'CircularEraser',
+  threshold: 'ThresholdCircularBrushDynamic',
+};
+const NONE = 'WindowLevel';
+const POINTING = ['include', 'exclude'];
+
+export class Toolbox {
+  /** brush, eraser, threshold, include, exclude, or '' for one of the viewer's own. */
+  current = '';
+  private radius = 8;
+
+  get pointing(): boolean {
+    return POINTING.includes(this.current);
+  }
+
+  /** Take a tool, or put it away if it is in hand. */
+  pick(tool: string, viewportId: string): void {
+    this.current = this.current === tool ? '' : tool;
+    useTool(viewportId, VIEWER[this.current] ?? NONE);
+    if (VIEWER[this.current]) brushSize(this.radius);
+  }
+
+  size(radius: number): void {
+    brushSize((this.radius = radius));
+  }
+
+  /** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
+  follow(viewportId: string): boolean {
+    const inHand = primary(viewportId);
+    if (inHand === null) return false;
+    const here = Object.keys(VIEWER).find(tool => VIEWER[tool] === inHand) ?? '';
+    const still = this.pointing ? inHand === NONE : here === this.current;
+    if (still) return false;
+    this.current = here;
+    return true;
+  }
+}
+
+function primary(viewportId: string): string | null {
+  try {
+    const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
+    return group ? (group.getActivePrimaryMouseButtonTool() ?? '') : null;
+  } catch {
+    return null;
+  }
+}
