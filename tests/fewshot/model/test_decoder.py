@@ -6,7 +6,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
-from fewsam.fewshot.model.decoder import DOUBT, FewShotMaskDecoder, Prompts, load_sam_weights, prior_share
+from fewsam.fewshot.model.decoder import PRIOR, FewShotMaskDecoder, Prompts, load_sam_weights, prior_share
 
 
 def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
@@ -41,7 +41,7 @@ def test_the_prior_has_its_share_in_the_answer():
         alone = decoder(image_embeddings, given, detail).softmax(1)
         answers = {flat: decoder.answer(image_embeddings, given, detail, is_2d_image=flat) for flat in (False, True)}
         half = decoder.answer(image_embeddings, given, detail, undertrained=0.5)
-    prior, doubtful = given.prior.log_softmax(1), ((1 - DOUBT) * alone + DOUBT / 3).log()
+    prior, doubtful = given.prior.log_softmax(1), ((1 - PRIOR.doubt) * alone + PRIOR.doubt / 3).log()
     for flat, shares in ((False, (0.25, 0.45, 0.3)), (True, (0.35, 0.45, 0.35))):
         for number, share in enumerate(shares):
             expected = (1 - share) * doubtful[:, number] + share * prior[:, number]

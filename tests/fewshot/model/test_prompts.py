@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,12 +56,12 @@ def test_leaving_a_slice_out_is_as_if_it_had_never_been_there():
 
 def test_probe_is_the_logistic_regression_it_says(monkeypatch):
     """Against scikit-learn, on the same rows and weights."""
-    monkeypatch.setattr(prompts, "PROBE_ROUNDS", 400)
+    monkeypatch.setattr(prompts, "PROMPTS", replace(prompts.PROMPTS, probe_rounds=400))
     bank = SupportBank([view(0, signal=0.15)])
     rows, answers, weights = bank._standard(bank._rows[0]), bank._answers[0], bank._weights[0]
     used = answers[:, :2]  # class 2 is nowhere
     weights = (weights / weights.sum()).numpy()
-    expected = LogisticRegression(C=1 / prompts.RIDGE, max_iter=2000, tol=1e-8)
+    expected = LogisticRegression(C=1 / prompts.PROMPTS.ridge, max_iter=2000, tol=1e-8)
     expected.fit(rows.numpy(), used.argmax(1).numpy(), sample_weight=weights)
     query = view(7, signal=0.15)
     place = torch.tensor([0.5])
@@ -71,7 +72,7 @@ def test_probe_is_the_logistic_regression_it_says(monkeypatch):
 
 def test_the_probe_of_soft_answers_is_where_the_loss_is_flat(monkeypatch):
     """Cells that two classes share, and a class that was not looked for: the gradient of autograd is nought there."""
-    monkeypatch.setattr(prompts, "PROBE_ROUNDS", 400)
+    monkeypatch.setattr(prompts, "PROMPTS", replace(prompts.PROMPTS, probe_rounds=400))
     shared, partly = view(0, signal=0.2), view(1, signal=0.2)
     shared.mask[1:, :, 30:34] = 0.5
     shared.mask[0] = 1 - shared.mask[1:].sum(0)
@@ -85,7 +86,7 @@ def test_the_probe_of_soft_answers_is_where_the_loss_is_flat(monkeypatch):
         coefficients = coefficients.clone().requires_grad_()
         scores = (rows @ coefficients[:-1] + coefficients[-1]).log_softmax(1)
         misfit = -(weights[:, None] * answers * scores).sum() / weights.sum()
-        (misfit + prompts.RIDGE * coefficients.square().sum()).backward()
+        (misfit + prompts.PROMPTS.ridge * coefficients.square().sum()).backward()
         assert coefficients.grad is not None
         return coefficients.grad.abs().max().item()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_a_volume_has_no_vote_on_itself(tmp_path: Path) -> None:
 
 
 def test_those_most_like_the_slice_are_asked(three: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atlas, "ATLASES", 1)
+    monkeypatch.setattr(atlas, "ATLAS", replace(atlas.ATLAS, num_atlases=1))
     twin, truth = patient(2)
     marked = twin.slices.copy()
     marked[:, 0, 0] += 1
@@ -117,9 +118,8 @@ def test_an_atlas_counts_where_it_looks_like_the_slice(three: Collection, monkey
     """Without weights by place the worst of three has the same say as the best."""
     volume, truth = patient(12)
     scores = []
-    for here in (atlas.HERE_LIKE, 1e9):
-        monkeypatch.setattr(atlas, "HERE_LIKE", here)
-        monkeypatch.setattr(atlas, "ALL_LIKE", atlas.ALL_LIKE if here < 1e9 else 0.0)
+    for chosen in (atlas.ATLAS, replace(atlas.ATLAS, cell_grey=1e9, whole_weight=0.0)):
+        monkeypatch.setattr(atlas, "ATLAS", chosen)
         found = vote(three, volume, [0])
         assert found is not None
         right = torch.from_numpy(truth[0].astype(np.int64))

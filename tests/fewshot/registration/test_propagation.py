@@ -109,7 +109,7 @@ def test_slices_that_are_not_alike_end_it(tmp_path: Path) -> None:
 
 
 def test_nothing_is_carried_too_far(tmp_path: Path) -> None:
-    volume, truth = discs(spacing=propagation.REACH_MM / 2)
+    volume, truth = discs(spacing=propagation.PROPAGATION.reach_mm / 2)
     found = carry(volume, drawn_on(tmp_path, volume, truth, [0]), [2, 3])
     assert found[0].std() > 0 and found[1].std() < 1e-5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from fewsam.collection import Collection, Shot
 from fewsam.core.metrics import iou
 from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.model.views import DetailSlice
+from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
-from fewsam.fewshot.training.neighbours import carried_neighbours, places, steps_beside
+from fewsam.fewshot.training.neighbours import places, propagated_neighbours, steps_beside
 from fewsam.fewshot.training.plan import decoder_switches
 from fewsam.fewshot.training.schedule import Moment
 from fewsam.fewshot.training.steps import Learner
@@ -55,7 +57,7 @@ def masks_of(found: list[DetailSlice]) -> list[np.ndarray]:
 def test_the_labels_follow_the_organ(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    before, after = masks_of(carried_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64))
+    before, after = masks_of(propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64))
     for z, mask in ((1, before), (3, after)):
         assert iou(mask, truth[z]) > iou(truth[2], truth[z]) + 0.08  # better than the drawing as it is
         assert iou(mask, truth[z]) > 0.9
@@ -64,7 +66,7 @@ def test_the_labels_follow_the_organ(tmp_path: Path) -> None:
 def test_pixels_are_those_of_the_slice_itself(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    found = carried_neighbours(shot, places([shot]), ("organ",), OPTIONS, SIZE)
+    found = propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, SIZE)
     for z, one in zip((1, 3), found, strict=True):
         shown = np.corrcoef([one._detail.ravel(), volume.slices[z].ravel(), volume.slices[2].ravel()])[0]
         assert shown[1] > 0.999 > shown[2]
@@ -79,19 +81,19 @@ def test_none_past_the_ends_none_drawn_and_none_in_colour(tmp_path: Path) -> Non
     collection = Collection(tmp_path / "colour", ("organ",))
     collection.submit(colour, "picture", {"organ": np.ones(colour.slices.shape[:3], bool)}, absent_classes="complete")
     (picture,) = collection.shots()
-    assert carried_neighbours(picture, set(), ("organ",), OPTIONS, 64) == []
+    assert propagated_neighbours(picture, set(), ("organ",), OPTIONS, 64) == []
 
 
 def test_slices_that_have_nothing_in_common_get_no_labels(tmp_path: Path) -> None:
     volume, truth = moving_organ(noise=True)
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    assert carried_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64) == []
+    assert propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64) == []
 
 
 def test_what_nobody_looked_for_stays_unknown(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth, absent_classes="partial")
-    for one in carried_neighbours(shot, places([shot]), ("organ", "vessel"), OPTIONS, 64):
+    for one in propagated_neighbours(shot, places([shot]), ("organ", "vessel"), OPTIONS, 64):
         assert one.annotated_classes.tolist() == [True, True, False] and not one.stencil[1].any()
 
 
@@ -121,7 +123,8 @@ def test_with_many_none_is_made_and_no_pixels_are_kept(tmp_path: Path, monkeypat
     volume, truth = moving_organ()
     shots = drawn_on(tmp_path, [1, 3], volume, truth)
     for few, there in ((2, 2), (1, 0)):
-        monkeypatch.setattr("fewsam.fewshot.training.episodes.FEW", few)
+        few_slices = replace(TRAINING, neighbours_up_to=few)
+        monkeypatch.setattr("fewsam.fewshot.training.episodes.TRAINING", few_slices)
         made = Episodes(OPTIONS, shots, ("organ",), tiny.embedder(tmp_path / str(few), OPTIONS), 64)
         assert len(made.neighbours(0)) == there and len(made._shots) == there
 

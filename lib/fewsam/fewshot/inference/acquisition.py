@@ -22,11 +22,28 @@ STRATEGIES = ("informative", "foreground_random", "random", "interval", "first")
 Array = npt.NDArray[Any]
 Labelled = Mapping[str, Collection[int]]
 
-HEAD = 64  # places of the ranking chosen one after the other, each in view of those before it
-CLUSTERS = 8
-CLUSTERED = 4096  # descriptors that place the cluster centres; all are assigned to them
-HALVING = 8.0  # labelled slices after which the noise is half of what it was
-UNSEEN = 0.75  # rank among the uncertain that a slice not segmented yet is given, in the middle of its volume
+
+@dataclass(frozen=True)
+class AcquisitionConstants:
+    """How the next slice to label is chosen.
+
+    Attributes:
+        head: Places of the ranking that are chosen one after the other, each in view of those before it.
+        clusters: Of descriptors, before there is a model.
+        clustered: Descriptors that place the cluster centres; all are assigned to them.
+        halving: Labelled slices after which the noise is half of what it was.
+        unseen: Rank among the uncertain, 0 to 1, that a slice gets which was not segmented yet, in the middle of its
+            volume.
+    """
+
+    head: int = 64
+    clusters: int = 8
+    clustered: int = 4096
+    halving: float = 8.0
+    unseen: float = 0.75
+
+
+ACQUISITION = AcquisitionConstants()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +130,7 @@ def _informative(pool: list[Candidate], labelled: Labelled, rng: np.random.Gener
     if any(c.uncertainty is not None and np.any(np.asarray(c.uncertainty) > 0) for c in pool):
         worth = _uncertainty_ranks(pool)  # (N, strata)
         worth = worth[:, rng.permutation(worth.shape[1])]
-        noise = rng.gumbel(size=worth.shape) / (1.0 + count / HALVING)
+        noise = rng.gumbel(size=worth.shape) / (1.0 + count / ACQUISITION.halving)
     else:
         worth = _representatives(pool, rng)
         worth = np.roll(worth, -(count % worth.shape[1]), axis=1)  # go on where the labels so far have ended
@@ -124,7 +141,7 @@ def _informative(pool: list[Candidate], labelled: Labelled, rng: np.random.Gener
     chosen: list[int] = []
     scores: list[float] = []
     left = np.ones(len(pool), bool)
-    for turn in range(min(HEAD, len(pool))):
+    for turn in range(min(ACQUISITION.head, len(pool))):
         stratum, weight = turn % worth.shape[1], spread.weight()
         with np.errstate(divide="ignore"):
             value = np.where(left, appeal[:, stratum] + np.log(weight), -np.inf)
@@ -190,7 +207,7 @@ def _uncertainty_ranks(pool: list[Candidate]) -> Array:
             known = np.nan_to_num(np.asarray(candidate.uncertainty, float).ravel(), posinf=0.0, neginf=0.0)
             values[i, : known.size] = known
     values = values[:, np.nanmax(np.where(np.isnan(values), 0.0, values), axis=0) > 0]
-    unseen = UNSEEN * _centrality(pool)
+    unseen = ACQUISITION.unseen * _centrality(pool)
     worth = np.empty_like(values)
     for c in range(values.shape[1]):
         column, seen = values[:, c], ~np.isnan(values[:, c])
@@ -217,7 +234,7 @@ def _representatives(pool: list[Candidate], rng: np.random.Generator) -> Array:
         points = np.stack([np.asarray(pool[i].descriptor, float).ravel() for i in with_])
         points = np.nan_to_num(points - points.mean(axis=0))
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
-        assigned, distance = _k_means(points, min(CLUSTERS, max(1, len(points) // 2)), rng)
+        assigned, distance = _k_means(points, min(ACQUISITION.clusters, max(1, len(points) // 2)), rng)
         for cluster in np.unique(assigned):
             members = np.flatnonzero(assigned == cluster)
             place = np.empty(members.size)
@@ -233,7 +250,8 @@ def _representatives(pool: list[Candidate], rng: np.random.Generator) -> Array:
 
 def _k_means(points: Array, k: int, rng: np.random.Generator, rounds: int = 20) -> tuple[Array, Array]:
     """Cluster of each of the points (N, D) and its squared distance to the centre."""
-    sample = points if len(points) <= CLUSTERED else points[rng.choice(len(points), CLUSTERED, replace=False)]
+    most = ACQUISITION.clustered
+    sample = points if len(points) <= most else points[rng.choice(len(points), most, replace=False)]
     centres = sample[[int(rng.integers(len(sample)))]]
     while len(centres) < k:  # k-means++
         distance = _squared(sample, centres).min(axis=1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,22 +17,49 @@ from torch import Tensor
 
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight, fused_answer
+from fewsam.fewshot.inference.fusion import SliceEvidence, fused_answer
 from fewsam.fewshot.inference.predictor import Predictor
+from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.model.decoder import GRID, Prompts
-from fewsam.fewshot.model.prompts import probe_features
 from fewsam.fewshot.registration.propagation import Propagation
-from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
+from fewsam.images.preprocess import (
+    Frame,
+    Intensity,
+    choose_intensity,
+    detail_bytes,
+    detail_tensor,
+    image_stats,
+    make_frame,
+)
 from fewsam.images.volume import Volume
 
-CLICK_WEIGHT = 0.5  # of all clicks against staying where the labelled slices put the probe
-STAY = 5.0
-ROUNDS = 15  # of L-BFGS
-REGION = 0.05  # of the square's side: how far what a click teaches of the tissue counts
-REACH = 0.06  # of the slice's longer side: how far a click alone reaches
-LIKENESS = 0.15  # of the slice's spread of intensity: how far tissue may differ from that under the click
-MARGIN = 0.5  # log-probability by which the clicked class wins, or loses, under the click
-PASSES = 30  # over all clicks, at most
+
+@dataclass(frozen=True)
+class ClickConstants:
+    """What a click is worth, and how far it reaches.
+
+    Attributes:
+        weight: Of all clicks in the fit, against staying where the labelled slices put the probe.
+        stay: Weight of the squared distance from there.
+        rounds: Of L-BFGS.
+        region: Share of the square's side: how far what a click teaches of the tissue counts.
+        reach: Share of the slice's longer side: how far a click alone reaches.
+        likeness: Share of the slice's spread of intensity: how far tissue may differ from that under the click.
+        margin: Log-probability by which the clicked class wins, or loses, under the click.
+        passes: Over all clicks, at most.
+    """
+
+    weight: float = 0.5
+    stay: float = 5.0
+    rounds: int = 15
+    region: float = 0.05
+    reach: float = 0.06
+    likeness: float = 0.15
+    margin: float = 0.5
+    passes: int = 30
+
+
+CLICKS = ClickConstants()
 
 Points = Sequence[tuple[int, int]]
 
@@ -55,7 +81,7 @@ class Clicks:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self._intensity: weakref.WeakKeyDictionary[Volume, Any] = weakref.WeakKeyDictionary()
+        self._intensity: weakref.WeakKeyDictionary[Volume, Intensity] = weakref.WeakKeyDictionary()
 
     @torch.inference_mode()
     def correct(self, volume: Volume, z: int, name: str, include: Points, exclude: Points) -> Correction:
@@ -68,64 +94,63 @@ class Clicks:
         Raises:
             ClickError: no click, a click outside of the slice, or a class without a labelled slice.
         """
-        task = self.predictor.ready()
-        classes = () if task is None else task.classes
-        wanted = next((known for known in classes if known.casefold() == name.casefold()), None)
-        if task is None or wanted is None:
-            known = ", ".join(classes) or "no class yet"
-            raise ClickError(f"{name!r} has no labelled slice yet ({known} has); draw it on one slice and submit first")
+        task, class_index = self._class(name)
         self._check(volume, z, include, exclude)
-        settings, embedder = self.predictor.settings, self.predictor.embedder
-        geometry = volume.geometry
-        detail_frame = make_frame(geometry.slices_shape, geometry.spacing, task.detail_size)
-        if volume not in self._intensity:
-            self._intensity[volume] = choose_intensity(image_stats(volume), settings)
-        intensity = self._intensity[volume]
-        slices = EncoderSlices(volume, settings, embedder, intensity)
-        frame, raw = slices.frame, slices.raw([z])
+        settings, embedder, geometry = self.predictor.settings, self.predictor.embedder, volume.geometry
+        slices = EncoderSlices(volume, settings, embedder, self._intensity_of(volume))
+        raw = slices.raw([z])
         embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
-        place = torch.tensor([z / max(1, volume.depth - 1)])
-        bank, subset = task.supports.bank, task.supports.primary
-        prompts = bank.prompts(embeddings, place, subset=subset, retrieve=settings.retrieve)
-        number = 1 + classes.index(wanted)
-
-        cells = [(_cells(points, volume, frame), answer) for points, answer in ((include, True), (exclude, False))]
-        rows = (probe_features(embeddings, place) - bank._mean) / bank._spread
-        before = bank.fit(subset).probe
-        after = _refit(before, rows, cells, number)
-        moved = rows @ (after - before)[:-1] + (after - before)[-1]
-        near = _near([c for group, _ in cells for c in group])
-        moved = moved.reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * near
-        clicked = _with_tokens(replace(prompts, prior=prompts.prior + moved), embeddings, cells[0][0], number)
-
-        detail, model = detail_tensor(detail_bytes(raw, intensity, detail_frame)), task.model
-        fields = self.predictor.fields
-        evidence = SliceEvidence(
-            embeddings,
-            detail,
-            None if model is None else model.decoder.detail_features(detail, embeddings),
-            self._propagated(volume, z, classes),
-            task.atlases.log_probs(volume, [z], intensity, fields) if settings.atlas else None,
-            atlas_weight(task.undertrained, volume.depth, task.atlases.num_atlases(volume)),
-            is_2d_image=volume.depth == 1,
+        detail_frame = make_frame(geometry.slices_shape, geometry.spacing, task.detail_size)
+        detail = detail_tensor(detail_bytes(raw, slices.intensity, detail_frame))
+        evidence = self._evidence(task, volume, z, embeddings, detail)
+        relative_z = torch.tensor([z / max(1, volume.depth - 1)])
+        prompts = task.supports.bank.prompts(
+            embeddings, relative_z, subset=task.supports.primary, retrieve=settings.retrieve
         )
+        clicked = [_cells(points, volume, slices.frame) for points in (include, exclude)]
+        near = _near([*clicked[0], *clicked[1]])
+        taught = _taught(task, prompts, embeddings, relative_z, clicked, class_index, near)
         answers = []
         # A click knows better than the neighbours and other images.
-        for one, trust in ((prompts, None), (clicked, 1 - near)):
-            logits = fused_answer(model, evidence, one, side=GRID, trust=trust)
-            answers.append(torch.as_tensor((frame if model is None else detail_frame).to_slice(
-                logits[0].log_softmax(0)
-            )).float())  # fmt: skip
+        for one, trust in ((prompts, None), (taught, 1 - near)):
+            log_probs = fused_answer(task.model, evidence, one, side=GRID, trust=trust)[0].log_softmax(0)
+            frame = slices.frame if task.model is None else detail_frame
+            answers.append(torch.as_tensor(frame.to_slice(log_probs)).float())
         grey = torch.from_numpy(raw[0, raw.shape[1] // 2].astype(np.float32))
-        held = _hold(answers[1], grey, include, exclude, number)
-        return Correction((held.argmax(0) == number).numpy(), (answers[0].argmax(0) == number).numpy())
+        held = _hold(answers[1], grey, include, exclude, class_index)
+        return Correction((held.argmax(0) == class_index).numpy(), (answers[0].argmax(0) == class_index).numpy())
+
+    def _class(self, name: str) -> tuple[FewShotTask, int]:
+        """The task and the class's index among its logits; background is 0."""
+        task = self.predictor.ready()
+        classes = () if task is None else task.classes
+        for index, own in enumerate(classes, 1):
+            if task is not None and own.casefold() == name.casefold():
+                return task, index
+        some = ", ".join(classes) or "no class yet"
+        raise ClickError(f"{name!r} has no labelled slice yet ({some} has); draw it on one slice and submit first")
+
+    def _intensity_of(self, volume: Volume) -> Intensity:
+        """What is shown as black and as white, chosen once for a volume."""
+        if volume not in self._intensity:
+            self._intensity[volume] = choose_intensity(image_stats(volume), self.predictor.settings)
+        return self._intensity[volume]
+
+    def _evidence(self, task: FewShotTask, volume: Volume, z: int, embeddings: Tensor, detail: Tensor) -> SliceEvidence:
+        """What is known of slice ``z`` beside the prompts."""
+        atlas_log_probs = None
+        if self.predictor.settings.atlas:
+            intensity, fields = self._intensity_of(volume), self.predictor.fields
+            atlas_log_probs = task.atlases.log_probs(volume, [z], intensity, fields)
+        propagated = self._propagated(volume, z, task.classes)
+        return task.evidence(volume, embeddings, detail, propagated, atlas_log_probs)
 
     def _propagated(self, volume: Volume, z: int, classes: Sequence[str]) -> Tensor | None:
         """What the other drawn slices of the volume say of slice ``z``, (1, C, s, s)."""
         predictor = self.predictor
         shots = predictor.collection.shots(content_hash=volume.content_hash) if predictor.settings.propagate else []
         others = {shot.slice: shot for shot in shots if shot.slice != z}
-        return Propagation(volume, others, classes, self._intensity[volume], predictor.fields)([z])
+        return Propagation(volume, others, classes, self._intensity_of(volume), predictor.fields)([z])
 
     @staticmethod
     def _check(volume: Volume, z: int, include: Points, exclude: Points) -> None:
@@ -144,7 +169,7 @@ class Clicks:
             )
 
 
-def _cells(points: Points, volume: Volume, frame: Any) -> list[int]:
+def _cells(points: Points, volume: Volume, frame: Frame) -> list[int]:
     """Cells of the embedding's grid under the points."""
     height, width = volume.slices.shape[1:3]
     cells = []
@@ -155,21 +180,44 @@ def _cells(points: Points, volume: Volume, frame: Any) -> list[int]:
     return cells
 
 
-def _refit(before: Tensor, rows: Tensor, cells: list[tuple[list[int], bool]], number: int) -> Tensor:
+def _taught(
+    task: FewShotTask,
+    prompts: Prompts,
+    embeddings: Tensor,
+    relative_z: Tensor,
+    clicked: Sequence[list[int]],
+    class_index: int,
+    near: Tensor,
+) -> Prompts:
+    """``prompts`` with what the clicks teach: a probe fitted on from there, and tokens of the included cells.
+
+    Args:
+        clicked: Cells that are included, and cells that are excluded.
+        near: (64, 64) in 0..1, how much what the clicks teach counts at each cell.
+    """
+    bank = task.supports.bank
+    rows, before = bank.probe_rows(embeddings, relative_z), bank.fit(task.supports.primary).probe
+    change = _refit(before, rows, clicked, class_index) - before
+    moved = (rows @ change[:-1] + change[-1]).reshape(GRID, GRID, -1).permute(2, 0, 1)[None] * near
+    return _with_tokens(replace(prompts, prior=prompts.prior + moved), embeddings, clicked[0], class_index)
+
+
+def _refit(before: Tensor, rows: Tensor, clicked: Sequence[list[int]], class_index: int) -> Tensor:
     """Coefficients (F + 1, C) that also answer the clicks, near those of the labelled slices."""
-    chosen = torch.tensor([cell for group, _ in cells for cell in group])
-    wanted = torch.tensor([answer for group, answer in cells for _ in group])
+    include, exclude = clicked
+    chosen = torch.tensor([*include, *exclude])
+    wanted = torch.tensor([True] * len(include) + [False] * len(exclude))
     with torch.inference_mode(False), torch.enable_grad():
         x, start, target = rows[chosen].clone(), before.clone(), wanted.clone()
         coefficients = start.clone().requires_grad_()
-        optimiser = torch.optim.LBFGS([coefficients], max_iter=ROUNDS, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS([coefficients], max_iter=CLICKS.rounds, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            scores = torch.addmm(coefficients[-1], x, coefficients[:-1]).log_softmax(1)[:, number]
+            scores = torch.addmm(coefficients[-1], x, coefficients[:-1]).log_softmax(1)[:, class_index]
             other = torch.log1p(-scores.exp().clamp_max(1 - 1e-6))
             misfit = -torch.where(target, scores, other).mean()
-            loss = CLICK_WEIGHT * misfit + STAY * (coefficients - start).square().sum()
+            loss = CLICKS.weight * misfit + CLICKS.stay * (coefficients - start).square().sum()
             loss.backward()
             return loss
 
@@ -181,17 +229,17 @@ def _near(cells: list[int]) -> Tensor:
     """Weights (64, 64), 1 at a click: what it teaches of the tissue counts less far away."""
     rows, cols = torch.arange(GRID)[:, None], torch.arange(GRID)[None]
     distance = [(rows - cell // GRID) ** 2 + (cols - cell % GRID) ** 2 for cell in cells]
-    return torch.exp(-torch.stack(distance).amin(0) / (2 * (REGION * GRID) ** 2))
+    return torch.exp(-torch.stack(distance).amin(0) / (2 * (CLICKS.region * GRID) ** 2))
 
 
-def _with_tokens(prompts: Prompts, embeddings: Tensor, cells: list[int], number: int) -> Prompts:
+def _with_tokens(prompts: Prompts, embeddings: Tensor, cells: list[int], class_index: int) -> Prompts:
     """The included cells' embeddings as further tokens of the class."""
     if not cells:
         return prompts
     tokens = embeddings[0].flatten(1).T[cells]  # (clicks, 256)
     room = prompts.tokens.new_zeros(*prompts.tokens.shape[:2], len(cells), prompts.tokens.shape[3])
     present = torch.zeros(*prompts.present.shape[:2], len(cells), dtype=torch.bool)
-    room[0, number], present[0, number] = tokens, True
+    room[0, class_index], present[0, class_index] = tokens, True
     return replace(
         prompts,
         tokens=torch.cat([prompts.tokens, room], dim=2),
@@ -199,12 +247,12 @@ def _with_tokens(prompts: Prompts, embeddings: Tensor, cells: list[int], number:
     )
 
 
-def _hold(scores: Tensor, grey: Tensor, include: Points, exclude: Points, number: int) -> Tensor:
+def _hold(scores: Tensor, grey: Tensor, include: Points, exclude: Points, class_index: int) -> Tensor:
     """Scores (C, H, W) changed so that the class wins under every included pixel and loses under every excluded one."""
     held = scores.clone()
     height, width = grey.shape
-    reach = max(2.0, REACH * max(height, width))
-    spread = float(grey.std()) * LIKENESS + 1e-6
+    reach = max(2.0, CLICKS.reach * max(height, width))
+    spread = float(grey.std()) * CLICKS.likeness + 1e-6
     rows, cols = torch.arange(height)[:, None], torch.arange(width)[None]
     weights = []
     for points, sign in ((include, 1.0), (exclude, -1.0)):
@@ -212,14 +260,14 @@ def _hold(scores: Tensor, grey: Tensor, include: Points, exclude: Points, number
             near = ((rows - row) ** 2 + (cols - col) ** 2) / (2 * reach**2)
             like = (grey - grey[row, col]) ** 2 / (2 * spread**2)
             weights.append((row, col, sign, torch.exp(-near - like)))
-    for _ in range(PASSES):  # clicks near each other pull at each other
+    for _ in range(CLICKS.passes):  # clicks near each other pull at each other
         wrong = 0
         for row, col, sign, weight in weights:
-            others = torch.cat([held[:number, row, col], held[number + 1 :, row, col]]).max()
-            lack = MARGIN - sign * float(held[number, row, col] - others)
+            others = torch.cat([held[:class_index, row, col], held[class_index + 1 :, row, col]]).max()
+            lack = CLICKS.margin - sign * float(held[class_index, row, col] - others)
             if lack > 0:
                 wrong += 1
-                held[number] += sign * lack * weight
+                held[class_index] += sign * lack * weight
         if not wrong:
             break
     return held

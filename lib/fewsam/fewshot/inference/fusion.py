@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.store import TaskModel
-from fewsam.fewshot.registration.atlas import ATLASES
+from fewsam.fewshot.registration.atlas import ATLAS
 from fewsam.images.resize import resize
 
 
@@ -124,4 +124,4 @@ def atlas_weight(undertrained: float, depth: int, num_atlases: int) -> float:
     """
     trained = FUSION.atlas_weight_2d_image if depth == 1 else FUSION.atlas_weight_slice
     full = trained + undertrained * (FUSION.atlas_weight_untrained - trained)
-    return full * min(1.0, num_atlases / ATLASES)
+    return full * min(1.0, num_atlases / ATLAS.num_atlases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,8 +11,23 @@ from scipy import ndimage
 
 from fewsam.images.preprocess import Frame
 
-ISLAND = 0.1  # of the largest component: smaller ones are islands
-GATE = 0.55  # mean probability of a class's region on a slice below which it is taken as absent
+
+@dataclass(frozen=True)
+class PostprocessConstants:
+    """What is cleared from an answer.
+
+    Attributes:
+        island: Share of the largest component's size below which another one is an island (docs/propagation.md).
+        gate: Mean probability of a class's region on a slice below which the class is taken as absent there.
+        neighbour_weight: Weight of each of the two neighbours of a slice where probabilities are smoothed along z.
+    """
+
+    island: float = 0.1
+    gate: float = 0.55
+    neighbour_weight: float = 0.25
+
+
+POSTPROCESS = PostprocessConstants()
 
 
 def class_indices(probabilities: np.ndarray, frame: Frame, *, smooth: bool, gate: bool) -> np.ndarray:
@@ -37,7 +53,7 @@ def class_indices(probabilities: np.ndarray, frame: Frame, *, smooth: bool, gate
     return np.stack(result)
 
 
-def smooth_along_z(probabilities: np.ndarray, weight: float = 0.25) -> np.ndarray:
+def smooth_along_z(probabilities: np.ndarray, weight: float = POSTPROCESS.neighbour_weight) -> np.ndarray:
     """Blend each slice with its neighbours: (Z, C, D, D) -> the same, dtype kept; the ends keep to themselves."""
     if len(probabilities) < 3:
         return probabilities
@@ -55,7 +71,7 @@ def presence_gate(labelmap: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """
     count = np.bincount(labelmap.ravel(), minlength=2)
     total = np.bincount(labelmap.ravel(), weights=confidence.ravel(), minlength=2)
-    doubtful = (count > 0) & (total < GATE * count)
+    doubtful = (count > 0) & (total < POSTPROCESS.gate * count)
     doubtful[0] = False
     return np.where(doubtful[labelmap], 0, labelmap).astype(labelmap.dtype) if doubtful.any() else labelmap
 
@@ -73,14 +89,14 @@ def keep_largest(mask: np.ndarray) -> np.ndarray:
 def without_islands(mask: np.ndarray) -> np.ndarray:
     """A bool array without the components that are small beside the largest (face neighbours).
 
-    Not the largest alone: that would be one vertebra of a spine, whatever did well on a slice that was measured.
+    The largest alone would be one vertebra of a spine, whatever did well on the slice that was measured.
     """
     labelled, count = ndimage.label(mask)
     if count < 2:
         return mask
     sizes = np.bincount(labelled.ravel())
     sizes[0] = 0
-    kept: np.ndarray = (sizes >= ISLAND * sizes.max())[labelled] & mask
+    kept: np.ndarray = (sizes >= POSTPROCESS.island * sizes.max())[labelled] & mask
     return kept
 
 

@@ -55,37 +55,54 @@ class Predictor:
         """
         started = time.monotonic()
         limit = time_limit if time_limit is not None else self.settings.time_limit
-        classes = self.collection.classes
-        task = self.ready()
+        task, mine = self.ready(), self.drawn(volume, image_id)
         wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
-        mine = self.drawn(volume, image_id)
         if task is None:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
-            return self._answer(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
-
+            return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
         runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
-        done: list[int] = []
-        for start in range(0, len(wanted), CHUNK):
-            chunk = wanted[start : start + CHUNK]
-            if limit is not None and done and time.monotonic() - started > limit:
-                break
-            runner.run(chunk)
-            done += chunk
-            if progress:
-                progress(len(done), len(wanted))
+        done = self._run(runner, wanted, progress, None if limit is None else started + limit)
         tick = time.monotonic()
         labelmap = self._compose(volume, task, runner, done, mine)
         runner.latencies["postprocess"] = time.monotonic() - tick
         runner.latencies["total"] = time.monotonic() - started
-        notes = list(task.notes)
+        return self._answer(labelmap, task, runner, mine, wanted[len(done) :])
+
+    @staticmethod
+    def _run(
+        runner: VolumeRunner,
+        wanted: Sequence[int],
+        progress: Callable[[int, int], None] | None,
+        until: float | None,
+    ) -> list[int]:
+        """Segment slices chunk by chunk, at least one chunk, until all are done or time is up; those that are done."""
+        done: list[int] = []
+        for start in range(0, len(wanted), CHUNK):
+            if until is not None and done and time.monotonic() > until:
+                break
+            chunk = wanted[start : start + CHUNK]
+            runner.run(chunk)
+            done += chunk
+            if progress:
+                progress(len(done), len(wanted))
+        return done
+
+    def _answer(
+        self,
+        labelmap: np.ndarray,
+        task: FewShotTask,
+        runner: VolumeRunner,
+        mine: dict[int, Shot],
+        remaining: list[int],
+    ) -> Prediction:
+        """The labelmap with its uncertainty and with what stands behind it."""
+        classes, notes = self.collection.classes, list(task.notes)
         if task.model is None:
             notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
-        missing = [name for name in classes if name not in task.classes]
-        if missing:
+        if missing := [name for name in classes if name not in task.classes]:
             notes.append(f"no labelled slice yet for: {', '.join(missing)}")
-        remaining = [z for z in wanted if z not in set(done)]
-        answer = self._answer(labelmap, sorted(mine), remaining, notes)
+        answer = self._empty(labelmap, sorted(mine), remaining, notes)
         columns = [classes.index(name) for name in task.classes]
         answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
         answer.uncertainty[answer.pasted] = 0
@@ -105,7 +122,7 @@ class Predictor:
             return {}
         return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}
 
-    def _answer(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
+    def _empty(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
         """An answer in which nothing was segmented."""
         depth, classes = len(labelmap), self.collection.classes
         nothing = np.zeros((depth, len(classes)), np.float32)
@@ -126,21 +143,25 @@ class Predictor:
             runner.probabilities(),
             runner.frame,
             smooth=settings.smooth_z and len(done) == volume.depth,
-            # Where drawn slices are carried to the others they say what is there, and probabilities are evened out.
+            # Where drawn slices are propagated to the others they say what is there, and probabilities are evened out.
             gate=settings.presence_gate and not (mine and settings.propagate),
         )
         values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
-            helped = task.model.card.largest_component if task.model else ()
-            names = task.classes if settings.largest_component == "on" else helped
-            # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
-            alone = settings.largest_component == "on" or volume.depth == 1
-            cleaned = [self.collection.classes.index(name) + 1 for name in names]
-            labelmap = clean(labelmap, cleaned, keep_largest if alone else without_islands)
+            labelmap = self._cleaned(labelmap, task, is_2d_image=volume.depth == 1)
         for z, shot in mine.items():
             labelmap[z] = drawn_labelmap(shot, self.collection.classes, labelmap[z])
         return labelmap
+
+    def _cleaned(self, labelmap: np.ndarray, task: FewShotTask, *, is_2d_image: bool) -> np.ndarray:
+        """The labelmap without stray components, as the setting has it."""
+        every = self.settings.largest_component == "on"
+        helped = task.model.card.largest_component if task.model else ()
+        # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
+        keep = keep_largest if every or is_2d_image else without_islands
+        names = task.classes if every else helped
+        return clean(labelmap, [self.collection.classes.index(name) + 1 for name in names], keep)
 
     def ready(self) -> FewShotTask | None:
         """What the collection and the served decoder are now; None without any label."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from fewsam.collection import Collection
 from fewsam.collection.store import unread_notes
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.embedder import Embedder
+from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight
 from fewsam.fewshot.model.store import ModelStore, TaskModel, class_ids, id_order
 from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
+from fewsam.images.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -40,28 +45,36 @@ class FewShotTask:
         """How much the decoder has still to learn, 0 to 1; 1 without a decoder."""
         return 1.0 if self.model is None else self.model.card.undertrained
 
+    def evidence(
+        self,
+        volume: Volume,
+        embeddings: Tensor,
+        detail: Tensor,
+        propagated: Tensor | None,
+        atlas_log_probs: Tensor | None,
+    ) -> SliceEvidence:
+        """What is known of N slices of ``volume``, with what the decoder sees on them and what the atlases count."""
+        return SliceEvidence(
+            embeddings=embeddings,
+            detail=detail,
+            detail_features=None if self.model is None else self.model.decoder.detail_features(detail, embeddings),
+            propagated=propagated,
+            atlas_log_probs=atlas_log_probs,
+            atlas_weight=atlas_weight(self.undertrained, volume.depth, self.atlases.num_atlases(volume)),
+            is_2d_image=volume.depth == 1,
+        )
+
 
 def make_ready(settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> FewShotTask | None:
     """Labelled slices and imports encoded and pooled, the served decoder loaded; None without any label."""
     shots, order = collection.shots(), collection.classes
     imports, notes = usable_imports(collection, embedder.info.fingerprint)
     notes += unread_notes(collection, shots)
-    shown = {*drawn_classes(shots, order), *support_classes(imports, order)}
-    classes = tuple(name for name in order if name in shown)
+    supported = {*drawn_classes(shots, order), *support_classes(imports, order)}
+    classes = tuple(name for name in order if name in supported)
     if not classes:
         return None
-    model = None
-    try:
-        model = store.load()
-    except FewSAMError as error:
-        notes.append(f"answering untrained: {error}")
-    if model is not None:
-        notes += model.notes
-        if model.card.encoder != embedder.info.fingerprint:
-            notes.append("the trained decoder belongs to another encoder: answering untrained; train again")
-            model = None
-        elif new := [name for name in classes if name not in model.card.classes]:
-            notes.append(f"drawn since the last training: {', '.join(new)}; train to learn them")
+    model = _fitting_model(store, embedder, classes, notes)
     if model is not None:
         detail_size = model.card.detail_size
     else:
@@ -70,3 +83,21 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     imported = labelled_views(imports, classes, len(shots))
     supports = SupportSet(settings, shots, classes, embedder, detail_size, ids, imported)
     return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), notes)
+
+
+def _fitting_model(store: ModelStore, embedder: Embedder, classes: Sequence[str], notes: list[str]) -> TaskModel | None:
+    """The served decoder if there is one that fits; what a person should know of it is added to ``notes``."""
+    try:
+        model = store.load()
+    except FewSAMError as error:
+        notes.append(f"answering untrained: {error}")
+        return None
+    if model is None:
+        return None
+    notes += model.notes
+    if model.card.encoder != embedder.info.fingerprint:
+        notes.append("the trained decoder belongs to another encoder: answering untrained; train again")
+        return None
+    if new := [name for name in classes if name not in model.card.classes]:
+        notes.append(f"drawn since the last training: {', '.join(new)}; train to learn them")
+    return model

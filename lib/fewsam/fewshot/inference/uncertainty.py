@@ -1,18 +1,36 @@
-"""How wrong an answer may be expected to be, by slice and class. What was tried instead: docs/uncertainty.md."""
+"""How wrong an answer may be expected to be, by slice and class."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-BETWEEN = 0.3  # share of the disagreement between answers from different supports; the rest is doubt within the answer
-NEAR, FAR = 0.75, 2.0  # factor beside a labelled slice, and what a whole volume's length away would add to it
+
+@dataclass(frozen=True)
+class UncertaintyConstants:
+    """What the uncertainty is made of (docs/uncertainty.md has what this was chosen by; no units).
+
+    Attributes:
+        between: Share of the disagreement between answers from different supports; the rest is doubt within the answer.
+        absent_power: Power of the highest probability of a class that is not in the answer.
+        near: Factor beside a labelled slice.
+        far: What a whole volume's length away from labelled slices would add to the factor.
+    """
+
+    between: float = 0.3
+    absent_power: int = 3
+    near: float = 0.75
+    far: float = 2.0
 
 
-def expected_error(members: Tensor, shown: Tensor) -> Tensor:
+UNCERTAINTY = UncertaintyConstants()
+
+
+def expected_error(members: Tensor, supported: Tensor) -> Tensor:
     """One minus the Dice to be expected of the answer, (N, C - 1) in 0..1, from E members' probabilities.
 
     Of a class in the answer: one minus the Dice between its mask and its own probabilities (doubt within the answer),
@@ -22,19 +40,20 @@ def expected_error(members: Tensor, shown: Tensor) -> Tensor:
 
     Args:
         members: (E, N, C, h, w), background first; the first member is the answer.
-        shown: (E, C) bool, whether a member's supports show the class: one that knows nothing of it has no say.
+        supported: (E, C) bool, whether a member's supports show the class: a member that knows nothing of it does not
+            count.
     """
     answer = members[0]
     hard = one_hot(answer)
     within = 1 - _dice(answer, hard)
-    votes, total = torch.zeros_like(within), torch.zeros_like(within)
-    for member, known in zip(members[1:], shown[1:], strict=True):
-        votes += known * (1 - _dice(one_hot(member), hard))
-        total += known
-    between = torch.where(total > 0, votes / total.clamp_min(1), within)
-    there = hard.amax(dim=(2, 3)) > 0
-    absent = answer.amax(dim=(2, 3)) ** 3
-    return torch.where(there, (1 - BETWEEN) * within + BETWEEN * between, absent)[:, 1:]
+    errors, total = torch.zeros_like(within), torch.zeros_like(within)
+    for member, counts in zip(members[1:], supported[1:], strict=True):
+        errors += counts * (1 - _dice(one_hot(member), hard))
+        total += counts
+    between = torch.where(total > 0, errors / total.clamp_min(1), within)
+    there, share = hard.amax(dim=(2, 3)) > 0, UNCERTAINTY.between
+    absent = answer.amax(dim=(2, 3)) ** UNCERTAINTY.absent_power
+    return torch.where(there, (1 - share) * within + share * between, absent)[:, 1:]
 
 
 def with_distance(uncertainty: np.ndarray, labelled: Collection[int]) -> np.ndarray:
@@ -43,7 +62,8 @@ def with_distance(uncertainty: np.ndarray, labelled: Collection[int]) -> np.ndar
         return uncertainty
     depth = len(uncertainty)
     distance = np.abs(np.arange(depth)[:, None] - np.array(sorted(labelled))).min(axis=1) / depth
-    found: np.ndarray = np.minimum(1.0, uncertainty * (NEAR + FAR * distance[:, None])).astype(uncertainty.dtype)
+    factor = UNCERTAINTY.near + UNCERTAINTY.far * distance[:, None]
+    found: np.ndarray = np.minimum(1.0, uncertainty * factor).astype(uncertainty.dtype)
     return found
 
 

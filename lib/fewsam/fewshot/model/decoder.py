@@ -1,4 +1,4 @@
-"""The reformulated SAM mask decoder: few-shot tokens as prompts, every class in one pass a slice.
+"""The reformulated SAM mask decoder: few-shot tokens as prompts, and every class in one pass over a slice.
 
 What is SAM's (Kirillov et al. 2023): the two-way transformer, the mask token, the random Fourier
 ``image_pe``, the upscaling and the hypernetwork, with SAM's names and shapes, so that a SAM
@@ -28,12 +28,30 @@ from fewsam.fewshot.model.pixel_features import EMBED_DIM, ImageFeatures, PixelF
 GRID = 64  # side of image_embeddings
 FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
-LEAST_SHARE = 0.15  # of the training-free prior in the answer, however many slices show a class
-SHARE = 0.3  # more for a class shown on one slice, divided by the number of slices for others
-LEAST_SHARE_2D_IMAGE = 0.35  # the least for an image of its own
-SHARE_NEW = 0.8  # of it in the answer of a decoder that has everything still to learn
-DOUBT = 0.05  # of the decoder's probability spread over all classes: sure and wrong would outvote any prior
 MAX_CLASSES = 256  # classes a task may have, background included
+
+
+@dataclass(frozen=True)
+class PriorConstants:
+    """The training-free prior's share in a decoder's answer, 0 to 1 (docs/decoder.md has what it was chosen by).
+
+    Attributes:
+        least: However many slices show a class.
+        few: Added for a class shown on one slice, divided by the number of slices for others.
+        least_2d_image: The least for an image of its own, however many slices show a class.
+        undertrained: For a decoder that has everything still to learn.
+        doubt: Share of the decoder's probability that is spread over all classes. Without it a decoder that is sure and
+            wrong would outvote any prior.
+    """
+
+    least: float = 0.15
+    few: float = 0.3
+    least_2d_image: float = 0.35
+    undertrained: float = 0.8
+    doubt: float = 0.05
+
+
+PRIOR = PriorConstants()
 
 
 @dataclass(frozen=True)
@@ -168,7 +186,7 @@ class FewShotMaskDecoder(nn.Module):
         logits = self(image_embeddings, prompts, detail, detail_features)
         if not self.use_dense:
             return logits.log_softmax(dim=1)
-        doubtful = (1 - DOUBT) * logits.softmax(dim=1) + DOUBT / logits.shape[1]
+        doubtful = (1 - PRIOR.doubt) * logits.softmax(dim=1) + PRIOR.doubt / logits.shape[1]
         prior = fitted(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
         share = prior_share(prompts.num_supports, undertrained, is_2d_image)[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
@@ -201,35 +219,19 @@ def prior_share(num_supports: Tensor, undertrained: float, is_2d_image: bool = F
     """The prior's share in the answer for classes drawn on ``num_supports`` slices: 0.45, 0.3, 0.25, ... to 0.15.
 
     A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
-    the frozen embedding still holds; with other patients, and one slice, it is the other way round. Mean IoU by the
-    same trained decoders (three draws; of the hippocampus with five slices and of the generated CT two), without what
-    is carried from slice to slice (`fewsam.fewshot.registration.propagation`) and, within a volume, with it:
-
-    ==================  ============  ============  ===================  ==================
-    share               CT, K = 1, 3  MR, K = 1, 3  hippocampus 1, 3, 5  generated CT 3, 5
-    ==================  ============  ============  ===================  ==================
-    0.3 + 0.6 / n       0.492, 0.715  0.518, 0.764  0.121, 0.281, 0.357  0.484, 0.737
-    0.15 + 0.3 / n      0.490, 0.712  0.603, 0.763  0.130, 0.320, 0.429
-    0.15 + 0.15 / n     0.486, 0.710  0.620, 0.761  0.140, 0.318, 0.430
-    0.3 + 0.6 / n *     0.653, 0.771  0.662, 0.804                       0.677, 0.815
-    0.15 + 0.3 / n *    0.659, 0.770  0.687, 0.804                       0.664, 0.811
-    0.15 + 0.15 / n *   0.659, 0.769  0.692, 0.803                       0.658, 0.810
-    ==================  ============  ============  ===================  ==================
-
-    (*) with what is carried.
-
-    On 2D images, each of another patient, five labelled ones can lead a decoder astray and leave the prior right; there
-    it is 0.35 at least, which costs little where the decoder is right. A decoder of few steps, as a slow machine makes
-    in its time, has learnt less than the prior knows, and has less to say (docs/decoder.md).
+    the frozen embedding still holds. On 2D images, each of another patient, five labelled ones can lead a decoder
+    astray and leave the prior right: there the share is 0.35 at least, which costs little where the decoder is right.
+    A decoder of few steps, as a slow machine makes in its time, has learnt less than the prior knows, so that the share
+    is larger.
 
     Args:
         num_supports: On how many slices each class is drawn, of any shape.
         undertrained: How much the decoder has still to learn, 0 to 1.
         is_2d_image: Whether what is answered is an image of its own, no slice of a volume.
     """
-    share = LEAST_SHARE + SHARE / num_supports.clamp_min(1)
-    share = share.clamp_min(LEAST_SHARE_2D_IMAGE) if is_2d_image else share
-    return share + undertrained * (SHARE_NEW - share)
+    share = PRIOR.least + PRIOR.few / num_supports.clamp_min(1)
+    share = share.clamp_min(PRIOR.least_2d_image) if is_2d_image else share
+    return share + undertrained * (PRIOR.undertrained - share)
 
 
 def load_sam_weights(decoder: FewShotMaskDecoder, state: dict[str, Tensor]) -> list[str]:

@@ -20,13 +20,37 @@ from torch import Tensor
 
 from fewsam.fewshot.model.decoder import EMBED_DIM, GRID, Prompts
 
-SIMILARITY_SCALE = 1.0  # logits that one unit of cosine similarity adds to the probe's
-RIDGE = 3e-4  # weight of the probe's squared coefficients against its mean log-likelihood
-PROBE_ROUNDS = 40  # of L-BFGS
-PROBE_PIXELS = 12_000  # cells of the 64 x 64 grid that the probe learns from, over all slices
-BUMPS = 6  # radial bumps a side, for place
-MEMORY = 256  # fitted subsets remembered
-UNKNOWN_WEIGHT = 0.25  # of an undrawn pixel as background where some class was not looked for
+
+@dataclass(frozen=True)
+class PromptConstants:
+    """What turns labelled slices into prompts.
+
+    Attributes:
+        similarity_scale: Logits that one unit of cosine similarity adds to the probe's.
+        ridge: Weight of the probe's squared coefficients against its mean log-likelihood.
+        probe_rounds: Of L-BFGS.
+        probe_cells: Cells of the 64 x 64 grid that the probe learns from, over all slices.
+        unknown_weight: Weight of an undrawn cell as background where some class was not looked for.
+        bumps: Radial bumps a side by which the probe knows where in the slice a cell lies.
+        bump_width: Their standard deviation, where the side is 2.
+        kmeans_rounds: Of moving the cluster centres.
+        kmeans_cells: Cells that place the centres of one class on one view, about.
+        fits_kept: Fitted subsets of supports that are kept in memory.
+    """
+
+    similarity_scale: float = 1.0
+    ridge: float = 3e-4
+    probe_rounds: int = 40
+    probe_cells: int = 12_000
+    unknown_weight: float = 0.25
+    bumps: int = 6
+    bump_width: float = 0.2
+    kmeans_rounds: int = 8
+    kmeans_cells: int = 512
+    fits_kept: int = 256
+
+
+PROMPTS = PromptConstants()
 
 
 @dataclass(frozen=True)
@@ -88,7 +112,7 @@ class SupportBank:
         self.descriptors = torch.cat(described)
         self.centres, self.sizes = (torch.stack(part) for part in zip(*clustered, strict=True))  # (S, C, P[, 256])
         self._fitted: dict[tuple[int, ...], Fitted] = {}
-        count = min(GRID * GRID, max(GRID, PROBE_PIXELS // len(set(shots))))
+        count = min(GRID * GRID, max(GRID, PROMPTS.probe_cells // len(set(shots))))
         sampled = [_sample_rows(view, cells, count) for view in views]
         self._rows, self._answers, self._weights = (list(part) for part in zip(*sampled, strict=True))
         every = torch.cat([self._rows[i] for i in self._first_views()])
@@ -131,7 +155,7 @@ class SupportBank:
         """Prototypes and probe of ``subset``; remembered, since episodes repeat subsets."""
         key = tuple(subset.tolist())
         if key not in self._fitted:
-            if len(self._fitted) >= MEMORY:
+            if len(self._fitted) >= PROMPTS.fits_kept:
                 self._fitted.clear()
             centres, sizes = self.centres[subset], self.sizes[subset]
             merged = [
@@ -147,7 +171,8 @@ class SupportBank:
 
     def prior(self, embeddings: Tensor, relative_z: Tensor, subset: Tensor) -> Tensor:
         """Training-free class logits (N, C, 64, 64): the probe's, and similarity to prototypes."""
-        return self.probe(embeddings, relative_z, subset) + SIMILARITY_SCALE * self.similarity(embeddings, subset)
+        similarity = self.similarity(embeddings, subset)
+        return self.probe(embeddings, relative_z, subset) + PROMPTS.similarity_scale * similarity
 
     def similarity(self, embeddings: Tensor, subset: Tensor) -> Tensor:
         """Cosine to a class's nearest prototype less that to the nearest of any other: (N, C, 64, 64)."""
@@ -170,6 +195,10 @@ class SupportBank:
         scores = F.linear(probe_features(embeddings, relative_z), slopes, constant).log_softmax(dim=1)
         return scores.reshape(len(embeddings), GRID, GRID, self.classes).permute(0, 3, 1, 2)
 
+    def probe_rows(self, embeddings: Tensor, relative_z: Tensor) -> Tensor:
+        """Rows (N * 64 * 64, F) as the probe of `fit` takes them: standardised as those that it learnt from."""
+        return self._standard(probe_features(embeddings, relative_z))
+
     def _first_views(self) -> list[int]:
         """The first entry of each labelled slice."""
         shots = self.shots.tolist()
@@ -188,7 +217,7 @@ class SupportBank:
         with torch.inference_mode(False), torch.no_grad():
             coefficients = torch.zeros(self.classes, rows.shape[1] + 1)
             optimiser = torch.optim.LBFGS(
-                [coefficients], lr=1, max_iter=PROBE_ROUNDS, history_size=10, line_search_fn="strong_wolfe"
+                [coefficients], lr=1, max_iter=PROMPTS.probe_rounds, history_size=10, line_search_fn="strong_wolfe"
             )
 
             @torch.no_grad()
@@ -198,8 +227,8 @@ class SupportBank:
                 scores = torch.addmm(coefficients[:, -1:], coefficients[:, :-1], rows.T).log_softmax(0)
                 excess = scores.exp() * total - answers
                 gradient = torch.cat([excess @ rows, excess.sum(1, keepdim=True)], 1)
-                coefficients.grad = gradient + 2 * RIDGE * coefficients
-                return RIDGE * coefficients.square().sum() - (answers * scores).sum()
+                coefficients.grad = gradient + 2 * PROMPTS.ridge * coefficients
+                return PROMPTS.ridge * coefficients.square().sum() - (answers * scores).sum()
 
             optimiser.step(closure)
             return coefficients.T.contiguous()
@@ -214,7 +243,7 @@ def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor,
     """
     mask = view.mask.float().reshape(len(cells), -1)
     weights = mask / cells.clamp_min(1).sqrt()[:, None]
-    weights[0] *= 1.0 if view.annotated_classes.all() else UNKNOWN_WEIGHT
+    weights[0] *= 1.0 if view.annotated_classes.all() else PROMPTS.unknown_weight
     chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
     # A generator for each: what a slice contributes must not depend on which came before it.
     chosen = torch.multinomial(chance + 1e-9, count, generator=torch.Generator().manual_seed(0))
@@ -258,15 +287,17 @@ def probe_features(embeddings: Tensor, relative_z: Tensor, cells: Tensor | None 
 @cache
 @torch.inference_mode(False)  # whoever asks first: a training's gradients must be able to pass
 def _place_across() -> Tensor:
-    """Polynomials (x, y first) and bumps of each cell of the grid, (64 * 64, 5 + BUMPS squared)."""
+    """Polynomials (x, y first) and bumps of each cell of the grid, (64 * 64, 5 + bumps squared)."""
     line = torch.linspace(-1, 1, GRID)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    bump = torch.exp(-((line[:, None] - torch.linspace(-0.8, 0.8, BUMPS)) ** 2) / (2 * 0.2**2))
+    bump = torch.exp(-((line[:, None] - torch.linspace(-0.8, 0.8, PROMPTS.bumps)) ** 2) / (2 * PROMPTS.bump_width**2))
     bumps = torch.einsum("hi,wj->hwij", bump, bump).flatten(2)
     return torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1).flatten(0, 1)
 
 
-def weighted_kmeans(points: Tensor, weights: Tensor, count: int, rounds: int = 8) -> tuple[Tensor, Tensor]:
+def weighted_kmeans(
+    points: Tensor, weights: Tensor, count: int, rounds: int = PROMPTS.kmeans_rounds
+) -> tuple[Tensor, Tensor]:
     """Cluster centres (count, d) and their weights (count,); clusters without a point weigh 0.
 
     Starts from the heaviest point, then from those farthest from the centres so far: deterministic.
@@ -289,7 +320,9 @@ def _clusters(embedding: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tens
     centres, sizes = [], []
     for weight in mask.reshape(len(mask), -1):
         inside = (weight > 0.5).nonzero()[:, 0] if (weight > 0.5).any() else weight.topk(4).indices
-        chosen = inside[:: max(1, len(inside) // 512)]  # a few hundred pixels place the centres well enough
+        chosen = inside[
+            :: max(1, len(inside) // PROMPTS.kmeans_cells)
+        ]  # a few hundred pixels place the centres well enough
         centre, size = weighted_kmeans(pixels[chosen], weight[chosen], count)
         centres.append(centre)
         sizes.append(size * (weight.sum() / weight[chosen].sum().clamp_min(1e-6)))

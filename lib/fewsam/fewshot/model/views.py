@@ -21,11 +21,35 @@ from fewsam.collection import Shot
 from fewsam.core.config import Settings
 from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame, to_uint8
 
-ROTATION = 12.0  # degrees
-SCALE = 0.15
-SHIFT = 0.06  # of the side
-ELASTIC = 0.035  # of the side, on a 5 x 5 grid
 FRESH_VIEWS = (1_000, 2**31)  # numbers of views that no cache holds and that do not come again
+
+
+@dataclass(frozen=True)
+class ViewConstants:
+    """How far an augmented view may differ from the slice. Embeddings in caches rest on these numbers.
+
+    Attributes:
+        rotation: Degrees.
+        scale: Share of the size; half of it for the stretch.
+        shift: Share of the side.
+        elastic: Standard deviation of the smooth field on a 5 x 5 grid, where the side is 2.
+        gamma: Of its logarithm.
+        contrast: Share.
+        brightness: Grey values of 255.
+        noise: Standard deviation, grey values of 255.
+    """
+
+    rotation: float = 12.0
+    scale: float = 0.15
+    shift: float = 0.06
+    elastic: float = 0.035
+    gamma: float = 0.3
+    contrast: float = 0.2
+    brightness: float = 15.0
+    noise: float = 6.0
+
+
+VIEWS = ViewConstants()
 
 
 @dataclass(frozen=True)
@@ -121,14 +145,14 @@ class _Warp:
 
     def __init__(self, generator: torch.Generator) -> None:
         u = torch.rand(5, generator=generator) * 2 - 1
-        angle = math.radians(ROTATION) * float(u[0])
-        scale = 1 + SCALE * float(u[1])
-        stretch = 1 + SCALE / 2 * float(u[2])
+        angle = math.radians(VIEWS.rotation) * float(u[0])
+        scale = 1 + VIEWS.scale * float(u[1])
+        stretch = 1 + VIEWS.scale / 2 * float(u[2])
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
         self.theta = torch.tensor(
-            [[cos * stretch, -sin, 2 * SHIFT * float(u[3])], [sin, cos / stretch, 2 * SHIFT * float(u[4])]]
+            [[cos * stretch, -sin, 2 * VIEWS.shift * float(u[3])], [sin, cos / stretch, 2 * VIEWS.shift * float(u[4])]]
         )
-        self.field = torch.randn(1, 2, 5, 5, generator=generator) * ELASTIC
+        self.field = torch.randn(1, 2, 5, 5, generator=generator) * VIEWS.elastic
 
     def grid(self, size: int) -> Tensor:
         base = F.affine_grid(self.theta[None], [1, 1, size, size], align_corners=False)
@@ -141,10 +165,10 @@ class _Tone:
 
     def __init__(self, generator: torch.Generator) -> None:
         u = torch.rand(4, generator=generator) * 2 - 1
-        self.gamma = math.exp(0.3 * float(u[0]))
-        self.contrast = 1 + 0.2 * float(u[1])
-        self.brightness = 15 * float(u[2])
-        self.noise = 6 * max(0.0, float(u[3]))
+        self.gamma = math.exp(VIEWS.gamma * float(u[0]))
+        self.contrast = 1 + VIEWS.contrast * float(u[1])
+        self.brightness = VIEWS.brightness * float(u[2])
+        self.noise = VIEWS.noise * max(0.0, float(u[3]))
         self.generator = generator
 
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,30 +18,48 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 128  # of the square that neighbouring slices are registered on
-COARSE = 2  # by how much it is shrunk first
-ITERATIONS = 15  # twice
-SMOOTHING = 1.0  # cells: of the field and of each update
-ALIKE = 0.5  # correlation of a slice with its neighbour, registered, below which they have nothing to say of each other
-
 ACROSS_SIDE = 64  # of the square that slices of different patients are registered on
-ACROSS_SMOOTHING = 1.5  # cells
-ACROSS_ITERATIONS = 20  # on each level
-BINS = 24  # of the joint histogram
 
-# Several pairs at once are faster than several threads on one. A filter's own number does not reach the filters inside
-# it, whose threads wait for each other beside other work: a pair took 0.25 s instead of 0.11 s on two busy cores.
-# There is but one such setting for the whole process.
+
+@dataclass(frozen=True)
+class RegistrationConstants:
+    """How slices are registered (docs/propagation.md and docs/atlas.md have what this was chosen by).
+
+    Attributes:
+        coarse: Factor by which slices are shrunk at first.
+        iterations: Of the demons between neighbours, on each of the two levels.
+        smoothing: Cells: standard deviation of the smoothing of the field and of each update.
+        ok_correlation: Correlation of a slice with its neighbour, registered, below which neither says anything of the
+            other.
+        across_iterations, across_smoothing: The same between different patients.
+        bins: Of the joint histogram.
+        fields_bytes: Bytes of displacement fields kept in memory, over all volumes: those of some 900 slices.
+    """
+
+    coarse: int = 2
+    iterations: int = 15
+    smoothing: float = 1.0
+    ok_correlation: float = 0.5
+    across_iterations: int = 20
+    across_smoothing: float = 1.5
+    bins: int = 24
+    fields_bytes: int = 192 << 20
+
+
+REGISTRATION = RegistrationConstants()
+
+# Several pairs at once are faster than several threads on one pair. A filter's own number of threads does not reach the
+# filters inside it, whose threads wait for each other beside other work: a pair took 0.25 s instead of 0.11 s on two
+# busy cores. There is only one such setting for the whole process.
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
-FIELDS_BYTES = 192 << 20  # of displacement fields kept, over all volumes: those of some 900 slices
-
-Field = tuple[np.ndarray, bool]  # (2, s, s) float16 in cells, row and column; whether the slices are alike
+Field = tuple[np.ndarray, bool]  # (2, s, s) float16 in cells, row and column; whether the registration is of use
 
 
 class Fields:
-    """Displacement fields, remembered for volumes in use. For any number of threads."""
+    """Displacement fields of volumes in use, kept in memory. Any number of threads may ask."""
 
-    def __init__(self, limit: int = FIELDS_BYTES) -> None:
+    def __init__(self, limit: int = REGISTRATION.fields_bytes) -> None:
         self._limit, self._size = limit, 0
         self._kept: OrderedDict[Hashable, Field] = OrderedDict()
         self._lock = threading.Lock()
@@ -62,14 +81,14 @@ class Fields:
 
 
 def register(fixed: np.ndarray, moving: np.ndarray) -> Field:
-    """Where cells of ``fixed`` lie on ``moving``, both (SIDE, SIDE) float32 in 0..255; demons, coarse then fine."""
-    pictures = [sitk.GetImageFromArray(picture) for picture in (fixed, moving)]
-    found = _coarse_to_fine(_demons(ITERATIONS, SMOOTHING), *pictures)
+    """Where cells of ``fixed`` lie on ``moving``, both (SIDE, SIDE) float32 in 0..255, by demons, coarse then fine."""
+    images = [sitk.GetImageFromArray(slice_) for slice_ in (fixed, moving)]
+    found = _coarse_to_fine(_demons(REGISTRATION.iterations, REGISTRATION.smoothing), *images)
     found = np.nan_to_num(found).clip(-SIDE, SIDE).astype(np.float16)
     there = warped(torch.from_numpy(moving)[None], torch.from_numpy(found.astype(np.float32)))[0].numpy()
-    # Where something is: the air round the body and the square's padding are alike anywhere.
+    # Only where something is: the air round the body and the padding of the square correlate anywhere.
     rows, columns = fixed.any(1) | moving.any(1), fixed.any(0) | moving.any(0)
-    return found, correlation(fixed[rows][:, columns], there[rows][:, columns]) >= ALIKE
+    return found, correlation(fixed[rows][:, columns], there[rows][:, columns]) >= REGISTRATION.ok_correlation
 
 
 def register_across(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
@@ -80,20 +99,20 @@ def register_across(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     Args:
         fixed, moving: (s, s) float32 in 0..255, s = ACROSS_SIDE.
     """
-    pictures = [sitk.GetImageFromArray(picture) for picture in (fixed, moving)]
-    transform = _affine(*pictures)
-    placed = sitk.Resample(pictures[1], pictures[0], transform, sitk.sitkLinear, 0.0)
-    demons = _demons(ACROSS_ITERATIONS, ACROSS_SMOOTHING)
-    local = _coarse_to_fine(demons, pictures[0], placed)
+    images = [sitk.GetImageFromArray(slice_) for slice_ in (fixed, moving)]
+    transform = _affine(*images)
+    placed = sitk.Resample(images[1], images[0], transform, sitk.sitkLinear, 0.0)
+    demons = _demons(REGISTRATION.across_iterations, REGISTRATION.across_smoothing)
+    local = _coarse_to_fine(demons, images[0], placed)
     affine = _rows_and_columns(sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, (len(fixed),) * 2))
     found = local + warped(torch.from_numpy(affine), torch.from_numpy(local)).numpy()
     return np.nan_to_num(found).clip(-len(fixed), len(fixed)).astype(np.float16)
 
 
 def _affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """From ``fixed`` to ``moving``; the identity where no better one is found (a constant picture, say)."""
+    """From ``fixed`` to ``moving``; the identity where no better one is found (on a constant slice, say)."""
     search = sitk.ImageRegistrationMethod()
-    search.SetMetricAsMattesMutualInformation(BINS)
+    search.SetMetricAsMattesMutualInformation(REGISTRATION.bins)
     search.SetInterpolator(sitk.sitkLinear)
     search.SetOptimizerAsRegularStepGradientDescent(1.0, 0.025, 40, relaxationFactor=0.6)
     search.SetOptimizerScalesFromPhysicalShift()
@@ -104,7 +123,7 @@ def _affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     search.SetInitialTransform(start, inPlace=False)
     try:
         return search.Execute(fixed, moving)
-    except RuntimeError:  # of pictures that share nothing
+    except RuntimeError:  # of slices that share nothing
         return sitk.Transform(2, sitk.sitkIdentity)
 
 
@@ -120,8 +139,9 @@ def _demons(iterations: int, smoothing: float) -> sitk.FastSymmetricForcesDemons
 def _coarse_to_fine(
     demons: sitk.FastSymmetricForcesDemonsRegistrationFilter, fixed: sitk.Image, moving: sitk.Image
 ) -> np.ndarray:
-    """Displacements (2, s, s) float32, first found on the shrunk pictures."""
-    small = [sitk.Shrink(sitk.SmoothingRecursiveGaussian(one, 0.5 * COARSE), [COARSE] * 2) for one in (fixed, moving)]
+    """Displacements (2, s, s) float32, first found on the shrunk slices."""
+    coarse = REGISTRATION.coarse
+    small = [sitk.Shrink(sitk.SmoothingRecursiveGaussian(one, 0.5 * coarse), [coarse] * 2) for one in (fixed, moving)]
     start = sitk.Resample(demons.Execute(*small), fixed, sitk.Transform(), sitk.sitkLinear, 0.0)
     return _rows_and_columns(demons.Execute(fixed, moving, start))
 
@@ -133,7 +153,7 @@ def _rows_and_columns(field: sitk.Image) -> np.ndarray:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; 1 for two constant or empty pictures, 0 where one alone is constant."""
+    """Pearson's; 1 for two constant or empty arrays, 0 where one alone is constant."""
     if not a.size:
         return 1.0
     spread = float(a.std() * b.std())

@@ -26,6 +26,7 @@ class TrainingConstants:
         coarse_above: Side in pixels above which a slice is large.
         neighbour_share: Share of the slices of a detail step that are a drawn slice's neighbour instead, while few are
             drawn (docs/neighbours.md).
+        neighbours_up_to: Labelled slices of a task beyond which there is enough to learn from without neighbours.
         tone: Standard deviation of the fresh gain and shift of the detail input.
         folds: Different sets of supports that a query may be prompted by; the probe is fitted to each.
         tolerance: Dice by which the served decoder must do better on many validation images to stay.
@@ -48,6 +49,7 @@ class TrainingConstants:
     coarse_share: float = 0.5
     coarse_above: int = 192
     neighbour_share: float = 0.25
+    neighbours_up_to: int = 24
     tone: float = 0.1
     folds: int = 6
     tolerance: float = 0.01

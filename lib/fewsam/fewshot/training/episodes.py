@@ -21,7 +21,7 @@ from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.supports import SupportSet
 from fewsam.fewshot.model.views import FRESH_VIEWS, DetailSlice, LabelledSlice
 from fewsam.fewshot.training.constants import TRAINING
-from fewsam.fewshot.training.neighbours import FEW, Place, carried_neighbours, places
+from fewsam.fewshot.training.neighbours import Place, places, propagated_neighbours
 from fewsam.images.preprocess import detail_tensor
 
 MEMORY = 1024  # prompts kept in memory, of some 300 kB each
@@ -64,7 +64,7 @@ class Episodes:
         self._neighbours: dict[int, list[DetailSlice]] = {}
         self._kept_prompts: dict[tuple[int, ...], Prompts] = {}
         # The shots, with their pixels, are kept only where neighbours of drawn slices will be asked for.
-        self._shots = list(shots) if settings.neighbours and len(shots) <= FEW else []
+        self._shots = list(shots) if settings.neighbours and len(shots) <= TRAINING.neighbours_up_to else []
 
     @cached_property
     def _views(self) -> list[list[int]]:
@@ -86,7 +86,7 @@ class Episodes:
         if not self._shots:
             return []
         if index not in self._neighbours:
-            self._neighbours[index] = carried_neighbours(
+            self._neighbours[index] = propagated_neighbours(
                 self._shots[index], self._places, self.classes, self.settings, self.detail_size
             )
         return self._neighbours[index]

@@ -1,8 +1,8 @@
-"""The slices just before and after a drawn one, with its contours carried there: more to learn from.
+"""The slices just before and after a drawn one, with its contours propagated there: more to learn from.
 
 Their pixels are stored with every label. Adjacent slices differ little, so that registration brings the contours over
-at an IoU of 0.7 to 0.9, and of up to thrice as many slices a network learns less by heart. docs/neighbours.md has what
-was tried. No slice that somebody drew is replaced.
+at an IoU of 0.7 to 0.9, and a network learns less by heart of up to three times as many slices. docs/neighbours.md has
+what was tried. No slice that somebody drew is replaced.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from fewsam.fewshot.registration.registration import SIDE, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
 from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame
 
-FEW = 24  # labelled slices of a task, beyond which there is enough to learn from without them
-
 Place = tuple[str, int]  # an image's content hash, and a slice of it
 
 
@@ -33,7 +31,7 @@ def places(shots: Sequence[Shot]) -> set[Place]:
 def steps_beside(shot: Shot, drawn: Set[Place]) -> list[int]:
     """Which slices next to ``shot``'s are in the volume and not ``drawn``: -1, 1, both or neither.
 
-    Pictures in colour have none: what is stored beside their pixels are colours.
+    Colour images have none: what is stored beside their pixels are colours.
     """
     image = shot.image
     if image.stats["rgb"]:
@@ -45,7 +43,7 @@ def steps_beside(shot: Shot, drawn: Set[Place]) -> list[int]:
     ]
 
 
-def carried_neighbours(
+def propagated_neighbours(
     shot: Shot, drawn: Set[Place], classes: Sequence[str], settings: Settings, detail_size: int
 ) -> list[DetailSlice]:
     """The slices next to ``shot``'s with its labels: none to two.
@@ -62,12 +60,12 @@ def carried_neighbours(
         return []
     frame = make_frame(shot.image.shape, shot.image.spacing, SIDE)
     planes = np.repeat(shot.pixels[:, None], 3, axis=1)  # (3, 3, H, W): each as a slice of its own
-    pictures = detail_bytes(planes, choose_intensity(shot.image.stats, settings), frame).astype(np.float32)
+    greys = detail_bytes(planes, choose_intensity(shot.image.stats, settings), frame).astype(np.float32)
     distances = drawn_distances(shot, frame, classes, SIDE)
     found = []
     for step in steps:
-        field, alike = register(pictures[1 + step], pictures[1])
-        if not alike:
+        field, registration_ok = register(greys[1 + step], greys[1])
+        if not registration_ok:
             continue
         there = warped(distances, torch.from_numpy(field.astype(np.float32)))
         inside = torch.as_tensor(frame.to_slice(there)).numpy() > 0
