@@ -320,9 +320,8 @@ def _clusters(embedding: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tens
     centres, sizes = [], []
     for weight in mask.reshape(len(mask), -1):
         inside = (weight > 0.5).nonzero()[:, 0] if (weight > 0.5).any() else weight.topk(4).indices
-        chosen = inside[
-            :: max(1, len(inside) // PROMPTS.kmeans_cells)
-        ]  # a few hundred pixels place the centres well enough
+        # A few hundred cells place the centres well enough.
+        chosen = inside[:: max(1, len(inside) // PROMPTS.kmeans_cells)]
         centre, size = weighted_kmeans(pixels[chosen], weight[chosen], count)
         centres.append(centre)
         sizes.append(size * (weight.sum() / weight[chosen].sum().clamp_min(1e-6)))

@@ -37,20 +37,27 @@ def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
     `min_val_images` validation images on are these kept apart for good.
     """
     everyone = list(range(len(shots)))
-    seen = set(served.card.shots) if served else set()
     validation = [i for i in everyone if shots[i].split == "val"]
     if len({shots[i].image_id for i in validation}) >= VALIDATION.min_val_images and len(validation) < len(everyone):
         return Split([i for i in everyone if i not in validation], validation, [])
-    held = [i for i in validation if shots[i].shot_id not in seen]
-    if len(held) == len(everyone):  # no other image has a slice to learn from
-        held = []
-    if not held and len(everyone) >= VALIDATION.min_shots_to_hold_out:
-        spare = [i for i in everyone if _is_spare(shots, i)]
-        unseen = [i for i in spare if shots[i].shot_id not in seen] or spare
-        if unseen:
-            # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
-            held = [max(unseen, key=lambda i: shots[i].shot_id) if served else _middle(shots, unseen)]
+    held = _held_out(shots, validation, served)
     return Split([i for i in everyone if i not in held], held, everyone if held else [])
+
+
+def _held_out(shots: Sequence[Shot], validation: Sequence[int], served: TaskModel | None) -> list[int]:
+    """Slices to hold out while there are few: those of validation images, or else one; none where too few are left."""
+    learnt = set(served.card.shots) if served else set()
+    held = [i for i in validation if shots[i].shot_id not in learnt]
+    if held and len(held) < len(shots):
+        return held
+    if len(shots) < VALIDATION.min_shots_to_hold_out:
+        return []
+    spare = [i for i in range(len(shots)) if _is_spare(shots, i)]
+    new = [i for i in spare if shots[i].shot_id not in learnt] or spare
+    if not new:
+        return []
+    # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
+    return [max(new, key=lambda i: shots[i].shot_id) if served else _middle(shots, new)]
 
 
 def _is_spare(shots: Sequence[Shot], index: int) -> bool:
