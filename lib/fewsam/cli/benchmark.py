@@ -33,7 +33,7 @@ def benchmark(
     from fewsam.images.labelfile import read_label
     from fewsam.images.volume import load_volume
 
-    settings = load_settings("ct-abdomen")
+    settings = load_settings("ct-abdomen", {"encoder": "compact"})
     volume = load_volume(samples / "ct" / "patient01.nii.gz")
     names = names_by_value(settings.labels)
     masks = read_label(samples / "truth" / "ct" / "patient01.nii.gz", volume.geometry, names=names)
@@ -45,7 +45,8 @@ def benchmark(
     measured = []
     for name in ("compact", "medsam_lite", "mobile_sam", *(["vit_b"] if sam else [])):
         err().print(f"encode {name} ...")
-        measured.append(stages.run_alone(stages.encoder_stage, name))
+        for stage in (stages.encoder_stage, stages.openvino_stage):
+            measured += stages.run_alone(stage, name)
     for classes in (1, 4, 16):
         err().print(f"decode {classes} classes ...")
         measured.append(stages.run_alone(stages.decode_stage, classes))

@@ -25,9 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewsam.collection import Collection
 from fewsam.core.config import Settings, load_settings
-from fewsam.encoders import sam
+from fewsam.encoders import openvino_engine, sam
 from fewsam.encoders.build_compact import build_compact
 from fewsam.encoders.cache import EmbeddingCache
+from fewsam.encoders.convert import convert
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.tinyvit import VARIANTS, TinyViTEncoder
 from fewsam.fewshot.inference.predictor import Predictor
@@ -60,20 +61,41 @@ def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
     return 2 * size**3 / _median(lambda: a @ b, repeats) / 1e9
 
 
-def encoder_stage(name: str) -> Measurement:
-    """Encoding of one slice at the encoder's own input size, with random weights: time does not depend on them."""
-    network: torch.nn.Module
-    if name == "compact":
-        network, size = build_compact(None).eval(), 256
-    elif name in VARIANTS:
-        network, size = TinyViTEncoder(VARIANTS[name]).eval().fold(), sam.OFFICIAL[name].input_size
-    else:
-        from segment_anything import sam_model_registry
-
-        network, size = sam_model_registry[name]().image_encoder.eval(), 1024
+def encoder_stage(name: str) -> list[Measurement]:
+    """Torch encoding one slice at the encoder's own input size, with random weights: time does not depend on them."""
+    network, size = _random_encoder(name)
     slices = torch.rand(1, 3, size, size) * 255
     with torch.inference_mode():
-        return _by_slice(f"encode {name} at {size} px", lambda: network(slices), 1, 3)
+        return [_by_slice(f"encode {name} at {size} px, torch", lambda: network(slices), 1, 3)]
+
+
+def openvino_stage(name: str) -> list[Measurement]:
+    """The same by OpenVINO, with every precision that this processor has; without OpenVINO nothing."""
+    if not openvino_engine.is_installed():
+        return []
+    network, size = _random_encoder(name)
+    slices = torch.rand(1, 3, size, size) * 255
+    measured = []
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as scratch:
+        gflop = _gflop(lambda: network(slices))
+        convert(network, size, Path(scratch) / "converted")
+        for precision in ("float32", *(["bfloat16"] if openvino_engine.has_bfloat16() else [])):
+            fast = openvino_engine.OpenVINONetwork(Path(scratch) / "converted", precision, lambda: network)
+            seconds = _median(lambda fast=fast: fast(slices), 3)  # type: ignore[misc]
+            stage = f"encode {name} at {size} px, OpenVINO {precision}"
+            measured.append(Measurement(stage, seconds, gflop, _peak_gb()))
+    return measured
+
+
+def _random_encoder(name: str) -> tuple[torch.nn.Module, int]:
+    """A network of the encoder's architecture, and its input size."""
+    if name == "compact":
+        return build_compact(None).eval(), 256
+    if name in VARIANTS:
+        return TinyViTEncoder(VARIANTS[name]).eval().fold(), sam.OFFICIAL[name].input_size
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[name]().image_encoder.eval(), 1024
 
 
 def decode_stage(classes: int, side: int = 128, batch: int = 4) -> Measurement:
@@ -126,16 +148,21 @@ def run_alone(stage: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _switches() -> dict[str, Any]:
-    settings = load_settings()
+    settings = load_settings(None, {"encoder": "compact"})
     with tempfile.TemporaryDirectory() as name, EmbeddingCache(name, 2**24) as cache:
         return decoder_switches(settings, Embedder(settings, cache))
 
 
 def _by_slice(stage: str, call: Callable[[], Any], batch: int, repeats: int) -> Measurement:
+    gflop = _gflop(call) / batch
+    return Measurement(stage, _median(call, repeats) / batch, gflop, _peak_gb())
+
+
+def _gflop(call: Callable[[], Any]) -> float:
     counter = FlopCounterMode(display=False)
     with counter:
         call()
-    return Measurement(stage, _median(call, repeats) / batch, counter.get_total_flops() / batch / 1e9, _peak_gb())
+    return counter.get_total_flops() / 1e9
 
 
 def _median(call: Callable[[], Any], repeats: int) -> float:
