@@ -134,11 +134,11 @@ fuzz: $(READY)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps atheris==3.0.0 || true
 	$(IN_VENV) python tools/fuzz.py --cases $(CASES) --rest-cases $(REST_CASES) $(FUZZ_ARGS)
 
-# pip-audit brings packages of its own and stays out of the environment.
 # 500 random DICOM series against an independent reading by pydicom, some five minutes.
 evidence-series: $(READY)
 	$(IN_VENV) FEWSAM_SERIES_EXAMPLES=500 python -m pytest -q tests/images/test_dicom_by_pydicom.py
 
+# pip-audit brings packages of its own and stays out of the environment.
 audit: $(READY)
 	@test -x $(VENV)-audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)-audit && \
 	  $(VENV)-audit/bin/pip install -q pip-audit==2.10.1; } || echo "pip-audit cannot be installed"

@@ -22,6 +22,7 @@ from fewsam.cli import (
     results,
     segment,
     simulate,
+    split,
     train,
 )
 from fewsam.cli.common import log_to_console, refuse
@@ -67,6 +68,7 @@ for module in (
     phantom,
     pretrain,
     pacs,
+    split,
     ohif,
 ):
     module.register(app)

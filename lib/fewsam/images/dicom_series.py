@@ -41,8 +41,18 @@ def find_series(path: Path) -> Series:
     Raises:
         ImageError: no image inside, several images at one position (a time series), or frames that make no volume.
     """
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     notes: list[str] = []
+    chosen = largest_stack(path, notes)
+    return Series(_ordered(chosen, path, notes), tuple(notes))
+
+
+def largest_stack(path: Path, notes: list[str]) -> list[Frame]:
+    """Frames of one plane and size of the series with the most of them, in no order; ``notes`` get what is left out.
+
+    Raises:
+        ImageError: no image inside, or a series of several stacks.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     stacks = _stacks(_all_frames(files, notes))
     if not stacks:
         kinds = "holds no DICOM image" if path.is_dir() else "is no DICOM image (a segmentation, a report or a plan?)"
@@ -60,7 +70,7 @@ def find_series(path: Path) -> Series:
                 "differently; give the files of one stack in a folder of their own"
             )
         notes.append(f"{len(rest)} of {len(chosen) + len(rest)} slices are left out: turned or sized differently")
-    return Series(_ordered(chosen, path, notes), tuple(notes))
+    return chosen
 
 
 def _all_frames(files: Iterable[Path], notes: list[str]) -> list[Frame]:
@@ -187,16 +197,26 @@ def _digest(file: Path) -> bytes:
         return str(file).encode()
 
 
-def _several_at_once(frames: Sequence[Frame], again: np.ndarray, path: Path) -> str:
-    count = int(again.sum())
-    told = ""
+def splitting_keyword(frames: Sequence[Frame]) -> str | None:
+    """The first attribute by which frames at one position differ so that each image has one frame a position."""
+    places = [tuple(round(v, 3) for v in frame.position or ()) for frame in frames]
     for keyword in PHASES:
-        values = [dict(frame.phase).get(keyword, "") for frame in frames]
-        if len(kinds := dict.fromkeys(values)) in range(2, len(frames)) and "" not in kinds:
-            shown = ", ".join(list(kinds)[:4])
-            told = f", told apart by {keyword} ({shown}{', ...' if len(kinds) > 4 else ''})"
-            break
+        values = [dict(frame.phase).get(keyword) for frame in frames]
+        kinds = set(values)
+        if None in kinds or not 1 < len(kinds) < len(frames):
+            continue
+        if len(set(zip(places, values, strict=True))) == len(frames):
+            return keyword
+    return None
+
+
+def _several_at_once(frames: Sequence[Frame], again: np.ndarray, path: Path) -> str:
+    told, way = "", "give a folder with the files of one of them"
+    if keyword := splitting_keyword(frames):
+        kinds = list(dict.fromkeys(dict(frame.phase)[keyword] for frame in frames))
+        told = f", told apart by {keyword} ({', '.join(kinds[:4])}{', ...' if len(kinds) > 4 else ''})"
+        way = f"`fewsam split {path.name} OUTPUT` writes a series for each, for a folder or a PACS"
     return (
-        f"{path}: {count} of {len(frames)} slices lie at the position of another one (a time series or several "
-        f"echoes{told}); split it into one folder, or one series, for each volume"
+        f"{path}: {int(again.sum())} of {len(frames)} slices lie at the position of another one (a time series or "
+        f"several echoes{told}); {way}"
     )
