@@ -62,7 +62,7 @@ class Settings(BaseModel):
     untrained: bool = False  # the compact encoder with random weights, as a baseline
     whiten: bool = True  # medsam_lite: its features whitened; false: as its own decoder for boxes takes them
     engine: Literal["auto", "torch"] = "auto"  # on a CPU; auto: OpenVINO where it is installed
-    # bfloat16: twice as fast on processors that have it; embeddings 1 to 4 % off, and kept apart from float32's
+    # bfloat16: for processors that have it; LiteMedSAM's embeddings are 4 % off, and kept apart from float32's
     precision: Literal["float32", "bfloat16"] = "float32"
     download: bool = True
     input_size: int | None = Field(default=None, ge=64, le=1024, multiple_of=16)  # None: the encoder's own
