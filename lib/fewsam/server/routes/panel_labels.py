@@ -8,7 +8,7 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,42 +50,104 @@ def submit(
     raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
     if settings.MONAI_LABEL_AUTH_ENABLE:
         raw["annotator"] = user.username  # who it was, whatever the client says
-    volume = open_image(app, image)
+    collection, volume = app.workspace.collection, open_image(app, image)
     drawn, replaced, emptied = _slices(raw, volume)
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    names = _names(ours.label_info or [], app.workspace.collection)
-    ours = replace(ours, label_info=[{"idx": value, "name": name} for value, name in names.items()])
-    raw["label_info"] = ours.label_info
-    ours = replace(ours, spoken=tuple(names.values()))  # a person sees them all
+    names = _names(ours.label_info or [], collection)
+    sent = _Sent(values, names, drawn, replaced, emptied)
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
-        shots = {shot.slice: shot for shot in app.workspace.collection.shots(image, content_hash=volume.content_hash)}
-        shown, _ = shown_labelmap(app.workspace.collection, image, volume, list(shots.values()))
-        newer = [z for z, seen in drawn.items() if z in shots and shots[z].submission != seen]
-        newer = [z for z in newer if not np.array_equal(values[z], shown[z])]
-        if asked := [z for z in newer if z not in replaced]:
-            return _conflict([shots[z] for z in asked], volume)
-        erased = frozenset(z for z in drawn if not values[z].any() and (shown[z].any() or z in shots))
-        if gone := sorted(to_k(volume.geometry, z) for z in erased - emptied if z in shots and shots[z].masks):
-            detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
-            return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
-        if not erased and not any(values[z].any() for z in drawn):
-            raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
-        by_hand = np.isin(np.arange(volume.depth), list(drawn))[:, None, None]
-        values = np.where(by_hand, values, shown)  # on other slices the panel may show what is older
-        merged = _with_overlaps(values, names, app.workspace.collection.classes, shots, shown)
-        if merged:
-            file = Path(folder) / "label.seg.nrrd"
-            native = {name: volume.geometry.to_native(mask) for name, mask in merged.items()}
-            write_native_masks(file, native, volume.geometry.affine)
-            raw = {**raw, "label_info": None}
-            ours = replace(ours, label_info=None)
-        else:
-            file = Path(folder) / "label.bin"
-            file.write_bytes(volume.geometry.to_native(values).tobytes(order="F"))
-        # An empty slice usually says nothing; here a person emptied it.
-        ours = replace(ours, complete_slices=erased or None, by_hand=frozenset(drawn))
+        shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
+        shown, _ = shown_labelmap(collection, image, volume, list(shots.values()))
+        newer, erased = sent.newer(shots, shown), sent.erased(shots, shown)
+        if refusal := _refusal(sent, newer, erased, shots, volume):
+            return refusal
+        file, info = _write(Path(folder), sent.over(shown), sent, collection.classes, shots, shown, volume)
+        raw["label_info"] = info
+        ours = replace(
+            ours,
+            label_info=info,
+            spoken=tuple(names.values()),  # a person sees them all
+            complete_slices=erased or None,  # an empty slice usually says nothing; here a person emptied it
+            by_hand=frozenset(drawn),
+        )
         answer = app.submit_label(image, file, "final", raw, ours)
-        now = app.workspace.collection.shots(image, content_hash=volume.content_hash)
+        now = collection.shots(image, content_hash=volume.content_hash)
+    return _by_stored_slice(answer, newer, now, volume)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What the panel sent; slices are canonical.
+
+    Attributes:
+        values: The labelmap, (Z, H, W) uint8.
+        names: Value -> name of its structure.
+        drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
+        replaced: Slices whose newer label may be replaced.
+        emptied: Slices that had a label of which nothing is left, as the person confirmed.
+    """
+
+    values: np.ndarray
+    names: dict[int, str]
+    drawn: dict[int, int]
+    replaced: set[int]
+    emptied: set[int]
+
+    def newer(self, shots: dict[int, Shot], shown: np.ndarray) -> list[int]:
+        """Drawn slices that somebody else submitted meanwhile, otherwise than they are here."""
+        found = [z for z, seen in self.drawn.items() if z in shots and shots[z].submission != seen]
+        return [z for z in found if not np.array_equal(self.values[z], shown[z])]
+
+    def erased(self, shots: dict[int, Shot], shown: np.ndarray) -> frozenset[int]:
+        """Drawn slices on which nothing is left."""
+        return frozenset(z for z in self.drawn if not self.values[z].any() and (shown[z].any() or z in shots))
+
+    def over(self, shown: np.ndarray) -> np.ndarray:
+        """The drawn slices over what is shown: on other slices the panel may show what is older."""
+        by_hand = np.isin(np.arange(len(self.values)), list(self.drawn))[:, None, None]
+        return np.where(by_hand, self.values, shown)
+
+
+def _refusal(
+    sent: _Sent, newer: list[int], erased: frozenset[int], shots: dict[int, Shot], volume: Volume
+) -> JSONResponse | None:
+    """A question to ask before anything is stored, if there is one.
+
+    Raises:
+        LabelError: nothing is drawn.
+    """
+    if asked := [z for z in newer if z not in sent.replaced]:
+        return _conflict([shots[z] for z in asked], volume)
+    if gone := sorted(to_k(volume.geometry, z) for z in erased - sent.emptied if z in shots and shots[z].masks):
+        detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
+        return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
+    if not erased and not any(sent.values[z].any() for z in sent.drawn):
+        raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
+    return None
+
+
+def _write(
+    folder: Path,
+    values: np.ndarray,
+    sent: _Sent,
+    classes: tuple[str, ...],
+    shots: dict[int, Shot],
+    shown: np.ndarray,
+    volume: Volume,
+) -> tuple[Path, list[dict[str, Any]] | None]:
+    """The label as a file in ``folder``, and the ``label_info`` of its values; None where the file holds names."""
+    if merged := _with_overlaps(values, sent.names, classes, shots, shown):
+        file = folder / "label.seg.nrrd"
+        native = {name: volume.geometry.to_native(mask) for name, mask in merged.items()}
+        write_native_masks(file, native, volume.geometry.affine)
+        return file, None
+    file = folder / "label.bin"
+    file.write_bytes(volume.geometry.to_native(values).tobytes(order="F"))
+    return file, [{"idx": value, "name": name} for value, name in sent.names.items()]
+
+
+def _by_stored_slice(answer: dict[str, Any], newer: list[int], now: list[Shot], volume: Volume) -> dict[str, Any]:
+    """The answer with its slices in the order of the stored series, and with the labels in force now."""
     for fate in ("added", "superseded", "cleared", "unchanged", "kept", "untouched"):
         answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
     answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer)
