@@ -1,5 +1,6 @@
 """Publishing and loading decoders: whole or not at all."""
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -235,7 +236,8 @@ def work(_):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_killed_while_publishing_the_served_model_is_whole(tmp_path):
     acknowledged, rng = 0, np.random.default_rng(0)
-    delays = iter(lambda: float(rng.uniform(0.1, 0.4)), None)  # without an end: a busy machine publishes slowly
+    # Without an end, and longer and longer: a busy machine publishes slowly.
+    delays = (float(rng.uniform(0.1, 0.4)) * 1.2**kills for kills in itertools.count())
     for number, lines in enumerate(killed(PUBLISHER, [str(tmp_path)], delays), 1):
         acknowledged = max([acknowledged, *map(int, lines)])
         model = ModelStore(tmp_path).load()
