@@ -35,7 +35,7 @@ export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help env run demo serve viewer mobile-sam panel test lint sample-data benchmark evidence evidence-more \
-	evidence-medsam evidence-points evidence-series reliability trust fuzz audit clean
+	evidence-medsam evidence-points evidence-series reliability trust fuzz fuzz-windows audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -52,6 +52,7 @@ help:
 	@echo "make evidence-more the same with every K on all sets, three seeds of the loops, SAM's prompts (hours)"
 	@echo "make reliability  attack a server of its own: kills, full disks, damage, load; hours (also: make trust)"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
+	@echo "make fuzz-windows two windows of the panel under 500 random sequences of strokes, undo, submissions and reloads"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
 	@echo "make clean        remove the environment, caches, fuzz/; labels and checkpoints/ stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
@@ -133,6 +134,11 @@ FUZZ_ARGS ?=
 fuzz: $(READY)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps atheris==3.0.0 || true
 	$(IN_VENV) python tools/fuzz.py --cases $(CASES) --rest-cases $(REST_CASES) $(FUZZ_ARGS)
+
+# Two windows of the panel under random sequences of what people do, in Node, against a model of what must be kept.
+WINDOWS ?= 500
+fuzz-windows: $(READY)
+	$(IN_VENV) FEWSAM_WINDOWS=$(WINDOWS) python -m pytest -q tests/server/viewer/test_windows_fuzz.py
 
 # 500 random DICOM series against an independent reading by pydicom, some five minutes.
 evidence-series: $(READY)
