@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4e3ae2c294a9eb19fbb5d5c3601db85f83d766ecabbc79fd07b18599dae157c3 */
+/* fewsam panel, built from sources 41cfa3de88ca06de10fa16305cdda00d25f65fbc46d228d9459b12a364e99cb6 */
 (function() {
 	// src/api.ts
 	/** What the server says no to, with all that it says. */
@@ -2241,7 +2241,7 @@
 			this.queue = this.queue.then(() => this.work("Correcting", async (map) => {
 				map.commit();
 				const session = map.session;
-				const all = [...session.points, {
+				const all = [...session.points.filter((one) => one.i !== i || one.j !== j || one.k !== k || one.value !== value), {
 					i,
 					j,
 					k,

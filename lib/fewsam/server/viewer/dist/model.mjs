@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4e3ae2c294a9eb19fbb5d5c3601db85f83d766ecabbc79fd07b18599dae157c3 */
+/* fewsam panel, built from sources 41cfa3de88ca06de10fa16305cdda00d25f65fbc46d228d9459b12a364e99cb6 */
 // src/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {

@@ -336,7 +336,9 @@ export class Panel {
       this.work('Correcting', async map => {
         map.commit();
         const session = map.session;
-        const all = [...session.points, { i, j, k, include, value }];
+        // Whoever clicks a pixel again has changed their mind about it.
+        const before = session.points.filter(one => one.i !== i || one.j !== j || one.k !== k || one.value !== value);
+        const all = [...before, { i, j, k, include, value }];
         const points = all.filter(one => one.k === k && one.value === value);
         const side = (wanted: boolean): number[][] => points.filter(one => one.include === wanted).map(one => [one.i, one.j]);
         const body = { image: map.series, slice: k, label: name, include: side(true), exclude: side(false) };
