@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 41cfa3de88ca06de10fa16305cdda00d25f65fbc46d228d9459b12a364e99cb6 */
+/* fewsam panel, built from sources 121ee4383391719856cb76e44527c51730a13ddd3224850bf63e12e71d7bfc38 */
 (function() {
 	// src/api.ts
 	/** What the server says no to, with all that it says. */
@@ -1550,7 +1550,7 @@
 				map.commit();
 				const here = map.session.structures.fromServer(voxels, head.structures);
 				map.render(map.session.draw(/* @__PURE__ */ new Map([[head.slice, here]])));
-				this.panel.say(`${slicesOf([head.slice])} as ${shot$1.annotator || "it"} had it. Submit makes it the label again.`, "");
+				this.panel.say(`${capital(slicesOf([head.slice]))} as ${shot$1.annotator || "it"} had it. Submit makes it the label again.`, "");
 			});
 		}
 		/** Take back what was said of the slice on the screen. */
@@ -1560,7 +1560,7 @@
 				await unlabel(map.series, k, shot.shot);
 				await this.panel.fetch();
 				this.seen = "";
-				this.panel.say(`${slicesOf([k])} has no label any more; the history keeps it, and Restore brings it back.`, "good");
+				this.panel.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
 			});
 		}
 	};

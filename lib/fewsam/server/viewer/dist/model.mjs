@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 41cfa3de88ca06de10fa16305cdda00d25f65fbc46d228d9459b12a364e99cb6 */
+/* fewsam panel, built from sources 121ee4383391719856cb76e44527c51730a13ddd3224850bf63e12e71d7bfc38 */
 // src/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {

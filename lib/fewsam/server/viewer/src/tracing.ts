@@ -2,7 +2,7 @@
 
 import * as api from './api';
 import { Labelmap } from './labelmap';
-import { slicesOf } from './texts';
+import { capital, slicesOf } from './texts';
 import { Kind, View } from './view';
 
 interface Owner {
@@ -40,7 +40,7 @@ export class Tracing {
       map.commit();
       const here = map.session.structures.fromServer(voxels, head.structures);
       map.render(map.session.draw(new Map([[head.slice, here]])));
-      this.panel.say(`${slicesOf([head.slice])} as ${shot.annotator || 'it'} had it. Submit makes it the label again.`, '');
+      this.panel.say(`${capital(slicesOf([head.slice]))} as ${shot.annotator || 'it'} had it. Submit makes it the label again.`, '');
     });
   }
 
@@ -51,7 +51,7 @@ export class Tracing {
       await api.unlabel(map.series, k, shot.shot);
       await this.panel.fetch();
       this.seen = '';
-      this.panel.say(`${slicesOf([k])} has no label any more; the history keeps it, and Restore brings it back.`, 'good');
+      this.panel.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, 'good');
     });
   }
 }
