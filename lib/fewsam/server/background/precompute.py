@@ -26,7 +26,9 @@ NICE = 10
 
 
 class Precompute:
-    """One thread of low priority.
+    """Two threads: one for views, which a person who trains may be waiting for, and one of low priority for images.
+
+    Images wait while views are encoded.
 
     Args:
         workspace: The task.
@@ -39,53 +41,69 @@ class Precompute:
         self.index = index
         self.images = images
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
-        self._views_wanted = threading.Event()
+        self._views_wanted, self._views_begun = threading.Event(), threading.Event()
+        self._views_wanted.set()  # a preparation that a restart cut short goes on
         self._todo: list[str] = []  # what the last look at all images found; to look at thousands takes a while
         self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
         self._checked = False  # whether the index was compared with the cache
-        self._worker = Worker("precompute", self._turn, LOOK_SECONDS, prepare=self._prepare)
+        self._views_worker = Worker("precompute-views", self._views_turn, LOOK_SECONDS)
+        self._worker = Worker("precompute", self._turn, LOOK_SECONDS, prepare=_lower_priority)
 
     def start(self) -> None:
+        self._views_worker.start()
         self._worker.start()
 
     def stop(self) -> None:
+        self._views_worker.stop()
         self._worker.stop()
 
     def want_views(self) -> None:
         """Have the views encoded that the next training will read, before any image."""
         self._views_wanted.set()
-        self._worker.wake()
+        self._views_worker.wake()
 
-    def _prepare(self) -> None:
-        with suppress(OSError, AttributeError):  # Linux: the priority of this thread alone
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        self._views_wanted.set()  # a preparation that a restart cut short goes on
+    def _views_turn(self) -> bool:
+        """Encode the views that are wanted."""
+        if self._views_wanted.is_set():
+            self._guarded(self._prepare_views, self._views_worker)
+            self._worker.wake()
+        return self._views_wanted.is_set()
 
     def _turn(self) -> bool:
-        """Encode the views that are wanted, then one image, and return whether there may be another one."""
+        """Encode one image, and return whether there may be another one."""
+        if self._views_first():
+            return False
+        return self._guarded(self._next_image, self._worker)
+
+    def _views_first(self) -> bool:
+        return self._views_wanted.is_set() or self._views_begun.is_set()
+
+    def _guarded(self, work: Callable[[], bool], worker: Worker) -> bool:
+        """Do some work; what goes wrong is said once, and ``worker`` waits for a while."""
         try:
-            if not self._checked and self.workspace.cache.stats()["entries"] == 0:
-                self.index.clear()  # the embeddings that it rests on are gone
-            self._checked = True
-            self._prepare_views()
-            return self._encode_next()
+            return work()
         except FewSAMError as error:  # without a checkpoint, or on a full disk, nothing can be encoded now
-            self._trouble(str(error))
+            self._trouble(str(error), worker)
         except Exception:
             logger.exception("encoding in the background failed")
-            self._trouble("unexpected error; the log says more")
+            self._trouble("unexpected error; the log says more", worker)
         return True
 
-    def _trouble(self, message: str) -> None:
+    def _next_image(self) -> bool:
+        if not self._checked and self.workspace.cache.stats()["entries"] == 0:
+            self.index.clear()  # the embeddings that it rests on are gone
+        self._checked = True
+        return self._encode_next()
+
+    def _trouble(self, message: str, worker: Worker) -> None:
         if self.progress.get("error") != message:
             logger.error("nothing is encoded in the background: %s", message)
         self.progress = {**self.progress, "state": "waiting", "error": message}
-        self._worker.hold_back(RETRY_SECONDS)
+        worker.hold_back(RETRY_SECONDS)
 
-    def _prepare_views(self) -> None:
-        if not self._views_wanted.is_set():
-            return
+    def _prepare_views(self) -> bool:
         workspace = self.workspace
+        self._views_begun.set()
         self._views_wanted.clear()
         try:
             if workspace.collection.version:
@@ -94,7 +112,10 @@ class Precompute:
         except FewSAMError:
             self._views_wanted.set()  # they are still wanted
             raise
+        finally:
+            self._views_begun.clear()
         self.progress = {key: value for key, value in self.progress.items() if key != "views"}
+        return False
 
     def _view_progress(self, done: int, total: int) -> None:
         self.progress = {**self.progress, "views": {"done": done, "total": total}}
@@ -142,10 +163,16 @@ class Precompute:
             return
         slices, found = EncoderSlices(volume, settings, self.workspace.embedder), []
         for chunk in slices.chunks():
-            if self._worker.stopping or self._views_wanted.is_set():
+            if self._worker.stopping or self._views_first():
                 return  # the cache keeps what is done; the image comes up again
             found.append(descriptors(slices.embed(chunk, priority=False)))  # every request goes first
             progress = {"image": image_id, "slices_done": chunk.stop, "slices_total": volume.depth}
             self.progress = {**self.progress, **progress}
         self.index.put(image_id, IndexEntry(made_from, volume.depth, np.concatenate(found)))
         logger.info("image %s is encoded (%d slices)", image_id, volume.depth)
+
+
+def _lower_priority() -> None:
+    """Linux: the priority of this thread alone."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

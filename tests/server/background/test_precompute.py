@@ -1,0 +1,51 @@
+"""Encoding in the background: views of labelled slices come first, then images."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from fewsam.core.processes import PATIENCE
+from fewsam.fewshot.training import episodes
+from fewsam.server.background import precompute as module
+from fewsam.server.background.precompute import Precompute
+from fewsam.server.tasks.index import ImageIndex
+from fewsam.workspace.workspace import Workspace
+from helpers import tiny_volume as tiny
+
+
+def test_images_wait_while_views_are_encoded_and_views_have_the_priority_of_requests(tmp_path, monkeypatch):
+    begun, go_on, images_done = threading.Event(), threading.Event(), threading.Event()
+    encoded: list[str] = []
+    niceness: list[int] = []
+
+    def prepare_views(*given, **named):
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        encoded.append("views")
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return episodes.prepare_views(*given, **named)
+
+    monkeypatch.setattr(module, "prepare_views", prepare_views)
+    other, _ = tiny.write_scan(tmp_path, "other", seed=1)
+    with Workspace(tiny.settings(views=1, labels=tiny.CLASSES), tmp_path / "task") as workspace:
+        volume, masks = tiny.scan(tmp_path)
+        workspace.collection.submit(volume, "drawn", tiny.on_slices(masks, [5]))
+
+        class Index(ImageIndex):
+            def put(self, image_id, entry):
+                super().put(image_id, entry)
+                encoded.append(image_id)
+                images_done.set()
+
+        precompute = Precompute(workspace, Index(tmp_path / "index"), lambda: {"other": str(other)})
+        precompute.start()
+        try:
+            assert begun.wait(PATIENCE)
+            assert not images_done.wait(0.5)
+            go_on.set()
+            assert images_done.wait(PATIENCE)
+        finally:
+            precompute.stop()
+    assert encoded == ["views", "other"]
+    assert niceness == [os.getpriority(os.PRIO_PROCESS, os.getpid())]
