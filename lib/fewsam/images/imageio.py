@@ -139,8 +139,9 @@ def native_image(
 
 def _read_nifti(path: Path, limit: int | None) -> NativeImage:
     kind = nib.Nifti2Image if check_nifti(path, limit) == 540 else nib.Nifti1Image
-    # not memory-mapped: the file may be replaced while we work on it
-    image = kind.from_filename(path, mmap=False)
+    # Not memory-mapped: the file may be replaced while we work on it. Given as a map, since nibabel looks for
+    # "a.nii" where the file is called "a.Nii".
+    image = kind.from_file_map(kind.make_file_map({"image": str(path)}), mmap=False)
     proxy = image.dataobj
     assert isinstance(proxy, ArrayProxy)
     slope, intercept = float(proxy.slope), float(proxy.inter)

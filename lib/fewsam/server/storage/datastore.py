@@ -20,12 +20,12 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.core.files import sha256_of
-from fewsam.images.endings import IMAGE_ENDINGS
+from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
+from fewsam.server.storage.left_out import FOLLOW_LINKS, left_out
 
 INDEX_FILE = "datastore_v2.json"
-FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class FolderDatastore(LocalDatastore):
     def __init__(self, folder: str, *, watch: bool, read_only: bool, images: str = ".") -> None:
         self._guard = threading.RLock()
         self._refused: set[str] = set()  # links that were refused; each is reported once
+        self._left_out: list[dict[str, str]] = []
         self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
         super().__init__(folder, images_dir=images, extensions=patterns, auto_reload=watch, read_only=read_only)
@@ -71,8 +72,8 @@ class FolderDatastore(LocalDatastore):
             return label.info.get("sha256") if label is not None and label.info.get("name") == name else None
 
     def problems(self) -> list[dict[str, str]]:
-        """Files of the folder that cannot be served as they are, in words for people."""
-        return []
+        """What of the folder is not listed, and why."""
+        return list(self._left_out)
 
     def close(self) -> None:
         """Stop watching the folder."""
@@ -158,9 +159,18 @@ class FolderDatastore(LocalDatastore):
             )
         return path
 
+    def _to_id(self, file: str) -> tuple[str, str]:
+        own_id, ending = split_ending(file, IMAGE_ENDINGS)  # whatever its case
+        return (own_id, ending) if ending else super()._to_id(file)
+
     def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
-        files = super()._list_files(path, patterns)
-        return {name: file for name, file in files.items() if self.is_inside(Path(path) / file)}
+        """Files of the kinds that are read here, in order; of two that would have one id the first."""
+        found: dict[str, str] = {}
+        for name in sorted(os.listdir(path)):
+            own_id, ending = split_ending(name, IMAGE_ENDINGS)
+            if ending and not name.startswith(".") and self.is_inside(Path(path) / name):
+                found.setdefault(own_id, name)
+        return {name: name for name in found.values()}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._changing():
@@ -188,6 +198,12 @@ class FolderDatastore(LocalDatastore):
     def _reconcile_datastore(self) -> None:
         with self._guard:
             super()._reconcile_datastore()
+            names = {image_id: entry.image.ext for image_id, entry in self._datastore.objects.items()}
+            found = left_out(Path(self._datastore_path), {f"{image_id}{ext}" for image_id, ext in names.items()})
+            for entry in found:
+                if entry not in self._left_out:  # the log says it once
+                    logger.warning("%s: %s %s", self._datastore_path, entry["file"], entry["problem"])
+            self._left_out = found
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         with self._guard:

@@ -1,0 +1,63 @@
+"""What lies in a studies folder and is not in its list of images: a list that is shorter than the folder says why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Set
+from itertools import islice
+from pathlib import Path
+
+from fewsam.images.endings import IMAGE_ENDINGS, split_ending
+
+FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
+SHOWN = 20  # entries at most
+LOOKED_INTO = 2000  # files of a subfolder at most
+# Images that are not read from a folder of studies.
+OTHER_ENDINGS = (".dcm", ".ima", ".mgz", ".mgh", ".img", ".hdr", ".nhdr", ".npy", ".npz", ".zip")
+DICOM_ENDINGS = (".dcm", ".ima")
+LABELS = "labels"  # MONAI Label's own folder
+
+
+def left_out(folder: Path, listed: Set[str]) -> list[dict[str, str]]:
+    """An entry for each file and subfolder that looks like images and is not ``listed``, with the way out.
+
+    Args:
+        listed: Names of the files that are images of the list.
+    """
+    ids = {split_ending(name, IMAGE_ENDINGS)[0]: name for name in listed}
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith(".") or entry.name in listed or entry.name == LABELS:
+            continue
+        why = _of_folder(Path(entry.path)) if entry.is_dir() else _of_file(entry, ids)
+        if why:
+            found.append({"file": entry.name, "problem": f"is not listed: {why}"})
+    if len(found) > SHOWN:
+        rest = f"{len(found) - SHOWN} more files and folders are not listed"
+        found = [*found[:SHOWN], {"file": "...", "problem": rest}]
+    return found
+
+
+def _of_file(entry: os.DirEntry[str], ids: dict[str, str]) -> str:
+    own_id, ending = split_ending(entry.name, IMAGE_ENDINGS)
+    if ending and own_id in ids:
+        return f"{ids[own_id]} has the same name without its ending; rename one of them"
+    if ending and entry.is_symlink():
+        return f"it is a link out of the studies folder; start the server with {FOLLOW_LINKS}=true if it is wanted"
+    if entry.name.lower().endswith(DICOM_ENDINGS):
+        return "DICOM comes from a PACS; `fewsam pacs FOLDER` serves a folder of it as one"
+    if entry.name.lower().endswith(OTHER_ENDINGS):
+        return f"it is not of a kind that is read here; convert it to one of {', '.join(IMAGE_ENDINGS)}"
+    return ""
+
+
+def _of_folder(folder: Path) -> str:
+    """Why a subfolder is no list entry; empty where it holds nothing that looks like an image."""
+    names = [name for _, _, files in islice(os.walk(folder), LOOKED_INTO) for name in files]
+    names = [name.lower() for name in names[:LOOKED_INTO] if not name.startswith(".")]
+    images = sum(bool(split_ending(name, IMAGE_ENDINGS)[1]) for name in names)
+    if images:
+        return f"it is a subfolder with {images} images; move them up, or start the server with it as --studies"
+    if any(name.endswith(DICOM_ENDINGS) for name in names):
+        return "it is a subfolder of DICOM, which comes from a PACS; `fewsam pacs FOLDER` serves it as one"
+    return ""
