@@ -211,7 +211,7 @@ def test_values_get_their_names(tmp_path, geometry, values, info, names, expecte
 @pytest.mark.parametrize(
     ("values", "info", "names", "told"),
     [
-        ((1, 4), info_of(("a", 1), ("b", 2)), None, "values 4 have no name in label_info"),
+        ((1, 4), info_of(("a", 1), ("b", 2)), None, "values 4 have no name in the names that came with it"),
         ((1, 4), None, {1: "a"}, "values 4 have no name in the class list"),
         ((1,), None, None, "values 1 have no name in the class list"),
         ((1,), info_of(("  ", 1)), None, "values 1 have no name"),

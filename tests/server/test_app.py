@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 import requests
 
 from fewsam.evaluation.reliability.studies import make_studies
-from helpers.server_harness import MODEL, QUICK, Server, shots, write_label
+from helpers.server_harness import MODEL, PATIENCE, QUICK, Server, shots, write_label
 
 A_SLICES = [4, 5]
 
@@ -326,6 +327,22 @@ def test_reload_loses_nothing(served: SimpleNamespace) -> None:
     assert server.put_label("a", write_label(served.root / "small.nii.gz", np.zeros((2, 2, 2)))).status_code == 422
 
 
+def test_a_refusal_speaks_of_the_image_and_the_structure_alone(served: SimpleNamespace) -> None:
+    strange = write_label(served.root / "strange.nii.gz", served.truth["b"] * 9, [5])
+    said = served.server.put_label("b", strange)
+    assert said.status_code == 422
+    assert re.fullmatch(
+        r"the label: values 9, 18 have no name in .*; give each structure a name, or save .*", said.json()["detail"]
+    )
+    named = {"label_info": [{"name": "cyst", "idx": 1}, {"name": "box", "idx": 2}]}
+    label = write_label(served.root / "b.nii.gz", served.truth["b"], [5])
+    other = served.server.put_label("b", label, params=named)
+    assert other.status_code == 422
+    for detail in (said.json()["detail"], other.json()["detail"]):
+        assert not [word for word in (str(served.root), "received", "label_info", "--conf") if word in detail], detail
+    assert "label of 'b' draws 'cyst'" in other.json()["detail"]
+
+
 # -- training
 
 
@@ -348,3 +365,27 @@ def test_training_is_served_without_a_restart_and_its_end_changes_nothing(served
     assert stats["state"] == "stopped"
     assert stats["total_time"]  # so that progress bars end
     assert server.infer("a")[1]["model_version"] == 1
+
+
+def test_a_client_may_wait_for_the_result_of_its_run(served: SimpleNamespace) -> None:
+    server = served.server
+
+    def wait_for(**params: object) -> requests.Response:
+        return requests.post(f"{server.url}/train/{MODEL}", params={"run_sync": True}, json=params, timeout=PATIENCE)
+
+    before = server.client.info()["model_version"]
+    answer = wait_for(steps=2)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == server.client.info()["train_stats"][MODEL]
+    assert (answer.json()["state"], answer.json()["model_version"]) == ("done", before + 1)
+    assert not server.client.info()["training"]["running"]
+
+    answers: list[requests.Response] = []
+    waiting = threading.Thread(target=lambda: answers.append(wait_for(steps=100000, train_seconds=600)))
+    waiting.start()
+    server.wait(lambda: server.client.info()["train_stats"][MODEL].get("step"), "the first training step")
+    assert not answers
+    for child in server.children():
+        child.kill()
+    waiting.join()
+    assert answers[0].status_code == 422 and "ended early" in answers[0].json()["detail"]

@@ -248,7 +248,6 @@ def test_params_choose_no_file_and_no_program(place: SimpleNamespace) -> None:
     for wrong in ({"steps": "x" * 100_000}, {"seed": 1e400}, {"train_seconds": -1}, {"batch": 10**9}):
         answer = ask(place, "POST", "/train/segmentation", data=json.dumps(wrong), headers=JSON)
         assert answer.status_code in (400, 422) and len(answer.content) < 2000, answer.text[:300]
-    assert ask(place, "POST", "/train/segmentation", params={"run_sync": True}).status_code == 400
 
 
 def test_weights_do_not_come_in_by_request(place: SimpleNamespace) -> None:

@@ -21,13 +21,13 @@ from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
 import fewsam.encoders.embedder
 from fewsam.collection import Submission
-from fewsam.core.errors import ConfigError, ImageError, StorageError, UnknownClassError
+from fewsam.core.errors import ConfigError, ImageError, LabelError, StorageError, UnknownClassError
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.endings import split_ending
 from fewsam.server.app import FewSAMApp
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.watch import FolderWatch, SeenFiles
-from fewsam.server.errors import NotFoundError, RequestError, message_of, status_of
+from fewsam.server.errors import NotFoundError, RequestError, hide_folders, message_of, reworded, status_of
 from fewsam.server.paths import data_folder
 from fewsam.server.storage.datastore import INDEX_FILE, FolderDatastore
 from fewsam.server.tasks.labels import LabelIntake, parse_params
@@ -116,6 +116,25 @@ def test_errors_have_a_status_and_one_line(error: Exception, status: int) -> Non
     assert status_of(error) == status
     assert "\n" not in message_of(error)
     assert "secret" not in message_of(error)
+
+
+def test_messages_name_files_and_not_the_servers_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewsam.server.errors._folders", [])
+    hide_folders(tmp_path / "a task", tmp_path / "studies")
+    for told, said in (
+        (f"{tmp_path}/a task/received/tmp8s/label.bin: is empty", "label.bin: is empty"),
+        (f"image {tmp_path}/studies/b.nii.gz and '{tmp_path}/studies/c.nii'", "image b.nii.gz and 'c.nii'"),
+        ("GET /datastore/?output=all lists them", "GET /datastore/?output=all lists them"),
+    ):
+        assert message_of(LabelError(told)) == said
+
+
+def test_refusals_are_said_in_the_words_of_their_readers() -> None:
+    title = {"'1.2.3'": "CT Abdomen"}
+    with pytest.raises(UnknownClassError, match="^label of CT Abdomen draws 'x'$"), reworded(title):
+        raise UnknownClassError("label of '1.2.3' draws 'x'")
+    with pytest.raises(ZeroDivisionError), reworded({"a": "b"}):
+        raise ZeroDivisionError("a")
 
 
 def test_label_params() -> None:

@@ -37,6 +37,10 @@ Conf = Annotated[
         "--conf", "-c", metavar="KEY=VALUE", help="Change one setting; the option may be given several times."
     ),
 ]
+NUMBERING = (
+    "Slices are counted from 0: of axial slices 0 is the one nearest the feet, of coronal ones the rearmost, of "
+    "sagittal ones the one furthest to the patient's right."
+)
 DEFAULT_TASK = Path("fewsam-task")
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 

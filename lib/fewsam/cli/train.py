@@ -15,6 +15,7 @@ import typer
 
 from fewsam.cli.common import (
     DEFAULT_TASK,
+    NUMBERING,
     Conf,
     Preset,
     Task,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from fewsam.fewshot.training.run import TrainProgress
     from fewsam.images.volume import Volume
     from fewsam.workspace.workspace import Workspace
+
+
+NAMING = "pass --names 1=liver,2=spleen with all of them, put a labels.json beside the labels"
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +58,7 @@ def train(
     ] = None,
     slices: Annotated[
         str | None,
-        typer.Option("--slices", "-s", help="Take only these slices of each label, counted from 0: 10,20,30-32."),
+        typer.Option("--slices", "-s", help=f"Take only these slices of each label: 10,20,30-32. {NUMBERING}"),
     ] = None,
     complete: Annotated[
         bool, typer.Option("--complete", help="A class that is not drawn on a labelled slice is absent there.")
@@ -122,7 +126,7 @@ class _Reader:
         label = self.pairs[path]
         volume = load_volume(path, self.workspace.settings.axis)
         classes = self.workspace.collection.classes
-        masks = read_label(label, volume.geometry, self.names or names_by_value(classes))
+        masks = read_label(label, volume.geometry, self.names or names_by_value(classes), naming=NAMING)
         if self.slices is None:
             return volume, masks, []
         if outside := [z for z in self.slices if z >= volume.depth]:

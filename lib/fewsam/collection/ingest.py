@@ -153,8 +153,8 @@ class Ingest:
             hint = f" (did you mean {names[near[0]]!r}?)" if near else ""
             raise UnknownClassError(
                 f"label of {self._image_id!r} draws {asked}, which this task does not have{hint};"
-                f" it has {', '.join(names.values()) or 'none'}: rename the segment,"
-                " or start with --conf new_labels true (known: takes the others of a label)"
+                f" it has {', '.join(names.values()) or 'none'}: rename the structure, or let the task take new names"
+                " (its setting new_labels: true, or known, which takes the others of a label)"
             )
         if len(names) + len(drawn) > MAX_LABELS:
             raise LabelError(f"label of {self._image_id!r} would make more than {MAX_LABELS} classes; remove some")

@@ -24,6 +24,7 @@ from fewsam.images.volume import Geometry
 
 logger = logging.getLogger(__name__)
 
+NAMING = "give each value a name"
 _LEAST_ROOM = 1 << 26  # bytes that any label may take; those of large images may take more
 _FLAT_FORMATS = ["PNG", "BMP", "TIFF", "JPEG"]
 _MAX_VALUES = 255  # classes of one file: each gets a mask of the image's size
@@ -51,6 +52,7 @@ def read_label(
     geometry: Geometry,
     names: Mapping[int, str] | None = None,
     label_info: Sequence[Mapping[str, Any]] | None = None,
+    naming: str = NAMING,
 ) -> dict[str, np.ndarray]:
     """Masks of a label file on the image's canonical slices.
 
@@ -64,6 +66,7 @@ def read_label(
         names: value to name, for files that come without names.
         label_info: what MONAI Label's clients send: ``[{"name", "idx"}]``, where ``idx`` is the value or, from
             Slicer, a number that skips while the values are 1..N in this order. Names inside the file win over it.
+        naming: what to do about values without a name, for the message: there is another way on each side.
 
     Returns:
         Class name to bool ``(Z, H, W)``, each with at least one voxel, in order of value.
@@ -78,7 +81,7 @@ def read_label(
     for layer in _read_layers(path, geometry):
         counts = np.bincount(layer.values.reshape(-1, order="A"))
         present = [int(value) for value in np.flatnonzero(counts) if value]
-        named = _named(path, present, layer.names, names, label_info)
+        named = _named(path, present, layer.names, names, label_info, naming)
         wanted = [value for value in present if named[value].casefold() not in _HELPERS]
         if len(wanted) + len(masks) > _MAX_VALUES:
             raise LabelError(f"{path}: holds {len(wanted)} classes; send {_MAX_VALUES} at most in one file")
@@ -205,13 +208,14 @@ def _named(
     inside: dict[int, str] | None,
     names: Mapping[int, str] | None,
     label_info: Sequence[Mapping[str, Any]] | None,
+    naming: str,
 ) -> dict[int, str]:
     """Name of each value present, from the file itself, else ``label_info``, else ``names``."""
     known = {int(value): str(name).strip() for value, name in (names or {}).items()}
     if inside is not None:
         readings, source = [inside], "the file's own segments"
     elif label_info:
-        readings, source = _readings(path, label_info), "label_info"
+        readings, source = _readings(path, label_info), "the names that came with it"
     else:
         readings, source = [known], "the class list"
     if present == [255] and has_suffix(path, FLAT_ENDINGS) and len(readings[0]) == 1:
@@ -220,8 +224,8 @@ def _named(
     if not fitting:
         nameless = [v for v in present if not readings[0].get(v)]
         raise LabelError(
-            f"{path}: values {', '.join(map(str, nameless))} have no name in {source}; send label_info with a name and "
-            "idx for each value, or a .seg.nrrd, which holds its names"
+            f"{path}: values {', '.join(map(str, nameless))} have no name in {source}; {naming}, or save a .seg.nrrd, "
+            "which holds its names"
         )
     if has_suffix(path, (".bin",)) or all(reading == fitting[0] for reading in fitting):
         return fitting[0]  # the viewer that sends .bin writes the values itself
@@ -229,8 +233,9 @@ def _named(
     if agreeing[0] != agreeing[1]:
         return fitting[int(np.argmax(agreeing))]
     raise LabelError(
-        f"{path}: value {present[0]} may be {fitting[0][present[0]]!r} (its idx in label_info) or "
-        f"{fitting[1][present[0]]!r} (its position there); number idx from 1 without gaps, or save as .seg.nrrd"
+        f"{path}: value {present[0]} may be {fitting[0][present[0]]!r} (by the number that came with that name) or "
+        f"{fitting[1][present[0]]!r} (by its place in the list); number the structures from 1 without gaps, or save as "
+        ".seg.nrrd"
     )
 
 
@@ -240,6 +245,6 @@ def _readings(path: Path, label_info: Sequence[Mapping[str, Any]]) -> list[dict[
         entries = [(str(entry["name"]).strip(), int(entry.get("idx", n + 1))) for n, entry in enumerate(label_info)]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         shown = repr(label_info)[:200]
-        raise LabelError(f"{path}: label_info {shown} must be a list of {{name, idx}}") from error
+        raise LabelError(f"{path}: the names that came with it are no list of {{name, idx}}: {shown}") from error
     entries = [(name, idx) for name, idx in entries if idx != 0]  # background by name
     return [{idx: name for name, idx in entries}, {n + 1: name for n, (name, _) in enumerate(entries)}]

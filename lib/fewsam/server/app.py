@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from monailabel.interfaces.utils import app as monai_apps
 from fewsam.core.errors import ConfigError
 from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
-from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError
+from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, TrainingError, hide_folders
 from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore, open_folder
 from fewsam.server.storage.pacs import Pacs
@@ -46,6 +47,7 @@ from fewsam.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 MODEL = "segmentation"  # both viewers look for a model of this name
+RUN_LOOK_SECONDS = 0.2  # between two looks whether a run has ended
 POINTS = "points"  # the viewers' own interactive tools use this one
 
 
@@ -115,6 +117,8 @@ class FewSAMApp(MONAILabelApp):
     # -- background work: in the server only
 
     def on_init_complete(self) -> None:
+        studies = () if self.studies.startswith(("http://", "https://")) else (self.studies,)
+        hide_folders(self.workspace.folder, self.app_dir, tempfile.gettempdir(), *studies)
         # MONAI Label reads this variable without a default when it starts a training process.
         os.environ.setdefault("PYTHONPATH", "")
         os.environ[SERVER_PROCESS] = str(os.getpid())  # training processes end with the server
@@ -266,6 +270,20 @@ class FewSAMApp(MONAILabelApp):
         if runs_on() > enqueue:  # one run may wait; it learns from all labels that come until it starts
             raise BusyError("training is on already; wait for it to end, or stop it with DELETE /train/")
         self._running().training_requested()
+
+    def training_result(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for the end of a run, a task of MONAI Label's, and return its stats.
+
+        Raises:
+            TrainingError: the run was not possible.
+        """
+        while task["status"] in ("SUBMITTED", "RUNNING"):
+            time.sleep(RUN_LOOK_SECONDS)
+        stats = self.trainer.stats()
+        if task["status"] == "ERROR":
+            early = "the training process ended early; the server's log says more"
+            raise TrainingError(str(stats.get("error") or early))
+        return stats
 
     def _running(self) -> Background:
         if self.background is None:

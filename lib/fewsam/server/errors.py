@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,10 @@ class RequestError(FewSAMError):
 
 class BusyError(FewSAMError):
     """The work that was asked for is going on already."""
+
+
+class TrainingError(FewSAMError):
+    """A training run that a client waits for was not possible."""
 
 
 class QueueFullError(FewSAMError):
@@ -79,8 +87,45 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+_folders: list[str] = []  # of the server, which mean nothing to who reads its answers
+
+
+def hide_folders(*folders: str | Path) -> None:
+    """Name files below these folders by their names alone in `message_of`; the log keeps the paths."""
+    known = {os.path.join(os.path.realpath(folder), "") for folder in folders} | {
+        os.path.join(os.path.abspath(folder), "") for folder in folders
+    }
+    _folders[:] = sorted({*_folders, *known}, key=len, reverse=True)
+
+
+def without_folders(text: str) -> str:
+    """A message in which files of the server are named by their names alone."""
+    for folder in _folders:
+        if folder in text:
+            text = re.sub(re.escape(folder) + r"(?:[^\s:'\"]*/)?", "", text)
+    return text
+
+
+@contextmanager
+def reworded(words: Mapping[str, str]) -> Iterator[None]:
+    """Have refusals of this block say the values of ``words`` where they say the keys."""
+    try:
+        yield
+    except FewSAMError as error:
+        text = str(error)
+        for key, word in words.items():
+            text = text.replace(key, word)
+        if text == str(error):
+            raise
+        raise type(error)(text) from error
+
+
 def message_of(error: Exception) -> str:
-    """One line for a person."""
+    """One line for a person, without folders of the server."""
+    return without_folders(_message_of(error))
+
+
+def _message_of(error: Exception) -> str:
     if isinstance(error, MONAILabelException):
         return error.msg
     if status_of(error) == 507 and isinstance(error, OSError):
@@ -106,6 +151,6 @@ async def _answer(request: Request, error: Any) -> JSONResponse:
     status = status_of(error)
     # Only what is not the input's fault deserves a traceback.
     log = logger.error if status == 500 else logger.warning
-    log("%s %s -> %d: %s", request.method, request.url.path, status, message_of(error), exc_info=status == 500)
+    log("%s %s -> %d: %s", request.method, request.url.path, status, _message_of(error), exc_info=status == 500)
     headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(error, QueueFullError) else None
     return JSONResponse({"detail": message_of(error)}, status_code=status, headers=headers)

@@ -17,6 +17,7 @@ from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
 from fewsam.server.background.watch import PROBLEMS_KEPT, FolderWatch, SeenFiles
+from fewsam.server.errors import without_folders
 from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host
@@ -128,7 +129,8 @@ class Background:
         datastore = self.app.datastore()
         stored = datastore.problems() if isinstance(datastore, (FolderDatastore, PacsDatastore)) else []
         own = [{"file": what, "problem": why} for what, why in list(self._own_problems.items())[-PROBLEMS_KEPT:]]
-        return [*stored, *own, *(self.watch.problems if self.watch is not None else ())]
+        every = [*stored, *own, *(self.watch.problems if self.watch is not None else ())]
+        return [{**one, "problem": without_folders(one["problem"])} for one in every]
 
     def _counts(self) -> dict[str, Any]:
         collection, store = self.workspace.collection, self.workspace.store

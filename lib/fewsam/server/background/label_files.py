@@ -9,7 +9,7 @@ from typing import Any
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from fewsam.server.background.background import Background
-from fewsam.server.errors import message_of, status_of
+from fewsam.server.errors import message_of, reworded, status_of
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.labels import LabelParams, as_answer
 
@@ -38,7 +38,9 @@ def submit_label(
         with background.own_write(image_id, tag, file, "taken"):
             label_id = app.datastore().save_label(image_id, str(file), tag, raw)
         return {**(app.on_save_label(image_id, label_id) or {}), "image": image_id, "label": label_id}
-    submission = background.intake.submit(image_id, path, file, params, source=f"rest:{tag}")
+    title = app.datastore().title(image_id) if isinstance(app.datastore(), PacsDatastore) else repr(image_id)
+    with reworded({str(file): "the label", path: title, repr(image_id): title}):
+        submission = background.intake.submit(image_id, path, file, params, source=f"rest:{tag}")
     answer = {**as_answer(submission), "image": image_id, "label": image_id}
     try:  # the label is stored, and nothing that follows may refuse it
         answer.update(_keep_file(background, image_id, file, tag, raw))

@@ -14,7 +14,7 @@ from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.images.dicomseg import read_seg
 from fewsam.server.background.seg_image import images_of
 from fewsam.server.background.worker import Worker
-from fewsam.server.errors import PacsError, RefusedError
+from fewsam.server.errors import PacsError, RefusedError, reworded
 from fewsam.server.paths import scratch
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.segrecord import SegRecord
@@ -118,8 +118,11 @@ class PacsWatch:
                 return True
             file = Path(folder) / "seg.dcm"
             data.save_as(file, write_like_original=False)
+            titles = {repr(image_id): self.datastore.title(image_id) for image_id in candidates}
             try:
-                for note in self._take(file, candidates, instance):
+                with reworded({f"{file}: ": "", f"{file.name}: ": "", **titles}):
+                    notes = self._take(file, candidates, instance)
+                for note in notes:
                     self._problem(name, f"taken, but {note}")
             except (StorageError, PacsError) as error:  # the file is not at fault: it is tried again
                 self._problem(name, str(error))

@@ -158,22 +158,28 @@ def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User 
 
 @router.post("/train/")
 def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = ADMIN) -> Any:
-    """Start every trainer."""
-    _no_sync(run_sync)
+    """Start every trainer; with ``run_sync`` the answer is each run's result, at its end."""
     known = {name: hardened.plain_training(params, name) for name in current().info()["trainers"]}
     current().before_training(None, enqueue=True)
-    return monai_train.run(known)
+    started = monai_train.run(known)
+    if not run_sync:
+        return started
+    return {name: {**one, "result": current().training_result(one["result"])} for name, one in started.items()}
 
 
 @router.post("/train/{model}")
 def train(
     model: str, params: dict[str, Any] | None = None, run_sync: bool = False, enqueue: bool = False, user: User = ADMIN
 ) -> Any:
-    """Start one trainer; 429 while one runs, unless it may wait in the queue."""
-    _no_sync(run_sync)
+    """Start one trainer; 429 while one runs, unless it may wait in the queue.
+
+    With ``run_sync`` the answer comes at the end of the run and is its result: what ``GET /info/`` shows of it as
+    ``train_stats``. The run goes on where the client does not wait.
+    """
     known = hardened.plain_training(params)
     current().before_training(model, enqueue)
-    return monai_train.run_model(model, known, enqueue=enqueue)
+    started = monai_train.run_model(model, known, enqueue=enqueue)
+    return current().training_result(started) if run_sync else started
 
 
 @router.post("/reload")
@@ -182,8 +188,3 @@ def reload(user: User = ADMIN) -> dict[str, Any]:
     with _reloading:
         current().reload()
     return {}
-
-
-def _no_sync(run_sync: bool) -> None:
-    if run_sync:
-        raise RequestError("training runs in a process of its own; leave run_sync out, GET /train/ tells its progress")

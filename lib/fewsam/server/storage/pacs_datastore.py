@@ -177,18 +177,19 @@ class PacsDatastore(Datastore):
     def problems(self) -> list[dict[str, str]]:
         """Labels that are stored here, and that the PACS or DICOM SEG does not take."""
         waits = "It is stored here, and is tried again."
-        return [
-            {"file": f"label of {self.title(image_id)}", "problem": f"not in the PACS: {_sentence(reason)} {waits}"}
-            for image_id, reason in self.outbox.reasons().items()
-        ]
+        found = []
+        for image_id, reason in self.outbox.reasons().items():
+            patient = self.get_image_info(image_id).get("PatientID", "")
+            whose = f" of patient {patient}" if patient else ""
+            problem = f"not in the PACS: {_sentence(reason)} {waits}"
+            found.append({"file": f"label of {self.title(image_id)}{whose}", "problem": problem})
+        return found
 
     def title(self, image_id: str) -> str:
-        """An image as a person knows it."""
-        entry = (self.pacs.known_series() or self._noted).get(image_id, {})
-        words = [entry.get("Modality", ""), entry.get("SeriesDescription", "")]
-        name = " ".join(word for word in words if word) or image_id
-        patient = entry.get("PatientID", "")
-        return f"{name} of patient {patient}" if patient else name
+        """An image as a person knows it; without its patient, since refusals go to the log."""
+        info = self.get_image_info(image_id)
+        words = [str(info.get(key) or "") for key in ("Modality", "SeriesDescription")]
+        return " ".join(word for word in words if word) or image_id
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {tag: image_id for tag in self._tags() if self._files(image_id, tag)}

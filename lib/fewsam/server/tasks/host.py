@@ -70,6 +70,9 @@ class Host(Protocol):
     def async_training(self, model: str | None) -> Any:
         """Start a training process."""
 
+    def training_result(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for the end of a training process, and say how it ended; `TrainingError` where it failed."""
+
     def reload(self) -> None:
         """Read the studies anew, in an app that takes this one's place."""
 

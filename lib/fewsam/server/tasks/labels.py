@@ -119,7 +119,7 @@ class LabelIntake:
         names = names_by_value(self.workspace.collection.classes)
         geometry = self.workspace.volume(image_path).geometry
         try:
-            masks = read_label(label, geometry, names=names, label_info=params.label_info)
+            masks = read_label(label, geometry, names, params.label_info, naming="give each structure a name")
         except EmptyLabelError:
             if not params.complete_slices:
                 raise
@@ -145,7 +145,7 @@ class LabelIntake:
         outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
         if outside:
             raise LabelError(
-                f"complete_slices names {outside}, but image {image_id!r} has slices 0..{volume.depth - 1}"
+                f"slices {outside} are marked complete, but image {image_id!r} has slices 0..{volume.depth - 1}"
             )
         submission = collection.submit(
             volume,
