@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -127,3 +128,16 @@ def test_segment_checks_where_it_writes_before_it_works(
     monkeypatch.setattr("fewsam.fewshot.inference.predictor.Predictor.predict", works)
     assert told in refusal(capsys, "segment", image, "--task", task, "-o", out / output, "--json")
     assert sorted(out.rglob("*")) == before
+
+
+def test_help_says_which_end_is_slice_0_and_refusals_name_options_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("train", "info"):
+        assert run(command, "--help") == 0
+        words = " ".join(re.sub(r"[^\w.,:']+", " ", capsys.readouterr().out).split())
+        assert "of axial slices 0 is the one nearest the feet" in words, command
+    image, label = write_case(tmp_path, "a")
+    line = ["train", image, "--labels", label, "--task", tmp_path / "task", *conf_arguments()]
+    told = refusal(capsys, *line, "--names", "1=heart")
+    assert "--names" in told and "labels.json" in told and "label_info" not in told

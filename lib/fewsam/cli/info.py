@@ -8,11 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fewsam.cli.common import DEFAULT_TASK, Conf, Task, out, parse_conf, say
+from fewsam.cli.common import DEFAULT_TASK, NUMBERING, Conf, Task, out, parse_conf, say
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: fewsam info --task my-task")(info)
+    app.command(epilog=f"{NUMBERING}\n\nExample: fewsam info --task my-task")(info)
 
 
 def info(task: Task = DEFAULT_TASK, conf: Conf = None) -> None:

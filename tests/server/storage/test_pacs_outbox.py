@@ -229,3 +229,8 @@ def test_why_the_pacs_refuses_is_shown(tmp_path: Path, monkeypatch: pytest.Monke
     datastore.save_label("1.2.3", str(label), "final", {})
     (problem,) = datastore.problems()
     assert "CT Abdomen" in problem["file"] and "reason 43264" in problem["problem"]
+    write_dicom(datastore.outbox.folder / "1764000000.dcm")  # as files there were once named
+    with pytest.raises(RefusedError):
+        datastore.outbox.send()
+    found = sorted(one["file"] for one in datastore.problems())
+    assert found == ["label of CT Abdomen of patient P7", "label of an image"]

@@ -143,10 +143,14 @@ class Pacs:
             raise RefusedError(f"the PACS at {self.address} answered {status}: see its log") from error
         except (requests.RequestException, OSError) as error:
             raise PacsError(
-                f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check --studies"
+                f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check "
+                "the address that this server was started with"
             ) from error
         except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
-            raise PacsError(f"what {self.address} answered is not DICOMweb ({error}); check --studies") from error
+            raise PacsError(
+                f"what {self.address} answered is not DICOMweb ({error}); check the address that "
+                "this server was started with"
+            ) from error
 
 
 def is_image(entry: dict[str, str]) -> bool:

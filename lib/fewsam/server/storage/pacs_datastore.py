@@ -117,7 +117,7 @@ class PacsDatastore(Datastore):
         return Path(self.get_image_uri(image_id)).read_bytes()
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        return {**(self.pacs.known_series() or self._noted).get(image_id, {}), **read_json(self._note(image_id))}
+        return {**self._entry(image_id), **read_json(self._note(image_id))}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._guard:
@@ -179,7 +179,7 @@ class PacsDatastore(Datastore):
         waits = "It is stored here, and is tried again."
         found = []
         for image_id, reason in self.outbox.reasons().items():
-            patient = self.get_image_info(image_id).get("PatientID", "")
+            patient = self._entry(image_id).get("PatientID", "")
             whose = f" of patient {patient}" if patient else ""
             problem = f"not in the PACS: {_sentence(reason)} {waits}"
             found.append({"file": f"label of {self.title(image_id)}{whose}", "problem": problem})
@@ -187,9 +187,12 @@ class PacsDatastore(Datastore):
 
     def title(self, image_id: str) -> str:
         """An image as a person knows it; without its patient, since refusals go to the log."""
-        info = self.get_image_info(image_id)
-        words = [str(info.get(key) or "") for key in ("Modality", "SeriesDescription")]
-        return " ".join(word for word in words if word) or image_id
+        words = [self._entry(image_id).get(key, "") for key in ("Modality", "SeriesDescription")]
+        return " ".join(word for word in words if word) or image_id or "an image"
+
+    def _entry(self, image_id: str) -> dict[str, str]:
+        """What the PACS said last of a series; empty where it never named it."""
+        return (self.pacs.known_series() or self._noted).get(image_id, {})
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {tag: image_id for tag in self._tags() if self._files(image_id, tag)}
