@@ -245,6 +245,8 @@ def _readings(path: Path, label_info: Sequence[Mapping[str, Any]]) -> list[dict[
         entries = [(str(entry["name"]).strip(), int(entry.get("idx", n + 1))) for n, entry in enumerate(label_info)]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         shown = repr(label_info)[:200]
-        raise LabelError(f"{path}: the names that came with it are no list of {{name, idx}}: {shown}") from error
+        raise LabelError(
+            f"{path}: the names that came with it must be a list of {{name, idx}}, and are {shown}"
+        ) from error
     entries = [(name, idx) for name, idx in entries if idx != 0]  # background by name
     return [{idx: name for name, idx in entries}, {n + 1: name for n, (name, _) in enumerate(entries)}]
