@@ -380,10 +380,16 @@ def test_a_client_may_wait_for_the_result_of_its_run(served: SimpleNamespace) ->
     assert (answer.json()["state"], answer.json()["model_version"]) == ("done", before + 1)
     assert not server.client.info()["training"]["running"]
 
+    def second_run_steps() -> bool:
+        """Not before it runs: until then the stats are those of the first one."""
+        info = server.client.info()
+        stats = info["train_stats"][MODEL]
+        return bool(info["training"]["running"] and stats["state"] == "running" and stats.get("step"))
+
     answers: list[requests.Response] = []
     waiting = threading.Thread(target=lambda: answers.append(wait_for(steps=100000, train_seconds=600)))
     waiting.start()
-    server.wait(lambda: server.client.info()["train_stats"][MODEL].get("step"), "the first training step")
+    server.wait(second_run_steps, "the first training step")
     assert not answers
     for child in server.children():
         child.kill()
