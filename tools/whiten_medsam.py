@@ -4,7 +4,7 @@
 
 Some cells of every few slices of the generated CT and MR patients give mean and covariance of the 576 channels of the
 last two stages, standardised; kept are the 256 strongest components, scaled to unit variance (weak ones to less). No
-scan of anybody takes part. What other choices gave stands in docs/medsam.md.
+scan of anybody takes part. What other choices gave stands in docs/research/medsam.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """fewsam: few-shot SAM segmentation of medical images, in a real annotation loop.
 
 For notebooks and programs: `Task` opens or makes a task, takes labelled slices, trains and segments; what goes wrong is
-a `FewSAMError` that says why. ``docs/python.md`` has an example. They are imported when they are first used.
+a `FewSAMError` that says why. ``docs/guides/python.md`` has an example. They are imported when they are first used.
 """
 
 from __future__ import annotations

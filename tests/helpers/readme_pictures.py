@@ -1,7 +1,7 @@
 """The strip and the film of the loop in OHIF, for the README, from the screenshots of the end-to-end test:
 
 FEWSAM_PICTURES=pictures pytest tests/server/viewer/test_ohif.py -k embedded
-python tests/helpers/readme_pictures.py pictures/embedded docs
+python tests/helpers/readme_pictures.py pictures/embedded docs/images
 """
 
 from __future__ import annotations

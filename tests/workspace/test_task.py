@@ -1,4 +1,4 @@
-"""The interface for notebooks: the example of docs/python.md as it is written, and what it refuses."""
+"""The interface for notebooks: the example of docs/guides/python.md as it is written, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import fewsam
 from fewsam.images.volume import load_volume
 from helpers.tiny_task import AFFINE, NAMES, QUICK, truth_of, voxels, write_case
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "python.md"
 CONF = {key: value for key, value in QUICK.items() if key != "labels"} | {"encoder": "compact"}
 
 

@@ -7,8 +7,8 @@ names, always four downsamplings and no neck, so that more would have to be bent
 inference alone: batch norms are folded into their convolutions when a checkpoint is loaded.
 
 What fewsam takes of LiteMedSAM as embedding are its last two stages together, whitened: 256 directions, the strongest
-on generated patients (`tools/whiten_medsam.py`, docs/medsam.md). Its own decoder takes the plain output; MobileSAM is
-used with that alone.
+on generated patients (`tools/whiten_medsam.py`, docs/research/medsam.md). Its own decoder takes the plain output;
+MobileSAM is used with that alone.
 """
 
 from __future__ import annotations

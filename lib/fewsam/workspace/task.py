@@ -1,6 +1,6 @@
 """The interface for notebooks and programs: a task is opened, given labelled slices, trained, and segments images.
 
-``import fewsam`` offers it as ``fewsam.Task``; ``docs/python.md`` has an example. Images are files or arrays
+``import fewsam`` offers it as ``fewsam.Task``; ``docs/guides/python.md`` has an example. Images are files or arrays
 (`fewsam.workspace.arrays`); labels, labelmaps and masks have the axes of their image. Slices are cut along the axis of
 the coarsest spacing (`Task.slice_axis`), and are numbered by the index on that axis.
 """

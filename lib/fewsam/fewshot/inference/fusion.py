@@ -21,11 +21,11 @@ class FusionConstants:
     """Weights against 1 for the answer of prompts and decoder; no units.
 
     Attributes:
-        propagation_weight: Of the labels propagated from the volume's own drawn slices (docs/propagation.md).
+        propagation_weight: Of the labels propagated from the volume's own drawn slices (docs/research/propagation.md).
         temperature: Of the sum with them. The winner stays the winner, and the uncertainty shown comes near the error
-            (docs/uncertainty.md).
+            (docs/research/uncertainty.md).
         atlas_weight_untrained: Of other images' slices beside an untrained answer, often the weaker of the two
-            (docs/atlas.md, as the next two).
+            (docs/research/atlas.md, as the next two).
         atlas_weight_2d_image: The same beside a trained decoder, on an image of its own.
         atlas_weight_slice: The same on a slice of a volume. It may lie at a height that no labelled slice shows, which
             the decoder notices better; an image of its own has no height.

@@ -17,7 +17,8 @@ class PostprocessConstants:
     """What is cleared from an answer.
 
     Attributes:
-        island: Share of the largest component's size below which another one is an island (docs/propagation.md).
+        island: Share of the largest component's size below which another one is an island
+            (docs/research/propagation.md).
         gate: Mean probability of a class's region on a slice below which the class is taken as absent there.
         neighbour_weight: Weight of each of the two neighbours of a slice where probabilities are smoothed along z.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class UncertaintyConstants:
-    """What the uncertainty is made of (docs/uncertainty.md has what this was chosen by; no units).
+    """What the uncertainty is made of (docs/research/uncertainty.md has what this was chosen by; no units).
 
     Attributes:
         between: Share of the disagreement between answers from different supports; the rest is doubt within the answer.

@@ -33,7 +33,7 @@ MAX_CLASSES = 256  # classes a task may have, background included
 
 @dataclass(frozen=True)
 class PriorConstants:
-    """The training-free prior's share in a decoder's answer, 0 to 1 (docs/decoder.md has what it was chosen by).
+    """The training-free prior's share in a decoder's answer, 0 to 1 (chosen in docs/research/decoder.md).
 
     Attributes:
         least: However many slices show a class.

@@ -36,7 +36,7 @@ from fewsam.images.volume import Volume
 
 @dataclass(frozen=True)
 class AtlasConstants:
-    """How labelled slices of other images are used (docs/atlas.md has what this was chosen by).
+    """How labelled slices of other images are used (docs/research/atlas.md has what this was chosen by).
 
     Attributes:
         num_atlases: Registered to a slice, at most: those most like it.

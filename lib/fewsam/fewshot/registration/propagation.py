@@ -25,7 +25,7 @@ from fewsam.images.volume import Volume
 
 @dataclass(frozen=True)
 class PropagationConstants:
-    """How far a drawn slice is believed (docs/propagation.md has what this was chosen by).
+    """How far a drawn slice is believed (docs/research/propagation.md has what this was chosen by).
 
     Attributes:
         blur_mm: How blurred a drawn contour is where it was drawn.

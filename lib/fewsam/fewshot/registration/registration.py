@@ -23,7 +23,7 @@ ACROSS_SIDE = 64  # of the square that slices of different patients are register
 
 @dataclass(frozen=True)
 class RegistrationConstants:
-    """How slices are registered (docs/propagation.md and docs/atlas.md have what this was chosen by).
+    """How slices are registered (docs/research/propagation.md and docs/research/atlas.md have what this was chosen by).
 
     Attributes:
         coarse: Factor by which slices are shrunk at first.

@@ -19,13 +19,13 @@ class TrainingConstants:
         gradient_norm: Norm of the gradient above which it is clipped.
         weight_decay: Of AdamW.
         batch_image, batch_embedding: Slices of a step where the decoder reads the image alone, and where it reads the
-            embedding too, whose step costs twice as much (docs/decoder.md).
-        detail_steps: Share of the steps that train the detail branch alone (docs/decoder.md).
+            embedding too, whose step costs twice as much (docs/research/decoder.md).
+        detail_steps: Share of the steps that train the detail branch alone (docs/research/decoder.md).
         coarse_share: Share of a first training's steps in which large slices are learnt from at half their size, where
-            a step takes a quarter of the time (docs/decoder.md).
+            a step takes a quarter of the time (docs/research/decoder.md).
         coarse_above: Side in pixels above which a slice is large.
         neighbour_share: Share of the slices of a detail step that are a drawn slice's neighbour instead, while few are
-            drawn (docs/neighbours.md).
+            drawn (docs/research/neighbours.md).
         neighbours_up_to: Labelled slices of a task beyond which there is enough to learn from without neighbours.
         tone: Standard deviation of the fresh gain and shift of the detail input.
         folds: Different sets of supports that a query may be prompted by; the probe is fitted to each.
@@ -66,7 +66,7 @@ class ValidationConstants:
         min_val_images: Validation images from which on they are kept apart for good. They are every fourth image, and
             this many are enough to choose weights by.
         new, settled: Share of the prior's error, on slices learnt from, that a decoder removes: at most `new` and it is
-            fully undertrained (1), at least `settled` and it is not (0) (docs/decoder.md).
+            fully undertrained (1), at least `settled` and it is not (0) (docs/research/decoder.md).
         asked: Slices learnt from that this is measured on, at most.
         component_gain: Dice by which the largest component alone must do better for a class to be cleaned by it.
     """

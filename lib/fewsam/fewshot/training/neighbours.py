@@ -1,8 +1,8 @@
 """The slices just before and after a drawn one, with its contours propagated there: more to learn from.
 
 Their pixels are stored with every label. Adjacent slices differ little, so that registration brings the contours over
-at an IoU of 0.7 to 0.9, and a network learns less by heart of up to three times as many slices. docs/neighbours.md has
-what was tried. No slice that somebody drew is replaced.
+at an IoU of 0.7 to 0.9, and a network learns less by heart of up to three times as many slices.
+docs/research/neighbours.md has what was tried. No slice that somebody drew is replaced.
 """
 
 from __future__ import annotations

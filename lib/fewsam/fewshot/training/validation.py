@@ -123,9 +123,9 @@ def measure_undertrained(decoder: FewShotMaskDecoder, episodes: Episodes, train:
 
     On a slow machine the decoder may be undertrained yet overconfident. This shows where the decoder has every
     advantage: on slices it learnt from, where the prior is asked without them. The result is 1 while the decoder
-    removes at most `new` of the prior's error (one minus the Dice), and 0 from `settled` on (docs/decoder.md). It is 0
-    where this cannot be told: one slice alone leaves the prior nothing to answer from, and on 2D images the prior has
-    a larger share in any case, and its edges, which no decoder places better, hide what is learnt.
+    removes at most `new` of the prior's error (one minus the Dice), and 0 from `settled` on (docs/research/decoder.md).
+    It is 0 where this cannot be told: one slice alone leaves the prior nothing to answer from, and on 2D images the
+    prior has a larger share in any case, and its edges, which no decoder places better, hide what is learnt.
 
     Args:
         train: Indices of the slices it learnt from.

@@ -1,4 +1,4 @@
-"""A contact sheet of generated data: `python -m fewsam.synthetic.phantom.picture sample-data docs/phantom.png`."""
+"""A sheet of generated data: `python -m fewsam.synthetic.phantom.picture sample-data docs/images/phantom.png`."""
 
 from __future__ import annotations
 
