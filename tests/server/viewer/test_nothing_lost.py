@@ -20,6 +20,7 @@ from helpers.server_harness import Server
 
 SHAPE = (64, 50, 24)
 WIDTH = SHAPE[0]
+ANSWERED = {"liver"}  # what the model has put on slices that nobody drew
 pytestmark = pytest.mark.timeout(900)
 
 _OURS = (
@@ -191,22 +192,22 @@ def structures_exist_at_once(me: Person, other: Person, study: str) -> None:
     other.wait_message("1 slice submitted")
     me.wait_count("cyst", "1 / 1")
     me.wait_count("lesion", "1 / 1")
-    assert me.named(WIDTH, 10) == {"lesion"} and me.named(WIDTH, 11) == {"cyst"}
+    assert me.named(WIDTH, 10) - ANSWERED == {"lesion"} and me.named(WIDTH, 11) - ANSWERED == {"cyst"}
     other.wait_count("lesion", "1 / 1")
-    assert other.named(WIDTH, 10) == {"lesion"} and other.named(WIDTH, 11) == {"cyst"}
+    assert other.named(WIDTH, 10) - ANSWERED == {"lesion"} and other.named(WIDTH, 11) - ANSWERED == {"cyst"}
 
 
 def a_structure_is_renamed_and_deleted(me: Person, other: Person) -> None:
     """Its labels stay its own; what another window draws of a deleted one is kept, and asks for the name again."""
     me.rename("lesion", "tumour")
     other.wait_structures("liver", "spleen", "tumour", "cyst")
-    assert other.counts()["tumour"] == "1 / 1" and other.named(WIDTH, 10) == {"tumour"}
+    assert other.counts()["tumour"] == "1 / 1" and other.named(WIDTH, 10) - ANSWERED == {"tumour"}
     other.draw("cyst", 12, (30, 20))
     drawn = other.voxels(WIDTH)[12]
     me.delete("cyst")
     me.answer("Delete")
     me.wait_structures("liver", "spleen", "tumour")
-    assert not me.voxels(WIDTH)[11].any()
+    assert me.named(WIDTH, 11) - ANSWERED == set()
     other.wait_structures("liver", "spleen", "tumour")
     assert np.array_equal(other.voxels(WIDTH)[12], drawn)
     other.submit()
@@ -218,7 +219,7 @@ def a_structure_is_renamed_and_deleted(me: Person, other: Person) -> None:
     other.wait_count("cyst", "2 / 2")
     me.wait_structures("liver", "spleen", "tumour", "cyst")
     me.wait_count("cyst", "2 / 2")
-    assert me.named(WIDTH, 11) == me.named(WIDTH, 12) == {"cyst"}
+    assert me.named(WIDTH, 11) - ANSWERED == me.named(WIDTH, 12) - ANSWERED == {"cyst"}
 
 
 def ohifs_own_segment_gets_a_name(me: Person) -> None:
@@ -236,7 +237,7 @@ def ohifs_own_segment_gets_a_name(me: Person) -> None:
     me.submit()
     me.wait_message("1 slice submitted")
     me.wait_count("duct", "1 / 1")
-    assert me.named(WIDTH, 13) == {"duct"}
+    assert me.named(WIDTH, 13) - ANSWERED == {"duct"}
 
 
 # -- OHIF's own buttons
@@ -261,7 +262,7 @@ def the_panel_follows_ohifs_tools(me: Person) -> None:
 
 def ohif_takes_the_labelmap_away(me: Person) -> None:
     """By a double click on a stored segmentation, and by its own Delete."""
-    me.draw("liver", 15, (20, 20))
+    me.draw("spleen", 15, (20, 20))
     drawn = me.voxels(WIDTH)
     me.page.locator('[data-cy="study-browser-thumbnail-no-image"]', has_text="SEG").first.dblclick()
     me.wait_message("as it is stored")
@@ -270,13 +271,13 @@ def ohif_takes_the_labelmap_away(me: Person) -> None:
     me.answer("Back to drawing")
     me.page.wait_for_function("!document.querySelector('#fewsam-brush').disabled")
     assert np.array_equal(me.voxels(WIDTH), drawn)
-    me.draw("liver", 16, (20, 20))
+    me.draw("spleen", 16, (20, 20))
     drawn = me.voxels(WIDTH)
     me.page.evaluate(f"() => window.services.segmentationService.remove({_OURS})")
     me.wait_message("it is back, with what you drew")
     me.wait_to_submit(2)
     assert np.array_equal(me.voxels(WIDTH), drawn)
-    me.draw("liver", 17, (20, 20))
+    me.draw("spleen", 17, (20, 20))
     me.submit()
     me.wait_message("3 slices submitted")
 

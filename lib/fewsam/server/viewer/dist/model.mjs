@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 121ee4383391719856cb76e44527c51730a13ddd3224850bf63e12e71d7bfc38 */
+/* fewsam panel, built from sources 4d1cadaf1055be413e9fb969949ca54712c919570840a2581f2303d96fbbcabe */
 // src/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {

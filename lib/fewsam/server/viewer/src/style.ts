@@ -19,7 +19,7 @@ export const style = `
 #fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
 #fewsam-panel .class .name { overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-classes { max-height:192px; overflow-y:auto }
-#fewsam-panel #fewsam-message { height:5.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
+#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
 #fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
 #fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
