@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewsam.collection import Collection, Shot
+from fewsam.core.class_values import lookup_values, values_by_name
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.inference.postprocess import class_indices, clean, keep_largest, without_islands
@@ -146,7 +147,7 @@ class Predictor:
             # Where drawn slices are propagated to the others they say what is there, and probabilities are evened out.
             gate=settings.presence_gate and not (mine and settings.propagate),
         )
-        values = np.array([0, *(self.collection.classes.index(name) + 1 for name in task.classes)], np.uint8)
+        values = lookup_values(task.classes, self.collection.classes)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
             labelmap = self._cleaned(labelmap, task, is_2d_image=volume.depth == 1)
@@ -161,7 +162,8 @@ class Predictor:
         # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
         keep = keep_largest if every or is_2d_image else without_islands
         names = task.classes if every else helped
-        return clean(labelmap, [self.collection.classes.index(name) + 1 for name in names], keep)
+        values = values_by_name(self.collection.classes)
+        return clean(labelmap, [values[name] for name in names], keep)
 
     def ready(self) -> FewShotTask | None:
         """What the collection and the served decoder are now; None without any label."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from fewsam.core.class_values import names_by_value
+from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.fewshot.inference.clicks import ClickError
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
@@ -57,7 +57,7 @@ class PointsTask(InferTask):
         with workspace.embedder.request():
             for (z, name), (include, exclude) in clicked.items():
                 result = workspace.clicks.correct(volume, z, name, include, exclude)
-                value = classes.index(name) + 1
+                value = values_by_name(classes)[name]
                 shown = (labels[z] == value).any()
                 changed = result.mask != result.before if shown else np.ones_like(result.mask)
                 labels[z][changed & ~result.mask & (labels[z] == value)] = 0
