@@ -10,7 +10,7 @@ FORMAT = 1
 MAX_SIDE = 1 << 14
 # What a task file carries of the settings. Paths, devices and budgets are the other installation's own business.
 PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "input_size")
-CARRIED = (
+TASK_FILE_SETTINGS = (
     *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "whiten", "precision", "prompt_tokens",
     "prototypes", "dense_prompt", "detail", "decoder_reads", "retrieve", "ensemble", "propagate", "atlas", "smooth_z",
     "presence_gate", "largest_component",

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, write_task
-from fewsam.collection.taskmeta import CARRIED, FORMAT, EncoderMeta, ShotMeta, TaskMeta
+from fewsam.collection.taskmeta import FORMAT, TASK_FILE_SETTINGS, EncoderMeta, ShotMeta, TaskMeta
 from fewsam.core.config import OLD_NAMES, Settings
 from fewsam.core.errors import CheckpointError, LabelError
 from fewsam.core.version import __version__
@@ -112,7 +112,7 @@ def _meta_of(workspace: Workspace, rows: _Rows, detail_size: int, card: dict[str
 
 def _carried(settings: Settings, classes: tuple[str, ...]) -> dict[str, Any]:
     """The settings that a task file carries, under their present names and those that earlier versions read."""
-    values = settings.model_copy(update={"labels": classes}).model_dump(mode="json", include=set(CARRIED))
+    values = settings.model_copy(update={"labels": classes}).model_dump(mode="json", include=set(TASK_FILE_SETTINGS))
     return {**values, **{old: values[new] for old, new in OLD_NAMES.items() if new in values}}
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
-from fewsam.collection.taskmeta import CARRIED, PIXEL_SETTINGS, TaskMeta
+from fewsam.collection.taskmeta import PIXEL_SETTINGS, TASK_FILE_SETTINGS, TaskMeta
 from fewsam.core.config import Settings, load_settings, with_current_names
 from fewsam.core.errors import CheckpointError, ConfigError
 from fewsam.encoders import encoder_info
@@ -73,8 +73,8 @@ def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mappi
 
 def _settings_of(path: Path, meta: TaskMeta, conf: Mapping[str, Any] | None) -> Settings:
     theirs = with_current_names(meta.settings, warn=False)
-    carried = {key: value for key, value in theirs.items() if key in CARRIED}
-    known = {"encoder": meta.encoder.name, **carried, "labels": list(meta.classes)}
+    taken = {key: value for key, value in theirs.items() if key in TASK_FILE_SETTINGS}
+    known = {"encoder": meta.encoder.name, **taken, "labels": list(meta.classes)}
     try:
         return load_settings(None, {**known, **(conf or {})})
     except ConfigError as error:
