@@ -48,7 +48,7 @@ def test_the_environment_holds_this_installation_and_none_of_the_callers_setting
     assert env["MONAI_LABEL_SESSION_PATH"] == str(tmp_path / "sessions")
     paths = env["PYTHONPATH"].split(os.pathsep)
     assert (paths[0], paths[-1]) == ("mine", "theirs")
-    assert any(Path(path, "fewsam", "processes.py").exists() for path in paths)
+    assert any(Path(path, "fewsam", "core", "processes.py").exists() for path in paths)
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from monailabel.interfaces.utils import app as monai_apps
 
+from fewsam.collection import Collection
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
 from fewsam.server.app import FewSAMApp
@@ -24,14 +25,14 @@ from fewsam.server.tasks.points import points_of
 
 
 def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
-    make_studies(tmp_path, ("a",))
     """Python's JSON takes Infinity for a number."""
+    make_studies(tmp_path, ("a",))
     volume = load_volume(tmp_path / "a.nii.gz")
     for raw in ({"drawn": {"1": math.inf}}, {"replace": [math.inf]}):
         with pytest.raises(RequestError, match="drawn"):
             _slices(raw, volume)
     with pytest.raises(RequestError, match="label_info"):
-        _names([{"idx": math.inf, "name": "ball"}])
+        _names([{"idx": math.inf, "name": "ball"}], Collection(tmp_path / "collection", ("ball",)))
     with pytest.raises(RequestError, match="whole numbers"):
         points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
 

@@ -15,6 +15,7 @@ from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, par
 from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS, split_ending
 
 if TYPE_CHECKING:
+    from fewsam.fewshot.inference.prediction import Prediction
     from fewsam.images.volume import Volume
     from fewsam.workspace.workspace import Workspace
 
@@ -68,9 +69,12 @@ def _segment(
     from fewsam.workspace.segment import segment_volume
 
     started = time.monotonic()
-    prediction = segment_volume(workspace, volume, case_id(path), progress)
+
+    def save(found: Prediction) -> None:
+        save_labelmap(target, found.labelmap, volume.geometry, names_by_value(found.classes))
+
+    prediction = segment_volume(workspace, volume, case_id(path), progress, save)
     names = names_by_value(prediction.classes)
-    save_labelmap(target, prediction.labelmap, volume.geometry, names)
     if json_beside:
         answer = {**prediction.as_json(), "image": path.name, "label_names": {name: v for v, name in names.items()}}
         write_atomically(_json_path(target), (json.dumps(answer, indent=1) + "\n").encode())

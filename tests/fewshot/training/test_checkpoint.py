@@ -172,7 +172,7 @@ def without_optimiser(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, bit_turned, junk, of_before, without_optimiser])
 def test_an_unfinished_run_that_is_damaged_or_of_before_is_started_afresh(tmp_path, damage, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="fewsam")  # whatever a command of another test left it at
     given = tiny.settings(steps=6, keep_better=False)
     run(tmp_path / "whole", one_image(tmp_path / "whole"), given)
     collection = one_image(tmp_path / "damaged")
