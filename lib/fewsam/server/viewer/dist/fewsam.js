@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4d1cadaf1055be413e9fb969949ca54712c919570840a2581f2303d96fbbcabe */
+/* fewsam panel, built from sources 38f7cad94dabe880c2e05e63d9d36198ce00a103ebc03196036f2f6b11afebc6 */
 (function() {
 	// src/api.ts
 	/** What the server says no to, with all that it says. */
@@ -1771,7 +1771,7 @@
 #fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
 #fewsam-panel .class .small { visibility:hidden }
 #fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
-#fewsam-panel .class .name { overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .class .name { flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-classes { max-height:192px; overflow-y:auto }
 #fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
 #fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }

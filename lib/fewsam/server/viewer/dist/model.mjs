@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4d1cadaf1055be413e9fb969949ca54712c919570840a2581f2303d96fbbcabe */
+/* fewsam panel, built from sources 38f7cad94dabe880c2e05e63d9d36198ce00a103ebc03196036f2f6b11afebc6 */
 // src/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {
