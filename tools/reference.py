@@ -61,7 +61,8 @@ MEANINGS = {
     "dense_prompt": "Prompt the decoder with the answer before training, the prior.",
     "detail": "Use features that are finer than the embedding.",
     "decoder_reads": "What the finer features are computed from: the embedding and the image, or the image "
-    "alone. `auto` takes the embedding, except that of an encoder with random weights.",
+    "alone. `auto` takes the embedding, except that of an encoder with random weights, and except on slices of at "
+    "most 64 pixels a side.",
     "detail_size": "Side of the grid of the finer features, in pixels. `none` takes it from the image.",
     "retrieve": "How many of the nearest labelled slices prompt the decoder.",
     "ensemble": "How many answers from different labelled slices are averaged. Their disagreement is "

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     dense_prompt: bool = True
     detail: bool = True
     # What the decoder's detail branch reads: the embedding beside the image, or the image alone. auto: the embedding,
-    # but not that of an encoder with random weights.
+    # but not that of an encoder with random weights, nor on slices of 64 pixels and less.
     decoder_reads: Literal["auto", "embedding", "image"] = "auto"
     detail_size: int | None = Field(default=None, ge=64, le=512, multiple_of=32)  # None: by the image
     retrieve: int = Field(default=8, ge=1, le=64)  # nearest supports shown to the decoder

@@ -150,7 +150,7 @@ def run_alone(stage: Callable[..., Any], *arguments: Any) -> Any:
 def _switches() -> dict[str, Any]:
     settings = load_settings(None, {"encoder": "compact"})
     with tempfile.TemporaryDirectory() as name, EmbeddingCache(name, 2**24) as cache:
-        return decoder_switches(settings, Embedder(settings, cache))
+        return decoder_switches(settings, Embedder(settings, cache), 256)
 
 
 def _by_slice(stage: str, call: Callable[[], Any], batch: int, repeats: int) -> Measurement:

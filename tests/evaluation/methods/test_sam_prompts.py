@@ -158,7 +158,7 @@ def test_mobile_sam_is_prompted_like_sam_and_lends_its_decoder(tmp_path):
         assert sum(score.predicted_voxels for score in cell.scores) > 0
         assert all(score.predicted_voxels == 0 for score in cell.scores if score.truth_voxels == 0)
     assert "not one of SAM's" in weights_note(given, embedder.info.as_dict())
-    decoder = build_decoder(decoder_switches(given, embedder))
+    decoder = build_decoder(decoder_switches(given, embedder, 64))
     initialise_from_sam(decoder, given)
     theirs = {key.removeprefix("mask_decoder."): value for key, value in parts.items()}
     shared = [key for key in decoder.state_dict() if key.startswith("transformer.")]

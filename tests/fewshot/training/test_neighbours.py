@@ -107,7 +107,7 @@ def learner(tmp_path: Path, request: pytest.FixtureRequest) -> Learner:
     embedder = tiny.embedder(tmp_path, given)
     shots = drawn_on(tmp_path, [1, 3], volume, truth)
     episodes = Episodes(given, shots, ("organ",), embedder, 64)
-    decoder = build_decoder(decoder_switches(given, embedder))
+    decoder = build_decoder(decoder_switches(given, embedder, 64))
     return Learner(given, episodes, decoder)
 
 

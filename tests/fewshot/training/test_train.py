@@ -53,7 +53,7 @@ def test_it_publishes_reports_and_learns(tmp_path):
 
     embedder = tiny.embedder(tmp_path, given)
     made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
-    untrained = build_decoder(decoder_switches(given, embedder)).eval()
+    untrained = build_decoder(decoder_switches(given, embedder, 64)).eval()
     batch = made.batch([(i, 0) for i in range(6)], [made.supports_for(i, range(6)) for i in range(6)])
     with torch.no_grad():
         before, after = (
@@ -246,12 +246,13 @@ def test_the_embedding_is_read_where_its_encoder_is_pretrained(tmp_path):
 
     random = tiny.settings()
     embedder = tiny.embedder(tmp_path, random)
-    assert "use_embedding" not in decoder_switches(random, embedder)
-    assert decoder_switches(tiny.settings(decoder_reads="embedding"), embedder)["use_embedding"] is True
+    assert "use_embedding" not in decoder_switches(random, embedder, 128)
+    assert decoder_switches(tiny.settings(decoder_reads="embedding"), embedder, 64)["use_embedding"] is True
     pretrained = tiny.settings(encoder="vit_b", checkpoint=None)
     embedder.info = replace(embedder.info, name="vit_b")
-    assert decoder_switches(pretrained, embedder)["use_embedding"] is True
-    assert "use_embedding" not in decoder_switches(tiny.settings(encoder="vit_b", decoder_reads="image"), embedder)
+    assert decoder_switches(pretrained, embedder, 128)["use_embedding"] is True
+    assert "use_embedding" not in decoder_switches(pretrained, embedder, 64)  # no more pixels than cells
+    assert "use_embedding" not in decoder_switches(tiny.settings(encoder="vit_b", decoder_reads="image"), embedder, 128)
 
 
 def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monkeypatch):
@@ -316,7 +317,7 @@ def test_sams_own_grid_is_taken_where_its_decoder_is_the_start(tmp_path):
 
     embedder = tiny.embedder(tmp_path, tiny.settings())
     embedder.info = replace(embedder.info, name="medsam_lite")
-    plain = decoder_switches(tiny.settings(encoder="medsam_lite", whiten=False), embedder)
+    plain = decoder_switches(tiny.settings(encoder="medsam_lite", whiten=False), embedder, 64)
     assert (plain["stride"], plain["mlp_dim"]) == (1, 2048)
-    whitened = decoder_switches(tiny.settings(encoder="medsam_lite"), embedder)
+    whitened = decoder_switches(tiny.settings(encoder="medsam_lite"), embedder, 64)
     assert (whitened["stride"], whitened["mlp_dim"]) == (8, 256)

@@ -14,7 +14,7 @@ from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError, LabelError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
+from fewsam.fewshot.model.decoder import GRID, FewShotMaskDecoder, load_sam_weights
 from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_ids, id_order
 from fewsam.fewshot.model.supports import drawn_classes
 from fewsam.fewshot.model.views import detail_size_for
@@ -98,7 +98,8 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
         raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
     latest, notes = _served(store)
     notes += unread_notes(collection, shots)
-    detail_size, switches = detail_size_for(shots, settings), decoder_switches(settings, embedder)
+    detail_size = detail_size_for(shots, settings)
+    switches = decoder_switches(settings, embedder, detail_size)
     ids = tuple(shot.shot_id for shot in shots)
     card = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, ids)
     served = latest if latest is not None and _fits(latest.card, card) else None
@@ -113,7 +114,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     return Plan(shots, replace(card, class_ids=order), served, episodes, split, decoder, notes)
 
 
-def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
+def decoder_switches(settings: Settings, embedder: Embedder, detail_size: int) -> dict[str, Any]:
     """Constructor arguments of the decoder: SAM's own grid and width where its weights are the start, else less."""
     name = embedder.info.name
     small = name == "compact" or (name == "medsam_lite" and settings.whiten)
@@ -124,15 +125,20 @@ def decoder_switches(settings: Settings, embedder: Embedder) -> dict[str, Any]:
         "stride": 8 if small else 1,
         "mlp_dim": 256 if small else 2048,
     }
-    if reads_embedding(settings, embedder):  # absent where not, so that decoders of earlier versions still fit
+    if reads_embedding(settings, embedder, detail_size):  # absent where not: decoders of earlier versions still fit
         switches["use_embedding"] = True
     return switches
 
 
-def reads_embedding(settings: Settings, embedder: Embedder) -> bool:
-    """Whether the detail branch reads the embedding. That of random weights says no more than the slice itself."""
+def reads_embedding(settings: Settings, embedder: Embedder, detail_size: int) -> bool:
+    """Whether the detail branch reads the embedding.
+
+    By default not that of random weights, which says no more than the slice itself, and not where the slices have no
+    more pixels than the embedding has cells: there the image alone, on ever new views, taught more
+    (docs/research/decoder.md).
+    """
     if settings.decoder_reads == "auto":
-        return settings.detail and embedder.info.name != "compact"
+        return settings.detail and embedder.info.name != "compact" and detail_size > GRID
     return settings.detail and settings.decoder_reads == "embedding"
 
 
