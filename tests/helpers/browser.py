@@ -250,6 +250,19 @@ class Person:
         self.page.keyboard.press(keys)
         self.wait_voxels(until)
 
+    def take_back(self) -> None:
+        """Undo one step: it is there to be undone once the panel has looked at the stroke, and is seen to be undone."""
+        self.page.wait_for_selector("#fewsam-undo:enabled", timeout=30_000)
+        before = self.page.evaluate(_VOXELS)
+        self.page.keyboard.press("Control+z")
+        script = f"before => JSON.stringify(({_VOXELS})()) !== JSON.stringify(before)"
+        self.page.wait_for_function(script, arg=before, timeout=30_000, polling=POLL)
+
+    def undo(self, until: np.ndarray) -> None:
+        """Take back step by step until the labelmap is ``until``."""
+        while not np.array_equal(self.voxels(until.shape[2]), until):
+            self.take_back()
+
     def wait_voxels(self, wanted: np.ndarray) -> None:
         text = ["".join(chr(48 + value) for value in plane.ravel()) for plane in wanted]
         script = f"wanted => JSON.stringify(({_VOXELS})()) === JSON.stringify(wanted)"

@@ -61,7 +61,7 @@ def test_what_goes_wrong_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
 def nothing_drawn(me: Person) -> None:
     me.wait_to_submit(0)
     me.draw("liver", 5, (20, 20))
-    undo(me, np.zeros_like(me.voxels(WIDTH)))
+    me.undo(np.zeros_like(me.voxels(WIDTH)))
     me.wait_to_submit(0)
     assert me.page.is_disabled("#fewsam-submit")
     assert "Nothing is drawn" in str(me.page.get_attribute("#fewsam-submit", "title"))
@@ -92,7 +92,7 @@ def two_windows(me: Person, other: Person, server: Server, study: str) -> None:
     other.click("theirs")
     other.wait_message("as it was submitted from elsewhere")
     assert np.array_equal(other.voxels(WIDTH)[8], mine[8])
-    undo(other, theirs)
+    other.undo(theirs)
     other.click("submit")
     other.wait_message("2 slices submitted")
     me.wait_message("submitted from elsewhere, and shown here now")
@@ -176,14 +176,6 @@ def a_series_that_is_gone(me: Person, pacs: Any, study: str, folder: Path) -> No
     me.wait_message("knows no image series")
     assert np.array_equal(me.voxels(WIDTH), drawn)
     me.picture("7-series-gone")
-
-
-def undo(me: Person, until: np.ndarray) -> None:
-    """Take back until the labelmap is ``until``."""
-    while not np.array_equal(me.voxels(WIDTH), until):
-        assert me.page.is_enabled("#fewsam-undo")
-        me.page.keyboard.press("Control+z")
-        me.page.wait_for_timeout(200)
 
 
 def native(me: Person, image: Volume) -> np.ndarray:
