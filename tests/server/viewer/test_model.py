@@ -1,4 +1,4 @@
-"""The panel's own logic, in Node: slices with undo and redo, structures by name, drafts, points."""
+"""What of the panel works without a viewer, in Node: slices with undo and redo, structures by name; its components."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 
-def test_the_logic_of_the_panel_in_node() -> None:
+@pytest.mark.parametrize("name", ["model", "components"])
+def test_the_panel_in_node(name: str) -> None:
     node = shutil.which("node")
     if node is None:
-        pytest.skip("no Node.js here (18 or newer): the panel's logic is not tested")
-    tests = Path(__file__).with_name("model.test.mjs")
+        pytest.skip("no Node.js here (18 or newer): the panel is not tested without a viewer")
+    tests = Path(__file__).with_name(f"{name}.test.mjs")
     done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

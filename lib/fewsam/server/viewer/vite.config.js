@@ -1,12 +1,13 @@
 // The panel: one classic script without imports, since OHIF's configuration script is read as such. With `--mode model`
-// what it knows without a viewer, as a module for the tests in Node. The first line of each holds a digest of the
+// what works without a viewer, as a module for the tests in Node. The first line of each holds a digest of the
 // sources, by which a test sees that it was built from them.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { defineConfig } from 'vite';
 
 const digest = createHash('sha256');
-for (const name of readdirSync('src').sort()) digest.update(readFileSync(`src/${name}`));
+const files = readdirSync('src', { recursive: true, withFileTypes: true }).filter(entry => entry.isFile());
+for (const path of files.map(entry => `${entry.parentPath}/${entry.name}`).sort()) digest.update(readFileSync(path));
 const banner = `/* fewsam panel, built from sources ${digest.digest('hex')} */`;
 
 const panel = { entry: 'src/main.ts', formats: ['iife'], name: 'fewsam', fileName: () => 'fewsam.js' };

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 38f7cad94dabe880c2e05e63d9d36198ce00a103ebc03196036f2f6b11afebc6 */
+/* fewsam panel, built from sources 56195d40c2b98e727c24e6b404c2d47ffc8107eeea598292c162dd8a0e6fcb19 */
 (function() {
 	// src/api.ts
 	/** What the server says no to, with all that it says. */
@@ -87,7 +87,7 @@
 		seen,
 		client_id: client
 	}));
-	// src/ohif.ts
+	// src/viewer/ohif.ts
 	var host = {
 		services: null,
 		commands: null,
@@ -202,7 +202,7 @@
 			rows: plane.rows
 		};
 	}
-	// src/export.ts
+	// src/viewer/export.ts
 	/** OHIF's own export of DICOM SEG, mended where the viewer's is broken.
 	*
 	* 3.10 names no place to store the object, so that storing fails in silence; and it pairs each slice with the position
@@ -267,7 +267,290 @@
 			labelmap.imageIds = imageIds;
 		}
 	}
-	// src/texts.ts
+	// node_modules/preact/dist/preact.mjs
+	var n$1;
+	var t$2;
+	var r$2;
+	var u$3;
+	var i$2;
+	var f$3;
+	var o$3;
+	var e$2;
+	var l$2;
+	var c$2;
+	var a$3;
+	var h$3 = Symbol.for("pv");
+	var p$3 = {};
+	var y$3 = [];
+	var v$2 = /^m(i|n|o|s|text|space)$/;
+	var w$3 = Array.isArray;
+	var d$2 = y$3.slice;
+	var _$1 = Object.assign;
+	function g$3(n) {
+		n && n.parentNode && n.remove();
+	}
+	function k$2(n, t, r) {
+		var u, i, f, o = {}, e = arguments.length;
+		for (f in t) "key" == f ? u = t[f] : "ref" == f && "function" != typeof n ? i = t[f] : o[f] = t[f];
+		return e > 2 && (o.children = e > 3 ? d$2.call(arguments, 2) : r), m$3(n, o, u, i, null);
+	}
+	function m$3(r, u, i, f, o) {
+		var e = {
+			type: r,
+			props: u,
+			key: i,
+			ref: f,
+			__k: null,
+			__: null,
+			__b: 0,
+			__e: null,
+			__c: null,
+			constructor: h$3,
+			__v: o || ++t$2,
+			__i: -1,
+			__u: 0
+		};
+		return !o && n$1.vnode && n$1.vnode(e), e;
+	}
+	function $(n) {
+		return n.children;
+	}
+	function x$1(n, t) {
+		this.props = n, this.context = t, this.__g = 0;
+	}
+	function S$1(n, t) {
+		if (null == t) return n.__ && S$1(n.__, n.__i + 1);
+		for (var r; t < n.__k.length; t++) if ((r = n.__k[t]) && r.__e) return r.__e;
+		return "function" != typeof n.type || n.props.__P ? null : S$1(n);
+	}
+	function C$1(t) {
+		var r, u = t.__v, i = u.__e, f = [], o = [], e = t.__P;
+		e && ((r = _$1({ constructor: h$3 }, u)).__v = u.__v + 1, n$1.vnode && n$1.vnode(r), z$1(e, r, u, t.__n, e.namespaceURI, 32 & u.__u ? [i] : null, f, i || S$1(u), 32 & u.__u, o), r.__v = u.__v, r.__.__k[r.__i] = r, E$1(f, r, o), u.__ = u.__e = null, r.__e != i && j$1(r));
+	}
+	function j$1(n) {
+		if ((n = n.__) && n.__c && !n.props.__P) return n.__e = null, n.__k.some(function(t) {
+			return t && (n.__e = t.__e);
+		}), j$1(n);
+	}
+	function L(t) {
+		(8 & t.__g || (t.__g |= 8, u$3.push(t), f$3++)) && i$2 == n$1.debounceRendering || ((i$2 = n$1.debounceRendering) || queueMicrotask)(H);
+	}
+	function H() {
+		try {
+			for (var n, t = 1; u$3.length;) u$3.length > t && u$3.sort(o$3), n = u$3.shift(), t = u$3.length, 8 & n.__g && C$1(n);
+		} finally {
+			(f$3 = u$3.length) && (i$2 || queueMicrotask)(H);
+		}
+	}
+	function I(n, t, r, u, i, f, o, e, l, c, a) {
+		var s, h, v, w, d, _, g = u.__k || y$3, k = t.length;
+		for (l = q(r, t, g, l, k), s = 0; s < k; s++) null != (v = r.__k[s]) && (h = ~v.__i && g[v.__i] || p$3, v.__i = s, _ = z$1(n, v, h, i, f, o, e, l, c, a), w = v.__e, (h.ref != v.ref || 8 & h.__u) && (h.ref && G(h.ref, null, v, h), v.ref && a.push(v.ref, v.__c || w, v)), d = d || w, 4 & v.__u ? (l = A$1(v, l, n, !h.__v), h.__e && (h.__e = null)) : "function" == typeof v.type && void 0 !== _ ? l = _ : w && (l = w.nextSibling), v.__u &= -21);
+		return r.__e = d, l;
+	}
+	function q(n, t, r, u, i) {
+		var f, o, e, l, c, a, s, p, y, v = r.length, d = v, _ = 0, g = 0, k = n.__k = Array(i);
+		for (f = 0; f < i; f++) null != (o = t[f]) && "boolean" != typeof o && "function" != typeof o ? ("object" != typeof o || o.constructor === String ? o = k[f] = m$3(null, o) : w$3(o) ? o = k[f] = m$3($, { children: o }) : o.constructor === h$3 && o.__b ? o = k[f] = m$3(o.type, o.props, o.key, o.ref, o.__v) : k[f] = o, l = f + _, o.__ = n, o.__b = n.__b + 1, e = null, ~(c = o.__i = P(o, r, l, d)) && (d--, (e = r[c]) && (e.__u |= 2)), e && e.__v ? (o.__u |= 16, c == l - 1 ? _-- : c == l + 1 ? _++ : c != l && (c > l ? _-- : _++, g = 1)) : (~c || (i > v ? _-- : i < v && _++), "function" != typeof o.type && (o.__u |= 4))) : k[f] = null;
+		if (g) {
+			for (a = [], s = [], f = 0; f < i; f++) if ((o = k[f]) && 16 & o.__u) {
+				for (_ = 0, p = a.length; _ < p;) a[y = _ + p >> 1] < o.__i ? _ = y + 1 : p = y;
+				a[_] = o.__i, s[f] = _ + 1;
+			}
+			for (_ = a.length; f--;) s[f] && (s[f] == _ ? _-- : k[f].__u |= 4);
+		}
+		if (d) for (f = 0; f < v; f++) !(e = r[f]) || 2 & e.__u || (e.__e == u && (u = S$1(e)), J(e, e));
+		return u;
+	}
+	function A$1(n, t, r, u) {
+		var i, f, o, e;
+		if ("function" == typeof n.type) {
+			if (n.props.__P) return t;
+			if (i = n.__k) for (f = 0; f < i.length; f++) i[f] && (i[f].__ = n, t = A$1(i[f], t, r, !1));
+			return t;
+		}
+		for (t && !t.parentNode && (t = S$1(n)) && !t.parentNode && (t = null), o = n.__e, e = t; e && 8 == e.nodeType;) e = e.nextSibling;
+		for (o != e && (!u && r.moveBefore && o.parentNode ? r.moveBefore(o, t) : r.insertBefore(o, t || null)), t = o; (t = t && t.nextSibling) && 8 == t.nodeType && !t.data.startsWith("$s"););
+		return t;
+	}
+	function P(n, t, r, u) {
+		var i, f = n.key, o = n.type, e = t[r], l = e && !(2 & e.__u);
+		if (null === e && null == f || l && f == e.key && o == e.type) return r;
+		if (u > (l ? 1 : 0)) {
+			for (i = r - 1; i >= 0; i--) if ((e = t[i]) && !(2 & e.__u) && f == e.key && o == e.type) return i;
+			for (i = r + 1; i < t.length; i++) if ((e = t[i]) && !(2 & e.__u) && f == e.key && o == e.type) return i;
+		}
+		return -1;
+	}
+	function T(n, t, r) {
+		r ??= "", "-" == t[0] ? n.setProperty(t, r) : n[t] = r;
+	}
+	function N(n, t, r, u, i) {
+		var f, o;
+		if ("style" == t) if ("string" == typeof r) n.style.cssText = r;
+		else {
+			if ("string" == typeof u && (n.style.cssText = u = ""), u) for (t in u) r && t in r || T(n.style, t);
+			if (r) for (t in r) u && r[t] == u[t] || T(n.style, t, r[t]);
+		}
+		else if ("o" == t[0] && "n" == t[1]) "function" != typeof r && (r = null), "function" != typeof u && (u = null), (n.__e || (n.__e = {}))[t] = r, r && u || (o = a$3[t] || (a$3[t] = V(t)), (n.__a || (n.__a = {}))[t] = c$2, f = t != (t = t.replace(l$2, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), r ? n.addEventListener(t, o, f) : n.removeEventListener(t, o, f));
+		else {
+			if ("http://www.w3.org/2000/svg" == i) t = t.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
+			else if ("width" != t && "height" != t && "href" != t && "list" != t && "form" != t && "tabIndex" != t && "download" != t && "rowSpan" != t && "colSpan" != t && "role" != t && "popover" != t && t in n) try {
+				n[t] = null == r ? "" : r;
+				return;
+			} catch (n) {}
+			if ("function" == typeof r) return;
+			null == r || !1 === r && "-" != t[4] ? n.removeAttribute(t) : n.setAttribute(t, "popover" == t && 1 == r ? "" : r);
+		}
+	}
+	function V(t) {
+		return function(r) {
+			var u = this.__e;
+			if (u) {
+				if (u = u[t], null == r[e$2]) r[e$2] = c$2++;
+				else if (r[e$2] < this.__a[t]) return;
+				return u(n$1.event ? n$1.event(r) : r);
+			}
+		};
+	}
+	function z$1(t, r, u, i, f, o, e, l, c, a) {
+		var s, p, v, d, k, b, m, M, C, j, L, H, q, A, O, P, T, N, V = r.type;
+		if (r.constructor !== h$3) return null;
+		128 & u.__u && (c = 32 & u.__u, s = u.__c.__z) && (r.__u |= c, p = o = [], 8 == s.nodeType ? l = B$1(s, o) : o.push(s), l = o[0] || l), (s = n$1.__b) && s(r);
+		n: if ("function" == typeof V) {
+			v = e.length;
+			try {
+				if (M = r.props, C = (s = V.prototype) && s.render, j = (s = V.contextType) && i[s.__c], L = s ? j ? j.props.value : s.__ : i, (d = u.__c) ? (r.__c = d, 2 & d.__g && (d.__g |= 1)) : (C ? r.__c = d = new V(M, L) : (r.__c = d = new x$1(M, L), d.constructor = V, d.render = K), j && j.sub(d), d.state || (d.state = {}), d.__n = i, d.__g |= 8, d.__h = [], d.__k = []), C && (d.__s || (d.__s = d.state), V.getDerivedStateFromProps && (d.__s == d.state && (d.__s = _$1({}, d.__s)), _$1(d.__s, V.getDerivedStateFromProps(M, d.__s)))), k = d.props, b = d.state, d.__v = r, u.__c) {
+					if (M !== k && C && !V.getDerivedStateFromProps && d.componentWillReceiveProps && d.componentWillReceiveProps(M, L), r.__v == u.__v && !(8 & d.__g) || !(4 & d.__g) && d.shouldComponentUpdate && !1 === d.shouldComponentUpdate(M, d.__s, L)) {
+						r.__v != u.__v && (d.props = M, d.state = d.__s, d.__g &= -9), r.__e = u.__e, r.__k = u.__k, r.__k.some(function(n) {
+							n && (n.__ = r);
+						}), y$3.push.apply(d.__h, d.__k), d.__k = [], d.__h.length && e.push(d), l = S$1(u);
+						break n;
+					}
+					d.componentWillUpdate && d.componentWillUpdate(M, d.__s, L), C && d.componentDidUpdate && d.__h.push(function() {
+						d.componentDidUpdate(k, b, m);
+					});
+				} else C && !V.getDerivedStateFromProps && d.componentWillMount && d.componentWillMount(), C && d.componentDidMount && d.__h.push(d.componentDidMount);
+				d.context = L, d.props = M, d.__P = t, d.__g &= -5, H = n$1.__r, q = C ? 25 : 0;
+				do
+					d.__g &= -9, H && H(r), s = d.render(d.props, d.state = d.__s, d.context);
+				while (8 & d.__g && ++q < 25);
+				C && (y$3.push.apply(d.__h, d.__k), d.__k = []), d.state = d.__s, d.getChildContext && (i = _$1({}, i, d.getChildContext())), C && u.__c && d.getSnapshotBeforeUpdate && (m = d.getSnapshotBeforeUpdate(k, b)), A = s && s.type === $ && null == s.key ? s.props.children : s, M.__P && (s = l, f = (t = M.__P).namespaceURI, c = o = null, u.props && u.props.__P != t && (u.__k.some(function(n) {
+					n && J(n, n);
+				}), u.__k = null), l = u.__k ? S$1(u, 0) : null), l = I(t, w$3(A) ? A : [A], r, u, i, f, o, e, l, c, a), M.__P && (r.__e = null, l = s), r.__u &= -161, p && p.some(g$3), d.__h.length && e.push(d), 1 & d.__g && (d.__g &= -4);
+			} catch (t) {
+				if (e.length = v, r.__v = null, c || o) if (t && t.then) {
+					if (r.__u |= 128 | c, o) {
+						for (~(T = o.indexOf(l || void 0)) || (T = o.length); (N = o[T - 1]) && 8 == N.nodeType;) T--;
+						for (; T < o.length; T++) if (N = o[T]) if (o[T] = null, O) {
+							if (N == P) break;
+						} else {
+							if (8 != N.nodeType) break;
+							N.data.startsWith("$s") && (P = B$1(O = N));
+						}
+					}
+					if (!O) {
+						for (; l && 8 == l.nodeType && l.nextSibling;) l = l.nextSibling;
+						O = l;
+					}
+					(s = B$1(O = r.__c.__z || (r.__c.__z = O))) ? (r.__e = O, l = s) : r.__e = l, l = l && l.nextSibling;
+				} else o && o.some(g$3);
+				else r.__e = u.__e;
+				r.__k || (r.__k = u.__k || []), t && t.then || D$1(r), n$1.__e(t, r, u);
+			}
+		} else l = r.__e = F$1(u.__e, r, u, i, f, o, e, c, a, t);
+		return (s = n$1.diffed) && s(r), l;
+	}
+	function B$1(n, t) {
+		if (n && 8 == n.nodeType && n.data.startsWith("$s")) for (var r = 1; n = n.nextSibling;) {
+			if (8 == n.nodeType) {
+				if (n.data.startsWith("$s")) r++;
+				else if (n.data.startsWith("/$s") && !--r) return n;
+			}
+			t && t.push(n);
+		}
+	}
+	function D$1(n) {
+		n && (n.__c && (n.__c.__g |= 4), n.__k && n.__k.some(D$1));
+	}
+	function E$1(t, r, u) {
+		for (var i = 0; i < u.length;) G(u[i++], u[i++], u[i++]);
+		n$1.__c && n$1.__c(r, t), t.some(function(r) {
+			try {
+				t = r.__h, r.__h = [], t.some(function(n) {
+					n.call(r);
+				});
+			} catch (t) {
+				n$1.__e(t, r.__v);
+			}
+		});
+	}
+	function F$1(t, r, u, i, f, o, e, l, c, a) {
+		var s, h, y, _, k, b, m, M, $ = u.props || p$3, x = r.props, C = r.type;
+		if ("svg" == C ? f = "http://www.w3.org/2000/svg" : "math" == C ? f = "http://www.w3.org/1998/Math/MathML" : f || (f = "http://www.w3.org/1999/xhtml"), o) {
+			for (s = 0; s < o.length; s++) if ((k = o[s]) && (C ? k.localName == C : 3 == k.nodeType)) {
+				t = k, o[s] = null;
+				break;
+			}
+		}
+		if (!t) {
+			if (M = a.ownerDocument || document, !C) return M.createTextNode(x);
+			t = M.createElementNS(f, C, x.is ? x : a), l && (n$1.__m && n$1.__m(r, o), l = !1), o = null;
+		}
+		if (C) {
+			if (a = "template" == C && t.content || t, o = "textarea" == C && null != x.defaultValue ? null : o && d$2.call(a.childNodes), !l && o) for ($ = {}, s = 0; s < t.attributes.length; s++) $[(k = t.attributes[s]).name] = k.value;
+			for (s in $) k = $[s], "dangerouslySetInnerHTML" == s ? y = k : "children" == s || s in x || "value" == s && "defaultValue" in x || "checked" == s && "defaultChecked" in x || N(t, s, null, k, f);
+			for (s in x) k = x[s], "children" == s ? _ = k : "dangerouslySetInnerHTML" == s ? h = k : "value" == s ? b = k : "checked" == s ? m = k : l && "function" != typeof k || $[s] === k || N(t, s, k, $[s], f);
+			h ? (l || y && (h.__html == y.__html || h.__html == t.innerHTML) || (t.innerHTML = h.__html), r.__k = []) : (y && (t.textContent = ""), ("foreignObject" == C || "http://www.w3.org/1998/Math/MathML" == f && v$2.test(C)) && (f = "http://www.w3.org/1999/xhtml"), I(a, w$3(_) ? _ : [_], r, u, i, f, o, e, o ? o[0] : u.__k && S$1(u, 0), l, c), o && o.some(g$3)), l && "textarea" != C || (s = "value", "progress" == C && null == b ? t.removeAttribute(s) : null == b || b === t[s] && ("progress" != C || b) || N(t, s, b, $[s], f), s = "checked", null != m && m != t[s] && N(t, s, m, $[s], f));
+		} else $ === x || l && t.data == x || (t.data = x);
+		return t;
+	}
+	function G(t, r, u, i) {
+		try {
+			"function" == typeof t ? r ? r.__x = t(r) || 1 : i && (i = i.__c || i.__e) && (r = i.__x) && (i.__x = null, "function" == typeof r ? r() : t(null)) : t.current = r;
+		} catch (t) {
+			n$1.__e(t, u);
+		}
+	}
+	function J(t, r, u) {
+		var i, f, o, e;
+		if (n$1.unmount && n$1.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || G(i, null, r, t), i = t.__c) {
+			if (i.componentWillUnmount) try {
+				i.componentWillUnmount();
+			} catch (t) {
+				n$1.__e(t, r);
+			}
+			i.__P = i.__n = null;
+		}
+		if (i = t.__k) for (e = 0; e < i.length; e++) i[e] && J(i[e], r, "function" != typeof t.type || u && !t.props.__P);
+		!u && (i = t.__c) && (i = i.__z) && (f = B$1(i, o = [])) && (i == t.__e && o.some(g$3), g$3(f), g$3(i)), u || g$3(t.__e), t.__e = t.__c = t.__ = null;
+	}
+	function K(n, t, r) {
+		return this.constructor(n, r);
+	}
+	function Q(t, r) {
+		var u, i, f, o;
+		n$1.__ && n$1.__(t, r), 9 == r.nodeType && (r = r.documentElement), i = (u = t && 32 & t.__u) ? null : r.__k, r.__k = m$3($, { children: [t] }), f = [], o = [], z$1(r, r.__k, i || p$3, p$3, r.namespaceURI, i ? null : r.firstChild ? d$2.call(r.childNodes) : null, f, i ? i.__e : r.firstChild, u, o), E$1(f, r.__k, o), r.__k.props.children = null;
+	}
+	n$1 = { __e: function(n, t, r, u) {
+		for (var i, o, e; t = t.__;) if ((i = t.__c) && !(1 & i.__g)) {
+			i.__g |= 4;
+			try {
+				if ((e = (o = i.constructor) && o.getDerivedStateFromError) && i.setState(o.getDerivedStateFromError(n)), i.componentDidCatch && (i.componentDidCatch(n, u || {}), e = 1), e && 8 & i.__g) return void (i.__g |= 2);
+			} catch (t) {
+				n = t;
+			}
+		}
+		throw f$3 = 0, n;
+	} }, t$2 = 0, r$2 = function(n) {
+		return null != n && n.constructor === h$3;
+	}, x$1.prototype.setState = function(n, t) {
+		var r = this.__s;
+		r && r != this.state || (r = this.__s = _$1({}, this.state)), "function" == typeof n && (n = n(_$1({}, r), this.props)), n && (_$1(r, n), this.__v && (t && this.__k.push(t), L(this)));
+	}, x$1.prototype.forceUpdate = function(n) {
+		this.__v && (this.__g |= 4, n && this.__h.push(n), L(this));
+	}, x$1.prototype.render = $, u$3 = [], f$3 = 0, o$3 = function(n, t) {
+		return n.__v.__b - t.__v.__b;
+	}, e$2 = Symbol(), l$2 = /(PointerCapture)$|Capture$/i, c$2 = 0, a$3 = {};
+	// src/model/texts.ts
 	function count(n, what) {
 		return `${n} ${what}${n === 1 ? "" : "s"}`;
 	}
@@ -318,6 +601,27 @@
 	}
 	function emptied(slices) {
 		return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
+	}
+	/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+	function answer(head, dirty) {
+		const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
+		return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+	}
+	/** What came of a training that began when model ``from`` was served. */
+	function trained({ training, model_version, trained }, from) {
+		const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+		if (training.state === "failed") return {
+			text: `Training failed: ${training.error}`,
+			kind: "bad"
+		};
+		if (model_version > from) return {
+			text: `Model ${model_version} is live. Segment again to use it.${notes}`,
+			kind: "good"
+		};
+		return {
+			text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${notes}`,
+			kind: ""
+		};
 	}
 	/** The one thing to do next, and why others cannot be done now: by button. */
 	function guide(now) {
@@ -383,7 +687,7 @@
 		if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet: answers are untrained.");
 		return parts.join(" · ");
 	}
-	// src/trail.ts
+	// src/model/trail.ts
 	var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 		"fewsam.trail",
 		"fewsam.skipped",
@@ -451,21 +755,21 @@
 			this.store.setItem(key, JSON.stringify(value));
 		}
 	};
-	// src/journey.ts
+	// src/acts/journey.ts
 	/** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 	var TRIES = 20;
 	var Journey = class {
-		panel;
+		desk;
 		trail = new Trail(sessionStorage);
 		offered = null;
-		constructor(panel) {
-			this.panel = panel;
+		constructor(desk) {
+			this.desk = desk;
 		}
 		get canGoBack() {
 			return this.trail.length > 0;
 		}
 		async next(leave = false) {
-			await this.panel.work("Choosing", async (map) => {
+			await this.desk.work("Choosing", async (map) => {
 				map.commit();
 				map.session.keep();
 				const offer = await this.ask(map, leave);
@@ -478,33 +782,33 @@
 				});
 				this.offered = offer.slice ?? 0;
 				map.geometry.jump(this.offered);
-				this.panel.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, "good");
+				this.desk.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, "good");
 			});
 		}
 		/** Another slice instead of the one on the screen. */
 		async skip() {
-			const map = this.panel.map;
+			const map = this.desk.map;
 			if (!map) return;
 			this.trail.skip(map.series, this.offered ?? map.geometry.current());
 			this.offered = null;
 			await this.next();
 		}
 		back() {
-			const map = this.panel.map;
+			const map = this.desk.map;
 			const place = this.trail.back();
-			if (!place) return this.panel.say("You are where you began.", "");
+			if (!place) return this.desk.say("You are where you began.", "");
 			if (map?.series !== place.series) return this.go(place);
 			map.geometry.jump(place.slice);
-			this.panel.say(`Back on ${slicesOf([place.slice])}.`, "");
-			this.panel.show();
+			this.desk.say(`Back on ${slicesOf([place.slice])}.`, "");
+			this.desk.show();
 		}
 		/** After a change of study: to the slice it was made for. */
 		arrive() {
-			const [there, map] = [this.trail.destination, this.panel.map];
+			const [there, map] = [this.trail.destination, this.desk.map];
 			if (!there || !map || there.series !== map.series) return;
 			this.trail.arrived();
 			window.setTimeout(() => map.geometry.jump(there.slice), 600);
-			this.panel.say(`Another study, ${slicesOf([there.slice])}. Back leads to where you were.`, "good");
+			this.desk.say(`Another study, ${slicesOf([there.slice])}. Back leads to where you were.`, "good");
 		}
 		/** Whether Next led to a series that the viewer does not show: it says so, and Back leads back. */
 		stranded() {
@@ -512,7 +816,7 @@
 			if (!there) return false;
 			this.trail.unshowable(there.series);
 			this.trail.arrived();
-			this.panel.view.say("The viewer cannot show the series that was next; it is not offered again.", "asks", [{
+			this.desk.say("The viewer cannot show the series that was next; it is not offered again.", "asks", [{
 				label: "Back to where I was",
 				act: () => this.back()
 			}]);
@@ -535,14 +839,14 @@
 			return { left: offer.left };
 		}
 		nothingLeft(left, leave) {
-			if (leave) return this.panel.say("Nothing is left to label: every slice is labelled, skipped, or somebody else is at it.", "good");
+			if (leave) return this.desk.say("Nothing is left to label: every slice is labelled, skipped, or somebody else is at it.", "good");
 			const rest = left ? `${count(left, "slice")} of this series ${left === 1 ? "is" : "are"} not labelled, and none is worth asking for` : "Every slice of this series is labelled";
-			this.panel.view.say(`${rest}. Go on in another series?`, "asks", [{
+			this.desk.say(`${rest}. Go on in another series?`, "asks", [{
 				label: "Go there",
 				act: () => void this.next(true)
 			}, {
 				label: "Stay",
-				act: () => this.panel.say("Draw, correct or train on; Next slice asks again.", "")
+				act: () => this.desk.say("Draw, correct or train on; Next slice asks again.", "")
 			}]);
 		}
 		here(map) {
@@ -558,11 +862,106 @@
 				StudyInstanceUIDs: place.study,
 				initialSeriesInstanceUID: place.series
 			});
-			this.panel.say("Going to another study.", "");
+			this.desk.say("Going to another study.", "");
 			location.assign(`${location.pathname}?${there}`);
 		}
 	};
-	// src/geometry.ts
+	// src/acts/learning.ts
+	/** Segment the open series, train, and say what came of a training. */
+	var Learning = class {
+		desk;
+		wasTraining = false;
+		trainedFrom = 0;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		async segment() {
+			await this.desk.work("Segmenting", async (map) => {
+				map.commit();
+				const { head, voxels } = await segment(map.series);
+				if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
+				await this.desk.take(map, voxels, head);
+				map.session.points = [];
+				this.desk.store.answered.value = true;
+				this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
+			});
+		}
+		/** Start a training, or stop the one that runs. */
+		async train() {
+			const { store } = this.desk;
+			if (store.training.value) return this.desk.work("Stopping", () => stopTraining());
+			await this.desk.work("Starting", async () => {
+				this.trainedFrom = store.server.value?.model_version ?? 0;
+				await train();
+				this.wasTraining = true;
+				this.desk.say("Training started.", "");
+			});
+		}
+		/** Say what came of a training that ran at the last look and has ended. */
+		look(state) {
+			if (this.wasTraining && !state.training.running) {
+				const { text, kind } = trained(state, this.trainedFrom);
+				this.desk.say(text, kind);
+				this.desk.store.answered.value = false;
+			}
+			this.wasTraining = Boolean(state.training.running);
+		}
+	};
+	// src/acts/naming.ts
+	/** Structures are added, renamed and deleted: on the server first, and here as it answers. */
+	var Naming = class {
+		desk;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		async add(name) {
+			const { structures, store } = this.desk;
+			if (!name) return this.desk.say("Type the name of the structure first.", "bad");
+			const there = structures.named(name);
+			if (there?.id) return this.desk.choose(there.value);
+			if (await this.change(() => addStructure(name))) {
+				store.typed.value = "";
+				this.desk.choose(structures.named(name)?.value ?? store.chosen.value);
+			}
+		}
+		/** A new name for a structure of the server, or the first one of a segment that only this window has. */
+		async rename(structure, name) {
+			if (structure.id) await this.change(() => renameStructure(structure.id, name));
+			else if (this.desk.structures.named(name)?.id) this.desk.say(`There is a ${name} already; choose another name.`, "bad");
+			else if (await this.change(() => addStructure(name), () => this.named(structure.value, name))) this.desk.say(`${name} is a structure now.`, "good");
+		}
+		named(value, name) {
+			const structure = this.desk.structures.of(value);
+			if (structure) structure.name = name;
+		}
+		askToDelete({ id, name, slices }) {
+			if (!id) return;
+			const kept = slices ? ` Its labels on ${count(slices, "slice")} stay in the history, and come back when a ${name} is added again.` : "";
+			const act = () => void this.change(() => deleteStructure(id)).then((done) => done && this.desk.say(`${name} is deleted.`, ""));
+			this.desk.say(`Delete ${name} for everybody?${kept}`, "asks", [{
+				label: "Delete",
+				act
+			}, {
+				label: "Keep",
+				act: () => this.desk.say(`${name} stays.`, "")
+			}]);
+		}
+		async change(change, first = () => {}) {
+			let done = false;
+			await this.desk.work("Changing structures", async (map) => {
+				map.commit();
+				const answer = await change();
+				first();
+				this.desk.structures.update(answer);
+				map.segments();
+				await this.desk.fetch();
+				map.session.keep();
+				done = true;
+			});
+			return done;
+		}
+	};
+	// src/viewer/geometry.ts
 	/** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
 	var Geometry = class {
 		viewportId;
@@ -621,7 +1020,7 @@
 			cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
 		}
 	};
-	// src/drafts.ts
+	// src/model/drafts.ts
 	var SILENT = 15e4;
 	var Drafts = class {
 		store;
@@ -725,7 +1124,7 @@
 		}
 		return at === length ? values : null;
 	}
-	// src/slices.ts
+	// src/model/slices.ts
 	var UNDO_STEPS = 100;
 	var UNKNOWN = -1;
 	var Slices = class {
@@ -922,7 +1321,7 @@
 		for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
 		return a.length === b.length;
 	}
-	// src/session.ts
+	// src/model/session.ts
 	/** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
 	var Session = class {
 		series;
@@ -1025,7 +1424,7 @@
 			return this.keeping(step.changed);
 		}
 	};
-	// src/labelmap.ts
+	// src/viewer/labelmap.ts
 	/** The labelmap of one series in the viewer: its voxels follow the session, and strokes in it become the session's. */
 	/** The browser's name for this page: drafts of each page are kept apart. */
 	var page = Math.random().toString(36).slice(2, 10);
@@ -1221,7 +1620,72 @@
 	function segmentationOf(id) {
 		return tools().segmentation.state.getSegmentation(id);
 	}
-	// src/points.ts
+	// src/acts/opening.ts
+	/** The labelmap of whatever series the person looks at: opened, kept in step with the server, and left. */
+	var Opening = class {
+		desk;
+		on;
+		now = "";
+		waited = 0;
+		constructor(desk, on) {
+			this.desk = desk;
+			this.on = on;
+		}
+		/** Open the series in the viewport, where it is not open already. */
+		async follow() {
+			const [now, { map }] = [active(), this.desk];
+			const series = now?.displaySet.SeriesInstanceUID ?? "";
+			if (!now && !map && ++this.waited === 4 && !this.on.nothing()) this.desk.say(`No image series is open. Double-click one in the list. The viewer marks what it cannot show with a triangle in the list on the left.`, "");
+			if (!now || this.now === series + now.viewportId) return;
+			if (map?.series === series && map.viewportId === now.viewportId) return;
+			this.now = series + now.viewportId;
+			try {
+				await this.open(series, now);
+			} finally {
+				this.now = "";
+			}
+		}
+		leave() {
+			const { map, store } = this.desk;
+			if (map) {
+				map.commit();
+				map.session.keep(true);
+				map.close();
+			}
+			this.on.left();
+			this.desk.map = null;
+			store.aside.value = false;
+			store.conflict.value = [];
+		}
+		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+		async catchUp() {
+			const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
+			if (!map || image?.id !== map.series || map.drawing) return;
+			map.commit();
+			const stale = map.session.slices.stale(image.submissions);
+			if (!stale.length || !await this.desk.fetch()) return;
+			if (!store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
+		}
+		async open(series, { viewportId, displaySet }) {
+			const { structures, store } = this.desk;
+			this.leave();
+			const state = store.server.value = await getState(series);
+			structures.update(state.structures);
+			const map = await Labelmap.open(viewportId, displaySet, structures);
+			const known = await getLabelmap(series);
+			const drafts = map.session.open(known.voxels, known.head);
+			map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+			map.onStroke = () => this.desk.show();
+			this.desk.map = map;
+			store.answered.value = known.head.served;
+			numbering.of = (k) => map.geometry.frameOf(k) + 1;
+			const chosen = store.chosen.value;
+			this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
+			this.desk.say(greeting(known.head, drafts.length, state), "");
+			this.on.opened(map);
+		}
+	};
+	// src/model/points.ts
 	/** The slice with the points' change to one structure; the server gives its mask with the points, and without.
 	*
 	* The pixel under a point always obeys the point.
@@ -1242,7 +1706,1702 @@
 		}
 		return result;
 	}
-	// src/strip.ts
+	// src/acts/pointing.ts
+	/** Clicked points: each is answered in its turn, also one that was made while another is computed. */
+	var Pointing = class {
+		desk;
+		queue = Promise.resolve();
+		constructor(desk) {
+			this.desk = desk;
+		}
+		point(i, j, k) {
+			const { store, structures } = this.desk;
+			const structure = structures.of(store.chosen.value);
+			const include = store.tool.value === "include";
+			if (!structure) return this.desk.say("Choose a structure first.", "bad");
+			const { value, name } = structure;
+			this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
+				map.commit();
+				const session = map.session;
+				const all = [...session.points.filter((one) => one.i !== i || one.j !== j || one.k !== k || one.value !== value), {
+					i,
+					j,
+					k,
+					include,
+					value
+				}];
+				const points = all.filter((one) => one.k === k && one.value === value);
+				const side = (wanted) => points.filter((one) => one.include === wanted).map((one) => [one.i, one.j]);
+				const { voxels } = await correct({
+					image: map.series,
+					slice: k,
+					label: name,
+					include: side(true),
+					exclude: side(false)
+				});
+				await map.released();
+				map.commit();
+				const width = map.geometry.planes[k].columns;
+				map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+				this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
+			}));
+		}
+		clear() {
+			if (this.desk.map) this.desk.map.session.points = [];
+			this.desk.show();
+		}
+	};
+	// src/acts/submitting.ts
+	/** Submit what is drawn, and the questions of the server about it. */
+	var Submitting = class {
+		desk;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		async submit(empty = []) {
+			const { store } = this.desk;
+			await this.desk.work("Submitting", async (map) => {
+				map.commit();
+				const submission = map.session.submission();
+				if (!submission) return this.desk.say("Nothing to submit: no slice was changed by hand.", "bad");
+				let answer;
+				try {
+					answer = await submit(map.series, submission, {
+						replace: store.conflict.value,
+						empty
+					});
+				} catch (error) {
+					if (!(error instanceof Refusal) || error.status !== 409) throw error;
+					return this.asked(error.body);
+				}
+				store.conflict.value = [];
+				store.answered.value = false;
+				map.commit();
+				map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
+				this.desk.say(receipt(answer), answer.kept.length ? "" : "good");
+			});
+		}
+		/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
+		async theirs() {
+			const { conflict } = this.desk.store;
+			await this.desk.work("Fetching", async (map) => {
+				const slices = conflict.value;
+				if (!await this.desk.fetch()) return;
+				map.render(map.session.discard(slices));
+				conflict.value = [];
+				this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
+			});
+		}
+		/** The server asks before it takes a submission. */
+		asked(body) {
+			if (body.empty?.length) {
+				const empty = body.empty;
+				return this.desk.say(emptied(empty), "asks", [{
+					label: "Nothing is there",
+					act: () => void this.submit(empty)
+				}, {
+					label: "Put the labels back",
+					act: () => this.putBack(empty)
+				}]);
+			}
+			const slices = body.slices ?? [];
+			this.desk.store.conflict.value = slices;
+			this.desk.say(conflict(slices, body.who ?? ""), "bad");
+		}
+		putBack(slices) {
+			const { map } = this.desk;
+			map?.render(map.session.discard(slices));
+			this.desk.say(`${capital(slicesOf(slices))}: as submitted. Undo brings your change back.`, "");
+			this.desk.show();
+		}
+	};
+	// src/acts/tracing.ts
+	/** The history of the slice on the screen: who labelled it when, as what; a former label put back, the present one taken back. */
+	var Tracing = class {
+		desk;
+		seen = "";
+		constructor(desk) {
+			this.desk = desk;
+		}
+		/** Look the slice on the screen up, if the history is unfolded and something changed. */
+		async look() {
+			const map = this.desk.map;
+			if (!map || !this.desk.store.tracing.value) return;
+			const k = map.geometry.current();
+			const now = `${map.series} ${k} ${map.session.slices.seen(k)} ${map.session.slices.undoSteps}`;
+			if (now === this.seen) return;
+			this.desk.store.history.value = await history(map.series, k);
+			this.seen = now;
+		}
+		/** Show a former label as if it had been drawn: submitting it makes it the label, undo takes it away. */
+		async restore(shot$1) {
+			await this.desk.work("Fetching", async (map) => {
+				const { head, voxels } = await shot(map.series, shot$1.shot);
+				map.commit();
+				const here = map.session.structures.fromServer(voxels, head.structures);
+				map.render(map.session.draw(/* @__PURE__ */ new Map([[head.slice, here]])));
+				this.desk.say(`${capital(slicesOf([head.slice]))} as ${shot$1.annotator || "it"} had it. Submit makes it the label again.`, "");
+			});
+		}
+		/** Take back what was said of the slice on the screen. */
+		async unlabel(shot) {
+			await this.desk.work("Taking back", async (map) => {
+				const k = map.geometry.current();
+				await unlabel(map.series, k, shot.shot);
+				await this.desk.fetch();
+				this.seen = "";
+				this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
+			});
+		}
+	};
+	// src/acts/watching.ts
+	/** Follow what the person does with the viewer's own buttons, and mend what that took away. */
+	var FOLLOW = 400;
+	var Watching = class {
+		desk;
+		toolbox;
+		recovering = false;
+		timer;
+		constructor(desk, toolbox) {
+			this.desk = desk;
+			this.toolbox = toolbox;
+			this.timer = window.setInterval(() => this.look(), FOLLOW);
+		}
+		close() {
+			window.clearInterval(this.timer);
+		}
+		look() {
+			const { map, store, structures } = this.desk;
+			if (!map || this.recovering) return;
+			if (store.aside.value !== (storedSegmentation() !== null)) this.turnAside(map);
+			if (store.aside.value) return;
+			if (!map.intact) return void this.recover(map);
+			if (!map.isActive) {
+				map.activate();
+				this.desk.say("Another segmentation was opened. What you draw goes on in the structures listed here.", "");
+			}
+			const strangers = map.strangers();
+			for (const { value, label } of strangers) structures.addUnnamed(label, value);
+			if (strangers.length) this.desk.say(`${strangers[0].label} has no name yet. Name it in the list of structures; then it can be submitted.`, "bad");
+			const chosen = map.chosen;
+			if (chosen !== null && structures.of(chosen)) store.chosen.value = chosen;
+			this.toolbox.follow(map.viewportId);
+			this.desk.show();
+		}
+		/** The viewer shows a stored segmentation instead of the images, or the images again. */
+		turnAside(map) {
+			const { store } = this.desk;
+			store.aside.value = !store.aside.value;
+			if (store.aside.value) {
+				const { viewportId } = storedSegmentation();
+				store.tool.value = "";
+				this.desk.say("This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.", "asks", [{
+					label: "Back to drawing",
+					act: () => showSeries(viewportId, map.displaySetId)
+				}]);
+			} else this.desk.say("Drawing goes on in the structures listed here.", "");
+			this.desk.show();
+		}
+		async recover(map) {
+			if (active()?.displaySet.SeriesInstanceUID !== map.series) return;
+			this.recovering = true;
+			try {
+				await map.recover();
+				this.desk.choose(this.desk.store.chosen.value);
+				this.desk.say("The viewer took the labelmap away; it is back, with what you drew.", "bad");
+			} catch (error) {
+				this.desk.say(`The viewer took the labelmap away: reload the page; what you drew is kept. (${error.message})`, "bad");
+			} finally {
+				this.recovering = false;
+			}
+		}
+	};
+	// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+	var f$2 = Symbol.for("pv");
+	var o$2 = 0;
+	Array.isArray;
+	function a$2(t, e, n, u, a, i) {
+		e || (e = {});
+		var c, l, p = e;
+		if ("ref" in p && "function" != typeof t) for (l in p = {}, e) "ref" == l ? c = e[l] : p[l] = e[l];
+		var s = {
+			type: t,
+			props: p,
+			key: n,
+			ref: c,
+			__k: null,
+			__: null,
+			__b: 0,
+			__e: null,
+			__c: null,
+			constructor: f$2,
+			__v: --o$2,
+			__i: -1,
+			__u: 0
+		};
+		return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
+	}
+	// src/components/curve.tsx
+	function mean(point) {
+		const values = Object.values(point.dice).filter(Number.isFinite);
+		return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+	}
+	function Curve({ store }) {
+		const points = (store.server.value?.curve ?? []).slice(-40).filter((point) => Object.keys(point.dice).length);
+		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
+		const y = (dice) => 95 - 85 * dice;
+		const places = points.map((point, n) => [x(n), y(mean(point))]);
+		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a$2("svg", {
+			class: "curve",
+			id: "fewsam-curve",
+			viewBox: "0 0 240 110",
+			children: [
+				[
+					0,
+					.5,
+					1
+				].map((dice) => /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("line", {
+					x1: "24",
+					x2: "235",
+					y1: y(dice),
+					y2: y(dice),
+					stroke: "#2a3866"
+				}), /* @__PURE__ */ a$2("text", {
+					x: "3",
+					y: y(dice) + 3,
+					fill: "#8fa3d6",
+					"font-size": "9",
+					children: dice.toFixed(1)
+				})] })),
+				/* @__PURE__ */ a$2("polyline", {
+					points: places.map((p) => p.join(",")).join(" "),
+					fill: "none",
+					stroke: "#5a78f0",
+					"stroke-width": "1.5"
+				}),
+				places.map(([cx, cy], n) => /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("circle", {
+					cx,
+					cy,
+					r: "3",
+					fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
+				}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a$2("text", {
+					x: cx - 8,
+					y: Math.max(cy - 6, 9),
+					fill: "#e6ecff",
+					"font-size": "9",
+					children: mean(points[n]).toFixed(2)
+				})] })),
+				/* @__PURE__ */ a$2("text", {
+					x: "28",
+					y: "107",
+					fill: "#8fa3d6",
+					"font-size": "9",
+					children: points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction"
+				})
+			]
+		})] });
+	}
+	// src/components/buttons.tsx
+	/** Starts a command; stands out where that is the next thing to do. */
+	function Button({ store, acts, command, title, children }) {
+		const { highlight, blocked } = store.guide.value;
+		return /* @__PURE__ */ a$2("button", {
+			id: `fewsam-${command}`,
+			class: highlight === command ? "main" : "",
+			disabled: command in blocked,
+			title: blocked[command] ?? title ?? "",
+			onClick: () => acts.press(command),
+			children
+		});
+	}
+	/** Takes a tool in hand, or puts it away. */
+	function ToolButton({ store, acts, tool, title, children }) {
+		const { highlight, blocked } = store.guide.value;
+		const inHand = store.tool.value === tool;
+		return /* @__PURE__ */ a$2("button", {
+			id: `fewsam-${tool}`,
+			class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
+			"aria-pressed": inHand,
+			disabled: tool in blocked,
+			title: blocked[tool] ?? title ?? "",
+			onClick: () => acts.pick(tool),
+			children
+		});
+	}
+	// src/components/draw.tsx
+	/** Tools that draw, the way back, and the size of the brush. */
+	function Draw({ store, acts }) {
+		const given = {
+			store,
+			acts
+		};
+		return /* @__PURE__ */ a$2($, { children: [
+			/* @__PURE__ */ a$2("h4", { children: "Draw" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "brush",
+						children: "Brush"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "eraser",
+						children: "Eraser"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "threshold",
+						title: "Paints what looks like the tissue under the cursor",
+						children: "Threshold"
+					})
+				]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "undo",
+						title: "Ctrl+Z",
+						children: "Undo"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "redo",
+						title: "Ctrl+Shift+Z or Ctrl+Y",
+						children: "Redo"
+					}),
+					/* @__PURE__ */ a$2("span", {
+						class: "faint",
+						children: "size"
+					}),
+					/* @__PURE__ */ a$2("input", {
+						type: "range",
+						id: "fewsam-size",
+						"aria-label": "brush size",
+						min: "1",
+						max: "60",
+						step: "1",
+						value: store.radius.value,
+						onInput: (event) => acts.size(Number(event.currentTarget.value))
+					})
+				]
+			})
+		] });
+	}
+	// src/components/history.tsx
+	function History({ store, acts }) {
+		const [open, shots] = [store.open.value, store.history.value];
+		return /* @__PURE__ */ a$2("details", {
+			id: "fewsam-history",
+			onToggle: (event) => acts.trace(event.currentTarget.open),
+			children: [/* @__PURE__ */ a$2("summary", { children: ["History of slice ", /* @__PURE__ */ a$2("span", {
+				id: "fewsam-slice",
+				children: open ? numbering.of(open.slice) : ""
+			})] }), /* @__PURE__ */ a$2("div", {
+				id: "fewsam-shots",
+				children: shots.length ? shots.map((shot) => /* @__PURE__ */ a$2(Row$1, {
+					acts,
+					shot
+				}, shot.shot)) : "Nobody has labelled this slice."
+			})]
+		});
+	}
+	function Row$1({ acts, shot }) {
+		const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
+		const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
+		return /* @__PURE__ */ a$2("div", {
+			class: "shot",
+			children: [/* @__PURE__ */ a$2("span", {
+				title: shot.source,
+				children: `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`
+			}), !shot.withdrawn && /* @__PURE__ */ a$2("button", {
+				class: `small ${act}`,
+				onClick: () => acts.history(act, shot),
+				children: text
+			})]
+		});
+	}
+	// src/components/learn.tsx
+	/** The round: submit, segment, train, and on to the next slice; and how far what runs is. */
+	function Learn({ store, acts }) {
+		const given = {
+			store,
+			acts
+		};
+		const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+		return /* @__PURE__ */ a$2($, { children: [
+			/* @__PURE__ */ a$2("h4", { children: "Learn" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "submit",
+						children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "segment",
+						children: "Segment"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "train",
+						children: store.training.value ? "Stop training" : "Train"
+					})
+				]
+			}),
+			conflict && /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: /* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "theirs",
+					title: "Show what was submitted from elsewhere; Undo brings yours back",
+					children: "Take theirs"
+				})
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "next",
+						children: "Next slice"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "skip",
+						title: "Another one; this slice is not offered again",
+						children: "Skip"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "back",
+						title: "To where you were before Next slice",
+						children: "Back"
+					})
+				]
+			})
+		] });
+	}
+	function Progress({ store }) {
+		const [training, busy, stats] = [
+			store.training.value,
+			store.busy.value,
+			store.server.value?.training
+		];
+		const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : void 0;
+		return /* @__PURE__ */ a$2($, { children: [share === void 0 ? /* @__PURE__ */ a$2("progress", {
+			id: "fewsam-progress",
+			"aria-label": "progress",
+			max: "1",
+			hidden: !training && !busy
+		}, "unknown") : /* @__PURE__ */ a$2("progress", {
+			id: "fewsam-progress",
+			"aria-label": "progress",
+			max: "1",
+			value: share
+		}, "share"), /* @__PURE__ */ a$2("div", {
+			class: "faint",
+			id: "fewsam-status",
+			children: progress(store.server.value, busy)
+		})] });
+	}
+	// src/components/message.tsx
+	function Message({ store }) {
+		const { text, kind, answers, serial } = store.message.value;
+		const { hint } = store.guide.value;
+		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("div", {
+			class: `message ${kind}`,
+			id: "fewsam-message",
+			role: "status",
+			children: [/* @__PURE__ */ a$2("div", {
+				id: "fewsam-text",
+				children: text
+			}, serial), /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				id: "fewsam-answers",
+				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+					onClick: act,
+					children: label
+				}, label))
+			})]
+		}), /* @__PURE__ */ a$2("div", {
+			class: "faint",
+			id: "fewsam-hint",
+			children: hint && `Next: ${hint}`
+		})] });
+	}
+	// src/components/points.tsx
+	/** Correct with clicked points. */
+	function Points({ store, acts }) {
+		const given = {
+			store,
+			acts
+		};
+		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "include",
+					children: "+ Include"
+				}),
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "exclude",
+					children: "− Exclude"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "clear",
+					children: "Clear points"
+				})
+			]
+		})] });
+	}
+	// node_modules/preact/hooks/dist/hooks.mjs
+	var t$1;
+	var r$1;
+	var u$1;
+	var i$1;
+	var o$1 = Object.is;
+	var f$1 = 0;
+	var c$1 = [];
+	var e$1 = [];
+	var a$1 = n$1;
+	var v$1 = a$1.__b;
+	var l$1 = a$1.__r;
+	var m$2 = a$1.diffed;
+	var h$2 = a$1.__c;
+	var s$1 = a$1.unmount;
+	var p$2 = a$1.__;
+	function y$2(n, t) {
+		a$1.__h && a$1.__h(r$1, n, f$1 || t), f$1 = 0;
+		var u = r$1.__H || (r$1.__H = {
+			__: [],
+			__h: []
+		});
+		return n >= u.__.length && u.__.push({}), u.__[n];
+	}
+	function w$2(n, r) {
+		var u = y$2(t$1++, 7);
+		return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
+	}
+	function g$2() {
+		var n;
+		do {
+			for (; n = e$1.shift();) try {
+				C(n);
+			} catch (t) {
+				a$1.__e(t, { __: (n = n.__P) && n.__v });
+			}
+			for (; n = c$1.shift();) {
+				var t = n.__H;
+				if (n.__P && t) try {
+					t.__h.some(C), t.__h.some(D), t.__h = [];
+				} catch (r) {
+					t.__h = [], a$1.__e(r, n.__v);
+				}
+			}
+		} while (e$1.length);
+	}
+	a$1.__b = function(n) {
+		r$1 = null, v$1 && v$1(n);
+	}, a$1.__ = function(n, t) {
+		n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$2 && p$2(n, t);
+	}, a$1.__r = function(n) {
+		l$1 && l$1(n), t$1 = 0;
+		var i = (r$1 = n.__c).__H;
+		i && (u$1 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
+			n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
+		})), u$1 = r$1;
+	}, a$1.diffed = function(n) {
+		m$2 && m$2(n);
+		var t = n.__c;
+		t && t.__H && (t.__H.__h.length && B(c$1.push(t)), t.__H.__.some(function(n) {
+			n.u && (n.__H = n.u);
+		})), u$1 = r$1 = null;
+	}, a$1.__c = function(n, t) {
+		t.some(function(n) {
+			try {
+				n.__h.some(C), n.__h = n.__h.filter(function(n) {
+					return !n.__ || D(n);
+				});
+			} catch (t) {
+				n.__h = [function() {
+					throw t;
+				}];
+			}
+		}), h$2 && h$2(n, t);
+	}, a$1.unmount = function(n) {
+		s$1 && s$1(n);
+		var t, r, u = n.__c;
+		u && u.__H && (u.__H.__.some(function(u) {
+			try {
+				if (u.__P && u.__c) {
+					if (void 0 === r) {
+						for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
+						r = r && r.__c;
+					}
+					u.__P = r, B(e$1.push(u));
+				} else C(u);
+			} catch (n) {
+				t = n;
+			}
+		}), u.__H = void 0, t && a$1.__e(t, u.__v));
+	};
+	var k$1 = "function" == typeof requestAnimationFrame;
+	function z(n) {
+		var t, r = function() {
+			clearTimeout(u), k$1 && cancelAnimationFrame(t), setTimeout(n);
+		}, u = setTimeout(r, 35);
+		k$1 && (t = requestAnimationFrame(r));
+	}
+	function B(n) {
+		1 != n && i$1 == a$1.requestAnimationFrame || ((i$1 = a$1.requestAnimationFrame) || z)(g$2);
+	}
+	function C(n) {
+		var t = r$1, u = n.__c;
+		"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
+	}
+	function D(n) {
+		var t = r$1;
+		n.__c = n.__(), r$1 = t;
+	}
+	function E(n, t) {
+		return !n || n.length != t.length || t.some(function(t, r) {
+			return !o$1(t, n[r]);
+		});
+	}
+	// node_modules/@preact/signals-core/dist/signals-core.module.js
+	var i = Symbol.for("preact-signals");
+	function t() {
+		if (!(v > 1)) {
+			var i, t = !1;
+			(function() {
+				var i = c;
+				c = void 0;
+				while (void 0 !== i) {
+					var t = i.S;
+					if (t.v === i.v) {
+						for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
+					}
+					i = i.o;
+				}
+			})();
+			while (void 0 !== h$1) {
+				var r = h$1;
+				h$1 = void 0;
+				s++;
+				while (void 0 !== r) {
+					var n = r.u;
+					r.u = void 0;
+					r.f &= -3;
+					if (!(8 & r.f) && w$1(r)) try {
+						r.c();
+					} catch (r) {
+						if (!t) {
+							i = r;
+							t = !0;
+						}
+					}
+					r = n;
+				}
+			}
+			s = 0;
+			v--;
+			if (t) throw i;
+		} else v--;
+	}
+	function r(i) {
+		if (v > 0) return i();
+		u = ++e;
+		v++;
+		try {
+			return i();
+		} finally {
+			t();
+		}
+	}
+	var n;
+	var o = void 0;
+	function f(i) {
+		var t = o, r = n;
+		o = void 0;
+		n = void 0;
+		try {
+			return i();
+		} finally {
+			o = t;
+			n = r;
+		}
+	}
+	var h$1 = void 0;
+	var v = 0;
+	var s = 0;
+	var e = 0;
+	var u = 0;
+	var c = void 0;
+	var a = 0;
+	function d$1(i) {
+		if (void 0 !== o) {
+			var t = i.n;
+			if (void 0 === t || t.t !== o) {
+				t = {
+					i: 0,
+					S: i,
+					p: o.s,
+					n: void 0,
+					t: o,
+					e: void 0,
+					x: void 0,
+					r: t
+				};
+				if (void 0 !== o.s) o.s.n = t;
+				o.s = t;
+				i.n = t;
+				if (32 & o.f) i.S(t);
+				return t;
+			} else if (-1 === t.i) {
+				t.i = 0;
+				if (void 0 !== t.n) {
+					t.n.p = t.p;
+					if (void 0 !== t.p) t.p.n = t.n;
+					t.p = o.s;
+					t.n = void 0;
+					o.s.n = t;
+					o.s = t;
+				}
+				return t;
+			}
+		}
+	}
+	function l(i, t) {
+		this.v = i;
+		this.i = 0;
+		this.n = void 0;
+		this.t = void 0;
+		this.l = 0;
+		this.W = null == t ? void 0 : t.watched;
+		this.Z = null == t ? void 0 : t.unwatched;
+		this.name = null == t ? void 0 : t.name;
+	}
+	l.prototype.brand = i;
+	l.prototype.h = function() {
+		return !0;
+	};
+	l.prototype.S = function(i) {
+		var t = this, r = this.t;
+		if (r !== i && void 0 === i.e) {
+			i.x = r;
+			this.t = i;
+			if (void 0 !== r) r.e = i;
+			else f(function() {
+				var i;
+				null == (i = t.W) || i.call(t);
+			});
+		}
+	};
+	l.prototype.U = function(i) {
+		var t = this;
+		if (void 0 !== this.t) {
+			var r = i.e, n = i.x;
+			if (void 0 !== r) {
+				r.x = n;
+				i.e = void 0;
+			}
+			if (void 0 !== n) {
+				n.e = r;
+				i.x = void 0;
+			}
+			if (i === this.t) {
+				this.t = n;
+				if (void 0 === n) f(function() {
+					var i;
+					null == (i = t.Z) || i.call(t);
+				});
+			}
+		}
+	};
+	l.prototype.subscribe = function(i) {
+		var t = this;
+		return x(function() {
+			var r = t.value;
+			f(function() {
+				return i(r);
+			});
+		}, { name: "sub" });
+	};
+	l.prototype.valueOf = function() {
+		return this.value;
+	};
+	l.prototype.toString = function() {
+		return this.value + "";
+	};
+	l.prototype.toJSON = function() {
+		return this.value;
+	};
+	l.prototype.peek = function() {
+		var i = this;
+		return f(function() {
+			return i.value;
+		});
+	};
+	Object.defineProperty(l.prototype, "value", {
+		get: function() {
+			var i = d$1(this);
+			if (void 0 !== i) i.i = this.i;
+			return this.v;
+		},
+		set: function(i) {
+			if (i !== this.v) {
+				if (s > 100) throw new Error("Cycle detected");
+				(function(i) {
+					if (0 !== v && 0 === s) {
+						if (i.l !== u) {
+							i.l = u;
+							c = {
+								S: i,
+								v: i.v,
+								i: i.i,
+								o: c
+							};
+						}
+					}
+				})(this);
+				this.v = i;
+				this.i++;
+				a++;
+				v++;
+				try {
+					for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
+				} finally {
+					t();
+				}
+			}
+		}
+	});
+	function y$1(i, t) {
+		return new l(i, t);
+	}
+	function w$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
+		return !1;
+	}
+	function b$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) {
+			var r = t.S.n;
+			if (void 0 !== r) t.r = r;
+			t.S.n = t;
+			t.i = -1;
+			if (void 0 === t.n) {
+				i.s = t;
+				break;
+			}
+		}
+	}
+	function _(i) {
+		var t = i.s, r = void 0;
+		while (void 0 !== t) {
+			var n = t.p;
+			if (-1 === t.i) {
+				t.S.U(t);
+				if (void 0 !== n) n.n = t.n;
+				if (void 0 !== t.n) t.n.p = n;
+			} else r = t;
+			t.S.n = t.r;
+			if (void 0 !== t.r) t.r = void 0;
+			t = n;
+		}
+		i.s = r;
+	}
+	function j(i, t) {
+		l.call(this, void 0, t);
+		this.x = i;
+		this.s = void 0;
+		this.g = a - 1;
+		this.f = 4;
+	}
+	j.prototype = new l();
+	j.prototype.h = function() {
+		this.f &= -3;
+		if (1 & this.f) return !1;
+		if (32 == (36 & this.f)) return !0;
+		this.f &= -5;
+		if (this.g === a) return !0;
+		this.g = a;
+		this.f |= 1;
+		if (this.i > 0 && !w$1(this)) {
+			this.f &= -2;
+			return !0;
+		}
+		var i = o;
+		try {
+			b$1(this);
+			o = this;
+			var t = this.x();
+			if (16 & this.f || this.v !== t || 0 === this.i) {
+				this.v = t;
+				this.f &= -17;
+				this.i++;
+			}
+		} catch (i) {
+			this.v = i;
+			this.f |= 16;
+			this.i++;
+		}
+		o = i;
+		_(this);
+		this.f &= -2;
+		return !0;
+	};
+	j.prototype.S = function(i) {
+		if (void 0 === this.t) {
+			this.f |= 36;
+			for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
+		}
+		l.prototype.S.call(this, i);
+	};
+	j.prototype.U = function(i) {
+		if (void 0 !== this.t) {
+			l.prototype.U.call(this, i);
+			if (void 0 === this.t) {
+				this.f &= -33;
+				for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
+			}
+		}
+	};
+	j.prototype.N = function() {
+		if (!(2 & this.f)) {
+			this.f |= 6;
+			for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
+		}
+	};
+	Object.defineProperty(j.prototype, "value", { get: function() {
+		if (1 & this.f) throw new Error("Cycle detected");
+		var i = d$1(this);
+		this.h();
+		if (void 0 !== i) i.i = this.i;
+		if (16 & this.f) throw this.v;
+		return this.v;
+	} });
+	function O(i, t) {
+		return new j(i, t);
+	}
+	function p$1(i) {
+		var r = i.j;
+		i.j = void 0;
+		if ("function" == typeof r) {
+			v++;
+			var n = o;
+			o = void 0;
+			try {
+				r();
+			} catch (t) {
+				i.f &= -2;
+				i.f |= 8;
+				g$1(i);
+				throw t;
+			} finally {
+				o = n;
+				t();
+			}
+		}
+	}
+	function g$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
+		i.x = void 0;
+		i.s = void 0;
+		p$1(i);
+	}
+	function S(i) {
+		if (o !== this) throw new Error("Out-of-order effect");
+		_(this);
+		o = i;
+		this.f &= -2;
+		try {
+			if (8 & this.f) g$1(this);
+		} finally {
+			t();
+		}
+	}
+	function m$1(i, t) {
+		this.x = i;
+		this.j = void 0;
+		this.s = void 0;
+		this.u = void 0;
+		this.f = 32;
+		this.name = null == t ? void 0 : t.name;
+		if (n) n.push(this);
+	}
+	m$1.prototype.c = function() {
+		var i = this.S();
+		try {
+			if (8 & this.f) return;
+			if (void 0 === this.x) return;
+			var t = this.x();
+			if ("function" == typeof t) this.j = t;
+		} finally {
+			i();
+		}
+	};
+	m$1.prototype.S = function() {
+		if (1 & this.f) throw new Error("Cycle detected");
+		this.f |= 1;
+		this.f &= -9;
+		p$1(this);
+		b$1(this);
+		v++;
+		var i = o;
+		o = this;
+		return S.bind(this, i);
+	};
+	m$1.prototype.N = function() {
+		if (!(2 & this.f)) {
+			this.f |= 2;
+			this.u = h$1;
+			h$1 = this;
+		}
+	};
+	m$1.prototype.d = function() {
+		this.f |= 8;
+		if (!(1 & this.f)) g$1(this);
+	};
+	m$1.prototype.dispose = function() {
+		this.d();
+	};
+	function x(i, t) {
+		var r = new m$1(i, t);
+		try {
+			r.c();
+		} catch (i) {
+			r.d();
+			throw i;
+		}
+		var n = r.d.bind(r);
+		n[Symbol.dispose] = n;
+		return n;
+	}
+	// node_modules/@preact/signals/dist/signals.module.js
+	var h;
+	var p;
+	var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+	var g = [];
+	x(function() {
+		h = this.N;
+	})();
+	function b(i, n) {
+		n$1[i] = n.bind(null, n$1[i] || function() {});
+	}
+	function y(i) {
+		if (p) {
+			var n = p;
+			p = void 0;
+			n();
+		}
+		p = i && i.S();
+	}
+	function w(i) {
+		var n = this, r = i.data, t = useSignal(r);
+		t.name = "ReactiveDom";
+		t.value = r;
+		var e = w$2(function() {
+			var i = n, r = n.__v;
+			while (r = r.__) if (r.__c) {
+				r.__c.__$f |= 4;
+				break;
+			}
+			var o = O(function() {
+				var i = t.value.value;
+				return 0 === i ? 0 : !0 === i ? "" : i || "";
+			}), e = O(function() {
+				return !Array.isArray(o.value) && !r$2(o.value);
+			}), u = x(function() {
+				this.N = M;
+				if (e.value) {
+					var n = o.value;
+					if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
+				}
+			}), c = n.__$u.d;
+			n.__$u.d = function() {
+				u();
+				c.call(this);
+			};
+			return [e, o];
+		}, []), u = e[0], c = e[1];
+		return u.value ? c.peek() : c.value;
+	}
+	w.displayName = "ReactiveTextNode";
+	Object.defineProperties(l.prototype, {
+		constructor: {
+			configurable: !0,
+			value: k$2($, null).constructor
+		},
+		type: {
+			configurable: !0,
+			value: w
+		},
+		props: {
+			configurable: !0,
+			get: function() {
+				var i = this;
+				return { data: { get value() {
+					return i.value;
+				} } };
+			}
+		},
+		__b: {
+			configurable: !0,
+			value: 1
+		}
+	});
+	b("__b", function(i, n) {
+		y();
+		if ("string" == typeof n.type) {
+			var r, t = n.props;
+			for (var f in t) if ("children" !== f) {
+				var o = t[f];
+				if (o instanceof l) {
+					if (!r) n.__np = r = {};
+					r[f] = o;
+					t[f] = o.peek();
+				}
+			}
+		}
+		i(n);
+	});
+	b("__r", function(i, r) {
+		i(r);
+		if (r.type !== $) {
+			y();
+			var t, f = r.__c;
+			if (f) {
+				f.__$f &= -2;
+				if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
+					var r;
+					x(function() {
+						r = this;
+					}, { name: n });
+					r.c = i;
+					return r;
+				}(function(i) {
+					return function() {
+						var n;
+						if (m) null == (n = this.y) || n.call(this);
+						i.__$f |= 1;
+						i.setState({});
+					};
+				}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
+			}
+			y(t);
+		}
+	});
+	b("__e", function(i, n, r, t) {
+		y();
+		i(n, r, t);
+	});
+	b("diffed", function(i, n) {
+		y();
+		var r;
+		if ("string" == typeof n.type && (r = n.__e)) {
+			var t = n.__np, f = n.props, o = r.U;
+			if (o) for (var e in o) {
+				var u = o[e];
+				if (!(void 0 === u || t && e in t)) {
+					u.d();
+					o[e] = void 0;
+				}
+			}
+			if (t) {
+				if (!o) {
+					o = {};
+					r.U = o;
+				}
+				for (var a in t) {
+					var c = o[a], v = t[a];
+					if (void 0 === c) {
+						c = k(r, a, v, f);
+						o[a] = c;
+					} else c.o(v, f);
+				}
+			}
+		}
+		i(n);
+	});
+	function k(i, n, r, t) {
+		var f = n in i && void 0 === i.ownerSVGElement, o = y$1(r);
+		return {
+			o: function(i, n) {
+				o.value = i;
+				t = n;
+			},
+			d: x(function() {
+				this.N = M;
+				var r = o.value.value;
+				if (t[n] !== r) {
+					t[n] = r;
+					if (f) i[n] = r;
+					else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
+					else i.removeAttribute(n);
+				}
+			})
+		};
+	}
+	b("unmount", function(i, n) {
+		if ("string" == typeof n.type) {
+			var r = n.__e;
+			if (r) {
+				var t = r.U;
+				if (t) {
+					r.U = void 0;
+					for (var f in t) {
+						var o = t[f];
+						if (o) o.d();
+					}
+				}
+			}
+			var e = n.__np;
+			if (e) {
+				var u = n.props;
+				for (var a in e) u[a] = e[a];
+			}
+			n.__np = void 0;
+		} else {
+			var c = n.__c;
+			if (c) {
+				c.__$f |= 8;
+				var v = c.__$u;
+				if (v) {
+					c.__$u = void 0;
+					v.d();
+				}
+			}
+		}
+		i(n);
+	});
+	b("__h", function(i, n, r, t) {
+		if (t < 3) n.__$f |= 2;
+		i(n, r, t);
+	});
+	x$1.prototype.shouldComponentUpdate = function(i, n) {
+		if (this.__R) return !0;
+		var r = this.__$u, t = r && void 0 !== r.s;
+		for (var f in n) return !0;
+		if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
+			var o = 2 & this.__$f;
+			if (!(t || o || 4 & this.__$f)) return !0;
+			if (1 & this.__$f) return !0;
+		} else {
+			if (!(t || 4 & this.__$f)) return !0;
+			if (3 & this.__$f) return !0;
+		}
+		for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
+		for (var u in this.props) if (!(u in i)) return !0;
+		return !1;
+	};
+	function useSignal(i, n) {
+		return w$2(function() {
+			return y$1(i, n);
+		}, []);
+	}
+	var A = function(i) {
+		queueMicrotask(function() {
+			queueMicrotask(i);
+		});
+	};
+	function F() {
+		r(function() {
+			var i;
+			while (i = g.shift()) h.call(i);
+		});
+	}
+	function M() {
+		if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
+	}
+	// src/components/textinput.tsx
+	function TextInput({ id, label, value, input, enter, escape, select }) {
+		return /* @__PURE__ */ a$2("input", {
+			type: "text",
+			id,
+			placeholder: label,
+			"aria-label": label,
+			value,
+			ref: (element) => {
+				if (select && element && !element.dataset.selected) {
+					element.dataset.selected = "once";
+					window.setTimeout(() => element.select());
+				}
+			},
+			onMouseDown: (event) => event.stopPropagation(),
+			onInput: (event) => input(event.currentTarget.value),
+			onKeyDown: (event) => {
+				event.stopPropagation();
+				if (event.key === "Enter") enter();
+				if (event.key === "Escape") escape?.();
+			}
+		});
+	}
+	// src/components/structures.tsx
+	/** The list of structures: choose one, rename it, delete it, add one, and name a segment that has no name yet. */
+	function StructureList({ store, acts }) {
+		const editing = useSignal(0);
+		const counts = store.server.value?.image?.counts ?? {};
+		return /* @__PURE__ */ a$2($, { children: [
+			/* @__PURE__ */ a$2("h4", { children: ["Structures ", /* @__PURE__ */ a$2("span", {
+				class: "faint",
+				children: "labelled slices: here / all"
+			})] }),
+			/* @__PURE__ */ a$2("div", {
+				id: "fewsam-classes",
+				children: store.structures.value.map((one) => /* @__PURE__ */ a$2(Row, {
+					store,
+					acts,
+					one,
+					here: counts[one.name] ?? 0,
+					editing: editing.value === one.value,
+					edit: (wanted) => editing.value = wanted ? one.value : 0
+				}, one.value))
+			}),
+			store.server.value?.new_labels && /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				id: "fewsam-new",
+				children: [/* @__PURE__ */ a$2(TextInput, {
+					id: "fewsam-name",
+					label: "new structure",
+					value: store.typed.value,
+					input: (text) => store.typed.value = text,
+					enter: () => acts.press("add")
+				}), /* @__PURE__ */ a$2(Button, {
+					store,
+					acts,
+					command: "add",
+					children: "Add"
+				})]
+			})
+		] });
+	}
+	function Row({ store, acts, one, here, editing, edit }) {
+		const chosen = store.chosen.value === one.value;
+		return /* @__PURE__ */ a$2("div", {
+			class: `class ${chosen ? "on" : ""}`,
+			"data-name": one.name,
+			onMouseDown: () => acts.choose(one.value),
+			children: [/* @__PURE__ */ a$2("span", {
+				class: "swatch",
+				style: { background: `rgb(${one.color.join(",")})` }
+			}), !one.id || editing ? /* @__PURE__ */ a$2(NewName, {
+				acts,
+				one,
+				edit
+			}) : /* @__PURE__ */ a$2($, { children: [
+				/* @__PURE__ */ a$2("button", {
+					class: "name",
+					title: one.name,
+					"aria-pressed": chosen,
+					onClick: () => acts.choose(one.value),
+					children: one.name
+				}),
+				/* @__PURE__ */ a$2(Small, {
+					kind: "rename",
+					title: `Rename ${one.name}`,
+					act: () => edit(true),
+					text: "✎"
+				}),
+				/* @__PURE__ */ a$2(Small, {
+					kind: "delete",
+					title: `Delete ${one.name}; its labels stay in the history`,
+					act: () => acts.remove(one),
+					text: "×"
+				}),
+				/* @__PURE__ */ a$2("span", {
+					class: "count",
+					children: `${here} / ${one.slices}`
+				})
+			] })]
+		});
+	}
+	function NewName({ acts, one, edit }) {
+		const typed = useSignal(one.id ? one.name : "");
+		const enter = () => {
+			if (!typed.value.trim()) return;
+			acts.rename(one, typed.value.trim());
+			edit(false);
+		};
+		return /* @__PURE__ */ a$2(TextInput, {
+			label: one.id ? one.name : `name ${one.name}`,
+			value: typed.value,
+			input: (text) => typed.value = text,
+			enter,
+			escape: () => edit(false),
+			select: Boolean(one.id)
+		});
+	}
+	function Small({ kind, title, act, text }) {
+		return /* @__PURE__ */ a$2("button", {
+			class: `small ${kind}`,
+			title,
+			"aria-label": title,
+			onMouseDown: (event) => event.stopPropagation(),
+			onClick: act,
+			children: text
+		});
+	}
+	// src/components/style.ts
+	var style = `
+#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
+#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
+#fewsam-panel button:hover:not(:disabled) { background:#31499a }
+#fewsam-panel button:disabled { opacity:.45; cursor:default }
+#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
+#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
+#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
+#fewsam-panel .fs-row > button { flex:1 1 auto }
+#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
+#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
+#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
+#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
+#fewsam-panel .class .small { visibility:hidden }
+#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
+#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-classes { max-height:192px; overflow-y:auto }
+#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
+#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
+#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
+#fewsam-panel .shot span { flex:1 }
+#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
+#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
+#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
+#fewsam-problems:empty { display:none }
+#fewsam-panel progress { width:100%; height:10px }
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
+#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
+#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
+`;
+	// src/components/app.tsx
+	function App(given) {
+		return /* @__PURE__ */ a$2($, { children: [
+			/* @__PURE__ */ a$2("style", { children: style }),
+			/* @__PURE__ */ a$2(Message, { ...given }),
+			/* @__PURE__ */ a$2(StructureList, { ...given }),
+			/* @__PURE__ */ a$2(Draw, { ...given }),
+			/* @__PURE__ */ a$2(Points, { ...given }),
+			/* @__PURE__ */ a$2(Learn, { ...given }),
+			/* @__PURE__ */ a$2(Progress, { ...given }),
+			/* @__PURE__ */ a$2(History, { ...given }),
+			/* @__PURE__ */ a$2(Curve, { ...given }),
+			/* @__PURE__ */ a$2(Problems, { ...given })
+		] });
+	}
+	/** What waits for the PACS, what could not be taken, what others drew. */
+	function Problems({ store }) {
+		return /* @__PURE__ */ a$2("div", {
+			class: "message bad",
+			id: "fewsam-problems",
+			children: store.problems.value.join("\n")
+		});
+	}
+	// src/model/structures.ts
+	var VALUES = 255;
+	var GREY = [
+		170,
+		170,
+		170
+	];
+	var lower = (name) => name.trim().toLowerCase();
+	var Structures = class {
+		list = [];
+		gone = [];
+		/** Those of the server, in its order, and then what only this window has. */
+		get all() {
+			return [...this.list];
+		}
+		/** Segments that were drawn here and have no structure on the server. */
+		get unnamed() {
+			return this.list.filter((one) => !one.id);
+		}
+		of(value) {
+			return this.list.find((one) => one.value === value) ?? this.gone.find((one) => one.value === value);
+		}
+		named(name) {
+			return this.list.find((one) => lower(one.name) === lower(name));
+		}
+		/** Take the server's list: identities keep their values here. Whether anything but counts changed. */
+		update(server) {
+			const before = JSON.stringify(this.list.map(({ id, name, value }) => [
+				id,
+				name,
+				value
+			]));
+			const known = [...this.list, ...this.gone];
+			const kept = /* @__PURE__ */ new Set();
+			const taken = new Set(known.map((one) => one.value));
+			const next = server.map(({ id, name, color, slices }, place) => {
+				const here = known.find((one) => one.id === id) ?? this.list.find((one) => !one.id && lower(one.name) === lower(name));
+				if (here) kept.add(here);
+				return {
+					id,
+					name,
+					color,
+					slices,
+					value: here?.value ?? this.free(place + 1, taken)
+				};
+			});
+			const left = known.filter((one) => !kept.has(one));
+			this.gone = left.filter((one) => one.id);
+			this.list = [...next, ...left.filter((one) => !one.id)];
+			return JSON.stringify(this.list.map(({ id, name, value }) => [
+				id,
+				name,
+				value
+			])) !== before;
+		}
+		/** A segment that only this window has: the viewer's own button made it, or a draft has one that was deleted. */
+		addUnnamed(name, value = this.free(1)) {
+			const one = {
+				id: "",
+				name,
+				value,
+				color: GREY,
+				slices: 0
+			};
+			this.list.push(one);
+			return one;
+		}
+		/** The value under which something from elsewhere is drawn here: from the server, or from a draft. */
+		valueFor({ id, name }) {
+			const known = [...this.list, ...this.gone];
+			const here = id ? known.find((one) => one.id === id) : this.named(name);
+			if (here) return here.value;
+			if (!id) return this.addUnnamed(name).value;
+			const one = {
+				id,
+				name,
+				color: GREY,
+				slices: 0,
+				value: this.free(1)
+			};
+			this.gone.push(one);
+			return one.value;
+		}
+		/** Give up a segment that the viewer's own button removed before it had a name. */
+		forget(value) {
+			this.list = this.list.filter((one) => one.id || one.value !== value);
+		}
+		/** From values of the server, the places in ``order`` from 1, to those here. */
+		fromServer(voxels, order) {
+			const table = /* @__PURE__ */ new Uint8Array(256);
+			order.forEach((one, place) => table[place + 1] = this.valueFor(one));
+			return voxels.map((value) => table[value]);
+		}
+		/** What each value in use here means: goes along with whatever is sent or kept. */
+		key(used) {
+			return [...new Set(used)].filter(Boolean).map((value) => {
+				const { id, name } = this.of(value) ?? {
+					id: "",
+					name: `Segment ${value}`
+				};
+				return {
+					id,
+					name,
+					value
+				};
+			});
+		}
+		free(wanted, taken = new Set([...this.list, ...this.gone].map((one) => one.value))) {
+			let value = wanted;
+			if (taken.has(value)) for (value = 1; taken.has(value);) value++;
+			if (value > VALUES) throw new Error(`There are ${VALUES} structures: delete one first.`);
+			taken.add(value);
+			return value;
+		}
+	};
+	// src/store.ts
+	/** All that the panel shows, in one place: components read these signals, acts change them. Knows neither DOM nor viewer. */
+	var TOOLS = [
+		"brush",
+		"eraser",
+		"threshold",
+		"include",
+		"exclude"
+	];
+	var Store = class {
+		/** What the server said last. */
+		server = y$1(null);
+		message = y$1({
+			text: "",
+			kind: "",
+			answers: [],
+			serial: 0
+		});
+		/** What is being done at the moment: "Submitting". */
+		busy = y$1("");
+		/** null while no series is open. */
+		open = y$1(null);
+		structures = y$1([]);
+		/** Voxel value of the chosen structure. */
+		chosen = y$1(1);
+		/** A tool of the panel, or '' for one of the viewer's own. */
+		tool = y$1("");
+		radius = y$1(8);
+		/** The name of a new structure, as it is typed. */
+		typed = y$1("");
+		/** Slices that the server asked about, since somebody else submitted them meanwhile. */
+		conflict = y$1([]);
+		/** Whether an answer of the model that knows all labels is shown. */
+		answered = y$1(false);
+		/** Whether the viewer shows a stored segmentation instead of the images. */
+		aside = y$1(false);
+		/** Whether there is a place to go back to. */
+		back = y$1(false);
+		/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
+		tracing = y$1(false);
+		history = y$1([]);
+		training = O(() => Boolean(this.server.value?.training.running));
+		labelled = O(() => (this.server.value?.structures ?? []).some((one) => one.slices > 0));
+		/** The one thing to do next, and why others cannot be done now. */
+		guide = O(() => {
+			const open = this.open.value;
+			const guide$1 = guide({
+				open: Boolean(open),
+				busy: this.busy.value,
+				structures: this.structures.value.length,
+				dirty: open?.dirty.length ?? 0,
+				labelled: this.labelled.value ? 1 : 0,
+				answered: this.answered.value,
+				training: this.training.value
+			});
+			const { blocked } = guide$1;
+			if (!open?.undoSteps) blocked.undo = "Nothing to undo.";
+			if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
+			if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
+			if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
+			return guide$1;
+		});
+		problems = O(() => {
+			const open = this.open.value;
+			return problems(this.server.value, open?.foreign ?? [], open?.kept === false);
+		});
+		say(text, kind, answers = []) {
+			const serial = this.message.value.serial + 1;
+			this.message.value = {
+				text,
+				kind: answers.length ? "asks" : kind,
+				answers,
+				serial
+			};
+		}
+	};
+	// src/viewer/strip.ts
 	var WIDTH = 12;
 	var Overlay = class {
 		map;
@@ -1364,123 +3523,7 @@
 			this.parent = null;
 		}
 	};
-	// src/structures.ts
-	var VALUES = 255;
-	var GREY = [
-		170,
-		170,
-		170
-	];
-	var lower = (name) => name.trim().toLowerCase();
-	var Structures = class {
-		list = [];
-		gone = [];
-		/** Those of the server, in its order, and then what only this window has. */
-		get all() {
-			return [...this.list];
-		}
-		/** Segments that were drawn here and have no structure on the server. */
-		get unnamed() {
-			return this.list.filter((one) => !one.id);
-		}
-		of(value) {
-			return this.list.find((one) => one.value === value) ?? this.gone.find((one) => one.value === value);
-		}
-		named(name) {
-			return this.list.find((one) => lower(one.name) === lower(name));
-		}
-		/** Take the server's list: identities keep their values here. Whether anything but counts changed. */
-		update(server) {
-			const before = JSON.stringify(this.list.map(({ id, name, value }) => [
-				id,
-				name,
-				value
-			]));
-			const known = [...this.list, ...this.gone];
-			const kept = /* @__PURE__ */ new Set();
-			const taken = new Set(known.map((one) => one.value));
-			const next = server.map(({ id, name, color, slices }, place) => {
-				const here = known.find((one) => one.id === id) ?? this.list.find((one) => !one.id && lower(one.name) === lower(name));
-				if (here) kept.add(here);
-				return {
-					id,
-					name,
-					color,
-					slices,
-					value: here?.value ?? this.free(place + 1, taken)
-				};
-			});
-			const left = known.filter((one) => !kept.has(one));
-			this.gone = left.filter((one) => one.id);
-			this.list = [...next, ...left.filter((one) => !one.id)];
-			return JSON.stringify(this.list.map(({ id, name, value }) => [
-				id,
-				name,
-				value
-			])) !== before;
-		}
-		/** A segment that only this window has: the viewer's own button made it, or a draft has one that was deleted. */
-		addUnnamed(name, value = this.free(1)) {
-			const one = {
-				id: "",
-				name,
-				value,
-				color: GREY,
-				slices: 0
-			};
-			this.list.push(one);
-			return one;
-		}
-		/** The value under which something from elsewhere is drawn here: from the server, or from a draft. */
-		valueFor({ id, name }) {
-			const known = [...this.list, ...this.gone];
-			const here = id ? known.find((one) => one.id === id) : this.named(name);
-			if (here) return here.value;
-			if (!id) return this.addUnnamed(name).value;
-			const one = {
-				id,
-				name,
-				color: GREY,
-				slices: 0,
-				value: this.free(1)
-			};
-			this.gone.push(one);
-			return one.value;
-		}
-		/** Give up a segment that the viewer's own button removed before it had a name. */
-		forget(value) {
-			this.list = this.list.filter((one) => one.id || one.value !== value);
-		}
-		/** From values of the server, the places in ``order`` from 1, to those here. */
-		fromServer(voxels, order) {
-			const table = /* @__PURE__ */ new Uint8Array(256);
-			order.forEach((one, place) => table[place + 1] = this.valueFor(one));
-			return voxels.map((value) => table[value]);
-		}
-		/** What each value in use here means: goes along with whatever is sent or kept. */
-		key(used) {
-			return [...new Set(used)].filter(Boolean).map((value) => {
-				const { id, name } = this.of(value) ?? {
-					id: "",
-					name: `Segment ${value}`
-				};
-				return {
-					id,
-					name,
-					value
-				};
-			});
-		}
-		free(wanted, taken = new Set([...this.list, ...this.gone].map((one) => one.value))) {
-			let value = wanted;
-			if (taken.has(value)) for (value = 1; taken.has(value);) value++;
-			if (value > VALUES) throw new Error(`There are ${VALUES} structures: delete one first.`);
-			taken.add(value);
-			return value;
-		}
-	};
-	// src/tools.ts
-	/** Which tool is in the person's hand: the panel's buttons and the viewer's own follow each other. */
+	// src/viewer/tools.ts
 	var VIEWER = {
 		brush: "CircularBrush",
 		eraser: "CircularEraser",
@@ -1489,9 +3532,17 @@
 	var NONE = "WindowLevel";
 	var POINTING = ["include", "exclude"];
 	var Toolbox = class {
+		store;
+		constructor(store) {
+			this.store = store;
+		}
 		/** brush, eraser, threshold, include, exclude, or '' for one of the viewer's own. */
-		current = "";
-		radius = 8;
+		get current() {
+			return this.store.tool.value;
+		}
+		set current(tool) {
+			this.store.tool.value = tool;
+		}
 		get pointing() {
 			return POINTING.includes(this.current);
 		}
@@ -1499,10 +3550,10 @@
 		pick(tool, viewportId) {
 			this.current = this.current === tool ? "" : tool;
 			useTool(viewportId, VIEWER[this.current] ?? NONE);
-			if (VIEWER[this.current]) brushSize(this.radius);
+			if (VIEWER[this.current]) brushSize(this.store.radius.value);
 		}
 		size(radius) {
-			brushSize(this.radius = radius);
+			brushSize(this.store.radius.value = radius);
 		}
 		/** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
 		follow(viewportId) {
@@ -1522,490 +3573,85 @@
 			return null;
 		}
 	}
-	// src/tracing.ts
-	/** The history of the slice on the screen: who labelled it when, as what; a former label put back, the present one taken back. */
-	var Tracing = class {
-		panel;
-		/** Of the slice on the screen, newest first; empty while the history is folded. */
-		shots = [];
-		seen = "";
-		constructor(panel) {
-			this.panel = panel;
-		}
-		/** Look the slice on the screen up, if the history is unfolded and something changed. */
-		async look() {
-			const map = this.panel.map;
-			if (!map || !this.panel.view.tracing) return;
-			const k = map.geometry.current();
-			const now = `${map.series} ${k} ${map.session.slices.seen(k)} ${map.session.slices.undoSteps}`;
-			if (now === this.seen) return;
-			this.shots = await history(map.series, k);
-			this.seen = now;
-			this.panel.show();
-		}
-		/** Show a former label as if it had been drawn: submitting it makes it the label, undo takes it away. */
-		async restore(shot$1) {
-			await this.panel.work("Fetching", async (map) => {
-				const { head, voxels } = await shot(map.series, shot$1.shot);
-				map.commit();
-				const here = map.session.structures.fromServer(voxels, head.structures);
-				map.render(map.session.draw(/* @__PURE__ */ new Map([[head.slice, here]])));
-				this.panel.say(`${capital(slicesOf([head.slice]))} as ${shot$1.annotator || "it"} had it. Submit makes it the label again.`, "");
-			});
-		}
-		/** Take back what was said of the slice on the screen. */
-		async unlabel(shot) {
-			await this.panel.work("Taking back", async (map) => {
-				const k = map.geometry.current();
-				await unlabel(map.series, k, shot.shot);
-				await this.panel.fetch();
-				this.seen = "";
-				this.panel.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
-			});
-		}
-	};
-	// src/curve.ts
-	var SVG = "http://www.w3.org/2000/svg";
-	function mean(point) {
-		const values = Object.values(point.dice).filter(Number.isFinite);
-		return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-	}
-	function drawCurve(svg, curve) {
-		svg.setAttribute("viewBox", "0 0 240 110");
-		svg.replaceChildren();
-		const add = (name, attributes, text = "") => {
-			const element = document.createElementNS(SVG, name);
-			for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-			if (text) element.textContent = text;
-			svg.append(element);
-		};
-		for (const dice of [
-			0,
-			.5,
-			1
-		]) {
-			const y = 95 - 85 * dice;
-			add("line", {
-				x1: 24,
-				x2: 235,
-				y1: y,
-				y2: y,
-				stroke: "#2a3866"
-			});
-			add("text", {
-				x: 3,
-				y: y + 3,
-				fill: "#8fa3d6",
-				"font-size": 9
-			}, dice.toFixed(1));
-		}
-		const points = curve.slice(-40).filter((point) => Object.keys(point.dice).length);
-		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
-		const places = points.map((point, n) => [x(n), 95 - 85 * mean(point)]);
-		add("polyline", {
-			points: places.map((p) => p.join(",")).join(" "),
-			fill: "none",
-			stroke: "#5a78f0",
-			"stroke-width": 1.5
-		});
-		places.forEach(([cx, cy], n) => {
-			add("circle", {
-				cx,
-				cy,
-				r: 3,
-				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
-			});
-			if (points.length <= 8 || n === points.length - 1) add("text", {
-				x: cx - 8,
-				y: Math.max(cy - 6, 9),
-				fill: "#e6ecff",
-				"font-size": 9
-			}, mean(points[n]).toFixed(2));
-		});
-		add("text", {
-			x: 28,
-			y: 107,
-			fill: "#8fa3d6",
-			"font-size": 9
-		}, points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction");
-	}
-	// src/historyview.ts
-	var HistoryView = class {
-		root;
-		acts;
-		shown = "";
-		constructor(root, acts) {
-			this.root = root;
-			this.acts = acts;
-		}
-		show(slice, shots) {
-			const text = JSON.stringify([slice, shots]);
-			if (text === this.shown) return;
-			this.shown = text;
-			this.root.querySelector("#fewsam-slice").textContent = String(slice);
-			const list = this.root.querySelector("#fewsam-shots");
-			if (!shots.length) list.textContent = "Nobody has labelled this slice.";
-			else list.replaceChildren(...shots.map((shot) => this.row(shot)));
-		}
-		row(shot) {
-			const row = document.createElement("div");
-			row.className = "shot";
-			const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
-			const text = document.createElement("span");
-			text.textContent = `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`;
-			text.title = shot.source;
-			row.append(text);
-			if (shot.current && !shot.withdrawn) row.append(this.button("unlabel", "Un-label", shot));
-			if (!shot.current && !shot.withdrawn) row.append(this.button("restore", "Restore", shot));
-			return row;
-		}
-		button(act, text, shot) {
-			const button = document.createElement("button");
-			button.className = `small ${act}`;
-			button.textContent = text;
-			button.addEventListener("click", () => this.acts.history(act, shot));
-			return button;
-		}
-	};
-	// src/structurelist.ts
-	var StructureList = class {
-		root;
-		acts;
-		editing = 0;
-		shown = "";
-		now = null;
-		constructor(root, acts) {
-			this.root = root;
-			this.acts = acts;
-		}
-		show(structures, state, chosen) {
-			this.now = {
-				structures,
-				state,
-				chosen
-			};
-			const text = JSON.stringify([
-				structures,
-				state?.image?.counts,
-				chosen,
-				this.editing
-			]);
-			if (text === this.shown) return;
-			this.shown = text;
-			const typing = this.root.querySelector("input")?.value;
-			this.root.replaceChildren(...structures.map((one) => this.row(one, state?.image?.counts[one.name] ?? 0, one.value === chosen)));
-			const input = this.root.querySelector("input");
-			if (input && typing) input.value = typing;
-		}
-		row(one, here, chosen) {
-			const row = document.createElement("div");
-			row.className = `class ${chosen ? "on" : ""}`;
-			row.dataset.name = one.name;
-			const swatch = document.createElement("span");
-			swatch.className = "swatch";
-			swatch.style.background = `rgb(${one.color.join(",")})`;
-			row.append(swatch);
-			row.addEventListener("mousedown", () => this.acts.choose(one.value));
-			if (!one.id || this.editing === one.value) {
-				row.append(this.input(one));
-				return row;
-			}
-			const name = document.createElement("span");
-			name.className = "name";
-			name.textContent = name.title = one.name;
-			const count = document.createElement("span");
-			count.className = "count";
-			count.textContent = `${here} / ${one.slices}`;
-			row.append(name, this.button("rename", "✎", `Rename ${one.name}`, () => this.edit(one.value)));
-			row.append(this.button("delete", "×", `Delete ${one.name}; its labels stay in the history`, () => this.acts.remove(one)), count);
-			return row;
-		}
-		input(one) {
-			const input = document.createElement("input");
-			input.type = "text";
-			input.placeholder = one.id ? one.name : `name ${one.name}`;
-			input.value = one.id ? one.name : "";
-			input.addEventListener("mousedown", (event) => event.stopPropagation());
-			input.addEventListener("keydown", (event) => {
-				event.stopPropagation();
-				if (event.key === "Escape") this.edit(0);
-				if (event.key !== "Enter" || !input.value.trim()) return;
-				this.acts.rename(one, input.value.trim());
-				this.edit(0);
-			});
-			if (one.id) window.setTimeout(() => input.select());
-			return input;
-		}
-		button(kind, text, title, act) {
-			const button = document.createElement("button");
-			button.className = `small ${kind}`;
-			button.textContent = text;
-			button.title = title;
-			button.setAttribute("aria-label", title);
-			button.addEventListener("mousedown", (event) => event.stopPropagation());
-			button.addEventListener("click", act);
-			return button;
-		}
-		edit(value) {
-			this.editing = value;
-			if (this.now) this.show(this.now.structures, this.now.state, this.now.chosen);
-		}
-	};
-	// src/style.ts
-	var style = `
-#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
-#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
-#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
-#fewsam-panel button:hover:not(:disabled) { background:#31499a }
-#fewsam-panel button:disabled { opacity:.45; cursor:default }
-#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
-#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
-#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
-#fewsam-panel .fs-row > button { flex:1 1 auto }
-#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
-#fewsam-panel .class:hover { background:#16224a }
-#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
-#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
-#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
-#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
-#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
-#fewsam-panel .class .small { visibility:hidden }
-#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
-#fewsam-panel .class .name { flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
-#fewsam-classes { max-height:192px; overflow-y:auto }
-#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
-#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
-#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
-#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
-#fewsam-panel .shot span { flex:1 }
-#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
-#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
-#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
-#fewsam-problems:empty { display:none }
-#fewsam-panel progress { width:100%; height:10px }
-#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
-#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
-#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
-#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
-`;
-	// src/view.ts
-	var BUTTONS = [
-		"submit",
-		"theirs",
-		"segment",
-		"train",
-		"next",
-		"skip",
-		"back",
-		"undo",
-		"redo",
-		"clear",
-		"add"
-	];
-	var TOOLS = [
-		"brush",
-		"eraser",
-		"threshold",
-		"include",
-		"exclude"
-	];
-	var View = class {
-		root = document.createElement("div");
-		structures;
-		history;
-		constructor(acts) {
-			this.root.id = "fewsam-panel";
-			this.root.innerHTML = `<style>${style}</style>
-      <div class="message" id="fewsam-message" role="status"><div id="fewsam-text"></div><div class="fs-row" id="fewsam-answers"></div></div>
-      <div class="faint" id="fewsam-hint"></div>
-      <h4>Structures <span class="faint">labelled slices: here / all</span></h4>
-      <div id="fewsam-classes"></div>
-      <div class="fs-row" id="fewsam-new"><input type="text" placeholder="new structure" id="fewsam-name"><button id="fewsam-add">Add</button></div>
-      <h4>Draw</h4>
-      <div class="fs-row">
-        <button data-tool="brush" id="fewsam-brush">Brush</button><button data-tool="eraser" id="fewsam-eraser">Eraser</button>
-        <button data-tool="threshold" id="fewsam-threshold" title="Paints what looks like the tissue under the cursor">Threshold</button>
-      </div>
-      <div class="fs-row">
-        <button id="fewsam-undo" title="Ctrl+Z">Undo</button><button id="fewsam-redo" title="Ctrl+Shift+Z or Ctrl+Y">Redo</button>
-        <span class="faint">size</span><input type="range" id="fewsam-size" aria-label="brush size" min="1" max="60" step="1" value="8">
-      </div>
-      <h4>Correct with points</h4>
-      <div class="fs-row">
-        <button data-tool="include" id="fewsam-include">+ Include</button><button data-tool="exclude" id="fewsam-exclude">− Exclude</button>
-        <button id="fewsam-clear">Clear points</button>
-      </div>
-      <h4>Learn</h4>
-      <div class="fs-row"><button id="fewsam-submit">Submit</button><button id="fewsam-segment">Segment</button><button id="fewsam-train">Train</button></div>
-      <div class="fs-row"><button id="fewsam-theirs" title="Show what was submitted from elsewhere; Undo brings yours back">Take theirs</button></div>
-      <div class="fs-row">
-        <button id="fewsam-next">Next slice</button><button id="fewsam-skip" title="Another one; this slice is not offered again">Skip</button>
-        <button id="fewsam-back" title="To where you were before Next slice">Back</button>
-      </div>
-      <progress id="fewsam-progress" max="1" value="0" hidden></progress>
-      <div class="faint" id="fewsam-status"></div>
-      <details id="fewsam-history"><summary>History of slice <span id="fewsam-slice"></span></summary><div id="fewsam-shots"></div></details>
-      <h4>Served against submitted (Dice)</h4>
-      <svg class="curve" id="fewsam-curve"></svg>
-      <div class="message bad" id="fewsam-problems"></div>`;
-			BUTTONS.forEach((button) => this.find(`fewsam-${button}`).addEventListener("click", () => acts.press(button)));
-			this.root.querySelectorAll("[data-tool]").forEach((button) => {
-				button.addEventListener("click", () => acts.pick(button.dataset.tool ?? ""));
-			});
-			this.find("fewsam-size").addEventListener("input", (event) => acts.size(Number(event.target.value)));
-			this.find("fewsam-name").addEventListener("keydown", (event) => {
-				event.stopPropagation();
-				if (event.key === "Enter") acts.press("add");
-			});
-			this.structures = new StructureList(this.find("fewsam-classes"), acts);
-			this.history = new HistoryView(this.find("fewsam-history"), acts);
-		}
-		/** Whether the history of a slice is unfolded. */
-		get tracing() {
-			return this.find("fewsam-history").open;
-		}
-		onTrace(act) {
-			this.find("fewsam-history").addEventListener("toggle", act);
-		}
-		/** Say something; ``answers`` make it a question, with a button each. */
-		say(text, kind, answers = []) {
-			const message = this.find("fewsam-message");
-			this.find("fewsam-text").textContent = text;
-			message.className = `message ${answers.length ? "asks" : kind}`;
-			message.scrollTop = 0;
-			this.find("fewsam-answers").replaceChildren(...answers.map(({ label, act }) => {
-				const button = document.createElement("button");
-				button.textContent = label;
-				button.addEventListener("click", act);
-				return button;
-			}));
-		}
-		/** The typed name of a new structure. */
-		get typed() {
-			return this.find("fewsam-name").value.trim();
-		}
-		set typed(text) {
-			this.find("fewsam-name").value = text;
-		}
-		show(now) {
-			const training = Boolean(now.state?.training.running);
-			this.structures.show(now.structures, now.state, now.chosen);
-			this.history.show(now.slice, now.history);
-			this.find("fewsam-new").style.display = now.state?.new_labels ? "" : "none";
-			this.root.querySelectorAll("[data-tool]").forEach((button) => {
-				button.classList.toggle("on", button.dataset.tool === now.tool);
-			});
-			this.find("fewsam-train").textContent = training ? "Stop training" : "Train";
-			const drawn = now.dirty ? ` (${count(now.dirty, "slice")})` : "";
-			this.find("fewsam-submit").textContent = now.conflict ? `Submit mine${drawn}` : `Submit${drawn}`;
-			this.find("fewsam-theirs").style.display = now.conflict ? "" : "none";
-			this.enable(now, training);
-			this.showProgress(training, now);
-			if (now.state) drawCurve(this.root.querySelector("#fewsam-curve"), now.state.curve);
-			this.find("fewsam-problems").textContent = now.problems.join("\n");
-		}
-		/** One button stands out: what to do next. One that cannot be used says why. */
-		enable(now, training) {
-			const labelled = Object.values(now.state?.structures ?? {}).some((one) => one.slices > 0) ? 1 : 0;
-			const { highlight, hint, blocked } = guide({
-				...now,
-				structures: now.structures.length,
-				labelled,
-				training
-			});
-			if (!now.undoSteps) blocked.undo = "Nothing to undo.";
-			if (!now.redoSteps) blocked.redo = "Nothing to redo.";
-			if (!now.back) blocked.back ??= "Next slice has led nowhere yet.";
-			if (now.aside) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
-			for (const button of [...BUTTONS, ...TOOLS]) {
-				const element = this.find(`fewsam-${button}`);
-				element.dataset.title ??= element.title;
-				element.disabled = button in blocked;
-				element.title = blocked[button] ?? element.dataset.title;
-				element.classList.toggle("main", button === highlight);
-			}
-			this.find("fewsam-hint").textContent = hint ? `Next: ${hint}` : "";
-		}
-		showProgress(training, { state, busy }) {
-			const bar = this.find("fewsam-progress");
-			const stats = state?.training;
-			bar.hidden = !training && !busy;
-			if (training && stats?.total_epochs) bar.value = (stats.epoch ?? 0) / stats.total_epochs;
-			else bar.removeAttribute("value");
-			this.find("fewsam-status").textContent = progress(state, busy);
-		}
-		find(id) {
-			return this.root.querySelector(`#${id}`);
-		}
-	};
 	// src/panel.ts
-	/** The panel: the whole loop in one place. State lives here, not in the DOM: OHIF may take the panel down and up. */
-	var FOLLOW = 400;
+	/** The panel: the whole loop in one place. OHIF may take it down and up: what it shows is in the store, not in the DOM. */
 	var Panel = class {
-		id;
-		view;
-		map = null;
-		state = null;
+		root = document.createElement("div");
+		store = new Store();
 		structures = new Structures();
+		map = null;
 		overlay = null;
-		opening = "";
-		chosen = 1;
-		toolbox = new Toolbox();
+		toolbox = new Toolbox(this.store);
 		journey = new Journey(this);
 		tracing = new Tracing(this);
-		conflict = [];
-		busy = "";
-		queue = Promise.resolve();
-		answered = false;
-		recovering = false;
-		aside = false;
+		learning = new Learning(this);
+		pointing = new Pointing(this);
+		watching = new Watching(this, this.toolbox);
+		opening;
 		lost = false;
-		wasTraining = false;
-		trainedFrom = 0;
 		timer = 0;
-		ticker = 0;
-		waited = 0;
 		constructor(id) {
-			this.id = id;
-			const acts = {
-				submit: () => void this.submit(),
-				theirs: () => void this.theirs(),
-				segment: () => void this.segment(),
-				train: () => void this.train(),
+			this.opening = new Opening(this, {
+				nothing: () => this.journey.stranded(),
+				opened: (map) => {
+					this.overlay = new Overlay(map);
+					showPanel(id);
+					this.journey.arrive();
+					this.show();
+				},
+				left: () => {
+					this.overlay?.close();
+					this.overlay = null;
+				}
+			});
+			this.root.id = "fewsam-panel";
+			Q(k$2(App, {
+				store: this.store,
+				acts: this.acts()
+			}), this.root);
+			window.addEventListener("keydown", this.keys, true);
+			window.addEventListener("pagehide", this.closing);
+			this.show();
+			this.poll();
+		}
+		/** The mode was left: nothing of ours stays over the viewport. */
+		close() {
+			window.clearTimeout(this.timer);
+			this.watching.close();
+			window.removeEventListener("keydown", this.keys, true);
+			window.removeEventListener("pagehide", this.closing);
+			this.opening.leave();
+			Q(null, this.root);
+		}
+		acts() {
+			const submitting = new Submitting(this);
+			const naming = new Naming(this);
+			const commands = {
+				submit: () => void submitting.submit(),
+				theirs: () => void submitting.theirs(),
+				segment: () => void this.learning.segment(),
+				train: () => void this.learning.train(),
 				next: () => void this.journey.next(),
 				skip: () => void this.journey.skip(),
 				back: () => this.journey.back(),
 				undo: () => this.step("undo"),
 				redo: () => this.step("redo"),
-				clear: () => this.clearPoints(),
-				add: () => void this.addStructure(this.view.typed)
+				clear: () => this.pointing.clear(),
+				add: () => void naming.add(this.store.typed.value.trim())
 			};
-			this.view = new View({
-				press: (button) => acts[button](),
+			return {
+				press: (command) => commands[command](),
 				pick: (tool) => this.pick(tool),
 				choose: (value) => this.choose(value),
 				size: (radius) => this.toolbox.size(radius),
-				rename: (structure, name) => void this.rename(structure, name),
-				remove: (structure) => this.askToDelete(structure),
+				rename: (structure, name) => void naming.rename(structure, name),
+				remove: (structure) => naming.askToDelete(structure),
+				trace: (unfolded) => {
+					this.store.tracing.value = unfolded;
+					this.tracing.look();
+				},
 				history: (act, shot) => void this.tracing[act](shot)
-			});
-			this.view.onTrace(() => void this.tracing.look());
-			window.addEventListener("keydown", this.keys, true);
-			window.addEventListener("pagehide", this.closing);
-			this.ticker = window.setInterval(() => this.tick(), FOLLOW);
-			this.show();
-			this.poll();
-		}
-		get root() {
-			return this.view.root;
-		}
-		/** The mode was left: nothing of ours stays over the viewport. */
-		close() {
-			window.clearTimeout(this.timer);
-			window.clearInterval(this.ticker);
-			window.removeEventListener("keydown", this.keys, true);
-			window.removeEventListener("pagehide", this.closing);
-			this.leave();
+			};
 		}
 		closing = () => {
 			this.map?.commit();
@@ -2014,7 +3660,7 @@
 		async poll() {
 			window.clearTimeout(this.timer);
 			try {
-				await this.follow();
+				await this.opening.follow();
 				await this.refresh();
 				this.map?.session.keep();
 				if (this.lost) this.say("The server is back.", "good");
@@ -2023,78 +3669,20 @@
 				this.lost = true;
 				this.say(error.message, "bad");
 			}
-			this.timer = window.setTimeout(() => this.poll(), this.state?.training.running ? 800 : 2500);
-		}
-		/** Open the labelmap of whatever series the person looks at. */
-		async follow() {
-			const now = active();
-			const series = now?.displaySet.SeriesInstanceUID ?? "";
-			if (!now && !this.map && ++this.waited === 4 && !this.journey.stranded()) this.say(`No image series is open. Double-click one in the list. The viewer marks what it cannot show with a triangle in the list on the left.`, "");
-			if (!now || this.opening === series + now.viewportId) return;
-			if (this.map?.series === series && this.map.viewportId === now.viewportId) return;
-			this.opening = series + now.viewportId;
-			try {
-				this.leave();
-				this.state = await getState(series);
-				this.structures.update(this.state.structures);
-				const map = await Labelmap.open(now.viewportId, now.displaySet, this.structures);
-				const known = await getLabelmap(series);
-				const drafts = map.session.open(known.voxels, known.head);
-				map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
-				map.onStroke = () => this.show();
-				this.map = map;
-				this.overlay = new Overlay(map);
-				this.answered = known.head.served;
-				numbering.of = (k) => map.geometry.frameOf(k) + 1;
-				showPanel(this.id);
-				this.choose(this.structures.of(this.chosen) ? this.chosen : this.structures.all[0]?.value ?? 1);
-				this.say(greeting(known.head, drafts.length, this.state), "");
-				this.journey.arrive();
-			} finally {
-				this.opening = "";
-			}
-		}
-		leave() {
-			if (this.map) {
-				this.map.commit();
-				this.map.session.keep(true);
-				this.map.close();
-			}
-			this.overlay?.close();
-			this.map = this.overlay = null;
-			this.aside = false;
-			this.conflict = [];
+			this.timer = window.setTimeout(() => this.poll(), this.store.training.value ? 800 : 2500);
 		}
 		async refresh() {
-			this.state = await getState(this.map?.series);
+			const state = this.store.server.value = await getState(this.map?.series);
 			const before = this.structures.all.length;
-			if (this.structures.update(this.state.structures)) {
+			if (this.structures.update(state.structures)) {
 				this.map?.segments();
 				if (this.structures.all.length < before) await this.fetch();
 			}
-			const { training, model_version } = this.state;
-			if (this.wasTraining && !training.running) {
-				const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
-				if (training.state === "failed") this.say(`Training failed: ${training.error}`, "bad");
-				else if (model_version > this.trainedFrom) this.say(`Model ${model_version} is live. Segment again to use it.${notes}`, "good");
-				else this.say(`The trained model was not better than what is served; ${this.served()} stays.${notes}`, "");
-				this.answered = false;
-			}
-			this.wasTraining = Boolean(training.running);
-			await this.catchUp();
+			this.learning.look(state);
+			await this.opening.catchUp();
 			await this.tracing.look();
 			this.show();
 		}
-		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
-		async catchUp() {
-			const [map, image] = [this.map, this.state?.image];
-			if (!map || image?.id !== map.series || map.drawing) return;
-			map.commit();
-			const stale = map.session.slices.stale(image.submissions);
-			if (!stale.length || !await this.fetch()) return;
-			if (!this.busy) this.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
-		}
-		/** Take what the server has of the open series; false where another one was opened meanwhile. */
 		async fetch() {
 			const map = this.map;
 			if (!map) return false;
@@ -2108,164 +3696,33 @@
 			map.render(map.session.receive(voxels, head));
 			return true;
 		}
-		/** Follow what the person does with the viewer's own buttons, and mend what that took away. */
-		tick() {
-			const map = this.map;
-			if (!map || this.recovering || this.opening) return;
-			if (this.aside !== (storedSegmentation() !== null)) this.turnAside(map);
-			if (this.aside) return;
-			if (!map.intact) return void this.recover(map);
-			if (!map.isActive) {
-				map.activate();
-				this.say("Another segmentation was opened. What you draw goes on in the structures listed here.", "");
-			}
-			const strangers = map.strangers();
-			for (const { value, label } of strangers) this.structures.addUnnamed(label, value);
-			if (strangers.length) this.say(`${strangers[0].label} has no name yet. Name it in the list below; then it can be submitted.`, "bad");
-			const [chosen, tool] = [map.chosen, this.toolbox.current];
-			if (chosen !== null && chosen !== this.chosen && this.structures.of(chosen)) this.chosen = chosen;
-			this.toolbox.follow(map.viewportId);
-			if (strangers.length || tool !== this.toolbox.current || chosen !== this.chosen) this.show();
-		}
-		/** The viewer shows a stored segmentation instead of the images, or the images again. */
-		turnAside(map) {
-			this.aside = !this.aside;
-			if (this.aside) {
-				const { viewportId } = storedSegmentation();
-				this.toolbox.current = "";
-				this.view.say("This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.", "asks", [{
-					label: "Back to drawing",
-					act: () => showSeries(viewportId, map.displaySetId)
-				}]);
-			} else this.say("Drawing goes on in the structures listed here.", "");
-			this.show();
-		}
-		async recover(map) {
-			if (active()?.displaySet.SeriesInstanceUID !== map.series) return;
-			this.recovering = true;
+		async work(what, todo) {
+			const { busy } = this.store;
+			while (busy.value && what === "Correcting") await new Promise((done) => window.setTimeout(done, 50));
+			if (busy.value) return;
+			if (!this.map) return this.say("Open a CT, MR or other image series first.", "bad");
+			busy.value = what;
 			try {
-				await map.recover();
-				this.choose(this.chosen);
-				this.say("The viewer took the labelmap away; it is back, with what you drew.", "bad");
+				await this.map.released();
+				await todo(this.map);
+				await this.refresh();
 			} catch (error) {
-				this.say(`The viewer took the labelmap away: reload the page; what you drew is kept. (${error.message})`, "bad");
+				this.say(error.message, "bad");
 			} finally {
-				this.recovering = false;
+				busy.value = "";
+				this.show();
 			}
 		}
-		async submit(empty = []) {
-			await this.work("Submitting", async (map) => {
-				map.commit();
-				const submission = map.session.submission();
-				if (!submission) return this.say("Nothing to submit: no slice was changed by hand.", "bad");
-				let answer;
-				try {
-					answer = await submit(map.series, submission, {
-						replace: this.conflict,
-						empty
-					});
-				} catch (error) {
-					if (!(error instanceof Refusal) || error.status !== 409) throw error;
-					return this.asked(error.body);
-				}
-				this.conflict = [];
-				this.answered = false;
-				map.commit();
-				map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
-				this.say(receipt(answer), answer.kept.length ? "" : "good");
-			});
-		}
-		/** The server asks before it takes a submission. */
-		asked(body) {
-			if (body.empty?.length) {
-				const empty = body.empty;
-				return this.view.say(emptied(empty), "asks", [{
-					label: "Nothing is there",
-					act: () => void this.submit(empty)
-				}, {
-					label: "Put the labels back",
-					act: () => this.putBack(empty)
-				}]);
-			}
-			this.conflict = body.slices ?? [];
-			this.say(conflict(this.conflict, body.who ?? ""), "bad");
-		}
-		putBack(slices) {
-			this.map?.render(this.map.session.discard(slices));
-			this.say(`${capital(slicesOf(slices))}: as submitted. Undo brings your change back.`, "");
+		choose(value) {
+			this.store.chosen.value = value;
+			this.map?.choose(value);
 			this.show();
 		}
-		/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
-		async theirs() {
-			await this.work("Fetching", async (map) => {
-				const slices = this.conflict;
-				if (!await this.fetch()) return;
-				map.render(map.session.discard(slices));
-				this.conflict = [];
-				this.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
-			});
-		}
-		async segment() {
-			await this.work("Segmenting", async (map) => {
-				map.commit();
-				const { head, voxels } = await segment(map.series);
-				if (!head.shots) return this.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
-				await this.take(map, voxels, head);
-				map.session.points = [];
-				this.answered = true;
-				const dirty = map.session.slices.dirty.length;
-				const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
-				const model = head.trained ? `Model ${head.model_version}` : "Untrained answer";
-				const notes = (head.notes ?? []).join("\n");
-				this.say(`${model}, from ${count(head.shots, "labelled slice")}.${kept}\n${notes}`.trim(), head.trained ? "good" : "");
-			});
-		}
-		async train() {
-			if (this.state?.training.running) {
-				await this.work("Stopping", () => stopTraining());
-				return;
-			}
-			await this.work("Starting", async () => {
-				this.trainedFrom = this.state?.model_version ?? 0;
-				await train();
-				this.wasTraining = true;
-				this.say("Training started.", "");
-			});
-		}
-		/** A click is answered in its turn, also one that was made while another is computed. */
-		point(i, j, k) {
-			const structure = this.structures.of(this.chosen);
-			const include = this.toolbox.current === "include";
-			if (!structure) return this.say("Choose a structure first.", "bad");
-			const { value, name } = structure;
-			this.queue = this.queue.then(() => this.work("Correcting", async (map) => {
-				map.commit();
-				const session = map.session;
-				const all = [...session.points.filter((one) => one.i !== i || one.j !== j || one.k !== k || one.value !== value), {
-					i,
-					j,
-					k,
-					include,
-					value
-				}];
-				const points = all.filter((one) => one.k === k && one.value === value);
-				const side = (wanted) => points.filter((one) => one.include === wanted).map((one) => [one.i, one.j]);
-				const { voxels } = await correct({
-					image: map.series,
-					slice: k,
-					label: name,
-					include: side(true),
-					exclude: side(false)
-				});
-				await map.released();
-				map.commit();
-				const width = map.geometry.planes[k].columns;
-				map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
-				this.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
-			}));
-		}
-		clearPoints() {
-			if (this.map) this.map.session.points = [];
+		pick(tool) {
+			if (!this.map) return;
+			if (!this.structures.all.length) return this.say("Name a structure first: type it in the list of structures, and Add.", "bad");
+			this.map.choose(this.store.chosen.value);
+			this.toolbox.pick(tool, this.map.viewportId);
 			this.show();
 		}
 		step(way) {
@@ -2276,60 +3733,6 @@
 			this.map.render(changed);
 			this.show();
 		}
-		async addStructure(name) {
-			if (!name) return this.say("Type the name of the structure first.", "bad");
-			const there = this.structures.named(name);
-			if (there?.id) return this.choose(there.value);
-			if (await this.restructure(() => addStructure(name))) {
-				this.view.typed = "";
-				this.choose(this.structures.named(name)?.value ?? this.chosen);
-			}
-		}
-		/** A new name for a structure of the server, or the first one of a segment that only this window has. */
-		async rename(structure, name) {
-			if (structure.id) await this.restructure(() => renameStructure(structure.id, name));
-			else if (this.structures.named(name)?.id) this.say(`There is a ${name} already; choose another name.`, "bad");
-			else if (await this.restructure(() => addStructure(name), () => void (structure.name = name))) this.say(`${name} is a structure now.`, "good");
-		}
-		askToDelete(structure) {
-			const { id, name, slices } = structure;
-			if (!id) return;
-			const kept = slices ? ` Its labels on ${count(slices, "slice")} stay in the history, and come back when a ${name} is added again.` : "";
-			const act = () => void this.restructure(() => deleteStructure(id)).then((done) => done && this.say(`${name} is deleted.`, ""));
-			this.view.say(`Delete ${name} for everybody?${kept}`, "asks", [{
-				label: "Delete",
-				act
-			}, {
-				label: "Keep",
-				act: () => this.say(`${name} stays.`, "")
-			}]);
-		}
-		async restructure(change, first = () => {}) {
-			let done = false;
-			await this.work("Changing structures", async (map) => {
-				map.commit();
-				const answer = await change();
-				first();
-				this.structures.update(answer);
-				map.segments();
-				await this.fetch();
-				map.session.keep();
-				done = true;
-			});
-			return done;
-		}
-		choose(value) {
-			this.chosen = value;
-			this.map?.choose(value);
-			this.show();
-		}
-		pick(tool) {
-			if (!this.map) return;
-			if (!this.structures.all.length) return this.say("Name a structure first: type it above, and Add.", "bad");
-			this.map.choose(this.chosen);
-			this.toolbox.pick(tool, this.map.viewportId);
-			this.show();
-		}
 		keys = (event) => {
 			if (!(event.ctrlKey || event.metaKey) || event.target instanceof HTMLInputElement && event.target.type === "text") return;
 			const key = event.key.toLowerCase();
@@ -2338,59 +3741,40 @@
 			event.stopImmediatePropagation();
 			this.step(key === "y" || event.shiftKey ? "redo" : "undo");
 		};
-		async work(what, todo) {
-			while (this.busy && what === "Correcting") await new Promise((done) => window.setTimeout(done, 50));
-			if (this.busy) return;
-			if (!this.map) return this.say("Open a CT, MR or other image series first.", "bad");
-			this.busy = what;
-			this.show();
-			try {
-				await this.map.released();
-				await todo(this.map);
-				await this.refresh();
-			} catch (error) {
-				this.say(error.message, "bad");
-			} finally {
-				this.busy = "";
-				this.show();
-			}
-		}
-		say(text, kind) {
-			this.view.say(text, kind);
-		}
-		served() {
-			return this.state?.trained ? `model ${this.state.model_version}` : "the untrained answer";
+		say(text, kind, answers = []) {
+			this.store.say(text, kind, answers);
 		}
 		show() {
-			const { state, map, chosen, busy, overlay } = this;
-			const session = map?.session;
-			const slices = session?.slices;
-			const foreign = slices?.outdated(state?.image?.submissions ?? {}).filter((k) => slices.isDirty(k)) ?? [];
-			this.view.show({
-				state,
-				chosen,
-				busy,
-				tool: this.toolbox.current,
-				structures: this.structures.all,
-				open: Boolean(map),
-				aside: this.aside,
-				undoSteps: slices?.undoSteps ?? 0,
-				redoSteps: slices?.redoSteps ?? 0,
-				dirty: slices?.dirty.length ?? 0,
-				conflict: this.conflict.length,
-				answered: this.answered,
-				back: this.journey.canGoBack,
-				slice: map ? numbering.of(map.geometry.current()) : 0,
-				history: this.tracing.shots,
-				problems: problems(state, foreign, session?.kept === false)
-			});
-			if (!overlay || !session) return;
-			overlay.uncertainty = state?.image?.uncertainty ?? [];
-			overlay.labelled = state?.image?.labelled ?? [];
-			overlay.onPoint = this.toolbox.pointing ? (i, j, k) => this.point(i, j, k) : null;
+			const { store, map, overlay } = this;
+			const image = store.server.value?.image;
+			store.back.value = this.journey.canGoBack;
+			changed(store.structures, this.structures.all.map((one) => ({ ...one })));
+			changed(store.open, map && opened(map, image?.submissions ?? {}));
+			if (!overlay) return;
+			overlay.uncertainty = image?.uncertainty ?? [];
+			overlay.labelled = image?.labelled ?? [];
+			overlay.onPoint = this.toolbox.pointing ? (i, j, k) => this.pointing.point(i, j, k) : null;
 			overlay.draw();
 		}
 	};
+	function opened(map, submissions) {
+		const { slices, kept } = map.session;
+		const { dirty, undoSteps, redoSteps } = slices;
+		const foreign = slices.outdated(submissions).filter((k) => slices.isDirty(k));
+		return {
+			series: map.series,
+			slice: map.geometry.current(),
+			dirty,
+			undoSteps,
+			redoSteps,
+			foreign,
+			kept
+		};
+	}
+	/** Set a signal where its value is another one: what did not change is not drawn again. */
+	function changed(signal, value) {
+		if (JSON.stringify(signal.value) !== JSON.stringify(value)) signal.value = value;
+	}
 	// src/main.ts
 	/** Our extension and mode, given to the viewer as objects through its configuration script. */
 	var EXTENSION = "fewsam";

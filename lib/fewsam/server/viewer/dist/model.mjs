@@ -1,5 +1,5 @@
-/* fewsam panel, built from sources 38f7cad94dabe880c2e05e63d9d36198ce00a103ebc03196036f2f6b11afebc6 */
-// src/drafts.ts
+/* fewsam panel, built from sources 56195d40c2b98e727c24e6b404c2d47ffc8107eeea598292c162dd8a0e6fcb19 */
+// src/model/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {
 	store;
@@ -103,7 +103,7 @@ function unpack(runs, length) {
 	}
 	return at === length ? values : null;
 }
-// src/points.ts
+// src/model/points.ts
 /** The slice with the points' change to one structure; the server gives its mask with the points, and without.
 *
 * The pixel under a point always obeys the point.
@@ -124,7 +124,7 @@ function corrected(slice, planes, value, points, width) {
 	}
 	return result;
 }
-// src/slices.ts
+// src/model/slices.ts
 var UNDO_STEPS = 100;
 var UNKNOWN = -1;
 var Slices = class {
@@ -321,7 +321,7 @@ function same(a, b) {
 	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
 	return a.length === b.length;
 }
-// src/session.ts
+// src/model/session.ts
 /** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
 var Session = class {
 	series;
@@ -424,7 +424,7 @@ var Session = class {
 		return this.keeping(step.changed);
 	}
 };
-// src/structures.ts
+// src/model/structures.ts
 var VALUES = 255;
 var GREY = [
 	170,
@@ -539,7 +539,7 @@ var Structures = class {
 		return value;
 	}
 };
-// src/trail.ts
+// src/model/trail.ts
 var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 	"fewsam.trail",
 	"fewsam.skipped",
@@ -607,4 +607,2084 @@ var Trail = class {
 		this.store.setItem(key, JSON.stringify(value));
 	}
 };
-export { Drafts, Session, Slices, Structures, Trail, corrected, pack, unpack };
+// node_modules/preact/dist/preact.mjs
+var n$1;
+var t$2;
+var r$2;
+var u$4;
+var i$3;
+var f$4;
+var o$4;
+var e$2;
+var l$3;
+var c$3;
+var a$4;
+var h$4 = Symbol.for("pv");
+var p$4 = {};
+var y$4 = [];
+var v$3 = /^m(i|n|o|s|text|space)$/;
+var w$4 = Array.isArray;
+var d$3 = y$4.slice;
+var _$2 = Object.assign;
+function g$4(n) {
+	n && n.parentNode && n.remove();
+}
+function k(n, t, r) {
+	var u, i, f, o = {}, e = arguments.length;
+	for (f in t) "key" == f ? u = t[f] : "ref" == f && "function" != typeof n ? i = t[f] : o[f] = t[f];
+	return e > 2 && (o.children = e > 3 ? d$3.call(arguments, 2) : r), m$4(n, o, u, i, null);
+}
+function m$4(r, u, i, f, o) {
+	var e = {
+		type: r,
+		props: u,
+		key: i,
+		ref: f,
+		__k: null,
+		__: null,
+		__b: 0,
+		__e: null,
+		__c: null,
+		constructor: h$4,
+		__v: o || ++t$2,
+		__i: -1,
+		__u: 0
+	};
+	return !o && n$1.vnode && n$1.vnode(e), e;
+}
+function $$1(n) {
+	return n.children;
+}
+function x$2(n, t) {
+	this.props = n, this.context = t, this.__g = 0;
+}
+function S$1(n, t) {
+	if (null == t) return n.__ && S$1(n.__, n.__i + 1);
+	for (var r; t < n.__k.length; t++) if ((r = n.__k[t]) && r.__e) return r.__e;
+	return "function" != typeof n.type || n.props.__P ? null : S$1(n);
+}
+function C$1(t) {
+	var r, u = t.__v, i = u.__e, f = [], o = [], e = t.__P;
+	e && ((r = _$2({ constructor: h$4 }, u)).__v = u.__v + 1, n$1.vnode && n$1.vnode(r), z$2(e, r, u, t.__n, e.namespaceURI, 32 & u.__u ? [i] : null, f, i || S$1(u), 32 & u.__u, o), r.__v = u.__v, r.__.__k[r.__i] = r, E$1(f, r, o), u.__ = u.__e = null, r.__e != i && j$2(r));
+}
+function j$2(n) {
+	if ((n = n.__) && n.__c && !n.props.__P) return n.__e = null, n.__k.some(function(t) {
+		return t && (n.__e = t.__e);
+	}), j$2(n);
+}
+function L(t) {
+	(8 & t.__g || (t.__g |= 8, u$4.push(t), f$4++)) && i$3 == n$1.debounceRendering || ((i$3 = n$1.debounceRendering) || queueMicrotask)(H$1);
+}
+function H$1() {
+	try {
+		for (var n, t = 1; u$4.length;) u$4.length > t && u$4.sort(o$4), n = u$4.shift(), t = u$4.length, 8 & n.__g && C$1(n);
+	} finally {
+		(f$4 = u$4.length) && (i$3 || queueMicrotask)(H$1);
+	}
+}
+function I$1(n, t, r, u, i, f, o, e, l, c, a) {
+	var s, h, v, w, d, _, g = u.__k || y$4, k = t.length;
+	for (l = q$1(r, t, g, l, k), s = 0; s < k; s++) null != (v = r.__k[s]) && (h = ~v.__i && g[v.__i] || p$4, v.__i = s, _ = z$2(n, v, h, i, f, o, e, l, c, a), w = v.__e, (h.ref != v.ref || 8 & h.__u) && (h.ref && G(h.ref, null, v, h), v.ref && a.push(v.ref, v.__c || w, v)), d = d || w, 4 & v.__u ? (l = A$1(v, l, n, !h.__v), h.__e && (h.__e = null)) : "function" == typeof v.type && void 0 !== _ ? l = _ : w && (l = w.nextSibling), v.__u &= -21);
+	return r.__e = d, l;
+}
+function q$1(n, t, r, u, i) {
+	var f, o, e, l, c, a, s, p, y, v = r.length, d = v, _ = 0, g = 0, k = n.__k = Array(i);
+	for (f = 0; f < i; f++) null != (o = t[f]) && "boolean" != typeof o && "function" != typeof o ? ("object" != typeof o || o.constructor === String ? o = k[f] = m$4(null, o) : w$4(o) ? o = k[f] = m$4($$1, { children: o }) : o.constructor === h$4 && o.__b ? o = k[f] = m$4(o.type, o.props, o.key, o.ref, o.__v) : k[f] = o, l = f + _, o.__ = n, o.__b = n.__b + 1, e = null, ~(c = o.__i = P$1(o, r, l, d)) && (d--, (e = r[c]) && (e.__u |= 2)), e && e.__v ? (o.__u |= 16, c == l - 1 ? _-- : c == l + 1 ? _++ : c != l && (c > l ? _-- : _++, g = 1)) : (~c || (i > v ? _-- : i < v && _++), "function" != typeof o.type && (o.__u |= 4))) : k[f] = null;
+	if (g) {
+		for (a = [], s = [], f = 0; f < i; f++) if ((o = k[f]) && 16 & o.__u) {
+			for (_ = 0, p = a.length; _ < p;) a[y = _ + p >> 1] < o.__i ? _ = y + 1 : p = y;
+			a[_] = o.__i, s[f] = _ + 1;
+		}
+		for (_ = a.length; f--;) s[f] && (s[f] == _ ? _-- : k[f].__u |= 4);
+	}
+	if (d) for (f = 0; f < v; f++) !(e = r[f]) || 2 & e.__u || (e.__e == u && (u = S$1(e)), J(e, e));
+	return u;
+}
+function A$1(n, t, r, u) {
+	var i, f, o, e;
+	if ("function" == typeof n.type) {
+		if (n.props.__P) return t;
+		if (i = n.__k) for (f = 0; f < i.length; f++) i[f] && (i[f].__ = n, t = A$1(i[f], t, r, !1));
+		return t;
+	}
+	for (t && !t.parentNode && (t = S$1(n)) && !t.parentNode && (t = null), o = n.__e, e = t; e && 8 == e.nodeType;) e = e.nextSibling;
+	for (o != e && (!u && r.moveBefore && o.parentNode ? r.moveBefore(o, t) : r.insertBefore(o, t || null)), t = o; (t = t && t.nextSibling) && 8 == t.nodeType && !t.data.startsWith("$s"););
+	return t;
+}
+function P$1(n, t, r, u) {
+	var i, f = n.key, o = n.type, e = t[r], l = e && !(2 & e.__u);
+	if (null === e && null == f || l && f == e.key && o == e.type) return r;
+	if (u > (l ? 1 : 0)) {
+		for (i = r - 1; i >= 0; i--) if ((e = t[i]) && !(2 & e.__u) && f == e.key && o == e.type) return i;
+		for (i = r + 1; i < t.length; i++) if ((e = t[i]) && !(2 & e.__u) && f == e.key && o == e.type) return i;
+	}
+	return -1;
+}
+function T$1(n, t, r) {
+	r ??= "", "-" == t[0] ? n.setProperty(t, r) : n[t] = r;
+}
+function N$1(n, t, r, u, i) {
+	var f, o;
+	if ("style" == t) if ("string" == typeof r) n.style.cssText = r;
+	else {
+		if ("string" == typeof u && (n.style.cssText = u = ""), u) for (t in u) r && t in r || T$1(n.style, t);
+		if (r) for (t in r) u && r[t] == u[t] || T$1(n.style, t, r[t]);
+	}
+	else if ("o" == t[0] && "n" == t[1]) "function" != typeof r && (r = null), "function" != typeof u && (u = null), (n.__e || (n.__e = {}))[t] = r, r && u || (o = a$4[t] || (a$4[t] = V$1(t)), (n.__a || (n.__a = {}))[t] = c$3, f = t != (t = t.replace(l$3, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), r ? n.addEventListener(t, o, f) : n.removeEventListener(t, o, f));
+	else {
+		if ("http://www.w3.org/2000/svg" == i) t = t.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
+		else if ("width" != t && "height" != t && "href" != t && "list" != t && "form" != t && "tabIndex" != t && "download" != t && "rowSpan" != t && "colSpan" != t && "role" != t && "popover" != t && t in n) try {
+			n[t] = null == r ? "" : r;
+			return;
+		} catch (n) {}
+		if ("function" == typeof r) return;
+		null == r || !1 === r && "-" != t[4] ? n.removeAttribute(t) : n.setAttribute(t, "popover" == t && 1 == r ? "" : r);
+	}
+}
+function V$1(t) {
+	return function(r) {
+		var u = this.__e;
+		if (u) {
+			if (u = u[t], null == r[e$2]) r[e$2] = c$3++;
+			else if (r[e$2] < this.__a[t]) return;
+			return u(n$1.event ? n$1.event(r) : r);
+		}
+	};
+}
+function z$2(t, r, u, i, f, o, e, l, c, a) {
+	var s, p, v, d, k, b, m, M, C, j, L, H, q, A, O, P, T, N, V = r.type;
+	if (r.constructor !== h$4) return null;
+	128 & u.__u && (c = 32 & u.__u, s = u.__c.__z) && (r.__u |= c, p = o = [], 8 == s.nodeType ? l = B$2(s, o) : o.push(s), l = o[0] || l), (s = n$1.__b) && s(r);
+	n: if ("function" == typeof V) {
+		v = e.length;
+		try {
+			if (M = r.props, C = (s = V.prototype) && s.render, j = (s = V.contextType) && i[s.__c], L = s ? j ? j.props.value : s.__ : i, (d = u.__c) ? (r.__c = d, 2 & d.__g && (d.__g |= 1)) : (C ? r.__c = d = new V(M, L) : (r.__c = d = new x$2(M, L), d.constructor = V, d.render = K), j && j.sub(d), d.state || (d.state = {}), d.__n = i, d.__g |= 8, d.__h = [], d.__k = []), C && (d.__s || (d.__s = d.state), V.getDerivedStateFromProps && (d.__s == d.state && (d.__s = _$2({}, d.__s)), _$2(d.__s, V.getDerivedStateFromProps(M, d.__s)))), k = d.props, b = d.state, d.__v = r, u.__c) {
+				if (M !== k && C && !V.getDerivedStateFromProps && d.componentWillReceiveProps && d.componentWillReceiveProps(M, L), r.__v == u.__v && !(8 & d.__g) || !(4 & d.__g) && d.shouldComponentUpdate && !1 === d.shouldComponentUpdate(M, d.__s, L)) {
+					r.__v != u.__v && (d.props = M, d.state = d.__s, d.__g &= -9), r.__e = u.__e, r.__k = u.__k, r.__k.some(function(n) {
+						n && (n.__ = r);
+					}), y$4.push.apply(d.__h, d.__k), d.__k = [], d.__h.length && e.push(d), l = S$1(u);
+					break n;
+				}
+				d.componentWillUpdate && d.componentWillUpdate(M, d.__s, L), C && d.componentDidUpdate && d.__h.push(function() {
+					d.componentDidUpdate(k, b, m);
+				});
+			} else C && !V.getDerivedStateFromProps && d.componentWillMount && d.componentWillMount(), C && d.componentDidMount && d.__h.push(d.componentDidMount);
+			d.context = L, d.props = M, d.__P = t, d.__g &= -5, H = n$1.__r, q = C ? 25 : 0;
+			do
+				d.__g &= -9, H && H(r), s = d.render(d.props, d.state = d.__s, d.context);
+			while (8 & d.__g && ++q < 25);
+			C && (y$4.push.apply(d.__h, d.__k), d.__k = []), d.state = d.__s, d.getChildContext && (i = _$2({}, i, d.getChildContext())), C && u.__c && d.getSnapshotBeforeUpdate && (m = d.getSnapshotBeforeUpdate(k, b)), A = s && s.type === $$1 && null == s.key ? s.props.children : s, M.__P && (s = l, f = (t = M.__P).namespaceURI, c = o = null, u.props && u.props.__P != t && (u.__k.some(function(n) {
+				n && J(n, n);
+			}), u.__k = null), l = u.__k ? S$1(u, 0) : null), l = I$1(t, w$4(A) ? A : [A], r, u, i, f, o, e, l, c, a), M.__P && (r.__e = null, l = s), r.__u &= -161, p && p.some(g$4), d.__h.length && e.push(d), 1 & d.__g && (d.__g &= -4);
+		} catch (t) {
+			if (e.length = v, r.__v = null, c || o) if (t && t.then) {
+				if (r.__u |= 128 | c, o) {
+					for (~(T = o.indexOf(l || void 0)) || (T = o.length); (N = o[T - 1]) && 8 == N.nodeType;) T--;
+					for (; T < o.length; T++) if (N = o[T]) if (o[T] = null, O) {
+						if (N == P) break;
+					} else {
+						if (8 != N.nodeType) break;
+						N.data.startsWith("$s") && (P = B$2(O = N));
+					}
+				}
+				if (!O) {
+					for (; l && 8 == l.nodeType && l.nextSibling;) l = l.nextSibling;
+					O = l;
+				}
+				(s = B$2(O = r.__c.__z || (r.__c.__z = O))) ? (r.__e = O, l = s) : r.__e = l, l = l && l.nextSibling;
+			} else o && o.some(g$4);
+			else r.__e = u.__e;
+			r.__k || (r.__k = u.__k || []), t && t.then || D$1(r), n$1.__e(t, r, u);
+		}
+	} else l = r.__e = F$2(u.__e, r, u, i, f, o, e, c, a, t);
+	return (s = n$1.diffed) && s(r), l;
+}
+function B$2(n, t) {
+	if (n && 8 == n.nodeType && n.data.startsWith("$s")) for (var r = 1; n = n.nextSibling;) {
+		if (8 == n.nodeType) {
+			if (n.data.startsWith("$s")) r++;
+			else if (n.data.startsWith("/$s") && !--r) return n;
+		}
+		t && t.push(n);
+	}
+}
+function D$1(n) {
+	n && (n.__c && (n.__c.__g |= 4), n.__k && n.__k.some(D$1));
+}
+function E$1(t, r, u) {
+	for (var i = 0; i < u.length;) G(u[i++], u[i++], u[i++]);
+	n$1.__c && n$1.__c(r, t), t.some(function(r) {
+		try {
+			t = r.__h, r.__h = [], t.some(function(n) {
+				n.call(r);
+			});
+		} catch (t) {
+			n$1.__e(t, r.__v);
+		}
+	});
+}
+function F$2(t, r, u, i, f, o, e, l, c, a) {
+	var s, h, y, _, k, b, m, M, $ = u.props || p$4, x = r.props, C = r.type;
+	if ("svg" == C ? f = "http://www.w3.org/2000/svg" : "math" == C ? f = "http://www.w3.org/1998/Math/MathML" : f || (f = "http://www.w3.org/1999/xhtml"), o) {
+		for (s = 0; s < o.length; s++) if ((k = o[s]) && (C ? k.localName == C : 3 == k.nodeType)) {
+			t = k, o[s] = null;
+			break;
+		}
+	}
+	if (!t) {
+		if (M = a.ownerDocument || document, !C) return M.createTextNode(x);
+		t = M.createElementNS(f, C, x.is ? x : a), l && (n$1.__m && n$1.__m(r, o), l = !1), o = null;
+	}
+	if (C) {
+		if (a = "template" == C && t.content || t, o = "textarea" == C && null != x.defaultValue ? null : o && d$3.call(a.childNodes), !l && o) for ($ = {}, s = 0; s < t.attributes.length; s++) $[(k = t.attributes[s]).name] = k.value;
+		for (s in $) k = $[s], "dangerouslySetInnerHTML" == s ? y = k : "children" == s || s in x || "value" == s && "defaultValue" in x || "checked" == s && "defaultChecked" in x || N$1(t, s, null, k, f);
+		for (s in x) k = x[s], "children" == s ? _ = k : "dangerouslySetInnerHTML" == s ? h = k : "value" == s ? b = k : "checked" == s ? m = k : l && "function" != typeof k || $[s] === k || N$1(t, s, k, $[s], f);
+		h ? (l || y && (h.__html == y.__html || h.__html == t.innerHTML) || (t.innerHTML = h.__html), r.__k = []) : (y && (t.textContent = ""), ("foreignObject" == C || "http://www.w3.org/1998/Math/MathML" == f && v$3.test(C)) && (f = "http://www.w3.org/1999/xhtml"), I$1(a, w$4(_) ? _ : [_], r, u, i, f, o, e, o ? o[0] : u.__k && S$1(u, 0), l, c), o && o.some(g$4)), l && "textarea" != C || (s = "value", "progress" == C && null == b ? t.removeAttribute(s) : null == b || b === t[s] && ("progress" != C || b) || N$1(t, s, b, $[s], f), s = "checked", null != m && m != t[s] && N$1(t, s, m, $[s], f));
+	} else $ === x || l && t.data == x || (t.data = x);
+	return t;
+}
+function G(t, r, u, i) {
+	try {
+		"function" == typeof t ? r ? r.__x = t(r) || 1 : i && (i = i.__c || i.__e) && (r = i.__x) && (i.__x = null, "function" == typeof r ? r() : t(null)) : t.current = r;
+	} catch (t) {
+		n$1.__e(t, u);
+	}
+}
+function J(t, r, u) {
+	var i, f, o, e;
+	if (n$1.unmount && n$1.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || G(i, null, r, t), i = t.__c) {
+		if (i.componentWillUnmount) try {
+			i.componentWillUnmount();
+		} catch (t) {
+			n$1.__e(t, r);
+		}
+		i.__P = i.__n = null;
+	}
+	if (i = t.__k) for (e = 0; e < i.length; e++) i[e] && J(i[e], r, "function" != typeof t.type || u && !t.props.__P);
+	!u && (i = t.__c) && (i = i.__z) && (f = B$2(i, o = [])) && (i == t.__e && o.some(g$4), g$4(f), g$4(i)), u || g$4(t.__e), t.__e = t.__c = t.__ = null;
+}
+function K(n, t, r) {
+	return this.constructor(n, r);
+}
+n$1 = { __e: function(n, t, r, u) {
+	for (var i, o, e; t = t.__;) if ((i = t.__c) && !(1 & i.__g)) {
+		i.__g |= 4;
+		try {
+			if ((e = (o = i.constructor) && o.getDerivedStateFromError) && i.setState(o.getDerivedStateFromError(n)), i.componentDidCatch && (i.componentDidCatch(n, u || {}), e = 1), e && 8 & i.__g) return void (i.__g |= 2);
+		} catch (t) {
+			n = t;
+		}
+	}
+	throw f$4 = 0, n;
+} }, t$2 = 0, r$2 = function(n) {
+	return null != n && n.constructor === h$4;
+}, x$2.prototype.setState = function(n, t) {
+	var r = this.__s;
+	r && r != this.state || (r = this.__s = _$2({}, this.state)), "function" == typeof n && (n = n(_$2({}, r), this.props)), n && (_$2(r, n), this.__v && (t && this.__k.push(t), L(this)));
+}, x$2.prototype.forceUpdate = function(n) {
+	this.__v && (this.__g |= 4, n && this.__h.push(n), L(this));
+}, x$2.prototype.render = $$1, u$4 = [], f$4 = 0, o$4 = function(n, t) {
+	return n.__v.__b - t.__v.__b;
+}, e$2 = Symbol(), l$3 = /(PointerCapture)$|Capture$/i, c$3 = 0, a$4 = {};
+// node_modules/preact-render-to-string/dist/index.module.js
+var o$3 = "__s";
+var i$2 = "__c";
+var a$3 = "__k";
+var u$3 = "__d";
+var c$2 = "__s";
+var f$3 = /[\s\n\\/='"\0<>]/;
+var s$2 = /^(xlink|xmlns|xml)([A-Z])/;
+var l$2 = /^(?:accessK|auto[A-Z]|cell|ch|col|cont|cross|dateT|encT|form[A-Z]|frame|hrefL|inputM|maxL|minL|noV|playsI|popoverT|readO|rowS|src[A-Z]|tabI|useM|item[A-Z])/;
+var p$3 = /^ac|^ali|arabic|basel|cap|clipPath$|clipRule$|color|dominant|enable|fill|flood|font|glyph[^R]|horiz|image|letter|lighting|marker[^WUH]|overline|panose|pointe|paint|rendering|shape|stop|strikethrough|stroke|text[^L]|transform|underline|unicode|units|^v[^i]|^w|^xH/;
+var h$3 = /* @__PURE__ */ new Set(["draggable", "spellcheck"]);
+function d$2(e) {
+	void 0 !== e.__g ? e.__g |= 8 : e[u$3] = !0;
+}
+function v$2(e) {
+	void 0 !== e.__g ? e.__g &= -9 : e[u$3] = !1;
+}
+function m$3(e) {
+	return void 0 !== e.__g ? !!(8 & e.__g) : !0 === e[u$3];
+}
+var y$3 = /["&<]/;
+function _$1(e) {
+	if (0 === e.length || !1 === y$3.test(e)) return e;
+	for (var t = 0, n = 0, r = "", o = ""; n < e.length; n++) {
+		switch (e.charCodeAt(n)) {
+			case 34:
+				o = "&quot;";
+				break;
+			case 38:
+				o = "&amp;";
+				break;
+			case 60:
+				o = "&lt;";
+				break;
+			default: continue;
+		}
+		n !== t && (r += e.slice(t, n)), r += o, t = n + 1;
+	}
+	return n !== t && (r += e.slice(t, n)), r;
+}
+var g$3 = {};
+var k$3 = /* @__PURE__ */ new Set([
+	"animation-iteration-count",
+	"border-image-outset",
+	"border-image-slice",
+	"border-image-width",
+	"box-flex",
+	"box-flex-group",
+	"box-ordinal-group",
+	"column-count",
+	"fill-opacity",
+	"flex",
+	"flex-grow",
+	"flex-negative",
+	"flex-order",
+	"flex-positive",
+	"flex-shrink",
+	"flood-opacity",
+	"font-weight",
+	"grid-column",
+	"grid-row",
+	"line-clamp",
+	"line-height",
+	"opacity",
+	"order",
+	"orphans",
+	"stop-opacity",
+	"stroke-dasharray",
+	"stroke-dashoffset",
+	"stroke-miterlimit",
+	"stroke-opacity",
+	"stroke-width",
+	"tab-size",
+	"widows",
+	"z-index",
+	"zoom"
+]);
+var b$2 = /[A-Z]/g;
+function x$1(e) {
+	var t = "";
+	for (var n in e) {
+		var r = e[n];
+		if (null != r && "" !== r) {
+			var o = "-" == n[0] ? n : g$3[n] || (g$3[n] = n.replace(b$2, "-$&").toLowerCase()), i = ";";
+			"number" != typeof r || o.startsWith("--") || k$3.has(o) || (i = "px;"), t = t + o + ":" + r + i;
+		}
+	}
+	return t || void 0;
+}
+function w$3() {
+	this.__d = !0;
+}
+function H(e, t) {
+	return {
+		__v: e,
+		context: t,
+		props: e.props,
+		setState: w$3,
+		forceUpdate: w$3,
+		__d: !0,
+		__h: new Array(0)
+	};
+}
+var T = {};
+var j$1 = [];
+var P = Array.isArray;
+var $ = Object.assign;
+var U = "";
+var Z = "<!--$s-->";
+var F$1 = "<!--/$s-->";
+function M$1(e) {
+	return "string" == typeof e ? Z + e + F$1 : P(e) ? (e.unshift(Z), e.push(F$1), e) : e && "function" == typeof e.then ? e.then(M$1) : Z + e + F$1;
+}
+function W() {
+	return {
+		beforeDiff: n$1.__b,
+		afterDiff: n$1.diffed,
+		renderHook: n$1.__r,
+		unmountHook: n$1.unmount,
+		rootHook: n$1.__,
+		commitHook: n$1.__c,
+		catchError: n$1.__e,
+		errorBoundaries: n$1.errorBoundaries
+	};
+}
+function B$1(e) {
+	var t = n$1[o$3];
+	n$1[o$3] = !0;
+	try {
+		return e();
+	} finally {
+		n$1[o$3] = t;
+	}
+}
+function z$1(n, r, o) {
+	var i = W();
+	try {
+		var u = B$1(function() {
+			var u, c = k($$1, null);
+			return c[a$3] = [n], i.rootHook && i.rootHook(n, ((u = {})[a$3] = c, u.nodeType = 1, u)), q(n, r || T, !1, void 0, c, !1, o, i);
+		});
+		return P(u) ? u.join(U) : u;
+	} catch (e) {
+		if (e.then) throw new Error("Use \"renderToStringAsync\" for suspenseful rendering.");
+		throw e;
+	} finally {
+		i.commitHook && B$1(function() {
+			return i.commitHook(n, j$1);
+		}), j$1.length = 0;
+	}
+}
+function N(e, t, n) {
+	var r, o = e.type, a = !0;
+	return e[i$2] ? (a = !1, (r = e[i$2]).state = r[c$2]) : r = new o(e.props, t), e[i$2] = r, r.__v = e, r.props = e.props, r.context = t, d$2(r), r.state ?? (r.state = T), r[c$2] ?? (r[c$2] = r.state), o.getDerivedStateFromProps ? r.state = $({}, r.state, o.getDerivedStateFromProps(r.props, r.state)) : a && r.componentWillMount ? (r.componentWillMount(), r.state = r[c$2] !== r.state ? r[c$2] : r.state) : !a && r.componentWillUpdate && r.componentWillUpdate(), n.renderHook && n.renderHook(e), r.render(r.props, r.state, t);
+}
+function q(e, n, o, u, y, g, k, b) {
+	if (null == e || !0 === e || !1 === e || e === U) return U;
+	var w = typeof e;
+	if ("object" != w) return "function" == w ? U : "string" == w ? _$1(e) : e + U;
+	if (P(e)) {
+		var C, D = U;
+		y[a$3] = e;
+		for (var A = e.length, S = 0; S < A; S++) {
+			var E = e[S];
+			if (null != E && "boolean" != typeof E) {
+				var L, j = q(E, n, o, u, y, g, k, b);
+				"string" == typeof j ? D += j : (C || (C = new Array(A)), D && C.push(D), D = U, P(j) ? (L = C).push.apply(L, j) : C.push(j));
+			}
+		}
+		return C ? (D && C.push(D), C) : D;
+	}
+	if (!r$2(e)) return U;
+	e.__ = y, b.beforeDiff && b.beforeDiff(e);
+	var Z = e.type, F = e.props;
+	if ("function" == typeof Z) {
+		var W, z, O, R = n;
+		if (Z === $$1) {
+			if ("tpl" in F) {
+				for (var K, G = U, J = 0; J < F.tpl.length; J++) if (G += F.tpl[J], F.exprs && J < F.exprs.length) {
+					var Q = F.exprs[J];
+					if (null == Q) continue;
+					if ("object" == typeof Q && (r$2(Q) || P(Q))) {
+						var X, Y = q(Q, n, o, u, e, g, k, b);
+						"string" == typeof Y ? G += Y : (K || (K = []), G && K.push(G), G = U, P(Y) ? (X = K).push.apply(X, Y) : K.push(Y));
+					} else G += Q;
+				}
+				return K ? (G && K.push(G), K) : G;
+			}
+			if ("UNSTABLE_comment" in F) return "<!--" + _$1(F.UNSTABLE_comment) + "-->";
+			z = F.children;
+		} else {
+			if (null != (W = Z.contextType)) {
+				var ee = n[W.__c];
+				R = ee ? ee.props.value : W.__;
+			}
+			var te = Z.prototype && "function" == typeof Z.prototype.render;
+			if (te) z = N(e, R, b), O = e[i$2];
+			else {
+				e[i$2] = O = H(e, R);
+				for (var ne = 0; m$3(O) && ne++ < 25;) {
+					v$2(O), b.renderHook && b.renderHook(e);
+					try {
+						z = Z.call(O, F, R);
+					} catch (t) {
+						throw g && t && "function" == typeof t.then && (e._suspended = !0), t;
+					}
+				}
+				d$2(O);
+			}
+			if (null != O.getChildContext && (n = $({}, n, O.getChildContext())), te && b.errorBoundaries && (Z.getDerivedStateFromError || O.componentDidCatch)) {
+				z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z;
+				try {
+					return q(z, n, o, u, e, g, !1, b);
+				} catch (r) {
+					return Z.getDerivedStateFromError && (O[c$2] = Z.getDerivedStateFromError(r)), O.componentDidCatch && O.componentDidCatch(r, T), m$3(O) ? (z = N(e, n, b), null != (O = e[i$2]).getChildContext && (n = $({}, n, O.getChildContext())), q(z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z, n, o, u, e, g, k, b)) : U;
+				} finally {
+					b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e);
+				}
+			}
+		}
+		z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z;
+		try {
+			var re = q(z, n, o, u, e, g, k, b);
+			return b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), e._suspended ? M$1(re) : re;
+		} catch (t) {
+			if (!g && k && k.onError) {
+				var oe = function t(r) {
+					return k.onError(r, e, function(e, r) {
+						try {
+							return B$1(function() {
+								return q(e, n, o, u, r, g, k, b);
+							});
+						} catch (e) {
+							return t(e);
+						}
+					});
+				}(t);
+				return void 0 !== oe ? oe : (b.catchError && b.catchError(t, e), U);
+			}
+			if (!g) throw t;
+			if (!t || "function" != typeof t.then) throw t;
+			return t.then(function t() {
+				try {
+					var r = B$1(function() {
+						return q(z, n, o, u, e, g, k, b);
+					});
+					return e._suspended ? M$1(r) : r;
+				} catch (e) {
+					if (!e || "function" != typeof e.then) throw e;
+					return e.then(t);
+				}
+			});
+		}
+	}
+	var ie, ae = "<" + Z, ue = U;
+	for (var ce in F) {
+		var fe = F[ce];
+		if ("function" != typeof (fe = V(fe) ? fe.value : fe) || "class" === ce || "className" === ce) {
+			switch (ce) {
+				case "children":
+					ie = fe;
+					continue;
+				case "key":
+				case "ref":
+				case "__self":
+				case "__source": continue;
+				case "htmlFor":
+					if ("for" in F) continue;
+					ce = "for";
+					break;
+				case "className":
+					if ("class" in F) continue;
+					ce = "class";
+					break;
+				case "defaultChecked":
+					ce = "checked";
+					break;
+				case "defaultSelected":
+					ce = "selected";
+					break;
+				case "defaultValue":
+				case "value":
+					switch (ce = "value", Z) {
+						case "textarea":
+							ie = fe;
+							continue;
+						case "select":
+							u = fe;
+							continue;
+						case "option": u != fe || "selected" in F || (ae += " selected");
+					}
+					break;
+				case "dangerouslySetInnerHTML":
+					ue = fe && fe.__html;
+					continue;
+				case "style":
+					"object" == typeof fe && (fe = x$1(fe));
+					break;
+				case "acceptCharset":
+					ce = "accept-charset";
+					break;
+				case "httpEquiv":
+					ce = "http-equiv";
+					break;
+				default:
+					if (f$3.test(ce)) continue;
+					s$2.test(ce) ? ce = ce.replace(s$2, "$1:$2").toLowerCase() : "-" !== ce[4] && !h$3.has(ce) || null == fe ? o ? p$3.test(ce) && (ce = "panose1" === ce ? "panose-1" : ce.replace(/([A-Z])/g, "-$1").toLowerCase()) : l$2.test(ce) && (ce = ce.toLowerCase()) : fe += U;
+			}
+			null != fe && !1 !== fe && (ae = !0 === fe || fe === U ? ae + " " + ce : ae + " " + ce + "=\"" + _$1(fe + U) + "\"");
+		}
+	}
+	if (f$3.test(Z)) throw new Error(Z + " is not a valid HTML tag name in " + ae + ">");
+	if (ue || ("string" == typeof ie ? ue = _$1(ie) : null != ie && !1 !== ie && !0 !== ie && (ue = q(ie, n, "svg" === Z || "foreignObject" !== Z && o, u, e, g, k, b))), b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), !ue && I.has(Z)) return ae + "/>";
+	var se = "</" + Z + ">", le = ae + ">";
+	return P(ue) ? [le].concat(ue, [se]) : "string" != typeof ue ? [
+		le,
+		ue,
+		se
+	] : le + ue + se;
+}
+var I = /* @__PURE__ */ new Set([
+	"area",
+	"base",
+	"br",
+	"col",
+	"command",
+	"embed",
+	"hr",
+	"img",
+	"input",
+	"keygen",
+	"link",
+	"meta",
+	"param",
+	"source",
+	"track",
+	"wbr"
+]);
+var O = z$1;
+function V(e) {
+	return null !== e && "object" == typeof e && "function" == typeof e.peek && "value" in e;
+}
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+var f$2 = Symbol.for("pv");
+var o$2 = 0;
+Array.isArray;
+function a$2(t, e, n, u, a, i) {
+	e || (e = {});
+	var c, l, p = e;
+	if ("ref" in p && "function" != typeof t) for (l in p = {}, e) "ref" == l ? c = e[l] : p[l] = e[l];
+	var s = {
+		type: t,
+		props: p,
+		key: n,
+		ref: c,
+		__k: null,
+		__: null,
+		__b: 0,
+		__e: null,
+		__c: null,
+		constructor: f$2,
+		__v: --o$2,
+		__i: -1,
+		__u: 0
+	};
+	return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
+}
+// src/components/curve.tsx
+function mean(point) {
+	const values = Object.values(point.dice).filter(Number.isFinite);
+	return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+function Curve({ store }) {
+	const points = (store.server.value?.curve ?? []).slice(-40).filter((point) => Object.keys(point.dice).length);
+	const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
+	const y = (dice) => 95 - 85 * dice;
+	const places = points.map((point, n) => [x(n), y(mean(point))]);
+	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a$2("svg", {
+		class: "curve",
+		id: "fewsam-curve",
+		viewBox: "0 0 240 110",
+		children: [
+			[
+				0,
+				.5,
+				1
+			].map((dice) => /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("line", {
+				x1: "24",
+				x2: "235",
+				y1: y(dice),
+				y2: y(dice),
+				stroke: "#2a3866"
+			}), /* @__PURE__ */ a$2("text", {
+				x: "3",
+				y: y(dice) + 3,
+				fill: "#8fa3d6",
+				"font-size": "9",
+				children: dice.toFixed(1)
+			})] })),
+			/* @__PURE__ */ a$2("polyline", {
+				points: places.map((p) => p.join(",")).join(" "),
+				fill: "none",
+				stroke: "#5a78f0",
+				"stroke-width": "1.5"
+			}),
+			places.map(([cx, cy], n) => /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("circle", {
+				cx,
+				cy,
+				r: "3",
+				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
+			}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a$2("text", {
+				x: cx - 8,
+				y: Math.max(cy - 6, 9),
+				fill: "#e6ecff",
+				"font-size": "9",
+				children: mean(points[n]).toFixed(2)
+			})] })),
+			/* @__PURE__ */ a$2("text", {
+				x: "28",
+				y: "107",
+				fill: "#8fa3d6",
+				"font-size": "9",
+				children: points.length ? "submission →   orange: untrained, green: trained" : "appears when you submit a correction"
+			})
+		]
+	})] });
+}
+// src/components/buttons.tsx
+/** Starts a command; stands out where that is the next thing to do. */
+function Button({ store, acts, command, title, children }) {
+	const { highlight, blocked } = store.guide.value;
+	return /* @__PURE__ */ a$2("button", {
+		id: `fewsam-${command}`,
+		class: highlight === command ? "main" : "",
+		disabled: command in blocked,
+		title: blocked[command] ?? title ?? "",
+		onClick: () => acts.press(command),
+		children
+	});
+}
+/** Takes a tool in hand, or puts it away. */
+function ToolButton({ store, acts, tool, title, children }) {
+	const { highlight, blocked } = store.guide.value;
+	const inHand = store.tool.value === tool;
+	return /* @__PURE__ */ a$2("button", {
+		id: `fewsam-${tool}`,
+		class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
+		"aria-pressed": inHand,
+		disabled: tool in blocked,
+		title: blocked[tool] ?? title ?? "",
+		onClick: () => acts.pick(tool),
+		children
+	});
+}
+// src/components/draw.tsx
+/** Tools that draw, the way back, and the size of the brush. */
+function Draw({ store, acts }) {
+	const given = {
+		store,
+		acts
+	};
+	return /* @__PURE__ */ a$2($$1, { children: [
+		/* @__PURE__ */ a$2("h4", { children: "Draw" }),
+		/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "brush",
+					children: "Brush"
+				}),
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "eraser",
+					children: "Eraser"
+				}),
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "threshold",
+					title: "Paints what looks like the tissue under the cursor",
+					children: "Threshold"
+				})
+			]
+		}),
+		/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "undo",
+					title: "Ctrl+Z",
+					children: "Undo"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "redo",
+					title: "Ctrl+Shift+Z or Ctrl+Y",
+					children: "Redo"
+				}),
+				/* @__PURE__ */ a$2("span", {
+					class: "faint",
+					children: "size"
+				}),
+				/* @__PURE__ */ a$2("input", {
+					type: "range",
+					id: "fewsam-size",
+					"aria-label": "brush size",
+					min: "1",
+					max: "60",
+					step: "1",
+					value: store.radius.value,
+					onInput: (event) => acts.size(Number(event.currentTarget.value))
+				})
+			]
+		})
+	] });
+}
+// src/model/texts.ts
+function count(n, what) {
+	return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+var numbering = { of: (k) => k + 1 };
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
+function slicesOf(ks) {
+	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
+	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+}
+function capital(text) {
+	return text.charAt(0).toUpperCase() + text.slice(1);
+}
+/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+function problems(state, foreign, unkept) {
+	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+	found.push(...state?.image?.notes ?? []);
+	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+	return found;
+}
+/** The one thing to do next, and why others cannot be done now: by button. */
+function guide(now) {
+	const blocked = {};
+	const all = [
+		"submit",
+		"theirs",
+		"segment",
+		"train",
+		"next",
+		"skip"
+	];
+	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
+	if (!now.open) block("Open an image series first.", [...all, "back"]);
+	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
+	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
+	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
+	const [, highlight, hint] = [
+		[
+			!now.structures,
+			"add",
+			"Name a structure"
+		],
+		[
+			!now.labelled && !now.dirty,
+			"brush",
+			"Draw on 2 or 3 slices"
+		],
+		[
+			now.dirty > 0,
+			"submit",
+			`Submit ${count(now.dirty, "slice")}`
+		],
+		[
+			!now.answered,
+			"segment",
+			"Segment"
+		],
+		[
+			true,
+			"next",
+			"Next slice, or correct this one"
+		]
+	].find(([wanted]) => wanted);
+	return now.open ? {
+		highlight,
+		hint,
+		blocked
+	} : {
+		highlight: "",
+		hint: "",
+		blocked
+	};
+}
+function progress(state, busy) {
+	const stats = state?.training;
+	const parts = [];
+	if (busy) parts.push(`${busy} …`);
+	if (stats?.running) {
+		const share = stats.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : 0;
+		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats.state ?? ""} ${Math.round(100 * share)} %`);
+	}
+	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet: answers are untrained.");
+	return parts.join(" · ");
+}
+// src/components/history.tsx
+function History({ store, acts }) {
+	const [open, shots] = [store.open.value, store.history.value];
+	return /* @__PURE__ */ a$2("details", {
+		id: "fewsam-history",
+		onToggle: (event) => acts.trace(event.currentTarget.open),
+		children: [/* @__PURE__ */ a$2("summary", { children: ["History of slice ", /* @__PURE__ */ a$2("span", {
+			id: "fewsam-slice",
+			children: open ? numbering.of(open.slice) : ""
+		})] }), /* @__PURE__ */ a$2("div", {
+			id: "fewsam-shots",
+			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a$2(Row$1, {
+				acts,
+				shot
+			}, shot.shot)) : "Nobody has labelled this slice."
+		})]
+	});
+}
+function Row$1({ acts, shot }) {
+	const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
+	const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
+	return /* @__PURE__ */ a$2("div", {
+		class: "shot",
+		children: [/* @__PURE__ */ a$2("span", {
+			title: shot.source,
+			children: `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`
+		}), !shot.withdrawn && /* @__PURE__ */ a$2("button", {
+			class: `small ${act}`,
+			onClick: () => acts.history(act, shot),
+			children: text
+		})]
+	});
+}
+// src/components/learn.tsx
+/** The round: submit, segment, train, and on to the next slice; and how far what runs is. */
+function Learn({ store, acts }) {
+	const given = {
+		store,
+		acts
+	};
+	const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+	return /* @__PURE__ */ a$2($$1, { children: [
+		/* @__PURE__ */ a$2("h4", { children: "Learn" }),
+		/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "submit",
+					children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "segment",
+					children: "Segment"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "train",
+					children: store.training.value ? "Stop training" : "Train"
+				})
+			]
+		}),
+		conflict && /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: /* @__PURE__ */ a$2(Button, {
+				...given,
+				command: "theirs",
+				title: "Show what was submitted from elsewhere; Undo brings yours back",
+				children: "Take theirs"
+			})
+		}),
+		/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "next",
+					children: "Next slice"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "skip",
+					title: "Another one; this slice is not offered again",
+					children: "Skip"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "back",
+					title: "To where you were before Next slice",
+					children: "Back"
+				})
+			]
+		})
+	] });
+}
+function Progress({ store }) {
+	const [training, busy, stats] = [
+		store.training.value,
+		store.busy.value,
+		store.server.value?.training
+	];
+	const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : void 0;
+	return /* @__PURE__ */ a$2($$1, { children: [share === void 0 ? /* @__PURE__ */ a$2("progress", {
+		id: "fewsam-progress",
+		"aria-label": "progress",
+		max: "1",
+		hidden: !training && !busy
+	}, "unknown") : /* @__PURE__ */ a$2("progress", {
+		id: "fewsam-progress",
+		"aria-label": "progress",
+		max: "1",
+		value: share
+	}, "share"), /* @__PURE__ */ a$2("div", {
+		class: "faint",
+		id: "fewsam-status",
+		children: progress(store.server.value, busy)
+	})] });
+}
+// src/components/message.tsx
+function Message({ store }) {
+	const { text, kind, answers, serial } = store.message.value;
+	const { hint } = store.guide.value;
+	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("div", {
+		class: `message ${kind}`,
+		id: "fewsam-message",
+		role: "status",
+		children: [/* @__PURE__ */ a$2("div", {
+			id: "fewsam-text",
+			children: text
+		}, serial), /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			id: "fewsam-answers",
+			children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+				onClick: act,
+				children: label
+			}, label))
+		})]
+	}), /* @__PURE__ */ a$2("div", {
+		class: "faint",
+		id: "fewsam-hint",
+		children: hint && `Next: ${hint}`
+	})] });
+}
+// src/components/points.tsx
+/** Correct with clicked points. */
+function Points({ store, acts }) {
+	const given = {
+		store,
+		acts
+	};
+	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
+		class: "fs-row",
+		children: [
+			/* @__PURE__ */ a$2(ToolButton, {
+				...given,
+				tool: "include",
+				children: "+ Include"
+			}),
+			/* @__PURE__ */ a$2(ToolButton, {
+				...given,
+				tool: "exclude",
+				children: "− Exclude"
+			}),
+			/* @__PURE__ */ a$2(Button, {
+				...given,
+				command: "clear",
+				children: "Clear points"
+			})
+		]
+	})] });
+}
+// node_modules/preact/hooks/dist/hooks.mjs
+var t$1;
+var r$1;
+var u$1;
+var i$1;
+var o$1 = Object.is;
+var f$1 = 0;
+var c$1 = [];
+var e$1 = [];
+var a$1 = n$1;
+var v$1 = a$1.__b;
+var l$1 = a$1.__r;
+var m$2 = a$1.diffed;
+var h$2 = a$1.__c;
+var s$1 = a$1.unmount;
+var p$2 = a$1.__;
+function y$2(n, t) {
+	a$1.__h && a$1.__h(r$1, n, f$1 || t), f$1 = 0;
+	var u = r$1.__H || (r$1.__H = {
+		__: [],
+		__h: []
+	});
+	return n >= u.__.length && u.__.push({}), u.__[n];
+}
+function w$2(n, r) {
+	var u = y$2(t$1++, 7);
+	return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
+}
+function g$2() {
+	var n;
+	do {
+		for (; n = e$1.shift();) try {
+			C(n);
+		} catch (t) {
+			a$1.__e(t, { __: (n = n.__P) && n.__v });
+		}
+		for (; n = c$1.shift();) {
+			var t = n.__H;
+			if (n.__P && t) try {
+				t.__h.some(C), t.__h.some(D), t.__h = [];
+			} catch (r) {
+				t.__h = [], a$1.__e(r, n.__v);
+			}
+		}
+	} while (e$1.length);
+}
+a$1.__b = function(n) {
+	r$1 = null, v$1 && v$1(n);
+}, a$1.__ = function(n, t) {
+	n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$2 && p$2(n, t);
+}, a$1.__r = function(n) {
+	l$1 && l$1(n), t$1 = 0;
+	var i = (r$1 = n.__c).__H;
+	i && (u$1 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
+		n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
+	})), u$1 = r$1;
+}, a$1.diffed = function(n) {
+	m$2 && m$2(n);
+	var t = n.__c;
+	t && t.__H && (t.__H.__h.length && B(c$1.push(t)), t.__H.__.some(function(n) {
+		n.u && (n.__H = n.u);
+	})), u$1 = r$1 = null;
+}, a$1.__c = function(n, t) {
+	t.some(function(n) {
+		try {
+			n.__h.some(C), n.__h = n.__h.filter(function(n) {
+				return !n.__ || D(n);
+			});
+		} catch (t) {
+			n.__h = [function() {
+				throw t;
+			}];
+		}
+	}), h$2 && h$2(n, t);
+}, a$1.unmount = function(n) {
+	s$1 && s$1(n);
+	var t, r, u = n.__c;
+	u && u.__H && (u.__H.__.some(function(u) {
+		try {
+			if (u.__P && u.__c) {
+				if (void 0 === r) {
+					for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
+					r = r && r.__c;
+				}
+				u.__P = r, B(e$1.push(u));
+			} else C(u);
+		} catch (n) {
+			t = n;
+		}
+	}), u.__H = void 0, t && a$1.__e(t, u.__v));
+};
+var k$2 = "function" == typeof requestAnimationFrame;
+function z(n) {
+	var t, r = function() {
+		clearTimeout(u), k$2 && cancelAnimationFrame(t), setTimeout(n);
+	}, u = setTimeout(r, 35);
+	k$2 && (t = requestAnimationFrame(r));
+}
+function B(n) {
+	1 != n && i$1 == a$1.requestAnimationFrame || ((i$1 = a$1.requestAnimationFrame) || z)(g$2);
+}
+function C(n) {
+	var t = r$1, u = n.__c;
+	"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
+}
+function D(n) {
+	var t = r$1;
+	n.__c = n.__(), r$1 = t;
+}
+function E(n, t) {
+	return !n || n.length != t.length || t.some(function(t, r) {
+		return !o$1(t, n[r]);
+	});
+}
+// node_modules/@preact/signals-core/dist/signals-core.module.js
+var i = Symbol.for("preact-signals");
+function t() {
+	if (!(v > 1)) {
+		var i, t = !1;
+		(function() {
+			var i = c;
+			c = void 0;
+			while (void 0 !== i) {
+				var t = i.S;
+				if (t.v === i.v) {
+					for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
+				}
+				i = i.o;
+			}
+		})();
+		while (void 0 !== h$1) {
+			var r = h$1;
+			h$1 = void 0;
+			s++;
+			while (void 0 !== r) {
+				var n = r.u;
+				r.u = void 0;
+				r.f &= -3;
+				if (!(8 & r.f) && w$1(r)) try {
+					r.c();
+				} catch (r) {
+					if (!t) {
+						i = r;
+						t = !0;
+					}
+				}
+				r = n;
+			}
+		}
+		s = 0;
+		v--;
+		if (t) throw i;
+	} else v--;
+}
+function r(i) {
+	if (v > 0) return i();
+	u = ++e;
+	v++;
+	try {
+		return i();
+	} finally {
+		t();
+	}
+}
+var n;
+var o = void 0;
+function f(i) {
+	var t = o, r = n;
+	o = void 0;
+	n = void 0;
+	try {
+		return i();
+	} finally {
+		o = t;
+		n = r;
+	}
+}
+var h$1 = void 0;
+var v = 0;
+var s = 0;
+var e = 0;
+var u = 0;
+var c = void 0;
+var a = 0;
+function d$1(i) {
+	if (void 0 !== o) {
+		var t = i.n;
+		if (void 0 === t || t.t !== o) {
+			t = {
+				i: 0,
+				S: i,
+				p: o.s,
+				n: void 0,
+				t: o,
+				e: void 0,
+				x: void 0,
+				r: t
+			};
+			if (void 0 !== o.s) o.s.n = t;
+			o.s = t;
+			i.n = t;
+			if (32 & o.f) i.S(t);
+			return t;
+		} else if (-1 === t.i) {
+			t.i = 0;
+			if (void 0 !== t.n) {
+				t.n.p = t.p;
+				if (void 0 !== t.p) t.p.n = t.n;
+				t.p = o.s;
+				t.n = void 0;
+				o.s.n = t;
+				o.s = t;
+			}
+			return t;
+		}
+	}
+}
+function l(i, t) {
+	this.v = i;
+	this.i = 0;
+	this.n = void 0;
+	this.t = void 0;
+	this.l = 0;
+	this.W = null == t ? void 0 : t.watched;
+	this.Z = null == t ? void 0 : t.unwatched;
+	this.name = null == t ? void 0 : t.name;
+}
+l.prototype.brand = i;
+l.prototype.h = function() {
+	return !0;
+};
+l.prototype.S = function(i) {
+	var t = this, r = this.t;
+	if (r !== i && void 0 === i.e) {
+		i.x = r;
+		this.t = i;
+		if (void 0 !== r) r.e = i;
+		else f(function() {
+			var i;
+			null == (i = t.W) || i.call(t);
+		});
+	}
+};
+l.prototype.U = function(i) {
+	var t = this;
+	if (void 0 !== this.t) {
+		var r = i.e, n = i.x;
+		if (void 0 !== r) {
+			r.x = n;
+			i.e = void 0;
+		}
+		if (void 0 !== n) {
+			n.e = r;
+			i.x = void 0;
+		}
+		if (i === this.t) {
+			this.t = n;
+			if (void 0 === n) f(function() {
+				var i;
+				null == (i = t.Z) || i.call(t);
+			});
+		}
+	}
+};
+l.prototype.subscribe = function(i) {
+	var t = this;
+	return x(function() {
+		var r = t.value;
+		f(function() {
+			return i(r);
+		});
+	}, { name: "sub" });
+};
+l.prototype.valueOf = function() {
+	return this.value;
+};
+l.prototype.toString = function() {
+	return this.value + "";
+};
+l.prototype.toJSON = function() {
+	return this.value;
+};
+l.prototype.peek = function() {
+	var i = this;
+	return f(function() {
+		return i.value;
+	});
+};
+Object.defineProperty(l.prototype, "value", {
+	get: function() {
+		var i = d$1(this);
+		if (void 0 !== i) i.i = this.i;
+		return this.v;
+	},
+	set: function(i) {
+		if (i !== this.v) {
+			if (s > 100) throw new Error("Cycle detected");
+			(function(i) {
+				if (0 !== v && 0 === s) {
+					if (i.l !== u) {
+						i.l = u;
+						c = {
+							S: i,
+							v: i.v,
+							i: i.i,
+							o: c
+						};
+					}
+				}
+			})(this);
+			this.v = i;
+			this.i++;
+			a++;
+			v++;
+			try {
+				for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
+			} finally {
+				t();
+			}
+		}
+	}
+});
+function y$1(i, t) {
+	return new l(i, t);
+}
+function w$1(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
+	return !1;
+}
+function b$1(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) {
+		var r = t.S.n;
+		if (void 0 !== r) t.r = r;
+		t.S.n = t;
+		t.i = -1;
+		if (void 0 === t.n) {
+			i.s = t;
+			break;
+		}
+	}
+}
+function _(i) {
+	var t = i.s, r = void 0;
+	while (void 0 !== t) {
+		var n = t.p;
+		if (-1 === t.i) {
+			t.S.U(t);
+			if (void 0 !== n) n.n = t.n;
+			if (void 0 !== t.n) t.n.p = n;
+		} else r = t;
+		t.S.n = t.r;
+		if (void 0 !== t.r) t.r = void 0;
+		t = n;
+	}
+	i.s = r;
+}
+function j(i, t) {
+	l.call(this, void 0, t);
+	this.x = i;
+	this.s = void 0;
+	this.g = a - 1;
+	this.f = 4;
+}
+j.prototype = new l();
+j.prototype.h = function() {
+	this.f &= -3;
+	if (1 & this.f) return !1;
+	if (32 == (36 & this.f)) return !0;
+	this.f &= -5;
+	if (this.g === a) return !0;
+	this.g = a;
+	this.f |= 1;
+	if (this.i > 0 && !w$1(this)) {
+		this.f &= -2;
+		return !0;
+	}
+	var i = o;
+	try {
+		b$1(this);
+		o = this;
+		var t = this.x();
+		if (16 & this.f || this.v !== t || 0 === this.i) {
+			this.v = t;
+			this.f &= -17;
+			this.i++;
+		}
+	} catch (i) {
+		this.v = i;
+		this.f |= 16;
+		this.i++;
+	}
+	o = i;
+	_(this);
+	this.f &= -2;
+	return !0;
+};
+j.prototype.S = function(i) {
+	if (void 0 === this.t) {
+		this.f |= 36;
+		for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
+	}
+	l.prototype.S.call(this, i);
+};
+j.prototype.U = function(i) {
+	if (void 0 !== this.t) {
+		l.prototype.U.call(this, i);
+		if (void 0 === this.t) {
+			this.f &= -33;
+			for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
+		}
+	}
+};
+j.prototype.N = function() {
+	if (!(2 & this.f)) {
+		this.f |= 6;
+		for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
+	}
+};
+Object.defineProperty(j.prototype, "value", { get: function() {
+	if (1 & this.f) throw new Error("Cycle detected");
+	var i = d$1(this);
+	this.h();
+	if (void 0 !== i) i.i = this.i;
+	if (16 & this.f) throw this.v;
+	return this.v;
+} });
+function O$1(i, t) {
+	return new j(i, t);
+}
+function p$1(i) {
+	var r = i.j;
+	i.j = void 0;
+	if ("function" == typeof r) {
+		v++;
+		var n = o;
+		o = void 0;
+		try {
+			r();
+		} catch (t) {
+			i.f &= -2;
+			i.f |= 8;
+			g$1(i);
+			throw t;
+		} finally {
+			o = n;
+			t();
+		}
+	}
+}
+function g$1(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
+	i.x = void 0;
+	i.s = void 0;
+	p$1(i);
+}
+function S(i) {
+	if (o !== this) throw new Error("Out-of-order effect");
+	_(this);
+	o = i;
+	this.f &= -2;
+	try {
+		if (8 & this.f) g$1(this);
+	} finally {
+		t();
+	}
+}
+function m$1(i, t) {
+	this.x = i;
+	this.j = void 0;
+	this.s = void 0;
+	this.u = void 0;
+	this.f = 32;
+	this.name = null == t ? void 0 : t.name;
+	if (n) n.push(this);
+}
+m$1.prototype.c = function() {
+	var i = this.S();
+	try {
+		if (8 & this.f) return;
+		if (void 0 === this.x) return;
+		var t = this.x();
+		if ("function" == typeof t) this.j = t;
+	} finally {
+		i();
+	}
+};
+m$1.prototype.S = function() {
+	if (1 & this.f) throw new Error("Cycle detected");
+	this.f |= 1;
+	this.f &= -9;
+	p$1(this);
+	b$1(this);
+	v++;
+	var i = o;
+	o = this;
+	return S.bind(this, i);
+};
+m$1.prototype.N = function() {
+	if (!(2 & this.f)) {
+		this.f |= 2;
+		this.u = h$1;
+		h$1 = this;
+	}
+};
+m$1.prototype.d = function() {
+	this.f |= 8;
+	if (!(1 & this.f)) g$1(this);
+};
+m$1.prototype.dispose = function() {
+	this.d();
+};
+function x(i, t) {
+	var r = new m$1(i, t);
+	try {
+		r.c();
+	} catch (i) {
+		r.d();
+		throw i;
+	}
+	var n = r.d.bind(r);
+	n[Symbol.dispose] = n;
+	return n;
+}
+// node_modules/@preact/signals/dist/signals.module.js
+var h;
+var p;
+var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+var g = [];
+x(function() {
+	h = this.N;
+})();
+function b(i, n) {
+	n$1[i] = n.bind(null, n$1[i] || function() {});
+}
+function y(i) {
+	if (p) {
+		var n = p;
+		p = void 0;
+		n();
+	}
+	p = i && i.S();
+}
+function w(i) {
+	var n = this, r = i.data, t = useSignal(r);
+	t.name = "ReactiveDom";
+	t.value = r;
+	var e = w$2(function() {
+		var i = n, r = n.__v;
+		while (r = r.__) if (r.__c) {
+			r.__c.__$f |= 4;
+			break;
+		}
+		var o = O$1(function() {
+			var i = t.value.value;
+			return 0 === i ? 0 : !0 === i ? "" : i || "";
+		}), e = O$1(function() {
+			return !Array.isArray(o.value) && !r$2(o.value);
+		}), u = x(function() {
+			this.N = M;
+			if (e.value) {
+				var n = o.value;
+				if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
+			}
+		}), c = n.__$u.d;
+		n.__$u.d = function() {
+			u();
+			c.call(this);
+		};
+		return [e, o];
+	}, []), u = e[0], c = e[1];
+	return u.value ? c.peek() : c.value;
+}
+w.displayName = "ReactiveTextNode";
+Object.defineProperties(l.prototype, {
+	constructor: {
+		configurable: !0,
+		value: k($$1, null).constructor
+	},
+	type: {
+		configurable: !0,
+		value: w
+	},
+	props: {
+		configurable: !0,
+		get: function() {
+			var i = this;
+			return { data: { get value() {
+				return i.value;
+			} } };
+		}
+	},
+	__b: {
+		configurable: !0,
+		value: 1
+	}
+});
+b("__b", function(i, n) {
+	y();
+	if ("string" == typeof n.type) {
+		var r, t = n.props;
+		for (var f in t) if ("children" !== f) {
+			var o = t[f];
+			if (o instanceof l) {
+				if (!r) n.__np = r = {};
+				r[f] = o;
+				t[f] = o.peek();
+			}
+		}
+	}
+	i(n);
+});
+b("__r", function(i, r) {
+	i(r);
+	if (r.type !== $$1) {
+		y();
+		var t, f = r.__c;
+		if (f) {
+			f.__$f &= -2;
+			if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
+				var r;
+				x(function() {
+					r = this;
+				}, { name: n });
+				r.c = i;
+				return r;
+			}(function(i) {
+				return function() {
+					var n;
+					if (m) null == (n = this.y) || n.call(this);
+					i.__$f |= 1;
+					i.setState({});
+				};
+			}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
+		}
+		y(t);
+	}
+});
+b("__e", function(i, n, r, t) {
+	y();
+	i(n, r, t);
+});
+b("diffed", function(i, n) {
+	y();
+	var r;
+	if ("string" == typeof n.type && (r = n.__e)) {
+		var t = n.__np, f = n.props, o = r.U;
+		if (o) for (var e in o) {
+			var u = o[e];
+			if (!(void 0 === u || t && e in t)) {
+				u.d();
+				o[e] = void 0;
+			}
+		}
+		if (t) {
+			if (!o) {
+				o = {};
+				r.U = o;
+			}
+			for (var a in t) {
+				var c = o[a], v = t[a];
+				if (void 0 === c) {
+					c = k$1(r, a, v, f);
+					o[a] = c;
+				} else c.o(v, f);
+			}
+		}
+	}
+	i(n);
+});
+function k$1(i, n, r, t) {
+	var f = n in i && void 0 === i.ownerSVGElement, o = y$1(r);
+	return {
+		o: function(i, n) {
+			o.value = i;
+			t = n;
+		},
+		d: x(function() {
+			this.N = M;
+			var r = o.value.value;
+			if (t[n] !== r) {
+				t[n] = r;
+				if (f) i[n] = r;
+				else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
+				else i.removeAttribute(n);
+			}
+		})
+	};
+}
+b("unmount", function(i, n) {
+	if ("string" == typeof n.type) {
+		var r = n.__e;
+		if (r) {
+			var t = r.U;
+			if (t) {
+				r.U = void 0;
+				for (var f in t) {
+					var o = t[f];
+					if (o) o.d();
+				}
+			}
+		}
+		var e = n.__np;
+		if (e) {
+			var u = n.props;
+			for (var a in e) u[a] = e[a];
+		}
+		n.__np = void 0;
+	} else {
+		var c = n.__c;
+		if (c) {
+			c.__$f |= 8;
+			var v = c.__$u;
+			if (v) {
+				c.__$u = void 0;
+				v.d();
+			}
+		}
+	}
+	i(n);
+});
+b("__h", function(i, n, r, t) {
+	if (t < 3) n.__$f |= 2;
+	i(n, r, t);
+});
+x$2.prototype.shouldComponentUpdate = function(i, n) {
+	if (this.__R) return !0;
+	var r = this.__$u, t = r && void 0 !== r.s;
+	for (var f in n) return !0;
+	if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
+		var o = 2 & this.__$f;
+		if (!(t || o || 4 & this.__$f)) return !0;
+		if (1 & this.__$f) return !0;
+	} else {
+		if (!(t || 4 & this.__$f)) return !0;
+		if (3 & this.__$f) return !0;
+	}
+	for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
+	for (var u in this.props) if (!(u in i)) return !0;
+	return !1;
+};
+function useSignal(i, n) {
+	return w$2(function() {
+		return y$1(i, n);
+	}, []);
+}
+var A = function(i) {
+	queueMicrotask(function() {
+		queueMicrotask(i);
+	});
+};
+function F() {
+	r(function() {
+		var i;
+		while (i = g.shift()) h.call(i);
+	});
+}
+function M() {
+	if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
+}
+// src/components/textinput.tsx
+function TextInput({ id, label, value, input, enter, escape, select }) {
+	return /* @__PURE__ */ a$2("input", {
+		type: "text",
+		id,
+		placeholder: label,
+		"aria-label": label,
+		value,
+		ref: (element) => {
+			if (select && element && !element.dataset.selected) {
+				element.dataset.selected = "once";
+				window.setTimeout(() => element.select());
+			}
+		},
+		onMouseDown: (event) => event.stopPropagation(),
+		onInput: (event) => input(event.currentTarget.value),
+		onKeyDown: (event) => {
+			event.stopPropagation();
+			if (event.key === "Enter") enter();
+			if (event.key === "Escape") escape?.();
+		}
+	});
+}
+// src/components/structures.tsx
+/** The list of structures: choose one, rename it, delete it, add one, and name a segment that has no name yet. */
+function StructureList({ store, acts }) {
+	const editing = useSignal(0);
+	const counts = store.server.value?.image?.counts ?? {};
+	return /* @__PURE__ */ a$2($$1, { children: [
+		/* @__PURE__ */ a$2("h4", { children: ["Structures ", /* @__PURE__ */ a$2("span", {
+			class: "faint",
+			children: "labelled slices: here / all"
+		})] }),
+		/* @__PURE__ */ a$2("div", {
+			id: "fewsam-classes",
+			children: store.structures.value.map((one) => /* @__PURE__ */ a$2(Row, {
+				store,
+				acts,
+				one,
+				here: counts[one.name] ?? 0,
+				editing: editing.value === one.value,
+				edit: (wanted) => editing.value = wanted ? one.value : 0
+			}, one.value))
+		}),
+		store.server.value?.new_labels && /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			id: "fewsam-new",
+			children: [/* @__PURE__ */ a$2(TextInput, {
+				id: "fewsam-name",
+				label: "new structure",
+				value: store.typed.value,
+				input: (text) => store.typed.value = text,
+				enter: () => acts.press("add")
+			}), /* @__PURE__ */ a$2(Button, {
+				store,
+				acts,
+				command: "add",
+				children: "Add"
+			})]
+		})
+	] });
+}
+function Row({ store, acts, one, here, editing, edit }) {
+	const chosen = store.chosen.value === one.value;
+	return /* @__PURE__ */ a$2("div", {
+		class: `class ${chosen ? "on" : ""}`,
+		"data-name": one.name,
+		onMouseDown: () => acts.choose(one.value),
+		children: [/* @__PURE__ */ a$2("span", {
+			class: "swatch",
+			style: { background: `rgb(${one.color.join(",")})` }
+		}), !one.id || editing ? /* @__PURE__ */ a$2(NewName, {
+			acts,
+			one,
+			edit
+		}) : /* @__PURE__ */ a$2($$1, { children: [
+			/* @__PURE__ */ a$2("button", {
+				class: "name",
+				title: one.name,
+				"aria-pressed": chosen,
+				onClick: () => acts.choose(one.value),
+				children: one.name
+			}),
+			/* @__PURE__ */ a$2(Small, {
+				kind: "rename",
+				title: `Rename ${one.name}`,
+				act: () => edit(true),
+				text: "✎"
+			}),
+			/* @__PURE__ */ a$2(Small, {
+				kind: "delete",
+				title: `Delete ${one.name}; its labels stay in the history`,
+				act: () => acts.remove(one),
+				text: "×"
+			}),
+			/* @__PURE__ */ a$2("span", {
+				class: "count",
+				children: `${here} / ${one.slices}`
+			})
+		] })]
+	});
+}
+function NewName({ acts, one, edit }) {
+	const typed = useSignal(one.id ? one.name : "");
+	const enter = () => {
+		if (!typed.value.trim()) return;
+		acts.rename(one, typed.value.trim());
+		edit(false);
+	};
+	return /* @__PURE__ */ a$2(TextInput, {
+		label: one.id ? one.name : `name ${one.name}`,
+		value: typed.value,
+		input: (text) => typed.value = text,
+		enter,
+		escape: () => edit(false),
+		select: Boolean(one.id)
+	});
+}
+function Small({ kind, title, act, text }) {
+	return /* @__PURE__ */ a$2("button", {
+		class: `small ${kind}`,
+		title,
+		"aria-label": title,
+		onMouseDown: (event) => event.stopPropagation(),
+		onClick: act,
+		children: text
+	});
+}
+// src/components/style.ts
+var style = `
+#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
+#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
+#fewsam-panel button:hover:not(:disabled) { background:#31499a }
+#fewsam-panel button:disabled { opacity:.45; cursor:default }
+#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
+#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
+#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
+#fewsam-panel .fs-row > button { flex:1 1 auto }
+#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
+#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
+#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
+#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
+#fewsam-panel .class .small { visibility:hidden }
+#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
+#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-classes { max-height:192px; overflow-y:auto }
+#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
+#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
+#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
+#fewsam-panel .shot span { flex:1 }
+#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
+#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
+#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
+#fewsam-problems:empty { display:none }
+#fewsam-panel progress { width:100%; height:10px }
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
+#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
+#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
+`;
+// src/components/app.tsx
+function App(given) {
+	return /* @__PURE__ */ a$2($$1, { children: [
+		/* @__PURE__ */ a$2("style", { children: style }),
+		/* @__PURE__ */ a$2(Message, { ...given }),
+		/* @__PURE__ */ a$2(StructureList, { ...given }),
+		/* @__PURE__ */ a$2(Draw, { ...given }),
+		/* @__PURE__ */ a$2(Points, { ...given }),
+		/* @__PURE__ */ a$2(Learn, { ...given }),
+		/* @__PURE__ */ a$2(Progress, { ...given }),
+		/* @__PURE__ */ a$2(History, { ...given }),
+		/* @__PURE__ */ a$2(Curve, { ...given }),
+		/* @__PURE__ */ a$2(Problems, { ...given })
+	] });
+}
+/** What waits for the PACS, what could not be taken, what others drew. */
+function Problems({ store }) {
+	return /* @__PURE__ */ a$2("div", {
+		class: "message bad",
+		id: "fewsam-problems",
+		children: store.problems.value.join("\n")
+	});
+}
+// src/store.ts
+/** All that the panel shows, in one place: components read these signals, acts change them. Knows neither DOM nor viewer. */
+var TOOLS = [
+	"brush",
+	"eraser",
+	"threshold",
+	"include",
+	"exclude"
+];
+var Store = class {
+	/** What the server said last. */
+	server = y$1(null);
+	message = y$1({
+		text: "",
+		kind: "",
+		answers: [],
+		serial: 0
+	});
+	/** What is being done at the moment: "Submitting". */
+	busy = y$1("");
+	/** null while no series is open. */
+	open = y$1(null);
+	structures = y$1([]);
+	/** Voxel value of the chosen structure. */
+	chosen = y$1(1);
+	/** A tool of the panel, or '' for one of the viewer's own. */
+	tool = y$1("");
+	radius = y$1(8);
+	/** The name of a new structure, as it is typed. */
+	typed = y$1("");
+	/** Slices that the server asked about, since somebody else submitted them meanwhile. */
+	conflict = y$1([]);
+	/** Whether an answer of the model that knows all labels is shown. */
+	answered = y$1(false);
+	/** Whether the viewer shows a stored segmentation instead of the images. */
+	aside = y$1(false);
+	/** Whether there is a place to go back to. */
+	back = y$1(false);
+	/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
+	tracing = y$1(false);
+	history = y$1([]);
+	training = O$1(() => Boolean(this.server.value?.training.running));
+	labelled = O$1(() => (this.server.value?.structures ?? []).some((one) => one.slices > 0));
+	/** The one thing to do next, and why others cannot be done now. */
+	guide = O$1(() => {
+		const open = this.open.value;
+		const guide$1 = guide({
+			open: Boolean(open),
+			busy: this.busy.value,
+			structures: this.structures.value.length,
+			dirty: open?.dirty.length ?? 0,
+			labelled: this.labelled.value ? 1 : 0,
+			answered: this.answered.value,
+			training: this.training.value
+		});
+		const { blocked } = guide$1;
+		if (!open?.undoSteps) blocked.undo = "Nothing to undo.";
+		if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
+		if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
+		if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
+		return guide$1;
+	});
+	problems = O$1(() => {
+		const open = this.open.value;
+		return problems(this.server.value, open?.foreign ?? [], open?.kept === false);
+	});
+	say(text, kind, answers = []) {
+		const serial = this.message.value.serial + 1;
+		this.message.value = {
+			text,
+			kind: answers.length ? "asks" : kind,
+			answers,
+			serial
+		};
+	}
+};
+export { App, Drafts, Session, Slices, Store, Structures, Trail, corrected, k as h, pack, O as render, unpack };

@@ -1,7 +1,7 @@
 /** Calls to the server. Every refusal becomes an Error whose message a person can read. */
 
-import { Submission } from './session';
-import { Named } from './structures';
+import { Submission } from './model/session';
+import { Named } from './model/structures';
 
 export interface ImageState {
   id: string;

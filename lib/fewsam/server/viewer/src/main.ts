@@ -1,9 +1,9 @@
 /** Our extension and mode, given to the viewer as objects through its configuration script. */
 
 import { base } from './api';
-import { mendExport } from './export';
+import { mendExport } from './viewer/export';
 import { Panel } from './panel';
-import { host } from './ohif';
+import { host } from './viewer/ohif';
 
 type Any = any;
 

@@ -1,8 +1,14 @@
-/** What the panel knows without a viewer, as a module of its own: the tests drive it in Node. */
+/** What works without a viewer, as a module of its own: the tests drive it in Node. */
 
-export { Drafts, pack, unpack } from './drafts';
-export { corrected } from './points';
-export { Session } from './session';
-export { Slices } from './slices';
-export { Structures } from './structures';
-export { Trail } from './trail';
+export { Drafts, pack, unpack } from './model/drafts';
+export { corrected } from './model/points';
+export { Session } from './model/session';
+export { Slices } from './model/slices';
+export { Structures } from './model/structures';
+export { Trail } from './model/trail';
+
+// The components, drawn as text.
+export { h } from 'preact';
+export { render } from 'preact-render-to-string';
+export { App } from './components/app';
+export { Store } from './store';

@@ -1,19 +1,11 @@
 /** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 
-import * as api from './api';
-import { Labelmap } from './labelmap';
-import { active, shows } from './ohif';
-import { capital, count, slicesOf } from './texts';
-import { Place, Trail } from './trail';
-import { Kind, View } from './view';
-
-interface Owner {
-  map: Labelmap | null;
-  view: View;
-  work: (what: string, todo: (map: Labelmap) => Promise<void>) => Promise<void>;
-  say: (text: string, kind: Kind) => void;
-  show: () => void;
-}
+import * as api from '../api';
+import { capital, count, slicesOf } from '../model/texts';
+import { type Place, Trail } from '../model/trail';
+import type { Labelmap } from '../viewer/labelmap';
+import { active, shows } from '../viewer/ohif';
+import type { Desk } from './desk';
 
 const TRIES = 20; // series in a row that the viewer cannot show
 
@@ -21,14 +13,14 @@ export class Journey {
   private trail = new Trail(sessionStorage);
   private offered: number | null = null; // slice of the open series that Next led to
 
-  constructor(private panel: Owner) {}
+  constructor(private desk: Desk) {}
 
   get canGoBack(): boolean {
     return this.trail.length > 0;
   }
 
   async next(leave = false): Promise<void> {
-    await this.panel.work('Choosing', async map => {
+    await this.desk.work('Choosing', async map => {
       map.commit();
       map.session.keep();
       const offer = await this.ask(map, leave);
@@ -37,13 +29,13 @@ export class Journey {
       if (offer.id !== map.series) return this.go({ study: offer.study ?? '', series: offer.id, slice: offer.slice ?? 0 });
       this.offered = offer.slice ?? 0;
       map.geometry.jump(this.offered);
-      this.panel.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, 'good');
+      this.desk.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, 'good');
     });
   }
 
   /** Another slice instead of the one on the screen. */
   async skip(): Promise<void> {
-    const map = this.panel.map;
+    const map = this.desk.map;
     if (!map) return;
     this.trail.skip(map.series, this.offered ?? map.geometry.current());
     this.offered = null;
@@ -51,22 +43,22 @@ export class Journey {
   }
 
   back(): void {
-    const map = this.panel.map;
+    const map = this.desk.map;
     const place = this.trail.back();
-    if (!place) return this.panel.say('You are where you began.', '');
+    if (!place) return this.desk.say('You are where you began.', '');
     if (map?.series !== place.series) return this.go(place);
     map.geometry.jump(place.slice);
-    this.panel.say(`Back on ${slicesOf([place.slice])}.`, '');
-    this.panel.show();
+    this.desk.say(`Back on ${slicesOf([place.slice])}.`, '');
+    this.desk.show();
   }
 
   /** After a change of study: to the slice it was made for. */
   arrive(): void {
-    const [there, map] = [this.trail.destination, this.panel.map];
+    const [there, map] = [this.trail.destination, this.desk.map];
     if (!there || !map || there.series !== map.series) return;
     this.trail.arrived();
     window.setTimeout(() => map.geometry.jump(there.slice), 600);
-    this.panel.say(`Another study, ${slicesOf([there.slice])}. Back leads to where you were.`, 'good');
+    this.desk.say(`Another study, ${slicesOf([there.slice])}. Back leads to where you were.`, 'good');
   }
 
   /** Whether Next led to a series that the viewer does not show: it says so, and Back leads back. */
@@ -75,7 +67,7 @@ export class Journey {
     if (!there) return false;
     this.trail.unshowable(there.series);
     this.trail.arrived();
-    this.panel.view.say('The viewer cannot show the series that was next; it is not offered again.', 'asks', [
+    this.desk.say('The viewer cannot show the series that was next; it is not offered again.', 'asks', [
       { label: 'Back to where I was', act: () => this.back() },
     ]);
     return true;
@@ -94,11 +86,11 @@ export class Journey {
   }
 
   private nothingLeft(left: number, leave: boolean): void {
-    if (leave) return this.panel.say('Nothing is left to label: every slice is labelled, skipped, or somebody else is at it.', 'good');
+    if (leave) return this.desk.say('Nothing is left to label: every slice is labelled, skipped, or somebody else is at it.', 'good');
     const rest = left ? `${count(left, 'slice')} of this series ${left === 1 ? 'is' : 'are'} not labelled, and none is worth asking for` : 'Every slice of this series is labelled';
-    this.panel.view.say(`${rest}. Go on in another series?`, 'asks', [
+    this.desk.say(`${rest}. Go on in another series?`, 'asks', [
       { label: 'Go there', act: () => void this.next(true) },
-      { label: 'Stay', act: () => this.panel.say('Draw, correct or train on; Next slice asks again.', '') },
+      { label: 'Stay', act: () => this.desk.say('Draw, correct or train on; Next slice asks again.', '') },
     ]);
   }
 
@@ -110,7 +102,7 @@ export class Journey {
   private go(place: Place): void {
     this.trail.depart(place);
     const there = new URLSearchParams({ StudyInstanceUIDs: place.study, initialSeriesInstanceUID: place.series });
-    this.panel.say('Going to another study.', '');
+    this.desk.say('Going to another study.', '');
     location.assign(`${location.pathname}?${there}`);
   }
 }

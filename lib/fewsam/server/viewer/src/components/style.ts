@@ -17,7 +17,7 @@ export const style = `
 #fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
 #fewsam-panel .class .small { visibility:hidden }
 #fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
-#fewsam-panel .class .name { flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-classes { max-height:192px; overflow-y:auto }
 #fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
 #fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }

@@ -1,6 +1,6 @@
 /** Sentences of the panel, made from what the server answers. */
 
-import * as api from './api';
+import type * as api from '../api';
 
 export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? '' : 's'}`;
@@ -71,6 +71,22 @@ export function conflict(slices: number[], who: string): string {
 
 export function emptied(slices: number[]): string {
   return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? 'is' : 'are'} empty now. Say that nothing is there?`;
+}
+
+/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+export function answer(head: any, dirty: number): string {
+  const kept = dirty ? ` ${count(dirty, 'slice')} drawn and not submitted: left as drawn.` : '';
+  const model = head.trained ? `Model ${head.model_version}` : 'Untrained answer';
+  return `${model}, from ${count(head.shots, 'labelled slice')}.${kept}\n${(head.notes ?? []).join('\n')}`.trim();
+}
+
+/** What came of a training that began when model ``from`` was served. */
+export function trained({ training, model_version, trained }: api.State, from: number): { text: string; kind: '' | 'good' | 'bad' } {
+  const notes = (training.notes ?? []).map(note => `\n${note}`).join('');
+  if (training.state === 'failed') return { text: `Training failed: ${training.error}`, kind: 'bad' };
+  if (model_version > from) return { text: `Model ${model_version} is live. Segment again to use it.${notes}`, kind: 'good' };
+  const served = trained ? `model ${model_version}` : 'the untrained answer';
+  return { text: `The trained model was not better than what is served; ${served} stays.${notes}`, kind: '' };
 }
 
 /** The one thing to do next, and why others cannot be done now: by button. */

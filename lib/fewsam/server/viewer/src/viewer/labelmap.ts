@@ -2,9 +2,9 @@
 
 import { Geometry } from './geometry';
 import { cornerstone, dot, host, planeOf, tools } from './ohif';
-import { Session } from './session';
-import { Pixels, same } from './slices';
-import { Structures } from './structures';
+import { Session } from '../model/session';
+import { Pixels, same } from '../model/slices';
+import { Structures } from '../model/structures';
 
 type Any = any;
 

@@ -1,5 +1,6 @@
 /** Which tool is in the person's hand: the panel's buttons and the viewer's own follow each other. */
 
+import type { Store } from '../store';
 import { brushSize, host, useTool } from './ohif';
 
 const VIEWER: Record<string, string> = {
@@ -11,9 +12,16 @@ const NONE = 'WindowLevel';
 const POINTING = ['include', 'exclude'];
 
 export class Toolbox {
+  constructor(private store: Store) {}
+
   /** brush, eraser, threshold, include, exclude, or '' for one of the viewer's own. */
-  current = '';
-  private radius = 8;
+  private get current(): string {
+    return this.store.tool.value;
+  }
+
+  private set current(tool: string) {
+    this.store.tool.value = tool;
+  }
 
   get pointing(): boolean {
     return POINTING.includes(this.current);
@@ -23,11 +31,11 @@ export class Toolbox {
   pick(tool: string, viewportId: string): void {
     this.current = this.current === tool ? '' : tool;
     useTool(viewportId, VIEWER[this.current] ?? NONE);
-    if (VIEWER[this.current]) brushSize(this.radius);
+    if (VIEWER[this.current]) brushSize(this.store.radius.value);
   }
 
   size(radius: number): void {
-    brushSize((this.radius = radius));
+    brushSize((this.store.radius.value = radius));
   }
 
   /** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */

@@ -1,0 +1,24 @@
+/** What the acts of the panel work with: the open series, the store, and one thing at a time. */
+
+import type { Head } from '../model/session';
+import type { Structures } from '../model/structures';
+import type { Answer, Kind, Store } from '../store';
+import type { Labelmap } from '../viewer/labelmap';
+
+export interface Desk {
+  readonly store: Store;
+  readonly structures: Structures;
+  /** Of the open series; null while none is open. */
+  map: Labelmap | null;
+  /** Do something that asks the server; nothing else is begun meanwhile, and an error is said. */
+  work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void>;
+  say(text: string, kind: Kind, answers?: Answer[]): void;
+  /** Ask the server how things are. */
+  refresh(): Promise<void>;
+  /** Take what the server has of the open series; false where another one was opened meanwhile. */
+  fetch(): Promise<boolean>;
+  take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<boolean>;
+  choose(value: number): void;
+  /** Bring what is shown up to date with the open series. */
+  show(): void;
+}

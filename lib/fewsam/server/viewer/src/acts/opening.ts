@@ -1,0 +1,80 @@
+/** The labelmap of whatever series the person looks at: opened, kept in step with the server, and left. */
+
+import * as api from '../api';
+import type { Head } from '../model/session';
+import * as texts from '../model/texts';
+import { Labelmap } from '../viewer/labelmap';
+import { active } from '../viewer/ohif';
+import type { Desk } from './desk';
+
+export class Opening {
+  private now = ''; // the series that is being opened
+  private waited = 0; // looks without an open series
+
+  constructor(
+    private desk: Desk,
+    private on: { nothing: () => boolean; opened: (map: Labelmap) => void; left: () => void },
+  ) {}
+
+  /** Open the series in the viewport, where it is not open already. */
+  async follow(): Promise<void> {
+    const [now, { map }] = [active(), this.desk];
+    const series: string = now?.displaySet.SeriesInstanceUID ?? '';
+    if (!now && !map && ++this.waited === 4 && !this.on.nothing()) {
+      const marked = 'The viewer marks what it cannot show with a triangle in the list on the left.';
+      this.desk.say(`No image series is open. Double-click one in the list. ${marked}`, '');
+    }
+    if (!now || this.now === series + now.viewportId) return;
+    if (map?.series === series && map.viewportId === now.viewportId) return;
+    this.now = series + now.viewportId;
+    try {
+      await this.open(series, now);
+    } finally {
+      this.now = '';
+    }
+  }
+
+  leave(): void {
+    const { map, store } = this.desk;
+    if (map) {
+      map.commit();
+      map.session.keep(true);
+      map.close();
+    }
+    this.on.left();
+    this.desk.map = null;
+    store.aside.value = false;
+    store.conflict.value = [];
+  }
+
+  /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+  async catchUp(): Promise<void> {
+    const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
+    if (!map || image?.id !== map.series || map.drawing) return;
+    map.commit();
+    const stale = map.session.slices.stale(image.submissions);
+    if (!stale.length || !(await this.desk.fetch())) return;
+    if (!store.busy.value) {
+      this.desk.say(`${texts.capital(texts.slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
+    }
+  }
+
+  private async open(series: string, { viewportId, displaySet }: { viewportId: string; displaySet: any }): Promise<void> {
+    const { structures, store } = this.desk;
+    this.leave();
+    const state = (store.server.value = await api.getState(series));
+    structures.update(state.structures);
+    const map = await Labelmap.open(viewportId, displaySet, structures);
+    const known = await api.getLabelmap(series);
+    const drafts = map.session.open(known.voxels, known.head as Head);
+    map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+    map.onStroke = () => this.desk.show();
+    this.desk.map = map;
+    store.answered.value = known.head.served;
+    texts.numbering.of = k => map.geometry.frameOf(k) + 1;
+    const chosen = store.chosen.value;
+    this.desk.choose(structures.of(chosen) ? chosen : (structures.all[0]?.value ?? 1));
+    this.desk.say(texts.greeting(known.head, drafts.length, state), '');
+    this.on.opened(map);
+  }
+}

@@ -1,0 +1,43 @@
+/** Clicked points: each is answered in its turn, also one that was made while another is computed. */
+
+import * as api from '../api';
+import { corrected } from '../model/points';
+import * as texts from '../model/texts';
+import type { Desk } from './desk';
+
+export class Pointing {
+  private queue: Promise<void> = Promise.resolve();
+
+  constructor(private desk: Desk) {}
+
+  point(i: number, j: number, k: number): void {
+    const { store, structures } = this.desk;
+    const structure = structures.of(store.chosen.value);
+    const include = store.tool.value === 'include';
+    if (!structure) return this.desk.say('Choose a structure first.', 'bad');
+    const { value, name } = structure;
+    this.queue = this.queue.then(() =>
+      this.desk.work('Correcting', async map => {
+        map.commit();
+        const session = map.session;
+        // Whoever clicks a pixel again has changed their mind about it.
+        const before = session.points.filter(one => one.i !== i || one.j !== j || one.k !== k || one.value !== value);
+        const all = [...before, { i, j, k, include, value }];
+        const points = all.filter(one => one.k === k && one.value === value);
+        const side = (wanted: boolean): number[][] => points.filter(one => one.include === wanted).map(one => [one.i, one.j]);
+        const body = { image: map.series, slice: k, label: name, include: side(true), exclude: side(false) };
+        const { voxels } = await api.correct(body);
+        await map.released();
+        map.commit();
+        const width = map.geometry.planes[k].columns;
+        map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+        this.desk.say(`${name}: ${texts.count(points.length, 'point')} on ${texts.slicesOf([k])}. Submit when it is right.`, '');
+      }),
+    );
+  }
+
+  clear(): void {
+    if (this.desk.map) this.desk.map.session.points = [];
+    this.desk.show();
+  }
+}

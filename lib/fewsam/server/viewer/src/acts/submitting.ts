@@ -1,0 +1,62 @@
+/** Submit what is drawn, and the questions of the server about it. */
+
+import * as api from '../api';
+import * as texts from '../model/texts';
+import type { Desk } from './desk';
+
+export class Submitting {
+  constructor(private desk: Desk) {}
+
+  async submit(empty: number[] = []): Promise<void> {
+    const { store } = this.desk;
+    await this.desk.work('Submitting', async map => {
+      map.commit();
+      const submission = map.session.submission();
+      if (!submission) return this.desk.say('Nothing to submit: no slice was changed by hand.', 'bad');
+      let answer: any;
+      try {
+        answer = await api.submit(map.series, submission, { replace: store.conflict.value, empty });
+      } catch (error) {
+        if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
+        return this.asked(error.body);
+      }
+      store.conflict.value = [];
+      store.answered.value = false;
+      map.commit();
+      map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
+      this.desk.say(texts.receipt(answer), answer.kept.length ? '' : 'good');
+    });
+  }
+
+  /** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
+  async theirs(): Promise<void> {
+    const { conflict } = this.desk.store;
+    await this.desk.work('Fetching', async map => {
+      const slices = conflict.value;
+      if (!(await this.desk.fetch())) return;
+      map.render(map.session.discard(slices));
+      conflict.value = [];
+      this.desk.say(`${texts.capital(texts.slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
+    });
+  }
+
+  /** The server asks before it takes a submission. */
+  private asked(body: { slices?: number[]; who?: string; empty?: number[] }): void {
+    if (body.empty?.length) {
+      const empty = body.empty;
+      const yes = { label: 'Nothing is there', act: () => void this.submit(empty) };
+      const no = { label: 'Put the labels back', act: () => this.putBack(empty) };
+      return this.desk.say(texts.emptied(empty), 'asks', [yes, no]);
+    }
+    const slices = body.slices ?? [];
+    this.desk.store.conflict.value = slices;
+    this.desk.say(texts.conflict(slices, body.who ?? ''), 'bad');
+  }
+
+  private putBack(slices: number[]): void {
+    const { map } = this.desk;
+    map?.render(map.session.discard(slices));
+    this.desk.say(`${texts.capital(texts.slicesOf(slices))}: as submitted. Undo brings your change back.`, '');
+    this.desk.show();
+  }
+}

@@ -1,0 +1,51 @@
+/** Buttons that know whether they can be used now, and say why not. */
+
+import type { ComponentChildren } from 'preact';
+import type { Acts, Command, Tool } from '../commands';
+import type { Store } from '../store';
+
+/** What every part of the panel is given. */
+export interface Given {
+  store: Store;
+  acts: Acts;
+}
+
+interface Labelled extends Given {
+  /** What it does, where it can be used. */
+  title?: string;
+  children: ComponentChildren;
+}
+
+/** Starts a command; stands out where that is the next thing to do. */
+export function Button({ store, acts, command, title, children }: Labelled & { command: Command }) {
+  const { highlight, blocked } = store.guide.value;
+  return (
+    <button
+      id={`fewsam-${command}`}
+      class={highlight === command ? 'main' : ''}
+      disabled={command in blocked}
+      title={blocked[command] ?? title ?? ''}
+      onClick={() => acts.press(command)}
+    >
+      {children}
+    </button>
+  );
+}
+
+/** Takes a tool in hand, or puts it away. */
+export function ToolButton({ store, acts, tool, title, children }: Labelled & { tool: Tool }) {
+  const { highlight, blocked } = store.guide.value;
+  const inHand = store.tool.value === tool;
+  return (
+    <button
+      id={`fewsam-${tool}`}
+      class={`${highlight === tool ? 'main' : ''} ${inHand ? 'on' : ''}`}
+      aria-pressed={inHand}
+      disabled={tool in blocked}
+      title={blocked[tool] ?? title ?? ''}
+      onClick={() => acts.pick(tool)}
+    >
+      {children}
+    </button>
+  );
+}

@@ -1,0 +1,58 @@
+/** The round: submit, segment, train, and on to the next slice; and how far what runs is. */
+
+import { count, progress } from '../model/texts';
+import { Button, type Given } from './buttons';
+
+export function Learn({ store, acts }: Given) {
+  const given = { store, acts };
+  const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+  return (
+    <>
+      <h4>Learn</h4>
+      <div class="fs-row">
+        <Button {...given} command="submit">{`Submit${conflict ? ' mine' : ''}${dirty ? ` (${count(dirty, 'slice')})` : ''}`}</Button>
+        <Button {...given} command="segment">
+          Segment
+        </Button>
+        <Button {...given} command="train">
+          {store.training.value ? 'Stop training' : 'Train'}
+        </Button>
+      </div>
+      {conflict && (
+        <div class="fs-row">
+          <Button {...given} command="theirs" title="Show what was submitted from elsewhere; Undo brings yours back">
+            Take theirs
+          </Button>
+        </div>
+      )}
+      <div class="fs-row">
+        <Button {...given} command="next">
+          Next slice
+        </Button>
+        <Button {...given} command="skip" title="Another one; this slice is not offered again">
+          Skip
+        </Button>
+        <Button {...given} command="back" title="To where you were before Next slice">
+          Back
+        </Button>
+      </div>
+    </>
+  );
+}
+
+export function Progress({ store }: Given) {
+  const [training, busy, stats] = [store.training.value, store.busy.value, store.server.value?.training];
+  const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : undefined;
+  return (
+    <>
+      {share === undefined ? (
+        <progress key="unknown" id="fewsam-progress" aria-label="progress" max="1" hidden={!training && !busy} />
+      ) : (
+        <progress key="share" id="fewsam-progress" aria-label="progress" max="1" value={share} />
+      )}
+      <div class="faint" id="fewsam-status">
+        {progress(store.server.value, busy)}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,97 @@
+/** All that the panel shows, in one place: components read these signals, acts change them. Knows neither DOM nor viewer. */
+
+import { computed, signal } from '@preact/signals';
+import type { Shot, State } from './api';
+import type { Structure } from './model/structures';
+import * as texts from './model/texts';
+
+export type Kind = '' | 'good' | 'bad' | 'asks';
+
+/** An answer to a question of the panel: a button. */
+export interface Answer {
+  label: string;
+  act: () => void;
+}
+
+export interface Message {
+  text: string;
+  kind: Kind;
+  answers: Answer[];
+  serial: number; // what is said again is a new message
+}
+
+/** The open series: what is drawn on it here. */
+export interface Open {
+  series: string;
+  slice: number; // k of the slice on the screen
+  undoSteps: number;
+  redoSteps: number;
+  dirty: number[]; // slices drawn and not submitted
+  foreign: number[]; // of these, those that somebody else submitted meanwhile
+  kept: boolean; // the browser keeps what is drawn
+}
+
+const TOOLS = ['brush', 'eraser', 'threshold', 'include', 'exclude'];
+
+export class Store {
+  /** What the server said last. */
+  readonly server = signal<State | null>(null);
+  readonly message = signal<Message>({ text: '', kind: '', answers: [], serial: 0 });
+  /** What is being done at the moment: "Submitting". */
+  readonly busy = signal('');
+  /** null while no series is open. */
+  readonly open = signal<Open | null>(null);
+  readonly structures = signal<Structure[]>([]);
+  /** Voxel value of the chosen structure. */
+  readonly chosen = signal(1);
+  /** A tool of the panel, or '' for one of the viewer's own. */
+  readonly tool = signal('');
+  readonly radius = signal(8);
+  /** The name of a new structure, as it is typed. */
+  readonly typed = signal('');
+  /** Slices that the server asked about, since somebody else submitted them meanwhile. */
+  readonly conflict = signal<number[]>([]);
+  /** Whether an answer of the model that knows all labels is shown. */
+  readonly answered = signal(false);
+  /** Whether the viewer shows a stored segmentation instead of the images. */
+  readonly aside = signal(false);
+  /** Whether there is a place to go back to. */
+  readonly back = signal(false);
+  /** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
+  readonly tracing = signal(false);
+  readonly history = signal<Shot[]>([]);
+
+  readonly training = computed(() => Boolean(this.server.value?.training.running));
+
+  readonly labelled = computed(() => (this.server.value?.structures ?? []).some(one => one.slices > 0));
+
+  /** The one thing to do next, and why others cannot be done now. */
+  readonly guide = computed(() => {
+    const open = this.open.value;
+    const guide = texts.guide({
+      open: Boolean(open),
+      busy: this.busy.value,
+      structures: this.structures.value.length,
+      dirty: open?.dirty.length ?? 0,
+      labelled: this.labelled.value ? 1 : 0,
+      answered: this.answered.value,
+      training: this.training.value,
+    });
+    const { blocked } = guide;
+    if (!open?.undoSteps) blocked.undo = 'Nothing to undo.';
+    if (!open?.redoSteps) blocked.redo = 'Nothing to redo.';
+    if (!this.back.value) blocked.back ??= 'Next slice has led nowhere yet.';
+    if (this.aside.value) for (const tool of TOOLS) blocked[tool] = 'A stored segmentation is shown: go back to drawing first.';
+    return guide;
+  });
+
+  readonly problems = computed(() => {
+    const open = this.open.value;
+    return texts.problems(this.server.value, open?.foreign ?? [], open?.kept === false);
+  });
+
+  say(text: string, kind: Kind, answers: Answer[] = []): void {
+    const serial = this.message.value.serial + 1;
+    this.message.value = { text, kind: answers.length ? 'asks' : kind, answers, serial };
+  }
+}
