@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 56195d40c2b98e727c24e6b404c2d47ffc8107eeea598292c162dd8a0e6fcb19 */
+/* fewsam panel, built from sources a6f8e122173679578b5e6f88b09f41184fe45b758c2ea785f43d001f26f44730 */
 (function() {
 	// src/api.ts
 	/** What the server says no to, with all that it says. */

@@ -1,6 +1,8 @@
 /** What works without a viewer, as a module of its own: the tests drive it in Node. */
 
 export { Drafts, pack, unpack } from './model/drafts';
+export { interpolated, painted, withMask } from './model/editing';
+export { between, distances, filled, polygon, smoothed, withoutIslands } from './model/masks';
 export { corrected } from './model/points';
 export { Session } from './model/session';
 export { Slices } from './model/slices';
