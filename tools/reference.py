@@ -44,6 +44,9 @@ MEANINGS = {
     "window": "Grey values that become black and white with `intensity=window`, or one of the names below.",
     "percentiles": "Percentiles of the volume that become black and white with `intensity=percentile`.",
     "channels": "What the encoder sees: the slice alone, or also the slices before and after it.",
+    "sequences": "Two or three registered sequences of a study, each a channel that the encoder sees: ends of the "
+    "files' names (`_t1,_t2,_flair`), words of the SeriesDescription (`T1,FLAIR`), or numbers of the values of a voxel "
+    "in a NIfTI file (`0,1,3`). The first is listed and drawn on. Choose them for a new task.",
     "encoder": "The frozen encoder. A new task gets `compact` where LiteMedSAM's weights are missing.",
     "checkpoint": "Your own file of weights. Without it, SAM's encoders are downloaded once.",
     "untrained": "Use the compact encoder with random weights, as a baseline.",
@@ -156,7 +159,7 @@ def _kinds(annotation: Any) -> list[str]:
     if origin in (Union, types.UnionType):
         return [kind for argument in arguments for kind in _kinds(argument)]
     if origin is tuple:
-        return ["names: `liver,spleen`"] if arguments[0] is str else ["`low,high`"]
+        return ["names, separated by commas"] if arguments[0] is str else ["`low,high`"]
     words = {bool: "`true` or `false`", int: "a whole number", float: "a number", str: "text", Path: "a file",
              type(None): "`none`"}  # fmt: skip
     return [words[annotation]]

@@ -24,10 +24,12 @@ def encode(
     from fewsam.core.errors import ImageError
     from fewsam.encoders.cache import EMBEDDING_BYTES
     from fewsam.images.casefiles import find_images
-    from fewsam.images.volume import load_volume
+    from fewsam.images.sequences import load_image
+    from fewsam.workspace.task_settings import task_settings
     from fewsam.workspace.workspace import open_task
 
-    paths = find_images(images)
+    sequences = task_settings(task, preset, parse_conf(conf)).sequences
+    paths = find_images(images, sequences)
     refused: list[str] = []
     slices = new = 0
     with open_task(task, preset, parse_conf(conf), create=True) as workspace, bars() as progress:
@@ -35,7 +37,7 @@ def encode(
         bar = progress.add_task("slices", total=None, note="")
         for path in paths:
             try:
-                volume = load_volume(path, workspace.settings.axis)
+                volume = load_image(path, workspace.settings.axis, workspace.settings.sequences)
             except ImageError as error:  # one bad file must not end a long run
                 refused.append(str(error))
                 progress.advance(whole)

@@ -85,9 +85,10 @@ def _export_nnunet(workspace: Workspace, folder: Path, images: list[Path], anony
 
     cases = export_nnunet(
         workspace.collection,
-        find_images(images),
+        find_images(images, workspace.settings.sequences),
         folder,
         axis=workspace.settings.axis,
+        sequences=workspace.settings.sequences,
         anonymous=anonymous,
         progress=counter(progress, "images"),
     )

@@ -41,14 +41,16 @@ def segment(
     """Segment images with the task's labelled slices, and with its decoder once it is trained."""
     from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import find_images
-    from fewsam.images.volume import load_volume
+    from fewsam.images.sequences import load_image
+    from fewsam.workspace.task_settings import task_settings
     from fewsam.workspace.workspace import open_task
 
-    paths = find_images(images)
+    sequences = task_settings(task, None, parse_conf(conf)).sequences
+    paths = find_images(images, sequences)
     targets = _targets(paths, output, overwrite, json_beside)
     with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
         for path, target in zip(paths, targets, strict=True):
-            volume = load_volume(path, workspace.settings.axis)
+            volume = load_image(path, workspace.settings.axis, workspace.settings.sequences)
             if target.name.lower().endswith(".png") and 1 not in volume.geometry.shape:
                 raise ConfigError(f"{path}: a volume does not fit into a PNG; write .nii.gz or .seg.nrrd")
             _segment(workspace, volume, path, target, json_beside, counter(progress, path.name, volume.depth))

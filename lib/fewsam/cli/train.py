@@ -77,6 +77,7 @@ def train(
     """Add labelled slices to the task, and train its decoder on all of them. After Ctrl-C the next run goes on."""
     from fewsam.core.errors import ConfigError, FewSAMError
     from fewsam.images.casefiles import find_images, match_labels, names_beside, parse_names
+    from fewsam.workspace.task_settings import task_settings
     from fewsam.workspace.workspace import open_task
 
     if bool(images) != (labels is not None):
@@ -85,8 +86,9 @@ def train(
     wanted = None if slices is None else parse_numbers(slices, "--slices")
     given = parse_names(names) if names else {}
     if images and labels is not None:
-        paths = find_images(images)
-        pairs = match_labels(paths, labels)
+        sequences = task_settings(task, preset, parse_conf(conf)).sequences
+        paths = find_images(images, sequences)
+        pairs = match_labels(paths, labels, sequences)
         if skipped := [path.name for path in paths if path not in pairs]:
             note(f"without a label, left out: {', '.join(skipped)}")
         given = given or names_beside(labels)
@@ -121,10 +123,10 @@ class _Reader:
         from fewsam.core.class_values import names_by_value
         from fewsam.core.errors import LabelError
         from fewsam.images.labelfile import read_label
-        from fewsam.images.volume import load_volume
+        from fewsam.images.sequences import load_image
 
-        label = self.pairs[path]
-        volume = load_volume(path, self.workspace.settings.axis)
+        label, settings = self.pairs[path], self.workspace.settings
+        volume = load_image(path, settings.axis, settings.sequences)
         classes = self.workspace.collection.classes
         masks = read_label(label, volume.geometry, self.names or names_by_value(classes), naming=NAMING)
         if self.slices is None:

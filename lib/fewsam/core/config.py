@@ -54,6 +54,8 @@ class Settings(BaseModel):
     window: tuple[float, float] = WINDOWS["soft_tissue"]
     percentiles: tuple[float, float] = (0.5, 99.5)
     channels: Literal["grey", "neighbours"] = "grey"
+    # two or three registered sequences of one study, each a channel of the encoder; the first is listed and drawn on
+    sequences: tuple[str, ...] = ()
 
     # -- the frozen encoder and its cache
     # LiteMedSAM's weights come with requirements.txt; compact takes over in a new task where they are missing
@@ -117,6 +119,18 @@ class Settings(BaseModel):
         folded = [name.casefold() for name in names]
         if len(set(folded)) != len(folded):
             raise ValueError(f"label names must differ in more than case: {names}")
+        return tuple(names)
+
+    @field_validator("sequences", mode="before")
+    @classmethod
+    def _split_sequences(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, (list, tuple)) or any(isinstance(name, (list, dict, tuple)) for name in value):
+            raise ValueError("expected names: _t1,_t2,_flair")
+        names = [str(name) for name in value]
+        if len(names) not in (0, 2, 3) or len({name.casefold() for name in names}) != len(names):
+            raise ValueError(f"expected two or three different names, such as _t1,_t2, got {_shown(value)}")
         return tuple(names)
 
     @field_validator("window", mode="before")

@@ -11,6 +11,7 @@ from pathlib import Path
 from fewsam.core.errors import ConfigError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.endings import IMAGE_ENDINGS, LABEL_ENDINGS, split_ending
+from fewsam.images.sequences import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,11 @@ def _stem(path: Path) -> str:
     return stem if ending else path.stem or path.name
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
+def find_images(paths: Iterable[Path], sequences: Sequence[str] = ()) -> list[Path]:
     """Images among files and folders, in order, none twice.
 
     A folder stands for the image files in it, sorted; without any, for the DICOM series in it or in its subfolders.
+    Where several ``sequences`` are the channels of one image (as in the settings), it stands for the first ones.
 
     Raises:
         ImageError: a path does not exist, or a folder holds no image.
@@ -41,7 +43,13 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise ImageError(f"{path}: no such file or folder; check the path")
-        found.update(dict.fromkeys(_in_folder(path) if path.is_dir() else [path]))
+        inside = _in_folder(path) if path.is_dir() else [path]
+        first = [image for image in inside if image == path or is_first(image, sequences)]
+        if not first:
+            raise ImageError(
+                f"{path}: none of its {len(inside)} images is a {sequences[0]!r}, the first of the setting sequences"
+            )
+        found.update(dict.fromkeys(first))
     return list(found)
 
 
@@ -59,11 +67,12 @@ def _in_folder(folder: Path) -> list[Path]:
     return series
 
 
-def match_labels(images: Sequence[Path], labels: Path) -> dict[Path, Path]:
+def match_labels(images: Sequence[Path], labels: Path, sequences: Sequence[str] = ()) -> dict[Path, Path]:
     """The label file of each image that has one.
 
     ``labels`` is the label of a single image, or a folder with labels named like their images ("a.nii.gz" for the
-    image "a.nrrd"; "a_label", "a_seg" and "a_mask" fit as well).
+    image "a.nrrd"; "a_label", "a_seg" and "a_mask" fit as well). Of an image that is the first of several ``sequences``
+    the name without that end fits too.
 
     Raises:
         LabelError: missing, nothing fits, or two files fit one image.
@@ -80,9 +89,9 @@ def match_labels(images: Sequence[Path], labels: Path) -> dict[Path, Path]:
         by_stem.setdefault(_stem(path), []).append(path)
     matched: dict[Path, Path] = {}
     for image in images:
-        stems = dict.fromkeys(
-            stem + mark for stem in (case_id(image), _CHANNEL.sub("", case_id(image))) for mark in _MARKS
-        )
+        own = case_id(image)
+        study = own[: -len(sequences[0])] if sequences and own.casefold().endswith(sequences[0].casefold()) else own
+        stems = dict.fromkeys(stem + mark for stem in (own, _CHANNEL.sub("", own), study) for mark in _MARKS)
         fitting = [path for stem in stems for path in by_stem.get(stem, []) if path.resolve() != image.resolve()]
         if len(fitting) > 1:
             raise LabelError(f"{image}: {fitting[0].name} and {fitting[1].name} in {labels} both fit; keep one of them")

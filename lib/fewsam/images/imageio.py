@@ -159,10 +159,10 @@ def _read_nifti(path: Path, limit: int | None) -> NativeImage:
     while not colour and array.ndim > 3 and array.shape[-1] == 1:  # a time axis of one is common
         array = array[..., 0]
     read = native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
-    return _placed_as_itk_does(path, read, image.header)
+    return placed_as_itk_does(path, read, image.header)
 
 
-def _placed_as_itk_does(path: Path, image: NativeImage, header: nib.Nifti1Header) -> NativeImage:
+def placed_as_itk_does(path: Path, image: NativeImage, header: nib.Nifti1Header) -> NativeImage:
     """The image in the place where ITK and Slicer show it.
 
     A NIfTI header holds two forms and a unit of length, and libraries choose between them in different ways. Labels on

@@ -31,11 +31,21 @@ _AIR, _BONE = -200.0, 5000.0  # only CT holds values below the one, and no CT ha
 
 @dataclass(frozen=True)
 class Intensity:
-    """Values shown as black and as white; ``colour`` where the three raw channels are colours, not neighbours."""
+    """Values shown as black and as white.
+
+    Attributes:
+        colour: The three raw channels are colours or sequences, not neighbours.
+        channels: Black and white of each raw channel, where they are sequences; else empty.
+    """
 
     low: float
     high: float
     colour: bool = False
+    channels: tuple[tuple[float, float], ...] = ()
+
+    def of_channel(self, channel: int) -> tuple[float, float]:
+        """Values of a raw channel that are shown as black and as white."""
+        return self.channels[channel] if self.channels else (self.low, self.high)
 
 
 def image_stats(volume: Volume) -> dict[str, float]:
@@ -43,24 +53,39 @@ def image_stats(volume: Volume) -> dict[str, float]:
 
     Returns:
         ``p0`` to ``p100`` (percentiles of all voxels), ``min``, ``max``, and as 0 or 1 ``ct`` (by its modality, or by
-        its values where the format tells no modality), ``rgb`` and ``eight_bit``.
+        its values where the format tells no modality), ``rgb`` (three channels that belong together) and
+        ``eight_bit``. For an image of several sequences the same of each channel, as ``0:p50``.
     """
-    pixels = volume.slices.reshape(-1)
+    stats = _stats(volume.slices, volume)
+    for channel in range(3) if volume.sequences else ():
+        stats |= {f"{channel}:{key}": value for key, value in _stats(volume.slices[..., channel], volume).items()}
+    return stats
+
+
+def _stats(voxels: np.ndarray, volume: Volume) -> dict[str, float]:
+    pixels = voxels.reshape(-1)
     step = -(-pixels.size // _SAMPLES)
     levels = np.percentile(pixels[::step].astype(np.float64), _PERCENTILES)
     stats = {f"p{p:g}": float(level) for p, level in zip(_PERCENTILES, levels, strict=True)}
     stats |= {"min": float(pixels.min()), "max": float(pixels.max())}
     looks_ct = stats["p0.5"] <= _AIR and stats["p99.9"] <= _BONE and stats["max"] > 0
     stats["ct"] = float(volume.modality == "CT" if volume.modality else looks_ct)
-    stats["rgb"] = float(volume.is_rgb)
+    stats["rgb"] = float(volume.slices.ndim == 4)
     stats["eight_bit"] = float(volume.slices.dtype == np.uint8)
     return stats
 
 
 def choose_intensity(stats: Mapping[str, float], settings: Settings) -> Intensity:
     """Range to show: as `Settings.intensity` says; "auto" takes the window for CT, the full range for 8-bit images
-    (they were made for looking at) and percentiles for all others.
+    (they were made for looking at) and percentiles for all others. Of several sequences each has its own range.
     """
+    low, high = _range(stats, settings)
+    parts = [{key[2:]: level for key, level in stats.items() if key.startswith(f"{channel}:")} for channel in range(3)]
+    channels = tuple(_range(part, settings) for part in parts) if all(parts) else ()
+    return Intensity(low, high, colour=bool(stats["rgb"]), channels=channels)
+
+
+def _range(stats: Mapping[str, float], settings: Settings) -> tuple[float, float]:
     mode = settings.intensity
     eight_bit = bool(stats["eight_bit"])
     if mode == "auto":
@@ -78,7 +103,7 @@ def choose_intensity(stats: Mapping[str, float], settings: Settings) -> Intensit
             low, high = stats["min"], stats["max"]
     if high <= low:  # constant
         high = low + 1.0
-    return Intensity(low, high, colour=bool(stats["rgb"]))
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -149,10 +174,10 @@ def to_uint8(raw: np.ndarray, intensity: Intensity, frame: Frame, channels: str)
     keep = (0, 1, 2) if intensity.colour or channels == "neighbours" else (1,)
     h, w = frame.content
     out = np.zeros((len(raw), 3, frame.size, frame.size), dtype=np.uint8)
-    low = np.float32(intensity.low)
-    scale = np.float32(255.0 / (intensity.high - intensity.low))
+    ranges = [intensity.of_channel(channel) for channel in range(3)]
     for image, target in zip(raw, out, strict=True):
         for channel in keep:
+            low, scale = np.float32(ranges[channel][0]), np.float32(255.0 / (ranges[channel][1] - ranges[channel][0]))
             shown = np.nan_to_num((image[channel].astype(np.float32) - low) * scale)
             # one channel at a time: the kernel, and with it the last bit, may depend on the shape of a batch
             plane = torch.from_numpy(np.clip(shown, 0.0, 255.0))[None, None]

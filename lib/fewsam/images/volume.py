@@ -201,11 +201,13 @@ class Volume:
     """An image as canonical slices.
 
     Attributes:
-        slices: ``(Z, H, W)`` or ``(Z, H, W, 3)`` for colour, C-contiguous, finite; integers keep their dtype.
+        slices: ``(Z, H, W)``, or ``(Z, H, W, 3)`` for colour or several sequences, C-contiguous, finite; integers keep
+            their dtype.
         geometry: the native grid.
         modality: DICOM Modality ("CT", "MR", ...), None for other formats.
         source: the path it came from, for messages.
         notes: what a person should know of the file, in sentences that follow its name and a colon.
+        sequences: names of the two or three images that are its channels; empty for others.
     """
 
     slices: np.ndarray
@@ -213,6 +215,7 @@ class Volume:
     modality: str | None
     source: str
     notes: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -222,13 +225,13 @@ class Volume:
     @property
     def is_rgb(self) -> bool:
         """Whether the slices are in colour."""
-        return self.slices.ndim == 4
+        return self.slices.ndim == 4 and not self.sequences
 
     def raw_slice(self, z: int) -> np.ndarray:
-        """Slice ``z`` as ``(3, H, W)``, dtype as loaded: its colours, or the slices before, at and after it."""
+        """Slice ``z`` as ``(3, H, W)``, dtype as loaded: its channels, or the slices before, at and after it."""
         if not 0 <= z < self.depth:
             raise ImageError(f"{self.source}: slice {z} is not among its {self.depth} slices (0 to {self.depth - 1})")
-        if self.is_rgb:
+        if self.slices.ndim == 4:
             return np.ascontiguousarray(np.moveaxis(self.slices[z], -1, 0))
         return self.slices[[max(z - 1, 0), z, min(z + 1, self.depth - 1)]]
 

@@ -90,13 +90,14 @@ class FewSAMApp(MONAILabelApp):
         if self.studies.startswith(("http://", "https://")):
             if monai_settings.MONAI_LABEL_DATASTORE.lower() in ("xnat", "dsa") or "googleapis.com" in self.studies:
                 return super().init_datastore()
-            return PacsDatastore(Pacs(self.studies), self.workspace.folder / "pacs")
+            return PacsDatastore(Pacs(self.studies), self.workspace.folder / "pacs", self.workspace.settings.sequences)
         serving = _serving()  # a training process must not write the index
         return open_folder(
             Path(self.studies),
             self.workspace.folder / "studies",
             watch=serving and monai_settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=not serving or monai_settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+            sequences=self.workspace.settings.sequences,
         )
 
     def init_infers(self) -> dict[str, InferTask]:

@@ -17,7 +17,8 @@ import numpy as np
 from fewsam.core.errors import ConfigError, ImageError, LabelError
 from fewsam.images.casefiles import case_id
 from fewsam.images.imageio import native_image
-from fewsam.images.volume import Geometry, Volume, load_volume, volume_of
+from fewsam.images.sequences import load_image
+from fewsam.images.volume import Geometry, Volume, volume_of
 
 Image = np.ndarray | str | os.PathLike[str]
 
@@ -25,9 +26,14 @@ _PLACE = Path("array")  # the name of an array in messages
 
 
 def open_image(
-    image: Image, affine: np.ndarray | None, spacing: Sequence[float] | None, modality: str | None, axis: str
+    image: Image,
+    affine: np.ndarray | None,
+    spacing: Sequence[float] | None,
+    modality: str | None,
+    axis: str,
+    sequences: Sequence[str] = (),
 ) -> Volume:
-    """The image as a volume that is cut along ``axis``.
+    """The image as a volume that is cut along ``axis``; of a file with its other ``sequences``, as in the settings.
 
     Raises:
         ImageError: the file cannot be read, or the array is no grey or colour image.
@@ -36,7 +42,7 @@ def open_image(
     if isinstance(image, str | os.PathLike):
         if affine is not None or spacing is not None or modality is not None:
             raise ConfigError(f"{image} is a file, which has its own affine and modality; give them with arrays only")
-        return load_volume(image, axis)
+        return load_image(image, axis, sequences)
     array = np.asarray(image)
     native = native_image(_PLACE, array, _affine(affine, spacing), colour=array.ndim == 4, modality=modality)
     return volume_of(native, _PLACE, axis)

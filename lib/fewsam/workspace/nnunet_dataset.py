@@ -18,7 +18,8 @@ from fewsam.core.errors import LabelError, StorageError
 from fewsam.core.version import __version__
 from fewsam.images.labelwrite import nifti_of
 from fewsam.images.preprocess import image_stats
-from fewsam.images.volume import Geometry, Volume, load_volume, save_labelmap
+from fewsam.images.sequences import load_image
+from fewsam.images.volume import Geometry, Volume, save_labelmap
 from fewsam.workspace.anonymous import shuffled
 
 ENDING = ".nii.gz"
@@ -41,6 +42,7 @@ def export_nnunet(
     folder: Path,
     *,
     axis: str = "auto",
+    sequences: Sequence[str] = (),
     anonymous: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Exported]:
@@ -54,6 +56,7 @@ def export_nnunet(
         images: Files or DICOM folders; those without a labelled slice are left out.
         folder: Becomes ``DatasetXXX_Name``; must not hold a data set yet.
         axis: As in the settings.
+        sequences: As in the settings; each becomes a channel.
         anonymous: Cases are called ``case_0001`` and so on, in random order, instead of by the images' ids.
         progress: Called with images done and in all.
 
@@ -63,7 +66,7 @@ def export_nnunet(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} is not empty; give a new folder, nothing in it is overwritten")
-    found = _labelled(collection, images, axis)
+    found = _labelled(collection, images, axis, sequences)
     drawn = {name for image in found for shot in image.shots for name in shot.masks}
     classes = [name for name in collection.classes if name in drawn]
     _check(classes, found)
@@ -72,12 +75,12 @@ def export_nnunet(
     for done, image in enumerate(found, 1):
         taken = [other.case for other in exported]
         case = f"case_{done:04d}" if anonymous else _case(image.shots[0].image_id, taken)
-        _write_case(folder, case, load_volume(image.path, axis), image.shots, classes)
+        _write_case(folder, case, load_image(image.path, axis, sequences), image.shots, classes)
         exported.append(Exported(case, str(image.path), tuple(sorted(shot.slice for shot in image.shots))))
         if progress:
             progress(done, len(found))
     description = {
-        "channel_names": _channels(found[0].is_rgb, {image.modality for image in found}),
+        "channel_names": _channels(found[0].is_rgb, {image.modality for image in found}, sequences),
         "labels": label_values(classes),
         "numTraining": len(exported),
         "file_ending": ENDING,
@@ -97,11 +100,13 @@ class _LabelledImage:
     modality: str
 
 
-def _labelled(collection: Collection, images: Sequence[Path], axis: str) -> list[_LabelledImage]:
+def _labelled(
+    collection: Collection, images: Sequence[Path], axis: str, sequences: Sequence[str]
+) -> list[_LabelledImage]:
     """Those of the images that have labelled slices."""
     found = []
     for path in images:
-        volume = load_volume(path, axis)
+        volume = load_image(path, axis, sequences)
         shots = collection.shots(content_hash=volume.content_hash)
         if shots:
             found.append(_LabelledImage(path, shots, volume.is_rgb, modality(volume)))
@@ -151,7 +156,8 @@ def labelmap_with_ignore(shots: Sequence[Shot], classes: Sequence[str], shape: t
 def write_image(folder: Path, case: str, volume: Volume) -> None:
     geometry: Geometry = volume.geometry
     native = geometry.to_native(volume.slices)
-    channels = [native[..., c] for c in range(3)] if volume.is_rgb else [native]
+    count = len(volume.sequences) or 3  # of two sequences the third channel is the first again
+    channels = [native[..., c] for c in range(count)] if native.ndim == 4 else [native]
     for number, channel in enumerate(channels):
         if channel.dtype.kind in "iu" and channel.dtype.itemsize == 8:
             channel = channel.astype(np.float32)  # many readers of NIfTI know no 64-bit integers
@@ -176,7 +182,9 @@ def modality(volume: Volume) -> str:
     return "CT" if image_stats(volume)["ct"] else volume.modality or "image"
 
 
-def _channels(rgb: bool, modalities: set[str]) -> dict[str, str]:
+def _channels(rgb: bool, modalities: set[str], sequences: Sequence[str]) -> dict[str, str]:
+    if sequences:
+        return {str(number): name.strip("_- ") for number, name in enumerate(sequences)}
     if rgb:
         return {"0": "red", "1": "green", "2": "blue"}
     return {"0": modalities.pop() if len(modalities) == 1 else "image"}

@@ -253,4 +253,5 @@ class Task:
     def _opened(
         self, image: Image, affine: np.ndarray | None, spacing: Sequence[float] | None, modality: str | None
     ) -> Volume:
-        return open_image(image, affine, spacing, modality, self.workspace.settings.axis)
+        settings = self.workspace.settings
+        return open_image(image, affine, spacing, modality, settings.axis, settings.sequences)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from fewsam.core.errors import ImageError
-from fewsam.images.volume import Volume, load_volume
+from fewsam.images.sequences import load_image, sequence_files
+from fewsam.images.volume import Volume
 
 KEPT_BYTES = 1 << 30
 
@@ -18,12 +20,13 @@ class Volumes:
 
     Args:
         axis: As in the settings: the native axis cut into slices.
+        sequences: As in the settings: the names of an image's channels.
         kept_bytes: Of decoded images at most; one image is kept in any case.
     """
 
-    def __init__(self, axis: str, kept_bytes: int = KEPT_BYTES) -> None:
-        self._axis, self._kept_bytes = axis, kept_bytes
-        self._volumes: OrderedDict[tuple[str, int, int], Volume] = OrderedDict()
+    def __init__(self, axis: str, sequences: Sequence[str] = (), kept_bytes: int = KEPT_BYTES) -> None:
+        self._axis, self._sequences, self._kept_bytes = axis, tuple(sequences), kept_bytes
+        self._volumes: OrderedDict[tuple[str, tuple[int, ...]], Volume] = OrderedDict()
         self._lock = threading.Lock()
 
     def open(self, path: str | os.PathLike[str]) -> Volume:
@@ -34,15 +37,16 @@ class Volumes:
         """
         path = os.fspath(path)
         try:
-            stat = os.stat(path)
+            os.stat(path)
+            stats = [file.stat() for file in sequence_files(Path(path), self._sequences)]
         except OSError:
             raise ImageError(f"image file {Path(path).name} is missing from the studies folder") from None
-        key = (path, stat.st_mtime_ns, stat.st_size)
+        key = (path, tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size)))
         with self._lock:
             if key in self._volumes:
                 self._volumes.move_to_end(key)
                 return self._volumes[key]
-        volume = load_volume(path, axis=self._axis)
+        volume = load_image(path, self._axis, self._sequences)
         with self._lock:
             for old in [other for other in self._volumes if other[0] == path]:
                 del self._volumes[old]

@@ -51,7 +51,7 @@ class Workspace:
         self.settings, self.folder, self.cached_only = settings, Path(folder), cached_only
         self._undo: Callable[[], None] | None = None
         self.lock = threading.RLock()
-        self._volumes = Volumes(settings.axis)
+        self._volumes = Volumes(settings.axis, settings.sequences)
 
     @locked_property
     def collection(self) -> TaskCollection:

@@ -81,3 +81,14 @@ def test_a_long_list_of_problems_is_cut(tmp_path: Path) -> None:
         (tmp_path / f"{number}.dcm").write_bytes(b"x")
     problems = open_folder(tmp_path).problems()
     assert len(problems) == 21 and problems[-1]["problem"].startswith("10 more")
+
+
+def test_of_several_sequences_the_first_is_listed(tmp_path: Path) -> None:
+    for name in ("p1_t1", "p1_t2", "p2_t1", "other"):
+        write_image(tmp_path / f"{name}.nii.gz")
+    datastore = FolderDatastore(str(tmp_path), watch=False, read_only=False, sequences=("_t1", "_t2"))
+    assert sorted(datastore.list_images()) == ["p1_t1", "p2_t1"]
+    problems = {entry["file"]: entry["problem"] for entry in datastore.problems()}
+    assert set(problems) == {"p2_t1.nii.gz", "other.nii.gz"}
+    assert "the sequence '_t2' of the setting sequences is not beside it" in problems["p2_t1.nii.gz"]
+    assert "ends with none of _t1, _t2" in problems["other.nii.gz"]

@@ -116,7 +116,8 @@ class Clicks:
             log_probs = fused_answer(task.model, evidence, one, side=GRID, trust=trust)[0].log_softmax(0)
             frame = slices.frame if task.model is None else detail_frame
             answers.append(torch.as_tensor(frame.to_slice(log_probs)).float())
-        grey = torch.from_numpy(raw[0, raw.shape[1] // 2].astype(np.float32))
+        # the slice between its neighbours, or the sequence that is looked at
+        grey = torch.from_numpy(raw[0, 0 if volume.sequences else raw.shape[1] // 2].astype(np.float32))
         held = _hold(answers[1], grey, include, exclude, class_index)
         return Correction((held.argmax(0) == class_index).numpy(), (answers[0].argmax(0) == class_index).numpy())
 

@@ -34,7 +34,10 @@ def open_image(app: Host, image_id: str) -> Volume:
             "MONAI_LABEL_DICOMWEB_SEARCH_FILTER. What is drawn on it stays in this browser."
         ) from None
     if volume.geometry.permutation[0] != 2:
-        raise RequestError("this image is cut across its stored slices; start the server with --conf axis 2")
+        raise RequestError(
+            "The server cuts this image across its stored slices, and the viewer shows those. Whoever runs the server "
+            "can set axis to 2; until then the image cannot be labelled here."
+        )
     return volume
 
 

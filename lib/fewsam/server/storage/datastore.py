@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from fewsam.core.files import sha256_of
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
+from fewsam.images.sequences import is_first_file
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
 from fewsam.server.storage.left_out import FOLLOW_LINKS, left_out
@@ -39,11 +40,15 @@ class FolderDatastore(LocalDatastore):
     Args:
         folder: for index, lock and labels.
         images: folder of the images, where it is another one.
+        sequences: as in the settings: only the first sequence of a study is an image of the list.
     """
 
     _config_ts: float  # modification time of the index that is in memory
 
-    def __init__(self, folder: str, *, watch: bool, read_only: bool, images: str = ".") -> None:
+    def __init__(
+        self, folder: str, *, watch: bool, read_only: bool, images: str = ".", sequences: Sequence[str] = ()
+    ) -> None:
+        self._sequences = tuple(sequences)
         self._guard = threading.RLock()
         self._refused: set[str] = set()  # links that were refused; each is reported once
         self._left_out: list[dict[str, str]] = []
@@ -168,7 +173,9 @@ class FolderDatastore(LocalDatastore):
         found: dict[str, str] = {}
         for name in sorted(os.listdir(path)):
             own_id, ending = split_ending(name, IMAGE_ENDINGS)
-            if ending and not name.startswith(".") and self.is_inside(Path(path) / name):
+            if not ending or name.startswith(".") or not is_first_file(name, self._sequences):
+                continue
+            if self.is_inside(Path(path) / name):
                 found.setdefault(own_id, name)
         return {name: name for name in found.values()}
 
@@ -199,7 +206,8 @@ class FolderDatastore(LocalDatastore):
         with self._guard:
             super()._reconcile_datastore()
             names = {image_id: entry.image.ext for image_id, entry in self._datastore.objects.items()}
-            found = left_out(Path(self._datastore_path), {f"{image_id}{ext}" for image_id, ext in names.items()})
+            listed = {f"{image_id}{ext}" for image_id, ext in names.items()}
+            found = left_out(Path(self._datastore_path), listed, self._sequences)
             for entry in found:
                 if entry not in self._left_out:  # the log says it once
                     logger.warning("%s: %s %s", self._datastore_path, entry["file"], entry["problem"])
@@ -279,13 +287,17 @@ def copy_at_once(source: str, target: str) -> None:
             os.unlink(temporary)
 
 
-def open_folder(studies: Path, own: Path, *, watch: bool, read_only: bool) -> FolderDatastore:
+def open_folder(
+    studies: Path, own: Path, *, watch: bool, read_only: bool, sequences: Sequence[str] = ()
+) -> FolderDatastore:
     """The datastore over a folder of images; of one that cannot be written to, all that is written lies in ``own``."""
     if os.access(studies, os.W_OK) or not studies.is_dir():
-        return FolderDatastore(str(studies), watch=watch, read_only=read_only)
+        return FolderDatastore(str(studies), watch=watch, read_only=read_only, sequences=sequences)
     place = own / hashlib.sha256(str(studies.resolve()).encode()).hexdigest()[:12]
     logger.warning("%s is read-only: index, lock and labels lie in %s", studies, place)
-    return FolderDatastore(str(place), watch=watch, read_only=read_only, images=str(studies.resolve()))
+    return FolderDatastore(
+        str(place), watch=watch, read_only=read_only, images=str(studies.resolve()), sequences=sequences
+    )
 
 
 def _set_aside_if_broken(index: Path) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from itertools import islice
 from pathlib import Path
 
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
+from fewsam.images.sequences import are_numbers, missing, sequence_of_file
 
 FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
 SHOWN = 20  # entries at most
@@ -18,18 +19,22 @@ DICOM_ENDINGS = (".dcm", ".ima")
 LABELS = "labels"  # MONAI Label's own folder
 
 
-def left_out(folder: Path, listed: Set[str]) -> list[dict[str, str]]:
+def left_out(folder: Path, listed: Set[str], sequences: Sequence[str] = ()) -> list[dict[str, str]]:
     """An entry for each file and subfolder that looks like images and is not ``listed``, with the way out.
 
     Args:
         listed: Names of the files that are images of the list.
+        sequences: As in the settings. Listed is the first of them; one that lacks another has an entry too.
     """
     ids = {split_ending(name, IMAGE_ENDINGS)[0]: name for name in listed}
     found = []
+    lacking = missing((entry.name for entry in os.scandir(folder)), sequences) if sequences else {}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name in lacking:
+            found.append({"file": entry.name, "problem": f"cannot be opened: {lacking[entry.name]}"})
         if entry.name.startswith(".") or entry.name in listed or entry.name == LABELS:
             continue
-        why = _of_folder(Path(entry.path)) if entry.is_dir() else _of_file(entry, ids)
+        why = _of_folder(Path(entry.path)) if entry.is_dir() else _of_file(entry, ids, sequences)
         if why:
             found.append({"file": entry.name, "problem": f"is not listed: {why}"})
     if len(found) > SHOWN:
@@ -38,8 +43,13 @@ def left_out(folder: Path, listed: Set[str]) -> list[dict[str, str]]:
     return found
 
 
-def _of_file(entry: os.DirEntry[str], ids: dict[str, str]) -> str:
+def _of_file(entry: os.DirEntry[str], ids: dict[str, str], sequences: Sequence[str]) -> str:
     own_id, ending = split_ending(entry.name, IMAGE_ENDINGS)
+    if ending and sequences and not are_numbers(sequences):
+        if sequence_of_file(own_id, sequences) is None:
+            return f"its name ends with none of {', '.join(sequences)}, as the setting sequences asks; rename it"
+        if sequence_of_file(own_id, sequences) != sequences[0]:
+            return ""  # it is a channel of another image
     if ending and own_id in ids:
         return f"{ids[own_id]} has the same name without its ending; rename one of them"
     if ending and entry.is_symlink():

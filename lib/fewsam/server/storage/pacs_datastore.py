@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from fewsam.core.atomic import write_atomically
 from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.images.endings import LABEL_ENDINGS, split_ending
+from fewsam.images.sequences import sequence_of_series
 from fewsam.images.volume import load_volume, save_image
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.names import check_tag
@@ -38,11 +40,13 @@ class PacsDatastore(Datastore):
     Args:
         pacs: the PACS.
         folder: for downloaded images, labels and what is noted about them.
+        sequences: as in the settings: only the first sequence of a study is an image of the list.
     """
 
-    def __init__(self, pacs: Pacs, folder: Path) -> None:
+    def __init__(self, pacs: Pacs, folder: Path, sequences: Sequence[str] = ()) -> None:
         self.pacs = pacs
         self.folder = folder
+        self._sequences = tuple(sequences)
         self.record = SegRecord(folder / "segs.json")
         self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"), self._write_seg)
         self._guard = threading.RLock()
@@ -62,7 +66,13 @@ class PacsDatastore(Datastore):
             if str(error) != self._problem:
                 logger.warning("%s", error)
             self._problem, series = str(error), self.pacs.known_series() or self._noted
-        return [uid for uid, entry in series.items() if is_image(entry)]
+        return [uid for uid, entry in series.items() if is_image(entry) and self._is_listed(entry)]
+
+    def _is_listed(self, entry: dict[str, str]) -> bool:
+        return not self._sequences or self._sequence(entry) == self._sequences[0]
+
+    def _sequence(self, entry: dict[str, str]) -> str | None:
+        return sequence_of_series(entry.get("SeriesDescription", ""), self._sequences)
 
     def _note_series(self, series: dict[str, dict[str, str]]) -> None:
         with self._guard:
@@ -85,6 +95,17 @@ class PacsDatastore(Datastore):
             ImageNotFoundException: no such series.
             PacsError: it is not here, and the PACS does not answer.
         """
+        folder = self._downloaded(image_id)
+        if self._sequences:  # they are looked for beside it
+            series = self.pacs.known_series() or self._noted
+            study = series.get(image_id, {}).get("StudyInstanceUID")
+            for uid, entry in series.items():
+                beside = uid != image_id and entry.get("StudyInstanceUID") == study
+                if beside and is_image(entry) and self._sequence(entry) not in (None, self._sequences[0]):
+                    self._downloaded(uid)
+        return folder
+
+    def _downloaded(self, image_id: str) -> Path:
         folder = self.folder / "images" / _plain_uid(image_id)
         with self._guard:
             have = len(list(folder.glob("*.dcm"))) if folder.is_dir() else 0

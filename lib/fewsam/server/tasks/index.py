@@ -14,13 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fewsam.core.config import Settings
+from fewsam.core.errors import ImageError
+from fewsam.images.sequences import sequence_files
 
 logger = logging.getLogger(__name__)
 
 # The settings that decide the pixels that the encoder sees; another value makes another embedding.
 _PIXEL_SETTINGS = (
-    "axis", "intensity", "window", "percentiles", "channels", "encoder", "checkpoint", "untrained", "whiten",
-    "precision", "input_size",
+    "axis", "intensity", "window", "percentiles", "channels", "sequences", "encoder", "checkpoint", "untrained",
+    "whiten", "precision", "input_size",
 )  # fmt: skip
 _ENDING = ".safetensors"
 
@@ -42,8 +44,14 @@ class IndexEntry:
 
 def signature(path: str, settings: Settings) -> str:
     """Changes when the file or the settings that decide its pixels change."""
-    stat = os.stat(path)
-    parts = [path, stat.st_mtime_ns, stat.st_size, *(getattr(settings, name) for name in _PIXEL_SETTINGS)]
+    try:
+        files = sequence_files(Path(path), settings.sequences)
+    except ImageError:  # whoever opens it is told
+        files = [Path(path)]
+    parts: list[object] = [path]
+    for stat in [file.stat() for file in files]:
+        parts += [stat.st_mtime_ns, stat.st_size]
+    parts += [getattr(settings, name) for name in _PIXEL_SETTINGS]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
