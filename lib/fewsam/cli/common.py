@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from fewsam.core.errors import ConfigError
@@ -118,14 +126,15 @@ def parse_numbers(text: str, what: str) -> list[int]:
 
 
 @contextmanager
-def bars() -> Iterator[Progress]:
-    """Show progress bars on standard error."""
+def bars(*more: ProgressColumn) -> Iterator[Progress]:
+    """Show progress bars on standard error, with ``more`` columns before the note."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
+        *more,
         TextColumn("{task.fields[note]}", markup=False),
     )
     console = err()

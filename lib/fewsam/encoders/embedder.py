@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
-_GPU_BATCH = 8
+GPU_BATCH = 8
 
 
 def resolve_device(name: str) -> torch.device:
@@ -180,12 +180,12 @@ class Embedder:
             while todo:
                 with self._lock.hold(priority):
                     encoder = self._built()
-                    count = _GPU_BATCH if encoder.device.type == "cuda" and priority else 1
+                    count = GPU_BATCH if encoder.device.type == "cuda" and priority else 1
                     now, todo = todo[:count], todo[count:]
                     found = dict(zip(now, self.cache.get_many(now), strict=True))  # another thread may have been here
                     fresh = [key for key in now if found[key] is None]
                     if fresh:
-                        embeddings = _embed(encoder, np.stack([pending[key] for key in fresh]))
+                        embeddings = embed_batch(encoder, np.stack([pending[key] for key in fresh]))
                         for key, embedding in zip(fresh, embeddings, strict=True):
                             if store is not None:
                                 store(key, embedding)
@@ -211,7 +211,7 @@ class Embedder:
             self._unsaved = True
 
 
-def _embed(encoder: Encoder, slices: np.ndarray) -> np.ndarray:
+def embed_batch(encoder: Encoder, slices: np.ndarray) -> np.ndarray:
     """(n, 3, S, S) uint8 -> (n, 256, 64, 64) float16, in smaller steps where the device's memory does not suffice."""
     try:
         return encoder.embed(torch.from_numpy(slices)).to(torch.float16).cpu().numpy()
@@ -224,4 +224,4 @@ def _embed(encoder: Encoder, slices: np.ndarray) -> np.ndarray:
             "set device to cpu, or a smaller input_size or encoder"
         )
     half = len(slices) // 2
-    return np.concatenate([_embed(encoder, slices[:half]), _embed(encoder, slices[half:])])
+    return np.concatenate([embed_batch(encoder, slices[:half]), embed_batch(encoder, slices[half:])])
