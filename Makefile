@@ -3,7 +3,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# monailabel's own command starts `python` from the path, and looks there for dcmqi's tools.
+# The server starts `python` from the path, and looks there for dcmqi's tools. It is started as a module: the script
+# `monailabel` takes a folder with a space in its name apart.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/ready
 SAMPLES := sample-data/truth/labels.json
@@ -29,6 +30,9 @@ CONF ?=
 PYTEST_ARGS ?=
 TEST_WORKERS ?= 3
 WORKERS ?= 2
+
+# A folder as one word of a shell, whatever its name.
+FOLDER = "$(patsubst ~/%,$(HOME)/%,$(1))"
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -78,7 +82,7 @@ $(SAMPLES) $(SAMPLE_SCANS) &: | $(READY)
 	$(BIN)/fewsam phantom sample-data
 
 run: $(READY) $(SAMPLE_SCANS)
-	@exec $(BIN)/fewsam ohif $(DICOM) --port $(PORT) --pacs-port $(PACS_PORT) $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+	@exec $(BIN)/fewsam ohif $(call FOLDER,$(DICOM)) --port $(PORT) --pacs-port $(PACS_PORT) $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
 
 demo: $(READY) $(SAMPLE_SCANS)
 	@exec $(BIN)/fewsam ohif $(DICOM) --orthanc sample-data/orthanc --port $(PORT) --pacs-port $(PACS_PORT) \
@@ -95,7 +99,7 @@ serve: $(READY) $(SAMPLES)
 	@echo "           $(BIN)/fewsam segment sample-data/ct/patient02.nii.gz --task demo -o patient02.seg.nrrd"
 	@echo
 	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false exec \
-	  monailabel start_server --app apps/fewsam --studies $(STUDIES) --host $(HOST) --port $(PORT) $(CONF)
+	  python -m monailabel.main start_server --app apps/fewsam --studies $(call FOLDER,$(STUDIES)) --host $(HOST) --port $(PORT) $(CONF)
 
 # npm's package holds the built viewer; what it lists as dependencies was needed to build it.
 OHIF := 3.12.10

@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,15 @@ def test_set_up_is_skipped_when_done(checkout: Path) -> None:
         assert planned.returncode == 0, planned.stderr
         assert "pip install" not in planned.stdout
         assert "phantom" not in planned.stdout
+
+
+def test_a_folder_with_a_space_is_one_argument(checkout: Path) -> None:
+    planned = make(checkout, "--dry-run", "serve", "STUDIES=my scans/ct").stdout
+    last = shlex.split(planned.replace("\\\n", "").strip().splitlines()[-1])
+    assert last[last.index("--studies") + 1] == "my scans/ct"
+    assert "monailabel" not in last, "MONAI Label's own script takes such a folder apart"
+    planned = make(checkout, "--dry-run", "run", "DICOM=my scans/ct").stdout
+    assert "my scans/ct" in shlex.split(planned.strip().splitlines()[-1])
 
 
 @pytest.mark.parametrize("changed", ["requirements.txt", "constraints.txt", "pyproject.toml"])
