@@ -17,8 +17,20 @@ from fewsam.images.preprocess import make_frame
 def test_smoothing_blends_neighbours_and_leaves_the_ends():
     p = np.zeros((4, 1, 1, 1), np.float32)
     p[1] = 1.0
-    assert np.allclose(smooth_along_z(p)[:, 0, 0, 0], [0.0, 0.5, 0.25, 0.0])
-    assert np.array_equal(smooth_along_z(p[:2]), p[:2])
+    even = np.arange(4) * 3.0
+    assert np.allclose(smooth_along_z(p, even)[:, 0, 0, 0], [0.0, 0.5, 0.25, 0.0])
+    assert np.array_equal(smooth_along_z(p[:2], even[:2]), p[:2])
+
+
+def test_smoothing_takes_less_from_a_slice_beyond_a_gap():
+    p = np.zeros((5, 1, 1, 1), np.float16)
+    p[2] = 1.0
+    depths = np.array([0.0, 3.0, 6.0, 18.0, 21.0])  # three slices are missing before the fourth
+    smoothed = smooth_along_z(p, depths)
+    assert smoothed.dtype == np.float16
+    assert np.allclose(smoothed[:, 0, 0, 0], [0.0, 0.25, 1 - 0.25 - 0.25 / 4, 0.25 / 4, 0.0])
+    near = smooth_along_z(p, np.array([0.0, 3.0, 6.0, 6.5, 9.5]))
+    assert np.allclose(near[:, 0, 0, 0], [0.0, 0.25, 0.5, 0.25, 0.0]), "never more than a neighbour's weight"
 
 
 def test_the_gate_clears_a_doubtful_region_only():
@@ -45,6 +57,6 @@ def test_class_indices_are_on_the_slice_grid():
     square = frame.to_square(np.pad(np.ones((1, 10, 30), np.float32), ((0, 0), (0, 10), (0, 0))), 64)
     top = torch.as_tensor(square).float().numpy()
     p = np.stack([np.concatenate([1 - top, top])] * 3)
-    winners = class_indices(p, frame, smooth=True, gate=False)
+    winners = class_indices(p, frame, depths=np.arange(3.0), gate=False)
     assert winners.shape == (3, 20, 30)
     assert (winners[:, :9] == 1).all() and (winners[:, 11:] == 0).all()

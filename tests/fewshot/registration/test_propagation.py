@@ -114,6 +114,37 @@ def test_nothing_is_carried_too_far(tmp_path: Path) -> None:
     assert found[0].std() > 0 and found[1].std() < 1e-5
 
 
+def at_depths(volume: Volume, depths: np.ndarray) -> Volume:
+    """The same slices in other places along the stack."""
+    places = np.zeros((DEPTH, 3))
+    places[:, 2] = depths
+    affine = volume.geometry.affine.copy()
+    affine[:3, 2] = (places[-1] - places[0]) / (DEPTH - 1)
+    return replace(volume, geometry=geometry_for(volume.geometry.shape, affine, "2", positions=places))
+
+
+def test_uneven_slices_count_by_their_true_distances(
+    ends: tuple[Volume, np.ndarray, dict[int, Shot]], tmp_path: Path
+) -> None:
+    volume, truth, drawn = ends
+    near_the_end = np.array([0, 1, 2, 3, 4, 27, 28, 29, 30, 31, 32, 33.0])  # slice 5: 27 mm from one, 5 from the other
+    fields = Fields()
+    even, uneven, alone = (
+        carry(one, shots, [5], fields).exp()
+        for one, shots in (
+            (at_depths(volume, 3.0 * np.arange(DEPTH)), drawn),
+            (at_depths(volume, near_the_end), drawn),
+            (at_depths(volume, near_the_end), {10: drawn[10]}),
+        )
+    )
+    assert (uneven - alone).abs().mean() < 0.5 * (even - alone).abs().mean()
+    gap = np.where(np.arange(DEPTH) < 6, 0, 1.25 * propagation.PROPAGATION.reach_mm) + np.arange(DEPTH)
+    far = at_depths(volume, gap)  # by the mean distance it would be within reach
+    assert far.geometry.spacing[0] < propagation.PROPAGATION.reach_mm / 4
+    found = carry(far, drawn_on(tmp_path, far, truth, [5]), [4, 6], fields)
+    assert found[0].std() > 0.1 and found[1].std() < 1e-5
+
+
 def test_a_class_nobody_looked_for_is_not_called_absent(tmp_path: Path) -> None:
     volume, truth = discs()
     silent = carry(volume, drawn_on(tmp_path / "a", volume, truth, [2], "partial", ("disc",)), [4])[0]

@@ -65,9 +65,8 @@ def propagation(given: MethodInput) -> Predict:
         maps = propagated if propagated is not None else atlas
         if maps is None:
             return MethodOutput(np.zeros(volume.slices.shape[:3], np.uint8))
-        return MethodOutput(
-            values[class_indices(maps.exp().numpy(), frame, smooth=given.settings.smooth_z, gate=False)]
-        )
+        depths = volume.geometry.depths if given.settings.smooth_z else None
+        return MethodOutput(values[class_indices(maps.exp().numpy(), frame, depths=depths, gate=False)])
 
     return predict
 
@@ -156,4 +155,5 @@ def _segment(
             answer = log_opinion_pool(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
-    return class_indices(np.concatenate(parts), slices.frame, smooth=settings.smooth_z, gate=False)
+    depths = geometry.depths if settings.smooth_z else None
+    return class_indices(np.concatenate(parts), slices.frame, depths=depths, gate=False)

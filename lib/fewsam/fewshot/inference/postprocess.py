@@ -20,7 +20,8 @@ class PostprocessConstants:
         island: Share of the largest component's size below which another one is an island
             (docs/research/propagation.md).
         gate: Mean probability of a class's region on a slice below which the class is taken as absent there.
-        neighbour_weight: Weight of each of the two neighbours of a slice where probabilities are smoothed along z.
+        neighbour_weight: Weight of each of the two neighbours of a slice where probabilities are smoothed along z;
+            of one that lies further away than most, less.
     """
 
     island: float = 0.1
@@ -31,20 +32,21 @@ class PostprocessConstants:
 POSTPROCESS = PostprocessConstants()
 
 
-def class_indices(probabilities: np.ndarray, frame: Frame, *, smooth: bool, gate: bool) -> np.ndarray:
+def class_indices(probabilities: np.ndarray, frame: Frame, *, depths: np.ndarray | None, gate: bool) -> np.ndarray:
     """Winning class of each pixel, background 0.
 
     Args:
         probabilities: (n, C, s, s) float of slices in order, on any square grid.
         frame: Where the slice lies in the square.
-        smooth: Blend neighbouring slices (give consecutive slices only).
+        depths: Place of each slice along the stack in mm, to blend neighbouring slices (give consecutive slices only);
+            None blends none.
         gate: Clear doubtful regions.
 
     Returns:
         (n, H, W) uint8.
     """
-    if smooth:
-        probabilities = smooth_along_z(probabilities)
+    if depths is not None:
+        probabilities = smooth_along_z(probabilities, depths)
     result = []
     for one in probabilities:
         full = torch.as_tensor(frame.to_slice(torch.from_numpy(one.astype(np.float32))))
@@ -54,12 +56,25 @@ def class_indices(probabilities: np.ndarray, frame: Frame, *, smooth: bool, gate
     return np.stack(result)
 
 
-def smooth_along_z(probabilities: np.ndarray, weight: float = POSTPROCESS.neighbour_weight) -> np.ndarray:
-    """Blend each slice with its neighbours: (Z, C, D, D) -> the same, dtype kept; the ends keep to themselves."""
+def smooth_along_z(
+    probabilities: np.ndarray, depths: np.ndarray, weight: float = POSTPROCESS.neighbour_weight
+) -> np.ndarray:
+    """Blend each slice with its neighbours: (Z, C, D, D) -> the same, dtype kept; the ends keep to themselves.
+
+    Args:
+        depths: (Z,) mm along the stack. Across a gap a neighbour counts for as much less as it is further away than
+            neighbours usually are.
+    """
     if len(probabilities) < 3:
         return probabilities
+    steps = np.diff(depths)
+    weights = weight * np.minimum(1, np.median(steps) / np.maximum(steps, 1e-6))
+    weights = weights.astype(probabilities.dtype).reshape(-1, 1, 1, 1)
+    before, after = weights[:-1], weights[1:]
     smoothed = probabilities.copy()
-    smoothed[1:-1] = (1 - 2 * weight) * probabilities[1:-1] + weight * (probabilities[:-2] + probabilities[2:])
+    smoothed[1:-1] = (1 - before - after) * probabilities[1:-1] + (
+        before * probabilities[:-2] + after * probabilities[2:]
+    )
     return smoothed
 
 

@@ -143,7 +143,7 @@ class Predictor:
         winners = class_indices(
             runner.probabilities(),
             runner.frame,
-            smooth=settings.smooth_z and len(done) == volume.depth,
+            depths=volume.geometry.depths if settings.smooth_z and len(done) == volume.depth else None,
             # Where drawn slices are propagated to the others they say what is there, and probabilities are evened out.
             gate=settings.presence_gate and not (mine and settings.propagate),
         )
