@@ -31,6 +31,10 @@ NRRD = (".nrrd", ".nhdr")
 METAIMAGE = (".mha", ".mhd")
 _SAME_PLACE = 0.1  # voxels
 _ORIENTATION = 0x0112  # EXIF's number for it
+TWO_PLACES = (
+    "its header places it in two ways (sform, qform or unit of length); it is placed as ITK and Slicer do, a label in "
+    "either place is taken"
+)
 SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
 
 
@@ -168,20 +172,36 @@ def placed_as_itk_does(path: Path, image: NativeImage, header: nib.Nifti1Header)
     A NIfTI header holds two forms and a unit of length, and libraries choose between them in different ways. Labels on
     any of these grids are the image's.
     """
-    found = _itk_affine(path)
     shape = image.array.shape[:3]
-    if found is None or (_usable(image.affine) and _same_place(found, image.affine, shape)):
+    found = _other_place(path, image.affine, shape)
+    if found is None:
         return image
     others = [image.affine, *(form for form in (header.get_sform(), header.get_qform()) if _usable(form))]
     readings: list[np.ndarray] = []
     for other in filter(_usable, others):
         if not any(_same_place(other, known, shape) for known in (found, *readings)):
             readings.append(np.asarray(other, dtype=np.float64))
-    note = (
-        "its header places it in two ways (sform, qform or unit of length); it is placed as ITK and Slicer do, a label "
-        "in either place is taken"
-    )
-    return replace(image, affine=found, readings=tuple(readings), notes=(*image.notes, note))
+    return replace(image, affine=found, readings=tuple(readings), notes=(*image.notes, TWO_PLACES))
+
+
+def header_note(path: Path) -> str:
+    """What a person should know of a NIfTI file by its header alone; empty for others, and where it cannot be read."""
+    if not has_suffix(path, NIFTI):
+        return ""
+    try:
+        kind = nib.Nifti2Image if check_nifti(path) == 540 else nib.Nifti1Image
+        image = kind.from_file_map(kind.make_file_map({"image": str(path)}))
+        found = _other_place(path, np.asarray(image.affine, dtype=np.float64), (*image.shape, 1, 1)[:3])
+    except Exception:  # reading it says what is wrong with it
+        return ""
+    return TWO_PLACES if found is not None else ""
+
+
+def _other_place(path: Path, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray | None:
+    """The affine by which ITK places a NIfTI file, where that is another place than ``affine``."""
+    found = _itk_affine(path)
+    same = found is None or (_usable(affine) and _same_place(found, affine, shape))
+    return None if same else found
 
 
 def _itk_affine(path: Path) -> np.ndarray | None:

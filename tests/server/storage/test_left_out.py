@@ -92,3 +92,23 @@ def test_of_several_sequences_the_first_is_listed(tmp_path: Path) -> None:
     assert set(problems) == {"p2_t1.nii.gz", "other.nii.gz"}
     assert "the sequence '_t2' of the setting sequences is not beside it" in problems["p2_t1.nii.gz"]
     assert "ends with none of _t1, _t2" in problems["other.nii.gz"]
+
+
+def test_an_image_whose_header_places_it_twice_is_named_in_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "clear.nii.gz")
+    image = nib.load(write_image(tmp_path / "turned.nii.gz"))
+    image.set_qform(np.diag([1.0, 1.0, 4.0, 1.0]), 1)
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 3), np.int16), image.affine, image.header), tmp_path / "turned.nii.gz")
+    (tmp_path / "broken.nii").write_bytes(b"no image")
+    datastore = open_folder(tmp_path)
+    assert sorted(datastore.list_images()) == ["broken", "clear", "turned"]
+    (problem,) = datastore.problems()
+    assert problem["file"] == "turned.nii.gz" and "places it in two ways" in problem["problem"]
+    looked_at: list[Path] = []
+    monkeypatch.setattr("fewsam.server.storage.left_out.header_note", lambda path: looked_at.append(path) or "")
+    write_image(tmp_path / "later.nii")
+    datastore.refresh()
+    assert [path.name for path in looked_at] == ["later.nii"], "each header is read once"
+    assert [one["file"] for one in datastore.problems()] == ["turned.nii.gz"]

@@ -24,7 +24,7 @@ from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.images.sequences import is_first_file
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
-from fewsam.server.storage.left_out import FOLLOW_LINKS, left_out
+from fewsam.server.storage.left_out import FOLLOW_LINKS, HeaderNotes, left_out
 
 INDEX_FILE = "datastore_v2.json"
 
@@ -52,6 +52,7 @@ class FolderDatastore(LocalDatastore):
         self._guard = threading.RLock()
         self._refused: set[str] = set()  # links that were refused; each is reported once
         self._left_out: list[dict[str, str]] = []
+        self._header_notes = HeaderNotes()
         self.notices = _set_aside_if_broken(Path(folder) / INDEX_FILE)
         patterns = [f"*{ending}" for ending in IMAGE_ENDINGS]
         super().__init__(folder, images_dir=images, extensions=patterns, auto_reload=watch, read_only=read_only)
@@ -77,7 +78,7 @@ class FolderDatastore(LocalDatastore):
             return label.info.get("sha256") if label is not None and label.info.get("name") == name else None
 
     def problems(self) -> list[dict[str, str]]:
-        """What of the folder is not listed, and why."""
+        """What of the folder is not listed, and why; and what is to be known of files that are."""
         return list(self._left_out)
 
     def close(self) -> None:
@@ -207,7 +208,8 @@ class FolderDatastore(LocalDatastore):
             super()._reconcile_datastore()
             names = {image_id: entry.image.ext for image_id, entry in self._datastore.objects.items()}
             listed = {f"{image_id}{ext}" for image_id, ext in names.items()}
-            found = left_out(Path(self._datastore_path), listed, self._sequences)
+            images = Path(self._datastore.image_path())
+            found = left_out(images, listed, self._sequences) + self._header_notes.of(images, listed)
             for entry in found:
                 if entry not in self._left_out:  # the log says it once
                     logger.warning("%s: %s %s", self._datastore_path, entry["file"], entry["problem"])

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from itertools import islice
 from pathlib import Path
 
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
+from fewsam.images.imageio import header_note
 from fewsam.images.sequences import are_numbers, missing, sequence_of_file
 
 FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
 SHOWN = 20  # entries at most
-LOOKED_INTO = 2000  # files of a subfolder at most
+LOOKED_INTO = 2000  # files of a folder at most
 # Images that are not read from a folder of studies.
 OTHER_ENDINGS = (".dcm", ".ima", ".mgz", ".mgh", ".img", ".hdr", ".nhdr", ".npy", ".npz", ".zip")
 DICOM_ENDINGS = (".dcm", ".ima")
 LABELS = "labels"  # MONAI Label's own folder
+
+
+class HeaderNotes:
+    """What is to be known of listed files by their headers; each file is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int], str] = {}
+
+    def of(self, folder: Path, names: Iterable[str]) -> list[dict[str, str]]:
+        """An entry for each file of which there is something to know, of the first ones of a long list."""
+        found = []
+        for name in sorted(names)[:LOOKED_INTO]:
+            try:
+                stat = (folder / name).stat()
+            except OSError:  # it is gone meanwhile
+                continue
+            key = (name, stat.st_mtime_ns, stat.st_size)
+            if key not in self._known:
+                self._known[key] = header_note(folder / name)
+            if self._known[key]:
+                found.append({"file": name, "problem": self._known[key]})
+        return found[:SHOWN]
 
 
 def left_out(folder: Path, listed: Set[str], sequences: Sequence[str] = ()) -> list[dict[str, str]]:
