@@ -197,6 +197,8 @@ def _environment() -> list[str]:
         "FEWSAM_LOG_UIDS": "`true`: the log shows DICOM UIDs instead of their hashes",
         "FEWSAM_MAX_IMAGE_GB": "largest image, in GB of voxels; default 4",
         "FEWSAM_MAX_UPLOAD_GB": "largest upload, in GB; default 4",
+        "FEWSAM_API_KEY": "one key for a whole lab: nothing is answered without it ([A server for a "
+        "lab](../guides/lab-server.md))",
         "FEWSAM_AUTH_AUDIENCE": "audience that tokens must have, instead of the client id",
         "FEWSAM_SHARED_DATA": "folder of real scans for tests and measurements",
     }

@@ -41,9 +41,10 @@ def test_the_environment_holds_this_installation_and_none_of_the_callers_setting
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MONAI_LABEL_AUTH_ENABLE", "true")
+    monkeypatch.setenv("FEWSAM_API_KEY", "the key of another server")
     monkeypatch.setenv("PYTHONPATH", "theirs")
     env = environment_of(tmp_path, {"MONAI_LABEL_DATASTORE": "x", "PYTHONPATH": "mine"})
-    assert "MONAI_LABEL_AUTH_ENABLE" not in env
+    assert not {"MONAI_LABEL_AUTH_ENABLE", "FEWSAM_API_KEY"} & set(env)
     assert env["MONAI_LABEL_DATASTORE"] == "x"
     assert env["MONAI_LABEL_SESSION_PATH"] == str(tmp_path / "sessions")
     paths = env["PYTHONPATH"].split(os.pathsep)

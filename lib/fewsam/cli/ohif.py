@@ -57,8 +57,10 @@ def ohif(
 
         os.environ["FEWSAM_VIEWER"] = str(find_viewer(viewer))
     pairs = [_pair(text) for text in conf or ()]
-    if not is_loopback(host) and os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() not in _TRUE:
-        note(open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"))
+    guarded = os.environ.get("FEWSAM_API_KEY") or os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").casefold() in _TRUE
+    if not is_loopback(host) and not guarded:
+        remedy = "set FEWSAM_API_KEY or MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"
+        note(open_to_all("the server", host, remedy))
     if not _free(port, host):
         raise ConfigError(f"cannot listen on {host}:{port}; give another --port, or a --host of this machine")
     stops: list[Callable[[], None]] = []

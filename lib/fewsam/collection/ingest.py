@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ABSENT_CLASSES = ("auto", "complete", "partial")
 KNOWN = "known"
+BESIDE = "beside"
 GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
 
 Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
@@ -65,6 +66,7 @@ class Ingest:
         self._image: ImageKey = (image_id, volume.content_hash, *self._shape)
         self._masks: Masks = {}
         self._names: dict[str, str] = {}
+        self._beside: frozenset[int] = frozenset()  # slices whose label in force stays, with this one beside it
         self._left_out: list[str] = []  # names of drawn classes that are not taken
         self._blobs = BlobWriter()
         self._stats_text = ""
@@ -76,8 +78,10 @@ class Ingest:
         default: str,
         complete: frozenset[int],
         by_hand: frozenset[int] = frozenset(),
+        beside: frozenset[int] = frozenset(),
     ) -> Submission:
         """Take in the label: ``said`` and ``default`` are the label's and the collection's ``absent_classes``."""
+        self._beside = beside
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
@@ -194,7 +198,13 @@ class Ingest:
         if repeated := self._repeated(db, key, ignored):
             return repeated
         _, plan, served = self._plan(db, label)
-        outcome: dict[str, Any] = {name: tuple(getattr(plan, name)) for name in GROUPS}
+        aside = self._beside & {*plan.superseded, *plan.cleared}
+        outcome: dict[str, Any] = {
+            name: tuple(z for z in getattr(plan, name) if z not in aside or name not in ("superseded", "cleared"))
+            for name in GROUPS
+        }
+        if aside:
+            outcome[BESIDE] = tuple(sorted(aside))
         base = served[plan.base] if plan.base is not None else None
         curve = self._curve(db, plan, base, served, names)
         number = add_submission(
@@ -213,7 +223,7 @@ class Ingest:
             if class_ in deleted:  # who draws it wants it back
                 note(db, class_, names[class_], deleted=False, annotator=self._annotator)
         if plan.shots:
-            self._store_shots(db, number, plan, names)
+            self._store_shots(db, number, plan, names, aside)
         if base is not None:
             db.execute("UPDATE served SET used = 1 WHERE id = ?", (base,))
         return Submission(
@@ -228,7 +238,8 @@ class Ingest:
         """What makes two submissions the same one."""
         absence = label.absence, label.absent_classes is not None
         hand = [sorted(label.by_hand)] if label.by_hand else []
-        said = json.dumps([*absence, sorted(label.complete), *hand, sorted(label.spoken), self._shape])
+        beside = [BESIDE, sorted(self._beside)] if self._beside else []
+        said = json.dumps([*absence, sorted(label.complete), *hand, *beside, sorted(label.spoken), self._shape])
         for drawn in label.marks:
             said += json.dumps({key: value.hex() for key, value in sorted(drawn.items())})
         return digest(f"{self._volume.content_hash} {said}".encode())
@@ -248,18 +259,22 @@ class Ingest:
             unchanged=tuple(shots),
             kept=earlier["kept"],
             untouched=earlier["untouched"],
+            beside=earlier.get(BESIDE, ()),
             unknown_names=tuple(ignored),
             duplicate=True,
         )
 
-    def _store_shots(self, db: sqlite3.Connection, submission: int, plan: Plan, names: dict[str, str]) -> None:
+    def _store_shots(
+        self, db: sqlite3.Connection, submission: int, plan: Plan, names: dict[str, str], aside: frozenset[int]
+    ) -> None:
         image = image_row(db, self._image)
         if image is None:
             spacing, source = self._volume.geometry.spacing, str(self._volume.source)
             image = add_image(db, self._image, spacing=spacing, stats=self._stats(), source=source)
         for shot in plan.shots:
             add_classes(db, {key: name for key, name in names.items() if key in shot.drawn})
-            add_shot(db, submission, image, shot.slice, self._encode(shot), shot.drawn, shot.known)
+            table = "readings" if shot.slice in aside else "shots"
+            add_shot(db, submission, image, shot.slice, self._encode(shot), shot.drawn, shot.known, table)
             db.execute("DELETE FROM reservations WHERE image_id = ? AND slice = ?", (self._image_id, shot.slice))
         add_blobs(db, self._blobs.blobs)
 

@@ -86,6 +86,13 @@ class LoopState:
         )
         return None if row is None else (_labelmap(row[0], row[1]), tuple(json.loads(row[2])), row[3])
 
+    def served_images(self) -> list[str]:
+        """Images of which something was served, in the order in which that was last."""
+        rows = self._database.read(
+            lambda db: db.execute("SELECT image_id FROM served GROUP BY image_id ORDER BY MAX(id)").fetchall()
+        )
+        return [image_id for (image_id,) in rows]
+
     # -- scores of unlabelled slices, for the acquisition
 
     def record_scores(self, image_id: str, scores: Sequence[Mapping[str, Any]], model_version: int) -> None:

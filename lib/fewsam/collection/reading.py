@@ -38,7 +38,22 @@ def read_image(db: sqlite3.Connection, number: int) -> ImageRecord:
     )
 
 
-def read_shot(db: sqlite3.Connection, shot_id: int, names: Mapping[str, str]) -> Shot:
+def read_readings(db: sqlite3.Connection, image_id: str, content_hash: str, names: Mapping[str, str]) -> list[Shot]:
+    """The labels that are kept beside those in force, of an image's pixels, oldest first."""
+    try:
+        rows = db.execute(
+            "SELECT readings.id FROM readings JOIN images ON images.id = readings.image"
+            " WHERE image_id = ? AND content_hash = ? ORDER BY readings.id",
+            (image_id, content_hash),
+        ).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # of before there was one, and a full disk lets none be made
+            return []
+        raise
+    return [read_shot(db, number, names, "readings") for (number,) in rows]
+
+
+def read_shot(db: sqlite3.Connection, shot_id: int, names: Mapping[str, str], table: str = "shots") -> Shot:
     """A shot with its pixels and masks; ``names`` are class key -> display name.
 
     Raises:
@@ -47,7 +62,7 @@ def read_shot(db: sqlite3.Connection, shot_id: int, names: Mapping[str, str]) ->
     """
     row = db.execute(
         "SELECT slice, planes, drawn, known, submission, annotator, time, submissions.source, image"
-        " FROM shots JOIN submissions ON submissions.id = submission WHERE shots.id = ?",
+        f" FROM {table} JOIN submissions ON submissions.id = submission WHERE {table}.id = ?",
         (shot_id,),
     ).fetchone()
     if row is None:

@@ -60,6 +60,7 @@ class Submission:
     unchanged: tuple[int, ...] = ()  # equal to their current shot
     kept: tuple[int, ...] = ()  # shots this label is silent about or has an outdated copy of: left as they are
     untouched: tuple[int, ...] = ()  # the model's own output, as served: not shots
+    beside: tuple[int, ...] = ()  # kept beside the label in force, as somebody asked
     unknown_names: tuple[str, ...] = ()  # names that the task does not have and that were not taken
     new_classes: tuple[str, ...] = ()  # accepted with this label
     duplicate: bool = False  # the same label again: nothing stored, ``submission`` is the earlier one

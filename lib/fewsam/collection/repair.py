@@ -96,6 +96,13 @@ def refresh_copy(main: Path, copy: Path) -> None:
         _copy_rows(db, "origin", newer_only=True)
 
 
+def _lacks_marks(db: sqlite3.Connection) -> bool:
+    """Whether the copy, attached as ``twin``, has marks that the file lacks; an older copy has no such table."""
+    there = db.execute("SELECT 1 FROM twin.sqlite_master WHERE name = 'marks'").fetchone()
+    lacking = "SELECT 1 FROM twin.marks WHERE id NOT IN (SELECT id FROM main.marks)"
+    return there is not None and db.execute(lacking).fetchone() is not None
+
+
 def _copy_rows(db: sqlite3.Connection, origin: str, newer_only: bool) -> None:
     db.execute("BEGIN")
     try:
@@ -175,11 +182,13 @@ def _rebuild(main: Path, copy: Path) -> str:
 
 def _complete(db: sqlite3.Connection) -> None:
     """Add placeholders for unreadable rows that a readable shot refers to."""
-    db.execute(
-        "INSERT OR IGNORE INTO submissions SELECT shots.submission, image_id, content_hash, x'', '', '', 'recovered',"
-        " 'auto', '{}', NULL FROM shots JOIN images ON images.id = shots.image"
-    )
-    drawn = {key for (text,) in db.execute("SELECT drawn FROM shots") for key in json.loads(text)}
+    drawn = set[str]()
+    for table in ("shots", "readings"):
+        db.execute(
+            f"INSERT OR IGNORE INTO submissions SELECT {table}.submission, image_id, content_hash, x'', '', '',"
+            f" 'recovered', 'auto', '{{}}', NULL FROM {table} JOIN images ON images.id = {table}.image"
+        )
+        drawn |= {key for (text,) in db.execute(f"SELECT drawn FROM {table}") for key in json.loads(text)}
     db.executemany("INSERT OR IGNORE INTO classes (key, name) VALUES (?, ?)", [(key, key) for key in sorted(drawn)])
 
 
@@ -252,9 +261,10 @@ def _reconcile(main: Path, copy: Path) -> list[str]:
                 missing = db.execute(
                     "SELECT COUNT(*) FROM twin.submissions WHERE id NOT IN (SELECT id FROM submissions)"
                 ).fetchone()[0]
-                if missing and not differs:
+                if not differs and (missing or _lacks_marks(db)):
                     _copy_rows(db, "twin", newer_only=False)
-                    notices.append(f"{missing} submissions were missing in {main.name}; taken from {copy.name}")
+                    what = f"{missing} submissions" if missing else "marks of the worklist"
+                    notices.append(f"{what} were missing in {main.name}; taken from {copy.name}")
             else:
                 differs = None
         if differs:  # two histories, e.g. an old backup that was written on: both are kept

@@ -12,11 +12,11 @@ from pathlib import Path
 from fewsam.core.errors import StorageError
 
 APPLICATION_ID = 0x66534D43  # "fSMC"
-VERSION = 2  # 2: structures that were renamed or deleted
+VERSION = 3  # 2: structures that were renamed or deleted; 3: the worklist, second readings
 BUSY_SECONDS = 60.0
 
 # Rows of these are only ever added, in the order of their id: the second copy is brought up to date by id.
-APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots", "structures")
+APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots", "structures", "marks", "readings")
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS classes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
@@ -36,6 +36,14 @@ CREATE TABLE IF NOT EXISTS shots (
 CREATE TABLE IF NOT EXISTS structures (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, deleted INTEGER NOT NULL,
     annotator TEXT NOT NULL, time TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS marks (
+    id INTEGER PRIMARY KEY, image_id TEXT NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
+    annotator TEXT NOT NULL, time TEXT NOT NULL, label INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS readings (
+    id INTEGER PRIMARY KEY, submission INTEGER NOT NULL, image INTEGER NOT NULL, slice INTEGER NOT NULL,
+    planes TEXT NOT NULL, drawn TEXT NOT NULL, known TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS marks_by_image ON marks (image_id, id);
+CREATE INDEX IF NOT EXISTS readings_by_slice ON readings (image, slice, id);
 CREATE INDEX IF NOT EXISTS shots_by_slice ON shots (image, slice, id);
 CREATE INDEX IF NOT EXISTS submissions_by_image ON submissions (image_id, id);
 """

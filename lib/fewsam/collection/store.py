@@ -17,8 +17,9 @@ from fewsam.collection.codec import digest
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
 from fewsam.collection.loop import LoopState
-from fewsam.collection.reading import CURRENT, read_image, read_shot
+from fewsam.collection.reading import CURRENT, read_image, read_readings, read_shot
 from fewsam.collection.records import ImageRecord, Shot, Submission
+from fewsam.collection.worklist import Worklist
 from fewsam.collection.writing import withdraw
 from fewsam.core.errors import StorageError
 
@@ -57,6 +58,15 @@ class Collection(LoopState):
         self._labels = tuple(name.strip() for name in labels)
         self._accept_new = accept_new
         self._absent_classes = absent_classes
+
+    @property
+    def worklist(self) -> Worklist:
+        """Which images are done, unsure or reviewed."""
+        return Worklist(self._database)
+
+    def readings(self, image_id: str, content_hash: str) -> list[Shot]:
+        """The second readings of an image's slices, oldest first; their ids are not those of shots."""
+        return self._database.read(lambda db: read_readings(db, image_id, content_hash, self._class_names(db)))
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -135,6 +145,7 @@ class Collection(LoopState):
         absent_classes: str | None = None,
         complete_slices: set[int] | None = None,
         by_hand: Iterable[int] | None = None,
+        beside: Iterable[int] | None = None,
     ) -> Submission:
         """Take in a label; when this returns, it is on the disk.
 
@@ -162,6 +173,8 @@ class Collection(LoopState):
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
             by_hand: slices that a person drew or confirmed: they are meant as they are, also where they equal what
                 was served, or a drawing of before.
+            beside: slices whose label in force is to stay: what this label says otherwise of them is a second
+                reading (`readings`), from which nothing is learnt.
 
         Raises:
             UnknownClassError: a drawn class is not of the task and new ones are not accepted; nothing is stored.
@@ -172,7 +185,7 @@ class Collection(LoopState):
             self._database, self._names, self._accept_new, volume, image_id, annotator=annotator, source=source
         )
         complete, hand = frozenset(complete_slices or ()), frozenset(by_hand or ())
-        return ingest.run(masks, absent_classes, self._absent_classes, complete, hand)
+        return ingest.run(masks, absent_classes, self._absent_classes, complete, hand, frozenset(beside or ()))
 
     def check(
         self,

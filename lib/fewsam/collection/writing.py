@@ -72,10 +72,14 @@ def add_shot(
     planes: Sequence[bytes],
     drawn: Mapping[str, bytes],
     known: Items[str],
+    table: str = "shots",
 ) -> None:
-    """``drawn``: class key -> mask digest; ``known``: class keys. The blobs are added by :func:`add_blobs`."""
+    """``drawn``: class key -> mask digest; ``known``: class keys. The blobs are added by :func:`add_blobs`.
+
+    ``table`` is ``readings`` for a label that is kept beside the one in force.
+    """
     db.execute(
-        "INSERT INTO shots (submission, image, slice, planes, drawn, known) VALUES (?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO {table} (submission, image, slice, planes, drawn, known) VALUES (?, ?, ?, ?, ?, ?)",
         (
             submission,
             image,

@@ -67,9 +67,9 @@ def end(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
 
 
 def environment_of(folder: Path | None = None, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process that fewsam starts: this installation, without the caller's MONAI Label settings."""
+    """The environment of a process that fewsam starts: this installation, without the settings of the caller's own."""
     given = dict(more or {})
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MONAI_LABEL_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MONAI_LABEL_", "FEWSAM_API_KEY"))}
     paths = [given.pop("PYTHONPATH", ""), str(PRESET_DIR.parent / "lib"), kept.get("PYTHONPATH", "")]
     return {
         **kept,

@@ -28,6 +28,7 @@ from fewsam.core.errors import ConfigError
 from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, TrainingError, hide_folders
+from fewsam.server.guard import api_key
 from fewsam.server.names import check_tag
 from fewsam.server.storage.datastore import FolderDatastore, open_folder
 from fewsam.server.storage.pacs import Pacs
@@ -67,6 +68,8 @@ class FewSAMApp(MONAILabelApp):
         if _serving():
             prefork.prepare()  # first of all, while nothing is open yet
         try:
+            if _serving():
+                api_key.configured()
             self.workspace: Workspace = shared_workspace(app_dir, studies, conf or {})
         except ConfigError as error:
             stop_with_one_line(error)

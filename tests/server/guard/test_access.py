@@ -66,20 +66,21 @@ ROUTES = {
         GET /datastore/image, GET /datastore/image/info, HEAD /datastore/label, GET /datastore/label,
         GET /datastore/label/info, GET /session/{session_id}, PUT /session/, DELETE /session/{session_id},
         GET /fewsam/state, GET /fewsam/labelmap, POST /fewsam/segment, POST /fewsam/next, GET /fewsam/history,
-        GET /fewsam/shot,
+        GET /fewsam/shot, GET /fewsam/result, GET /fewsam/volumes, GET /fewsam/volumes.csv,
+        GET /fewsam/worklist, GET /fewsam/worklist/history, GET /fewsam/readings, GET /fewsam/reading,
         GET /proxy/dicom/{path:path}, GET /proxy/dicom/wado/{path:path}, GET /proxy/dicom/qido/{path:path},
         GET /proxy/dicom/stow/{path:path}, GET /auth/token/valid, GET /ohif/app-config.js, GET /ohif/{path:path}
     """,
     "annotator": """
         PUT /datastore/label, PUT /fewsam/label, POST /fewsam/clicks, POST /fewsam/structures,
         POST /fewsam/structures/rename,
-        POST /fewsam/structures/delete, POST /fewsam/unlabel,
+        POST /fewsam/structures/delete, POST /fewsam/unlabel, POST /fewsam/worklist/mark,
         POST /proxy/dicom/{path:path}, POST /proxy/dicom/wado/{path:path},
         POST /proxy/dicom/qido/{path:path}, POST /proxy/dicom/stow/{path:path}, POST /scoring/, POST /scoring/{method},
         DELETE /scoring/, PUT /datastore/image, PUT /datastore/, PUT /datastore/image/info, PUT /datastore/label/info,
         PUT /datastore/updatelabelinfo, GET /datastore/dataset
     """,
-    "reviewer": "",
+    "reviewer": "POST /fewsam/worklist/review",
     "admin": """
         GET /model/{model}, GET /model/info/{model}, PUT /model/{model}, DELETE /model/{model}, POST /train/,
         POST /train/{model}, DELETE /train/, POST /batch/infer/{model}, DELETE /batch/infer, POST /reload,

@@ -113,6 +113,9 @@ def test_only_other_addresses_without_authentication_are_warned_of(
     caplog.clear()
     monkeypatch.setattr(settings, "MONAI_LABEL_AUTH_ENABLE", True)
     served()
+    monkeypatch.setattr(settings, "MONAI_LABEL_AUTH_ENABLE", False)
+    monkeypatch.setenv("FEWSAM_API_KEY", "a key that nobody guesses")
+    served()
     assert "without authentication" not in caplog.text
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from fewsam.images.labelwrite import write_native_masks
 from fewsam.server.background.background import Background
 from fewsam.server.errors import message_of, reworded, status_of
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.labels import LabelParams, as_answer
+from fewsam.server.tasks.results import result_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ def submit_label(
         submission = background.intake.submit(image_id, path, file, params, source=f"rest:{tag}")
     answer = {**as_answer(submission), "image": image_id, "label": image_id}
     try:  # the label is stored, and nothing that follows may refuse it
+        if submission.beside:  # other programs get the labels in force, not what was kept beside them
+            file, raw = _in_force(background, image_id, path, file.parent), {**raw, "label_info": None}
         answer.update(_keep_file(background, image_id, file, tag, raw))
         background.problem(f"label of {image_id}")
     except Exception as error:
@@ -51,6 +55,17 @@ def submit_label(
         answer["not_kept"] = f"The label is stored. Its file for other programs is not: {why}"
         background.problem(f"label of {image_id}", answer["not_kept"])
     return answer
+
+
+def _in_force(background: Background, image_id: str, image_path: str, folder: Path) -> Path:
+    """The labels in force as a file in ``folder``, which names its structures itself."""
+    workspace = background.app.workspace
+    volume = workspace.volume(image_path)
+    found = result_of(workspace.collection, image_id, volume)
+    native = {name: volume.geometry.to_native(mask) for name, mask in found.masks.items() if mask.any()}
+    file = folder / "in-force.seg.nrrd"
+    write_native_masks(file, native, volume.geometry.affine)
+    return file
 
 
 def _keep_file(background: Background, image_id: str, file: Path, tag: str, raw: dict[str, Any]) -> dict[str, Any]:

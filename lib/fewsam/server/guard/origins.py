@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fewsam.core.loopback import is_loopback, open_to_all
+from fewsam.server.guard import api_key
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ def install(app: FastAPI) -> None:
     origins = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
     own = [f"{scheme}://{name}:{settings.MONAI_LABEL_SERVER_PORT}"
            for scheme in ("http", "https") for name in ("127.0.0.1", "localhost", "[::1]")]  # fmt: skip
+    guarded = settings.MONAI_LABEL_AUTH_ENABLE or api_key.configured() is not None
     app.user_middleware[:] = [
-        Middleware(OriginCheck, origins=[*own, *origins], named=not settings.MONAI_LABEL_AUTH_ENABLE),
+        Middleware(OriginCheck, origins=[*own, *origins], named=not guarded),
         Middleware(
             CORSMiddleware,
             allow_origins=[*own, *origins],
@@ -52,8 +54,9 @@ def install(app: FastAPI) -> None:
     ]
     logger.info("pages of other origins may use the server: %s", ", ".join(origins) or "none")
     host = listening_host(sys.argv)
-    if not is_loopback(host) and not settings.MONAI_LABEL_AUTH_ENABLE:
-        logger.warning("%s", open_to_all("the server", host, "set MONAI_LABEL_AUTH_ENABLE=true, or --host 127.0.0.1"))
+    if not is_loopback(host) and not guarded:
+        remedy = f"set {api_key.VARIABLE} or MONAI_LABEL_AUTH_ENABLE=true, or --host 127.0.0.1"
+        logger.warning("%s", open_to_all("the server", host, remedy))
 
 
 def listening_host(argv: Sequence[str]) -> str:

@@ -18,12 +18,13 @@ from fastapi.responses import JSONResponse, Response
 from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
+from fewsam.collection.worklist import FINISHED
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
 from fewsam.server.routes.panel_image import open_image, overlapping, structures_of, submissions, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
-from fewsam.server.tasks.host import current
+from fewsam.server.tasks.host import Host, current
 from fewsam.server.tasks.shown import shown_labelmap
 
 T = TypeVar("T")
@@ -91,7 +92,8 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
     if request.image:
         opened = open_image(app, request.image)
         skip = [to_k(opened.geometry, k) for k in request.skip if 0 <= k < opened.depth]
-        asked |= {"image": request.image, "skip": skip, "leave": request.leave, "exclude": request.unshown}
+        asked |= {"image": request.image, "skip": skip, "leave": request.leave,
+                  "exclude": [*request.unshown, *_finished(app)]}  # fmt: skip
     offer = app.offer(asked)
     if not offer:
         done = app.workspace.collection.labelled_slices(request.image, opened.content_hash) if request.image else []
@@ -109,6 +111,11 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
             "sop_class": _sop_class(Path(path)),
         }
     )
+
+
+def _finished(app: Host) -> list[str]:
+    """Images that nobody is to be sent to any more: they are marked as done, or accepted."""
+    return [image_id for image_id, mark in app.workspace.collection.worklist.marks().items() if mark.state in FINISHED]
 
 
 def _sop_class(path: Path) -> str:

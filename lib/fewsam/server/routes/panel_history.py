@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
@@ -16,6 +15,7 @@ from fewsam.collection import Shot
 from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.volume import Volume
 from fewsam.server.errors import NotFoundError, RequestError
+from fewsam.server.guard.person import author
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, structures_of, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
@@ -65,7 +65,7 @@ def unlabel(request: Unlabelled, user: User = ANNOTATOR) -> dict[str, Any] | JSO
     """Take back what was said of a slice; its label stays in the history. 409 where it has a newer one by now."""
     app = current()
     volume = open_image(app, request.image)
-    who = user.username if settings.MONAI_LABEL_AUTH_ENABLE else request.client_id
+    who = author(user, request.client_id)
     with LABELS_LOCK:
         done = app.workspace.collection.withdraw(request.image, _canonical(volume, request.slice), request.seen, who)
     if not done:

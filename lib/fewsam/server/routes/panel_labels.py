@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse
-from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 
 from fewsam.collection import Collection, Shot
@@ -24,6 +23,7 @@ from fewsam.core.errors import LabelError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
+from fewsam.server.guard.person import author
 from fewsam.server.paths import scratch
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlapping, submissions, to_k
 from fewsam.server.routes.roles import ANNOTATOR
@@ -41,20 +41,21 @@ def submit(
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
     ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
-    [slice], "empty": [slice]}``: what the values mean, the slices drawn by hand with the submission each was drawn over
-    (0 for none), those whose newer label may be replaced, and those that had a label of which nothing is left. The
-    answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others submitted them
-    meanwhile, with ``empty`` where labels would go unasked: nothing is stored then.
+    [slice], "beside": [slice], "empty": [slice]}``: what the values mean, the slices drawn by hand with the submission
+    each was drawn over (0 for none), those whose newer label may be replaced, those whose newer label stays with this
+    one beside it, and those that had a label of which nothing is left. The answer's lists of slices are in the order
+    of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels would
+    go unasked: nothing is stored then.
     """
     app = current()
-    raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
-    if settings.MONAI_LABEL_AUTH_ENABLE:
-        raw["annotator"] = user.username  # who it was, whatever the client says
+    raw, ours = parse_params(params, who := author(user))
+    if who:
+        raw["annotator"] = who  # whatever else the client says
     collection, volume = app.workspace.collection, open_image(app, image)
-    drawn, replaced, emptied = _slices(raw, volume)
+    drawn, replaced, emptied, beside = _slices(raw, volume)
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     names = _names(ours.label_info or [], collection)
-    sent = _Sent(values, names, drawn, replaced, emptied)
+    sent = _Sent(values, names, drawn, replaced, emptied, beside)
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(collection, image, volume, list(shots.values()))
@@ -69,6 +70,7 @@ def submit(
             spoken=tuple(names.values()),  # a person sees them all
             complete_slices=erased or None,  # an empty slice usually says nothing; here a person emptied it
             by_hand=frozenset(drawn),
+            beside=frozenset(beside),
         )
         answer = app.submit_label(image, file, "final", raw, ours)
         now = collection.shots(image, content_hash=volume.content_hash)
@@ -85,6 +87,7 @@ class _Sent:
         drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
         replaced: Slices whose newer label may be replaced.
         emptied: Slices that had a label of which nothing is left, as the person confirmed.
+        beside: Slices whose label in force stays, with this one beside it.
     """
 
     values: np.ndarray
@@ -92,6 +95,7 @@ class _Sent:
     drawn: dict[int, int]
     replaced: set[int]
     emptied: set[int]
+    beside: set[int]
 
     def newer(self, shots: dict[int, Shot], shown: np.ndarray) -> list[int]:
         """Drawn slices that somebody else submitted meanwhile, otherwise than they are here."""
@@ -116,7 +120,7 @@ def _refusal(
     Raises:
         LabelError: nothing is drawn.
     """
-    if asked := [z for z in newer if z not in sent.replaced]:
+    if asked := [z for z in newer if z not in sent.replaced | sent.beside]:
         return _conflict([shots[z] for z in asked], volume)
     if gone := sorted(to_k(volume.geometry, z) for z in erased - sent.emptied if z in shots and shots[z].masks):
         detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
@@ -150,7 +154,8 @@ def _by_stored_slice(answer: dict[str, Any], newer: list[int], now: list[Shot], 
     """The answer with its slices in the order of the stored series, and with the labels in force now."""
     for fate in ("added", "superseded", "cleared", "unchanged", "kept", "untouched"):
         answer[fate] = sorted(to_k(volume.geometry, z) for z in answer[fate])
-    answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer)
+    answer["replaced"] = sorted(to_k(volume.geometry, z) for z in newer if z not in answer["beside"])
+    answer["beside"] = sorted(to_k(volume.geometry, z) for z in answer["beside"])
     answer["overlaps"] = sorted(to_k(volume.geometry, shot.slice) for shot in now if overlapping(shot))
     answer["submissions"] = submissions(volume.geometry, now)
     return answer
@@ -179,16 +184,17 @@ def _names(label_info: list[dict[str, Any]], collection: Collection) -> dict[int
     return found
 
 
-def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int], set[int]]:
-    """``drawn``, ``replace`` and ``empty`` by canonical slice."""
+def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int], set[int], set[int]]:
+    """``drawn``, ``replace``, ``empty`` and ``beside`` by canonical slice."""
     try:
         drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
-        replaced, emptied = ([int(k) for k in raw.get(name) or ()] for name in ("replace", "empty"))
+        others = ("replace", "empty", "beside")
+        replaced, emptied, beside = ([int(k) for k in raw.get(name) or ()] for name in others)
     except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
         raise RequestError(
-            'params["drawn"] must be {slice: submission}, and "replace" and "empty" lists of slices'
+            'params["drawn"] must be {slice: submission}, and "replace", "empty" and "beside" lists of slices'
         ) from None
-    outside = sorted(k for k in (*drawn, *replaced, *emptied) if not 0 <= k < volume.depth)
+    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside) if not 0 <= k < volume.depth)
     if outside:
         raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
     canonical = partial(to_k, volume.geometry)
@@ -196,6 +202,7 @@ def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[in
         {canonical(k): seen for k, seen in drawn.items()},
         set(map(canonical, replaced)),
         set(map(canonical, emptied)),
+        set(map(canonical, beside)),
     )
 
 

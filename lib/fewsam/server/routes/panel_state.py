@@ -9,11 +9,13 @@ from fastapi import APIRouter
 from monailabel.endpoints.user.auth import User
 
 from fewsam.fewshot.inference.uncertainty import by_slice
+from fewsam.server.guard.person import author
 from fewsam.server.routes.panel_image import open_image, submissions, to_k
 from fewsam.server.routes.panel_structures import listed
 from fewsam.server.routes.roles import USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host, current
+from fewsam.server.tasks.presence import PRESENCE
 
 router = APIRouter(prefix="/fewsam")
 
@@ -26,6 +28,8 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
     collection, datastore = app.workspace.collection, app.datastore()
     stats = app.trainer.stats()
     answer: dict[str, Any] = {
+        "person": author(user),
+        "ask_name": not author(user),
         "structures": listed(collection),
         "new_labels": app.workspace.settings.new_labels is True,
         "model_version": info.get("model_version", 0),
@@ -41,6 +45,8 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
         answer["pacs"] = {"problem": datastore.problem, "waiting": len(datastore.outbox.waiting())}
     if image:
         answer["image"] = _image_state(app, image)
+        if who := author(user):
+            PRESENCE.note(image, who)
     return answer
 
 

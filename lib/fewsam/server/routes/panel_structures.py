@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
 from fewsam.collection.store import Collection
 from fewsam.server.errors import RequestError
+from fewsam.server.guard.person import author
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.storage.palette import colour_of
 from fewsam.server.tasks.host import current
@@ -56,7 +56,7 @@ def listed(collection: Collection) -> list[dict[str, Any]]:
 def add(request: NewStructure, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Make a structure, or bring back a deleted one of this name; all structures."""
     collection = _changeable()
-    collection.add_structure(request.name, _who(request.client_id, user))
+    collection.add_structure(request.name, author(user, request.client_id))
     return listed(collection)
 
 
@@ -64,7 +64,7 @@ def add(request: NewStructure, user: User = ANNOTATOR) -> list[dict[str, Any]]:
 def rename(request: Renamed, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Give a structure another name; its labels stay its own. All structures."""
     collection = _changeable()
-    collection.rename_structure(request.id, request.name, _who(request.client_id, user))
+    collection.rename_structure(request.id, request.name, author(user, request.client_id))
     return listed(collection)
 
 
@@ -72,7 +72,7 @@ def rename(request: Renamed, user: User = ANNOTATOR) -> list[dict[str, Any]]:
 def delete(request: Deleted, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Take a structure out of the task; its labels stay in the history. All structures left."""
     collection = _changeable()
-    collection.delete_structure(request.id, _who(request.client_id, user))
+    collection.delete_structure(request.id, author(user, request.client_id))
     return listed(collection)
 
 
@@ -83,7 +83,3 @@ def _changeable() -> Collection:
             "the structures of this task are fixed; to change them here start the server with --conf new_labels true"
         )
     return workspace.collection
-
-
-def _who(client: str, user: User) -> str:
-    return user.username if settings.MONAI_LABEL_AUTH_ENABLE else client

@@ -22,8 +22,9 @@ from starlette.middleware import Middleware
 
 from fewsam.server import errors
 from fewsam.server.errors import NotFoundError, RequestError
-from fewsam.server.guard import access, origins
+from fewsam.server.guard import access, api_key, origins, person
 from fewsam.server.guard.body_limit import BodyLimit
+from fewsam.server.guard.person import author
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.names import check_tag, is_plain
 from fewsam.server.paths import scratch
@@ -33,8 +34,11 @@ from fewsam.server.routes import (
     panel,
     panel_history,
     panel_labels,
+    panel_readings,
+    panel_results,
     panel_state,
     panel_structures,
+    panel_worklist,
     proxy,
 )
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
@@ -44,7 +48,16 @@ from fewsam.server.tasks.host import current
 from fewsam.server.tasks.labels import parse_params
 
 # Modules with routes of the panel in OHIF, each with a `router`.
-PANEL = (panel, panel_history, panel_labels, panel_state, panel_structures)
+PANEL = (
+    panel,
+    panel_history,
+    panel_labels,
+    panel_readings,
+    panel_results,
+    panel_state,
+    panel_structures,
+    panel_worklist,
+)
 
 router = APIRouter()
 _reloading = threading.Lock()  # two at once would replace one app by two, and the threads of one would go on
@@ -57,6 +70,10 @@ def install(app: FastAPI) -> None:
     app.state.fewsam = True
     before = len(app.router.routes)
     app.include_router(access.install(app), prefix=settings.MONAI_LABEL_API_STR, include_in_schema=False)
+    person.install(app)
+    if key := api_key.configured():
+        app.include_router(api_key.routes(key), prefix=settings.MONAI_LABEL_API_STR)
+        app.user_middleware.append(Middleware(api_key.KeyCheck, key=key))
     for ours_first in (router, hardened.router, *(part.router for part in PANEL)):
         app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
@@ -141,9 +158,9 @@ def save_label(
 ) -> dict[str, Any]:
     """Store a label. The answer comes when the collection has it; a refused label leaves nothing behind."""
     tag = check_tag(tag or "final")
-    raw, ours = parse_params(params, user.username if settings.MONAI_LABEL_AUTH_ENABLE else "")
-    if settings.MONAI_LABEL_AUTH_ENABLE:
-        raw["annotator"] = user.username  # who it was, whatever the client says
+    raw, ours = parse_params(params, who := author(user))
+    if who:
+        raw["annotator"] = who  # whatever else the client says
     instance = current()
     with scratch(instance.workspace.received) as folder:
         return instance.submit_label(image, received(label, Path(folder), "label.nii.gz"), tag, raw, ours)

@@ -33,6 +33,7 @@ class LabelParams:
         complete_slices: Slices on which every class that is not drawn is absent, whatever ``absent_classes`` says.
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
         by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal.
+        beside: Slices whose label in force stays; this one is kept beside it as a second reading.
     """
 
     label_info: list[dict[str, Any]] | None = None
@@ -41,6 +42,7 @@ class LabelParams:
     complete_slices: frozenset[int] | None = None
     spoken: tuple[str, ...] = ()
     by_hand: frozenset[int] = frozenset()
+    beside: frozenset[int] = frozenset()
 
 
 def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:
@@ -53,7 +55,8 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     """
     raw = _json_object(text)
     annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
-    return raw, LabelParams(_label_info(raw), annotator, _absent_classes(raw), _complete_slices(raw))
+    complete, beside = _slices(raw, "complete_slices"), _slices(raw, "beside") or frozenset()
+    return raw, LabelParams(_label_info(raw), annotator, _absent_classes(raw), complete, beside=beside)
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -73,12 +76,12 @@ def _label_info(raw: dict[str, Any]) -> list[dict[str, Any]] | None:
     return info
 
 
-def _complete_slices(raw: dict[str, Any]) -> frozenset[int] | None:
-    slices = raw.get("complete_slices")
+def _slices(raw: dict[str, Any], name: str) -> frozenset[int] | None:
+    slices = raw.get(name)
     if slices is None:
         return None
     if not isinstance(slices, list) or any(type(z) is not int for z in slices):
-        raise RequestError('params["complete_slices"] must be a list of slice numbers')
+        raise RequestError(f'params["{name}"] must be a list of slice numbers')
     return frozenset(slices)
 
 
@@ -156,6 +159,7 @@ class LabelIntake:
             absent_classes=params.absent_classes,
             complete_slices=complete,
             by_hand=params.by_hand,
+            beside=params.beside,
         )
         logger.info(
             "label of %s from %s: %d new or changed slices, %d unchanged, %d left as the model served them",
@@ -175,7 +179,7 @@ class LabelIntake:
 
 def as_answer(submission: Submission) -> dict[str, Any]:
     """What the client learns about its label: slice numbers by what became of them."""
-    fates = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
+    fates = ("added", "superseded", "cleared", "unchanged", "kept", "untouched", "beside")
     answer: dict[str, Any] = {fate: [int(z) for z in getattr(submission, fate)] for fate in fates}
     answer.update(
         submission=int(submission.submission),

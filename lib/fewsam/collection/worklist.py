@@ -1,0 +1,148 @@
+"""What people said of whole images: done, unsure, accepted or sent back. Every mark stays; the last one counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from fewsam.collection.database import Database
+from fewsam.core.errors import LabelError
+
+OPEN, DONE, UNSURE = "open", "done", "unsure"
+ACCEPTED, SENT_BACK = "accepted", "sent back"
+STATES = (OPEN, DONE, UNSURE, ACCEPTED, SENT_BACK)
+# Who looks at an image's place in the worklist sees one of these.
+NOT_STARTED, IN_PROGRESS = "not started", "in progress"
+FINISHED = (DONE, ACCEPTED)
+LONGEST_NOTE = 2000
+
+_LABEL = "SELECT COALESCE(MAX(shots.id), 0) FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What somebody said of an image.
+
+    Attributes:
+        number: Grows from mark to mark.
+        state: One of `STATES`.
+        note: In their own words; may be empty.
+        annotator: Who.
+        time: UTC, ISO 8601.
+        label: The last label of the image that there was.
+    """
+
+    number: int
+    image_id: str
+    state: str
+    note: str
+    annotator: str
+    time: str
+    label: int
+
+
+class OutdatedMarkError(LabelError):
+    """Somebody else has marked the image since."""
+
+
+class Worklist:
+    """The marks of a collection; nothing else changes them, and none is ever removed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def mark(self, image_id: str, state: str, annotator: str = "", note: str = "", seen: int | None = None) -> Mark:
+        """Say what is to be said of an image; when this returns it is on the disk.
+
+        Args:
+            seen: Number of the mark that the person saw, 0 for none; None takes whatever there is.
+
+        Raises:
+            LabelError: a state that there is not, a note that is too long, or a review of what is not done.
+            OutdatedMarkError: another mark is there by now than the person saw.
+        """
+        if state not in STATES:
+            raise LabelError(f"an image cannot be marked as {state[:40]!r}; use one of {', '.join(STATES)}")
+        if len(note) > LONGEST_NOTE:
+            raise LabelError(f"the note has {len(note)} characters; {LONGEST_NOTE} are kept")
+
+        def work(db: sqlite3.Connection) -> Mark:
+            last = _last(db, image_id)
+            if seen is not None and seen != (last.number if last else 0):
+                who = f" by {last.annotator}" if last and last.annotator else ""
+                raise OutdatedMarkError(
+                    f"this image was marked as {last.state if last else OPEN}{who} since; look at it again"
+                )
+            if state in (ACCEPTED, SENT_BACK) and (last is None or last.state in (OPEN, SENT_BACK)):
+                raise LabelError("only what is marked as done or unsure can be accepted or sent back")
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            label = db.execute(_LABEL, (image_id,)).fetchone()[0]
+            cursor = db.execute(
+                "INSERT INTO marks (image_id, state, note, annotator, time, label) VALUES (?, ?, ?, ?, ?, ?)",
+                (image_id, state, note.strip(), annotator, now, label),
+            )
+            return Mark(int(cursor.lastrowid or 0), image_id, state, note.strip(), annotator, now, label)
+
+        return self._database.write(work)
+
+    def marks(self) -> dict[str, Mark]:
+        """The last mark of every image that has one."""
+        return {mark.image_id: mark for mark in self._read("ORDER BY id")}
+
+    def history(self, image_id: str) -> list[Mark]:
+        """Every mark of an image, oldest first."""
+        return self._read("WHERE image_id = ? ORDER BY id", image_id)
+
+    def last_labels(self) -> dict[str, tuple[int, str, str]]:
+        """The last label of every image that ever had one: its number, who drew it and when."""
+        rows = self._database.read(
+            lambda db: db.execute(
+                "SELECT images.image_id, MAX(shots.id), annotator, time FROM shots"
+                " JOIN images ON images.id = shots.image JOIN submissions ON submissions.id = shots.submission"
+                " GROUP BY images.image_id"
+            ).fetchall()
+        )
+        return {image_id: (number, annotator, time) for image_id, number, annotator, time in rows}
+
+    def _read(self, condition: str, *values: str) -> list[Mark]:
+        sql = f"SELECT id, image_id, state, note, annotator, time, label FROM marks {condition}"
+
+        def work(db: sqlite3.Connection) -> list[Mark]:
+            try:
+                return [Mark(*row) for row in db.execute(sql, values)]
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):  # of before there was one, and a full disk lets none be made
+                    return []
+                raise
+
+        return self._database.read(work)
+
+
+def _last(db: sqlite3.Connection, image_id: str) -> Mark | None:
+    row = db.execute(
+        "SELECT id, image_id, state, note, annotator, time, label FROM marks WHERE image_id = ?"
+        " ORDER BY id DESC LIMIT 1",
+        (image_id,),
+    ).fetchone()
+    return Mark(*row) if row else None
+
+
+def state_of(mark: Mark | None, labelled: bool, last_label: int) -> tuple[str, bool]:
+    """Where an image stands in the worklist, and whether it was labelled after it was marked.
+
+    What was accepted and then labelled again is done, and waits for a review once more.
+    """
+    if mark is None or mark.state == OPEN:
+        return (IN_PROGRESS if labelled else NOT_STARTED), False
+    changed = last_label > mark.label
+    return (DONE if changed and mark.state == ACCEPTED else mark.state), changed
+
+
+def counts(states: Mapping[str, str]) -> dict[str, int]:
+    """How many images stand where; every state is named."""
+    found = dict.fromkeys((NOT_STARTED, IN_PROGRESS, UNSURE, SENT_BACK, DONE, ACCEPTED), 0)
+    for state in states.values():
+        found[state] += 1
+    return found
