@@ -39,8 +39,8 @@ def images_of(header: Dataset, pacs: Pacs, images: Collection[str]) -> list[str]
         return alike
     if named or instances:
         raise LabelError(
-            "the images that it names are not here, or are left out by MONAI_LABEL_DICOMWEB_SEARCH_FILTER; store them "
-            "in the PACS too"
+            "the images that it names are not in the PACS, or are left out by the server's filter of series; store "
+            "them there too"
         )
     raise LabelError("it names no image; export it again with references to its images")
 

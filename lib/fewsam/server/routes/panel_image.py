@@ -31,7 +31,7 @@ def open_image(app: Host, image_id: str) -> Volume:
     except NotFoundError:
         raise NotFoundError(
             f"The server knows no image series {image_id}. It may be gone from the PACS, or be left out by "
-            "MONAI_LABEL_DICOMWEB_SEARCH_FILTER. What is drawn on it stays in this browser."
+            "the server's filter of series. What is drawn on it stays in this browser."
         ) from None
     if volume.geometry.permutation[0] != 2:
         raise RequestError(

@@ -80,6 +80,6 @@ def _changeable() -> Collection:
     workspace = current().workspace
     if workspace.settings.new_labels is not True:
         raise RequestError(
-            "the structures of this task are fixed; to change them here start the server with --conf new_labels true"
+            "The structures of this task are fixed. Whoever runs the server can allow changes (its setting new_labels)."
         )
     return workspace.collection
