@@ -80,7 +80,8 @@ MEANINGS = {
     "neighbours": "Learn also from the slices beside a labelled one, with its propagated labels.",
     "keep_better": "Keep the served decoder if it did better on held-out slices.",
     "seed": "Seed of the random numbers.",
-    "auto_train": "`every:N` trains after N submissions, `idle:SECONDS` after so long without one. At "
+    "auto_train": "`every:N` trains after N submissions, `idle:SECONDS` after so long without one; `idle` also "
+    "learns from unlabelled images while nobody works. At "
     "most one run waits.",
     "propagate": "Propagate labelled slices to the others of their volume by registration.",
     "atlas": "Register labelled slices of other images to a slice, and let their labels vote.",

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ import fewsam.synthetic.phantom
 from fewsam.cli import main
 from fewsam.cli.train import _interrupted
 from fewsam.core.config import load_settings
+from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.workspace.workspace import Workspace, open_task
 from helpers.command_line import refusal, run
 from helpers.tiny_task import AFFINE, NAMES, conf_arguments, truth_of, voxels, write_case
@@ -291,3 +293,19 @@ def test_phantom_writes_what_the_sample_evaluation_names(tmp_path: Path, monkeyp
         assert (tmp_path / task["images"][0]).is_file()
         assert (tmp_path / task["labels"][0]).is_file()
         assert task["names"] == {int(k): v for k, v in json.loads((tmp_path / "truth/labels.json").read_text()).items()}
+
+
+def test_train_learns_from_unlabelled_images(
+    trained: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained again where the decoder knows every labelled slice; the outcome is told."""
+    task = shutil.copytree(trained.task, tmp_path / "task")
+    few = replace(SELF_TRAINING, steps=1, folds=2, slices=3, candidates=3)
+    for module in ("run", "learner", "pool", "folds", "sampling"):
+        monkeypatch.setattr(f"fewsam.fewshot.selftraining.{module}.SELF_TRAINING", few)
+    monkeypatch.setattr("fewsam.fewshot.selftraining.run.FIRST_STEPS", 1)
+    assert run("train", "--unlabelled", trained.other, "--task", task) == 0
+    shown = capsys.readouterr()
+    told = " ".join((shown.err + shown.out).split())
+    assert re.search("(learnt from 3 unlabelled slices|unlabelled images did not help).*Dice", told), told
+    assert re.search(r"model [12] (is live|stays)", told)

@@ -70,6 +70,15 @@ def train(
         ),
     ] = None,
     annotator: Annotated[str, typer.Option("--annotator", help="The person who drew the labels.")] = "",
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--unlabelled",
+            "-u",
+            help="Images or folders that nobody labelled: the trained decoder learns from them too. It takes minutes, "
+            "and is kept only where it helps on labelled slices held back.",
+        ),
+    ] = None,
     task: Task = DEFAULT_TASK,
     preset: Preset = None,
     conf: Conf = None,
@@ -98,10 +107,12 @@ def train(
         _encode(workspace, progress)
         workspace.keep()
         try:
-            _train(workspace, progress)
+            trained = (unlabelled and _is_trained(workspace)) or _train(workspace, progress)
         except FewSAMError:
             note(f"the labels are kept in {task}: `fewsam train --task {task}` goes on with them")
             raise
+        if unlabelled and trained:
+            _improve(workspace, find_images(unlabelled), progress)
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,31 @@ def _encode(workspace: Workspace, progress: Progress) -> None:
         prepare_views(workspace.settings, shots, workspace.embedder, counter(progress, "views encoded"), priority=True)
 
 
-def _train(workspace: Workspace, progress: Progress) -> None:
+def _is_trained(workspace: Workspace) -> bool:
+    """Whether the served decoder has learnt from every labelled slice."""
+    card = workspace.store.info()
+    return set(card.get("shots", ())) == {shot.shot_id for shot in workspace.collection.shots()}
+
+
+def _improve(workspace: Workspace, paths: list[Path], progress: Progress) -> None:
+    """Learn from images that nobody labelled."""
+    from fewsam.fewshot.training.train import TrainStatus
+    from fewsam.images.casefiles import case_id
+
+    images = {case_id(path): str(path) for path in paths}
+    workspace.encode_unlabelled(images, counter(progress, "unlabelled images encoded"))
+    with _interrupted() as should_stop:
+        result = workspace.improve(images, _bar(progress, None), should_stop)
+    if result.status is TrainStatus.STOPPED:
+        say("stopped; the same command goes on from there")
+        return
+    for line in result.notes:
+        note(line)
+    say(f"model {result.version} {'is live' if result.published else 'stays'}, {result.seconds:.0f} s")
+
+
+def _train(workspace: Workspace, progress: Progress) -> bool:
+    """Train on the labelled slices; false where the person stopped it."""
     from fewsam.fewshot.training.train import TrainStatus
 
     shots = workspace.collection.shots()
@@ -197,18 +232,23 @@ def _train(workspace: Workspace, progress: Progress) -> None:
         note(line)
     if result.status is TrainStatus.STOPPED:
         say(f"stopped after {result.steps} steps; the same command goes on from there")
-        return
+        return False
     metric = "not measured: too few labelled slices" if result.metric is None else f"{result.metric:.3f}"
     card = workspace.store.info()
     on = f" on {len(card.get('measured_on', ()))} slices held back" if result.metric is not None else ""
     outcome = f"model {result.version} is live" if result.published else f"model {result.version} stays"
     say(f"{outcome}: Dice {metric}{on}, {len(shots)} labelled slices, {result.steps} steps, {result.seconds:.0f} s")
+    return True
 
 
-def _bar(progress: Progress, steps: int) -> Callable[[TrainProgress], None]:
+def _bar(progress: Progress, steps: int | None) -> Callable[[TrainProgress], None]:
+    """Shows a run of so many steps; None for one that says itself how many it has."""
     bar = progress.add_task("training", total=steps, note="")
 
     def show(now: TrainProgress) -> None:
+        if steps is None:
+            progress.update(bar, total=now.total_epochs, completed=now.step)
+            return
         # a run ends by its steps or by its seconds: the further of the two is how far it is
         done = max(now.step, int(steps * now.epoch / max(1, now.total_epochs)))
         held = "" if now.metric is None else f", Dice {now.metric:.3f}"

@@ -94,7 +94,8 @@ class Settings(BaseModel):
     neighbours: bool = True  # the slices next to a drawn one, with its labels, are learnt from too
     keep_better: bool = True  # the served decoder stays where it did better on slices held back
     seed: int = Field(default=0, ge=0, lt=2**63)
-    auto_train: str = "off"  # off | every:N | idle:SECONDS
+    # off, every:N labels, or idle:SECONDS without a label; idle also learns from unlabelled images while nobody works
+    auto_train: str = "off"
 
     # -- prediction
     propagate: bool = True  # drawn slices are carried to their neighbours by registration

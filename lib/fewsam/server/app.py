@@ -42,12 +42,13 @@ from fewsam.server.tasks.opening import shared_workspace
 from fewsam.server.tasks.points import PointsTask
 from fewsam.server.tasks.startup import stop_with_one_line
 from fewsam.server.tasks.strategy import strategies
-from fewsam.server.tasks.train import SERVER_PROCESS, DecoderTraining, runs_on
+from fewsam.server.tasks.train import SERVER_PROCESS, TRAINER, DecoderTraining, runs_on
 from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-MODEL = "segmentation"  # both viewers look for a model of this name
+MODEL = TRAINER
+MAKE_WAY_SECONDS = 60.0  # for a run on unlabelled images to end
 RUN_LOOK_SECONDS = 0.2  # between two looks whether a run has ended
 POINTS = "points"  # the viewers' own interactive tools use this one
 
@@ -186,6 +187,8 @@ class FewSAMApp(MONAILabelApp):
         pacs = isinstance(datastore, PacsDatastore)
         path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
         self.opened[image_id] = path
+        if self.background is not None:
+            self.background.somebody_works()
         return path
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -262,18 +265,34 @@ class FewSAMApp(MONAILabelApp):
             logger.warning("image info of %s was not updated: %s", image_id, error.msg)
         return {**info, **result}
 
-    def before_training(self, model: str | None, enqueue: bool) -> None:
+    def before_training(self, model: str | None, enqueue: bool, unlabelled: bool = False) -> None:
         """Check a training request, and have the server encode what the training process will read.
+
+        Args:
+            unlabelled: The run is to learn from unlabelled images too. Such a run makes way for any other.
 
         Raises:
             NotFoundError: unknown trainer.
             BusyError: a run is on, and this one may not wait for it.
+            LabelError: there is no trained decoder that could learn from unlabelled images.
         """
         if model is not None and model not in self._trainers:
             raise NotFoundError(f"no trainer is called {model!r}; there is: {', '.join(self._trainers)}")
+        if not unlabelled:
+            self._make_way()
         if runs_on() > enqueue:  # one run may wait; it learns from all labels that come until it starts
             raise BusyError("training is on already; wait for it to end, or stop it with DELETE /train/")
-        self._running().training_requested()
+        if unlabelled:
+            self._running().unlabelled_training_requested()
+        else:
+            self._running().training_requested()
+
+    def _make_way(self) -> None:
+        """End a run on unlabelled images, and wait until it has ended: it looks at every step."""
+        self.trainer.make_way()
+        until = time.monotonic() + MAKE_WAY_SECONDS
+        while self.trainer.is_making_way and runs_on() and time.monotonic() < until:
+            time.sleep(RUN_LOOK_SECONDS)
 
     def training_result(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Wait for the end of a run, a task of MONAI Label's, and return its stats.

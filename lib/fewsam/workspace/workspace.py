@@ -7,6 +7,7 @@ A task folder holds everything of one task: ``task.yaml`` (settings), the collec
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -19,7 +20,7 @@ from typing import Any
 from fewsam.collection.imported import TaskCollection
 from fewsam.core.atomic import sweep
 from fewsam.core.config import Settings
-from fewsam.core.errors import ConfigError, FewSAMError, StorageError
+from fewsam.core.errors import ConfigError, FewSAMError, ImageError, StorageError
 from fewsam.core.lazy import locked_property
 from fewsam.encoders import describe_engine, encoder_info
 from fewsam.encoders.cache import EmbeddingCache
@@ -28,12 +29,16 @@ from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.clicks import Clicks
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.selftraining.improve import improve
+from fewsam.fewshot.selftraining.sampling import candidates, some_of
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
 from fewsam.workspace.task_folder import TASK_FILE, is_task
 from fewsam.workspace.task_settings import keep_settings, make_folder, task_settings
 from fewsam.workspace.volumes import Volumes
+
+logger = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -137,6 +142,49 @@ class Workspace:
             progress=progress,
             should_stop=should_stop,
         )
+
+    def improve(
+        self,
+        images: Mapping[str, str],
+        progress: Callable[[TrainProgress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> TrainResult:
+        """Have the served decoder learn from images that nobody labelled too; the errors are those of `improve`.
+
+        Args:
+            images: Paths by id. Slices that are not in the cache are passed over where the encoder is a SAM's.
+        """
+        return improve(
+            self.settings,
+            self.collection,
+            self.for_training(),
+            self.store,
+            list(images),
+            lambda image_id: self.volume(images[image_id]),
+            folder=self.folder / "training",
+            progress=progress,
+            should_stop=should_stop,
+        )
+
+    def encode_unlabelled(self, images: Mapping[str, str], progress: Callable[[int, int], None] | None = None) -> None:
+        """Fill the cache with what `improve` looks at of these images; the one that cannot be read is passed over.
+
+        Args:
+            images: Paths by id.
+            progress: Called with images done and in all.
+        """
+        chosen = some_of(images, self.settings.seed)
+        for done, image_id in enumerate(chosen, 1):
+            try:
+                volume = self.volume(images[image_id])
+            except ImageError as error:
+                logger.warning("%s is not learnt from: %s", image_id, error)
+            else:
+                slices = EncoderSlices(volume, self.settings, self.embedder)
+                for z in candidates(volume.depth):
+                    self.embedder.ensure(slices.inputs(slices.raw([z])), priority=False)
+            if progress:
+                progress(done, len(chosen))
 
     def for_training(self) -> Embedder:
         """The embedder a training run gets: with a SAM checkpoint it reads the cache and never builds the encoder."""

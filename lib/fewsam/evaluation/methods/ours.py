@@ -24,6 +24,7 @@ from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import SIDE, Fields
+from fewsam.fewshot.selftraining.improve import improve
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
 from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
@@ -38,6 +39,22 @@ RegistrationLogProbs = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | N
 def fewsam(given: MethodInput) -> Predict:
     """Ours: decoder trained on the labelled slices."""
     train(given.settings, given.collection, given.embedder, ModelStore(given.folder), folder=given.folder / "run")
+    return fewsam_cold(given)
+
+
+def fewsam_unlabelled(given: MethodInput, share: int = 1) -> Predict:
+    """Ours, trained further on the tested images, whose labels it does not see: they are the unlabelled ones.
+
+    Args:
+        share: Every ``share``-th of the tested images is learnt from; the others stay unseen.
+    """
+    cases = {f"case{index}": given.cases[index].volume for index in sorted(given.draw.tested)[::share]}
+    store = ModelStore(given.folder)
+    train(given.settings, given.collection, given.embedder, store, folder=given.folder / "run")
+    improve(
+        given.settings, given.collection, given.embedder, store, list(cases), cases.__getitem__,
+        folder=given.folder / "run", hold_back=False,
+    )  # fmt: skip
     return fewsam_cold(given)
 
 

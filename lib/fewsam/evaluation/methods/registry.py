@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from fewsam.core.config import load_settings
@@ -13,6 +14,8 @@ from fewsam.evaluation.methods.interface import Method
 METHODS: dict[str, Method] = {
     "fewsam": ours.fewsam,
     "fewsam-cold": ours.fewsam_cold,
+    "fewsam+unlabelled": ours.fewsam_unlabelled,  # the tested images are the unlabelled ones, as in the product
+    "fewsam+half": partial(ours.fewsam_unlabelled, share=2),  # every second of them: the others were never seen
     "paper": ours.fewsam,
     "propagation": ours.propagation,
     "prototypes": ours.prototypes,

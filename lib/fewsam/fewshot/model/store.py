@@ -56,6 +56,7 @@ class ModelCard:
         steps: Training steps behind it, earlier runs included.
         undertrained: How much the decoder has still to learn of the slices it learnt from, 0 to 1
             (`validation.measure_undertrained`): the more, the larger is the share of the training-free prior.
+        unlabelled_slices: Slices that nobody labelled and it learnt from.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +70,7 @@ class ModelCard:
     largest_component: tuple[str, ...] = ()
     steps: int = 0
     undertrained: float = 0.0
+    unlabelled_slices: int = 0
     seconds: float = 0.0
     trained_at: str = ""
     format: int = FORMAT

@@ -42,13 +42,20 @@ class Learner:
 
     def step(self, slices: Sequence[int], now: Moment) -> float:
         """Learn from some of ``slices``; the loss."""
-        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * now.rate
         detail_alone = self.settings.detail and self.rng.random() < TRAINING.detail_steps
+        self.decoder.train()
+        return self.apply(self.loss(slices, now, detail_alone=detail_alone), now)
+
+    def loss(self, slices: Sequence[int], now: Moment, *, detail_alone: bool) -> Tensor:
+        """The loss on some of ``slices``: of the whole decoder, or of its detail branch without any prompt."""
         size = self._batch
         chosen = [int(i) for i in self.rng.choice(slices, size=size, replace=len(slices) < size)]
-        self.decoder.train()
-        loss = self._detail_loss(chosen, now) if detail_alone else self._episode_loss(chosen, slices, now)
+        return self._detail_loss(chosen, now) if detail_alone else self._episode_loss(chosen, slices, now)
+
+    def apply(self, loss: Tensor, now: Moment) -> float:
+        """One step of the optimiser down this loss; the loss."""
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * now.rate
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), TRAINING.gradient_norm)

@@ -87,12 +87,12 @@ def train(
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
         StorageError: the disk is full, or another run on this folder does not end.
     """
-    with _alone(folder):
+    with alone(folder):
         return _train(settings, collection, embedder, store, folder, progress, should_stop)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One run on a folder at a time: one that a killed server left behind ends first, or is waited for."""
     lock = FileLock(folder / "run.lock", timeout=WAIT_SECONDS)
     try:

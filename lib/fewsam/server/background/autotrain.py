@@ -1,4 +1,7 @@
-"""Trainings that the server starts by itself: after every N labels, or when nobody has submitted one for a while."""
+"""Trainings that the server starts by itself: after every N labels, or when nobody has submitted one for a while.
+
+While nobody works at all, the server that trains when it is idle also has the decoder learn from unlabelled images.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from fewsam.core.atomic import write_atomically
@@ -31,14 +34,26 @@ class AutoTrain:
         folder: For the count.
         is_training: Whether a run is on or queued.
         start: Starts a run.
+        start_unlabelled: Starts one that learns from unlabelled images too.
+        unlabelled_state: What such a run would learn from: after a run another one is only worth it where this has
+            changed. None where none is possible.
     """
 
-    def __init__(self, rule: str, folder: Path, is_training: Callable[[], bool], start: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        rule: str,
+        folder: Path,
+        is_training: Callable[[], bool],
+        start: Callable[[], object],
+        start_unlabelled: Callable[[], object] = lambda: None,
+        unlabelled_state: Callable[[], Hashable] = lambda: None,
+    ) -> None:
         self.kind, _, amount = rule.partition(":")
         self.amount = int(amount or 0)
         self._path = folder / STATE_FILE
         self._is_training = is_training
-        self._start = start
+        self._start, self._start_unlabelled, self._unlabelled_state = start, start_unlabelled, unlabelled_state
+        self._learnt: Hashable = None  # the state that the last run on unlabelled images began with
         kept = read_json(self._path).get("labels_since_training")
         self._count = kept if isinstance(kept, int) and kept > 0 else 0
         self._last = time.monotonic()
@@ -80,11 +95,31 @@ class AutoTrain:
 
     def look(self) -> bool:
         """Start a run if one is due and none is on, and return whether it did."""
-        if not self.due() or self._is_training():
+        if not self.due():
+            return self._look_at_unlabelled()
+        if self._is_training():
             return False
         logger.info("training starts by itself after %d new labels", self._count)
         self._start()
         self.training_started()
+        return True
+
+    def somebody_works(self) -> None:
+        """Count idle seconds from here; a run on unlabelled images, which makes way now, is taken up again later."""
+        with self._lock:
+            self._last = time.monotonic()
+            self._learnt = None
+
+    def _look_at_unlabelled(self) -> bool:
+        """Start a run on unlabelled images where nobody works, and none was made with what there is."""
+        if self.kind != "idle" or time.monotonic() - self._last < self.amount or self._is_training():
+            return False
+        state = self._unlabelled_state()
+        if state is None or state == self._learnt:
+            return False
+        logger.info("nobody works: learning from unlabelled images")
+        self._start_unlabelled()
+        self._learnt = state
         return True
 
     def _save(self) -> None:

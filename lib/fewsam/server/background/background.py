@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fewsam.collection import Submission
-from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.encoders import prepare_engine
 from fewsam.encoders.embedder import resolve_device
 from fewsam.server.background.autotrain import AutoTrain
@@ -22,7 +22,7 @@ from fewsam.server.storage.datastore import FolderDatastore
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host
 from fewsam.server.tasks.labels import LabelIntake
-from fewsam.server.tasks.train import is_training
+from fewsam.server.tasks.train import TRAINER, UNLABELLED, is_training
 from fewsam.workspace.task_settings import keep_settings
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,14 @@ class Background:
         elif isinstance(datastore, PacsDatastore):
             self.watch = PacsWatch(datastore, self.intake)
         self.precompute = Precompute(workspace, app.index, self._images)
-        self.auto_train = AutoTrain(workspace.settings.auto_train, workspace.folder, is_training, self._train)
+        self.auto_train = AutoTrain(
+            workspace.settings.auto_train,
+            workspace.folder,
+            is_training,
+            self._train,
+            self._train_unlabelled,
+            self._unlabelled_state,
+        )
         self.repaired: list[str] = [*self.seen.notices]
         self._writing = threading.RLock()
         self._own_problems: dict[str, str] = {}
@@ -101,6 +108,31 @@ class Background:
             self.app.trainer.announce()
         self.auto_train.training_started()
         self.precompute.want_views()
+
+    def unlabelled_training_requested(self) -> None:
+        """Prepare a run that learns from unlabelled images: those that are encoded.
+
+        Raises:
+            LabelError: no decoder is trained yet.
+            StorageError: the disk is full.
+        """
+        if not self.workspace.store.version():
+            raise LabelError("there is no trained decoder to improve; train once, then learn from unlabelled images")
+        if not is_training():
+            self.app.trainer.announce()
+        index = self.app.index
+        encoded = {
+            image_id: path
+            for image_id, path in self._images().items()
+            if (entry := index.get(image_id)) is not None and entry.descriptors is not None
+        }
+        self.app.trainer.offer_unlabelled(encoded)
+        self.precompute.want_views()
+
+    def somebody_works(self) -> None:
+        """A person asked for something: a run on unlabelled images makes way."""
+        self.auto_train.somebody_works()
+        self.app.trainer.make_way()
 
     def status(self) -> dict[str, Any]:
         """What ``info()`` adds. Nearly every request asks for it, so that counts are kept until something changes."""
@@ -158,8 +190,19 @@ class Background:
 
     def _label_stored(self, submission: Submission, image_id: str) -> None:
         self.precompute.want_views()
+        self.somebody_works()
         self.auto_train.label_stored()
 
     def _train(self) -> None:
         self.training_requested()
         self.app.async_training(None)
+
+    def _train_unlabelled(self) -> None:
+        self.unlabelled_training_requested()
+        self.app.async_training(TRAINER, {TRAINER: {UNLABELLED: True}})
+
+    def _unlabelled_state(self) -> Hashable:
+        """The labels, and whether all images are encoded; None before the first training, and while labels wait."""
+        if not self.workspace.store.version() or self.auto_train.waiting:
+            return None
+        return self.workspace.collection.version, self.precompute.progress.get("state") == "done"

@@ -31,7 +31,7 @@ from fewsam.server.routes.uploads import received, unpack
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import current
 from fewsam.server.tasks.labels import parse_params
-from fewsam.server.tasks.train import TUNABLE, requested_settings
+from fewsam.server.tasks.train import TUNABLE, UNLABELLED, requested_settings
 
 router = APIRouter()
 
@@ -176,6 +176,10 @@ def plain_training(params: Mapping[str, Any] | None, model: str | None = None) -
     merged = {**given, **inner} if isinstance(inner, dict) else given
     known = {key: merged[key] for key in TUNABLE if key in merged}
     requested_settings(current().workspace.settings, known)
+    if UNLABELLED in merged:
+        if type(merged[UNLABELLED]) is not bool:
+            raise RequestError(f"{UNLABELLED} must be true or false, got {str(merged[UNLABELLED])[:40]!r}")
+        known[UNLABELLED] = merged[UNLABELLED]
     return known
 
 

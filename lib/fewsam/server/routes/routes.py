@@ -46,6 +46,7 @@ from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.routes.uploads import received
 from fewsam.server.tasks.host import current
 from fewsam.server.tasks.labels import parse_params
+from fewsam.server.tasks.train import UNLABELLED
 
 # Modules with routes of the panel in OHIF, each with a `router`.
 PANEL = (
@@ -190,11 +191,13 @@ def train(
 ) -> Any:
     """Start one trainer; 429 while one runs, unless it may wait in the queue.
 
-    With ``run_sync`` the answer comes at the end of the run and is its result: what ``GET /info/`` shows of it as
+    The parameter ``unlabelled`` has the served decoder learn from the encoded images that nobody labelled, for some
+    minutes; such a run makes way as soon as somebody asks for anything, and goes on when it is started again. With
+    ``run_sync`` the answer comes at the end of the run and is its result: what ``GET /info/`` shows of it as
     ``train_stats``. The run goes on where the client does not wait.
     """
     known = hardened.plain_training(params)
-    current().before_training(model, enqueue)
+    current().before_training(model, enqueue, known.get(UNLABELLED, False))
     started = monai_train.run_model(model, known, enqueue=enqueue)
     return current().training_result(started) if run_sync else started
 

@@ -64,10 +64,10 @@ class Host(Protocol):
     def offer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The image and slice to label next; empty when everything is labelled."""
 
-    def before_training(self, model: str | None, enqueue: bool) -> None:
+    def before_training(self, model: str | None, enqueue: bool, unlabelled: bool = False) -> None:
         """Check a training request, and have the server encode what the training process will read."""
 
-    def async_training(self, model: str | None) -> Any:
+    def async_training(self, model: str | None, params: Any = None) -> Any:
         """Start a training process."""
 
     def training_result(self, task: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fewsam.core.errors import FewSAMError, NotEncodedError, StorageError
 from fewsam.encoders.cache import TRAINING
 from fewsam.fewshot.model.views import LabelledSlice
 from fewsam.fewshot.training.run import TrainProgress
-from fewsam.fewshot.training.train import TrainResult
+from fewsam.fewshot.training.train import TrainResult, TrainStatus
 from fewsam.server.paths import read_json
 from fewsam.workspace.workspace import Workspace
 
@@ -31,7 +32,12 @@ logger = logging.getLogger(__name__)
 
 SERVER_PROCESS = "FEWSAM_SERVER_PROCESS"  # environment variable: number of the server's process
 STATS_FILE = "train_stats.json"
+TRAINER = "segmentation"  # both viewers look for a model of this name
+UNLABELLED = "unlabelled"  # in a request: learn from images that nobody labelled too; in the stats: such a run
+NICE = 10  # of such a run
 TUNABLE = ("steps", "batch", "learning_rate", "train_seconds", "seed")  # what a request may change
+IMAGES_FILE = "unlabelled_images.json"  # what the server gives a run that learns from unlabelled images: paths by id
+STOP_FILE = "unlabelled_stop"  # exists while such a run is to make way for a person
 STALL_SECONDS = 180.0  # after so long without a newly encoded view the server is taken as gone
 LOOK_SECONDS = 2.0
 
@@ -55,6 +61,26 @@ class DecoderTraining(TrainTask):
             stats.update(state="stopped", total_time=_duration(float(stats.get("seconds", 0))))
         return stats
 
+    def offer_unlabelled(self, images: Mapping[str, str]) -> None:
+        """Leave the paths of images, by id, for a run that learns from unlabelled ones too.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        folder = self.workspace.folder
+        write_atomically(folder / IMAGES_FILE, json.dumps(dict(images)).encode())
+        (folder / STOP_FILE).unlink(missing_ok=True)
+
+    def make_way(self) -> None:
+        """Have a run that learns from unlabelled images stop at its next step: somebody waits for the processor."""
+        if is_training() and self.stats().get("kind") == UNLABELLED:
+            (self.workspace.folder / STOP_FILE).touch()
+
+    @property
+    def is_making_way(self) -> bool:
+        """Whether a run on unlabelled images was told to stop."""
+        return (self.workspace.folder / STOP_FILE).exists()
+
     def announce(self) -> None:
         """Note that a run was asked for, so that the stats of the last one do not stand until its process reports."""
         before = read_json(self.workspace.folder / STATS_FILE)
@@ -67,7 +93,8 @@ class DecoderTraining(TrainTask):
         Raises:
             SystemExit: the run could not be made; the reason is in the log and in the stats.
         """
-        report = _Report(self.workspace.folder / STATS_FILE)
+        unlabelled = bool(request.get(UNLABELLED))
+        report = _Report(self.workspace.folder / STATS_FILE, UNLABELLED if unlabelled else "labelled")
         try:
             settings = requested_settings(self.workspace.settings, request)
             # Only the server builds a SAM encoder: it fills the cache and this process reads it.
@@ -77,7 +104,10 @@ class DecoderTraining(TrainTask):
                 try:
                     if workspace.cached_only:
                         _wait_for_views(workspace, report, gone)
-                    result = workspace.train(report.progress, gone)
+                    if unlabelled:
+                        result = self._improve(workspace, report, gone)
+                    else:
+                        result = workspace.train(report.progress, gone)
                     if gone():
                         raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
                     return report.finished(result, workspace.store.info())
@@ -91,6 +121,13 @@ class DecoderTraining(TrainTask):
         except Exception:
             report.failed("unexpected error in the training process; the log says more")
             raise
+
+    def _improve(self, workspace: Workspace, report: _Report, gone: Callable[[], bool]) -> TrainResult:
+        """Learn from unlabelled images at low priority, and stop as soon as somebody needs the processor."""
+        with suppress(OSError):
+            os.nice(NICE)
+        images, stop = read_json(workspace.folder / IMAGES_FILE), workspace.folder / STOP_FILE
+        return workspace.improve(images, report.progress, lambda: gone() or stop.exists())
 
 
 def runs_on() -> int:
@@ -134,11 +171,12 @@ def server_gone() -> Callable[[], bool]:
 class _Report:
     """Writes the whole stats file at every change. On a full disk the run goes on without it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str) -> None:
         self._path = path
         self._started = time.monotonic()
         self._values: dict[str, Any] = {
             "state": "running",
+            "kind": kind,
             "pid": os.getpid(),
             "pid_started": psutil.Process().create_time(),
             "start_ts": datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
@@ -164,7 +202,7 @@ class _Report:
 
     def finished(self, result: TrainResult, model: Mapping[str, Any]) -> dict[str, Any]:
         values = self._write(
-            state="done",
+            state="stopped" if result.status is TrainStatus.STOPPED else "done",
             epoch=self._values["total_epochs"],
             best_metric=_finite(result.metric) or 0.0,
             previous_metric=_finite(result.previous_metric),

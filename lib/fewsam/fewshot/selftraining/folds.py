@@ -1,0 +1,33 @@
+"""Parts of the labelled slices that are held back one after the other, to see whether self-training helps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fewsam.collection import Shot
+from fewsam.fewshot.selftraining.constants import SELF_TRAINING
+
+
+def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]:
+    """Indices of the slices held back in each fold: ``count`` parts at most, by default as many as usual; none empty.
+
+    The slices of one image stay together where more images are labelled than there are folds, since a slice tells what
+    its neighbours are. No class is held back with every slice that shows it: without one, nothing of it is learnt.
+    """
+    count = count or SELF_TRAINING.folds
+    images = sorted({shot.image_id for shot in shots})
+    by_image = len(images) >= count
+    order = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
+    place = {index: (images.index(shots[index].image_id) if by_image else n) for n, index in enumerate(order)}
+    folds = [[index for index in order if place[index] % count == fold] for fold in range(count)]
+    return [kept for fold in folds if (kept := _without_the_last_of_a_class(shots, fold))]
+
+
+def _without_the_last_of_a_class(shots: Sequence[Shot], fold: Sequence[int]) -> list[int]:
+    """Those slices of ``fold`` whose classes are all drawn on slices that are not held back."""
+    held = list(fold)
+    for index in fold:
+        rest = {name for i, shot in enumerate(shots) if i not in held for name in shot.masks}
+        if not rest.issuperset(shots[index].masks):
+            held.remove(index)
+    return held

@@ -1,0 +1,237 @@
+"""Learning from images that nobody labelled, on tiny scans: published where it helps, stopped and gone on with."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fewsam.collection import Collection
+from fewsam.core.errors import ImageError, LabelError
+from fewsam.fewshot.model.store import ModelStore
+from fewsam.fewshot.selftraining.constants import SELF_TRAINING
+from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, improve
+from fewsam.fewshot.training.run import TrainProgress
+from fewsam.fewshot.training.train import TrainResult, TrainStatus, train
+from fewsam.images.volume import Volume
+from helpers import tiny_volume as tiny
+
+GIVEN = tiny.settings(steps=4, detail_size=64)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(SELF_TRAINING, steps=2, batch=2, folds=2, slices=6, candidates=4, checkpoint_seconds=0)
+    for module in ("run", "learner", "pool", "pseudo", "folds", "sampling"):
+        monkeypatch.setattr(f"fewsam.fewshot.selftraining.{module}.SELF_TRAINING", few)
+    monkeypatch.setattr("fewsam.fewshot.selftraining.run.FIRST_STEPS", 2)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[str, Volume]:
+    return {f"other{seed}": tiny.scan(tmp_path / f"other{seed}", seed=seed)[0] for seed in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task with five labelled slices and a trained decoder."""
+    folder = tmp_path_factory.mktemp("once")
+    collection, _, _ = tiny.labelled(folder, [3, 4, 5, 6, 7])
+    embedder = tiny.embedder(folder, GIVEN)
+    train(GIVEN, collection, embedder, ModelStore(folder), folder=folder / "run")
+    embedder.cache.close()
+    collection.close()
+    return folder
+
+
+@pytest.fixture
+def task(once: Path, tmp_path: Path) -> Iterator[tuple[Path, Collection]]:
+    with copied(once, tmp_path / "task") as collection:
+        yield tmp_path / "task", collection
+
+
+@contextmanager
+def copied(once: Path, folder: Path) -> Iterator[Collection]:
+    shutil.copytree(once, folder)
+    collection = Collection(folder, tiny.CLASSES)
+    yield collection
+    collection.close()
+
+
+def run(folder: Path, collection: Collection, images: dict[str, Volume], **options: object) -> TrainResult:
+    embedder = tiny.embedder(folder, GIVEN)
+    try:
+        store, ids = ModelStore(folder), list(images)
+        return improve(GIVEN, collection, embedder, store, ids, images.__getitem__, folder=folder / "run", **options)
+    finally:
+        embedder.cache.close()
+
+
+KEPT: dict[str, dict[str, torch.Tensor]] = {}
+
+
+@pytest.fixture
+def whole(once, tmp_path, quick, images, monkeypatch) -> dict[str, torch.Tensor]:
+    """The weights of a run that nobody stopped."""
+    if not KEPT:
+        scripted(monkeypatch, 0.5, 0.6)
+        with copied(once, tmp_path / "whole") as collection:
+            run(tmp_path / "whole", collection, images)
+        KEPT["whole"] = weights(tmp_path / "whole")
+    return KEPT["whole"]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, before: float, after: float) -> None:
+    """Have every fold measure these."""
+    calls = iter([before, after] * 10)
+
+    class Given:
+        def __init__(self) -> None:
+            self.metric = next(calls)
+
+    monkeypatch.setattr("fewsam.fewshot.selftraining.run.measure", lambda *_: Given())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    model = ModelStore(folder).load()
+    assert model is not None
+    return model.decoder.state_dict()
+
+
+def test_what_helps_on_slices_held_back_is_published(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    before = weights(tmp_path)
+    shots = collection.counts()
+    scripted(monkeypatch, 0.5, 0.6)
+    seen = []
+    result = run(tmp_path, collection, images, progress=seen.append)
+    assert result.status is TrainStatus.PUBLISHED and result.version == 2
+    assert (result.previous_metric, result.metric) == (pytest.approx(0.5), pytest.approx(0.6))
+    card = ModelStore(tmp_path).load().card
+    assert card.unlabelled_slices == 6 and "6 unlabelled slices" in " ".join(result.notes)
+    assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path).items())
+    assert collection.counts() == shots  # pseudo-labels are no shots
+    assert [now.step for now in seen] == sorted(now.step for now in seen)
+    assert seen[-1].step == seen[-1].total_epochs - 1 == 2 * (2 + 2) + 2 - 1
+    assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
+
+
+def test_what_does_not_help_changes_nothing(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    before = weights(tmp_path)
+    scripted(monkeypatch, 0.6, 0.6)
+    result = run(tmp_path, collection, images)
+    assert result.status is TrainStatus.SERVED_KEPT and "did not help" in " ".join(result.notes)
+    assert ModelStore(tmp_path).version() == 1
+    assert all(torch.equal(before[name], value) for name, value in weights(tmp_path).items())
+
+
+def test_folds_are_measured_with_decoders_that_never_saw_them(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    learnt, asked = [], []
+    monkeypatch.setattr(
+        "fewsam.fewshot.training.steps.Learner.loss", _spy("loss", lambda _, slices, *__: learnt.append(set(slices)))
+    )
+    real = __import__("fewsam.fewshot.selftraining.run", fromlist=["measure"]).measure
+
+    def measure(decoder, episodes, queries, supports, undertrained):
+        asked.append((set(queries), set(supports)))
+        return real(decoder, episodes, queries, supports, undertrained)
+
+    monkeypatch.setattr("fewsam.fewshot.selftraining.run.measure", measure)
+    run(tmp_path, collection, images)
+    assert len(asked) == 4  # two folds, before and after
+    for held, rest in asked:
+        assert not held & rest and held | rest == set(range(5))
+    assert {frozenset(one) for one in learnt} >= {frozenset(rest) for _, rest in asked}
+
+
+# In the second part of a fold, and in the last part of the run.
+@pytest.mark.parametrize("stop_at", [3, 9])
+def test_a_stopped_run_goes_on_to_the_same_digits(once, whole, tmp_path, quick, images, monkeypatch, stop_at):
+    folder = tmp_path / "task"
+    scripted(monkeypatch, 0.5, 0.6)
+    with copied(once, folder) as collection:
+        seen: list[TrainProgress] = []
+        stopped = run(
+            folder,
+            collection,
+            images,
+            progress=seen.append,
+            should_stop=lambda: bool(seen) and seen[-1].step == stop_at,
+        )
+        assert stopped.status is TrainStatus.STOPPED and ModelStore(folder).version() == 1
+        assert (folder / "run" / CHECKPOINT_FILE).exists()
+        assert run(folder, collection, images).published
+    assert all(torch.equal(value, whole[name]) for name, value in weights(folder).items())
+
+
+def test_a_decoder_published_meanwhile_stays(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    scripted(monkeypatch, 0.5, 0.6)
+    store = ModelStore(tmp_path)
+    model = store.load()
+    done = []
+
+    def publish(now):
+        if not done:
+            done.append(store.publish(model.decoder.state_dict(), model.card))
+
+    result = run(tmp_path, collection, images, progress=publish)
+    assert result.status is TrainStatus.SERVED_KEPT and result.version == 2 == ModelStore(tmp_path).version()
+
+
+def test_an_image_that_cannot_be_read_is_passed_over(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    scripted(monkeypatch, 0.5, 0.6)
+
+    def open_volume(name):
+        if name == "broken":
+            raise ImageError("broken: not an image")
+        return images[name]
+
+    embedder = tiny.embedder(tmp_path, GIVEN)
+    result = improve(
+        GIVEN, collection, embedder, ModelStore(tmp_path), ["broken", *images], open_volume, folder=tmp_path / "run"
+    )
+    assert result.published
+
+
+def test_images_of_another_kind_are_refused_by_name_of_the_way_out(task, tmp_path, quick, monkeypatch):
+    folder, collection = task
+    rng = np.random.default_rng(0)
+    volume, _ = tiny.scan(tmp_path / "noise")
+    noise = replace(volume, slices=rng.integers(0, 200, volume.slices.shape).astype(volume.slices.dtype))
+    with pytest.raises(LabelError, match="shows what the labelled slices show"):
+        run(folder, collection, {"noise": noise})
+
+
+def test_without_a_decoder_it_says_to_train_first(tmp_path, quick, images):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5])
+    with pytest.raises(LabelError, match="train once"):
+        run(tmp_path, collection, images)
+
+
+def test_too_few_labelled_slices_to_hold_one_back(tmp_path, quick, images):
+    collection, _, _ = tiny.labelled(tmp_path, [6])
+    embedder = tiny.embedder(tmp_path, GIVEN)
+    train(GIVEN, collection, embedder, ModelStore(tmp_path), folder=tmp_path / "run")
+    embedder.cache.close()
+    with pytest.raises(LabelError, match="two slices"):
+        run(tmp_path, collection, images)
+
+
+def _spy(name, note):
+    from fewsam.fewshot.training.steps import Learner
+
+    real = getattr(Learner, name)
+
+    def method(self, *given, **options):
+        note(self, *given)
+        return real(self, *given, **options)
+
+    return method

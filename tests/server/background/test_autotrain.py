@@ -1,0 +1,67 @@
+"""Learning from unlabelled images starts when nobody works, once for what there is."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fewsam.server.background.autotrain import AutoTrain
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def rule(folder: Path, kind: str, started: list[str], state: list[object]) -> AutoTrain:
+    learn, further = (lambda: started.append("labelled")), (lambda: started.append("unlabelled"))
+    return AutoTrain(kind, folder, lambda: False, learn, further, lambda: state[0])
+
+
+def test_it_begins_when_nobody_works_and_is_not_repeated(tmp_path, monkeypatch):
+    clock, started, state = Clock(monkeypatch), [], ["a"]
+    auto = rule(tmp_path, "idle:30", started, state)
+    assert not auto.look()
+    clock.now += 30
+    assert auto.look() and started == ["unlabelled"]
+    clock.now += 1000
+    assert not auto.look()
+    state[0] = "b"  # more images are encoded
+    assert auto.look() and started == ["unlabelled"] * 2
+
+
+def test_somebody_who_works_puts_it_off_and_it_is_taken_up_again(tmp_path, monkeypatch):
+    clock, started, state = Clock(monkeypatch), [], ["a"]
+    auto = rule(tmp_path, "idle:30", started, state)
+    clock.now += 30
+    assert auto.look()
+    auto.somebody_works()
+    clock.now += 29
+    assert not auto.look()
+    clock.now += 1
+    assert auto.look() and started == ["unlabelled"] * 2
+
+
+def test_new_labels_are_learnt_first(tmp_path, monkeypatch):
+    clock, started, state = Clock(monkeypatch), [], ["a"]
+    auto = rule(tmp_path, "idle:30", started, state)
+    auto.label_stored()
+    clock.now += 30
+    assert auto.look() and started == ["labelled"]
+    assert auto.look() and started == ["labelled", "unlabelled"]
+
+
+@pytest.mark.parametrize("kind", ["off", "every:2"])
+def test_other_rules_never_do_it(tmp_path, monkeypatch, kind):
+    clock, started = Clock(monkeypatch), []
+    auto = rule(tmp_path, kind, started, ["a"])
+    clock.now += 10_000
+    assert not auto.look() and not started
+
+
+def test_without_a_trained_decoder_nothing_begins(tmp_path, monkeypatch):
+    clock, started = Clock(monkeypatch), []
+    auto = rule(tmp_path, "idle:30", started, [None])
+    clock.now += 30
+    assert not auto.look() and not started

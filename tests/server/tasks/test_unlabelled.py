@@ -1,0 +1,50 @@
+"""A run on unlabelled images through the real server: it makes way for people, goes on, and changes no label."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from fewsam.evaluation.reliability.studies import make_studies
+from helpers.server_harness import MODEL, QUICK, Server, shots, write_label
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def start(server: Server, **params: object) -> requests.Response:
+    return requests.post(f"{server.url}/train/{MODEL}", json=params, timeout=60)
+
+
+def stats(server: Server) -> dict:
+    return dict(server.client.info()["train_stats"][MODEL])
+
+
+def begun(server: Server) -> bool:
+    now = stats(server)
+    return now.get("kind") == "unlabelled" and now.get("step", 0) > 0
+
+
+def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> None:
+    truth = make_studies(tmp_path / "studies", ("a", "b"))
+    with Server(tmp_path, tmp_path / "studies", QUICK) as server:
+        refused = start(server, unlabelled=True)
+        assert refused.status_code == 422 and "train once" in refused.text
+        assert start(server, unlabelled="yes").status_code == 400
+
+        server.client.save_label("a", str(write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])), "final", {})
+        server.train()
+        kept = (shots(server), server.client.info()["model_version"])
+        server.wait(lambda: server.client.info()["encoding"]["state"] == "done", "all images encoded")
+
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "the first step")
+        server.infer("b")  # somebody asks
+        server.wait_for_training()
+        assert stats(server)["state"] == "stopped"
+
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "a step of the run that goes on")
+        assert start(server).status_code == 200  # a training that somebody waits for takes its place
+        assert server.wait_for_training()["kind"] == "labelled"
+        assert (shots(server), server.client.info()["model_version"]) == (kept[0], kept[1] + 1)
+        assert "going on from step" in server.log.read_text()
