@@ -1,7 +1,7 @@
 // The panel's components, drawn as text from a store: what is shown, what can be pressed, and why not.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { App, Store, h, render } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { App, Lab, Store, h, render } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const structure = (name, value, slices = 0) => ({ id: name, name, value, slices, color: [value, 0, 0] });
 const server = (changes = {}) => ({
@@ -18,7 +18,7 @@ function panel({ state = server(), open = opened(), ...signals } = {}) {
   return store;
 }
 
-const html = store => render(h(App, { store, acts: {} }));
+const html = (store, lab = new Lab()) => render(h(App, { store, acts: {}, lab }));
 
 /** The text of an element of the panel by its id, with its opening tag. */
 function element(store, id) {
@@ -102,4 +102,56 @@ test('the curve has a point for each submission that was compared', () => {
   const text = element(panel({ state: server({ curve: [...curve, { submission: 3, model_version: 1, dice: {} }] }) }), 'curve');
   assert.equal(text.match(/<circle/g).length, 2);
   assert.match(text, /0\.90/);
+});
+
+// -- people and the worklist
+
+const series = (image, changes = {}) => ({
+  image, description: `series ${image}`, modality: 'CT', state: 'in progress', labelled_slices: 2, slices: 9, labelled_by: 'nora',
+  people: [], mark: 0, marked_by: '', note: '', changed_since: false, ...changes,
+});
+const counts = { 'not started': 1, 'in progress': 1, unsure: 0, 'sent back': 0, done: 2, accepted: 1 };
+function listed(all, changes = {}) {
+  const lab = new Lab();
+  lab.worklist.value = { studies: [{ study: 'st', patient: 'P1', date: '20260101', series: all }], counts, can_review: true, problem: '', ...changes };
+  return lab;
+}
+
+test('a name is asked for once, and only where the server does not know who it is', () => {
+  const asking = panel({ state: server({ person: '', ask_name: true }) });
+  assert.match(html(asking), /id="fewsam-who"/);
+  const known = new Lab();
+  known.name.value = 'Nora';
+  assert.doesNotMatch(html(asking, known), /id="fewsam-who"/);
+  assert.doesNotMatch(html(panel({ state: server({ person: 'Nora', ask_name: false }) })), /id="fewsam-who"/);
+});
+
+test('the worklist says where each series stands, who is on it, and how many are done', () => {
+  const lab = listed([series('s'), series('t', { state: 'sent back', people: ['olaf'], note: 'the dome' })]);
+  const shown = html(panel(), lab);
+  assert.match(shown, /3 of 5 series done/);
+  assert.match(shown, /class="place in-progress">in progress/);
+  assert.match(shown, /class="place sent-back">sent back/);
+  assert.match(shown, /olaf/);
+  assert.match(shown, /<button class="series on" disabled/); // the open one leads nowhere
+});
+
+test('an annotator marks what is open; only what is done can be reviewed, and only by reviewers', () => {
+  assert.match(html(panel(), listed([series('s')])), /id="fewsam-done" class="main"/);
+  assert.doesNotMatch(html(panel(), listed([series('s')])), /id="fewsam-(accept|reopen)"/);
+  const done = [series('s', { state: 'done', mark: 3 })];
+  assert.match(html(panel(), listed(done)), /id="fewsam-reopen"/);
+  assert.match(html(panel(), listed(done)), /id="fewsam-sendback"/);
+  assert.doesNotMatch(html(panel(), listed(done, { can_review: false })), /id="fewsam-accept"/);
+});
+
+test('results can be taken away once something is known of the series', () => {
+  const nothing = html(panel(), listed([series('s', { labelled_slices: 0, state: 'not started' })]));
+  assert.doesNotMatch(nothing, /format=dcm/);
+  assert.match(nothing, /volumes\.csv/);
+  assert.match(html(panel(), listed([series('s')])), /\/fewsam\/result\?image=s&amp;format=dcm/);
+});
+
+test('where two drew one slice, both labels can be kept', () => {
+  assert.match(html(panel({ conflict: [4], open: opened({ dirty: [4] }) })), /id="fewsam-both"/);
 });

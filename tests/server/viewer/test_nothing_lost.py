@@ -42,6 +42,7 @@ def test_nothing_drawn_is_lost_or_renamed(tmp_path: Path) -> None:
         with server, open_browser() as context:
             me, other = (Person(context.new_page(), server.url, pictures) for _ in range(2))
             me.open_study(study)
+            a_name_is_asked_for_once(me, study)
             no_label_no_answer(me, server)
             undo_and_redo(me)
             a_submission_is_undone_by_a_new_drawing_alone(me)
@@ -61,6 +62,16 @@ def test_nothing_drawn_is_lost_or_renamed(tmp_path: Path) -> None:
 
 
 # -- undo, redo, and what is to be submitted
+
+
+def a_name_is_asked_for_once(me: Person, study: str) -> None:
+    me.page.fill("#fewsam-who", "Nora Þ")
+    me.click("named")
+    me.page.wait_for_selector("#fewsam-who", state="detached")
+    me.wait_text("#fewsam-text", "Nora Þ")
+    me.open_study(study)  # the browser keeps it
+    me.page.wait_for_function("() => document.querySelector('#fewsam-classes .class')")
+    assert me.page.locator("#fewsam-who").count() == 0
 
 
 def no_label_no_answer(me: Person, server: Server) -> None:
@@ -150,7 +161,7 @@ def the_history_of_a_slice(me: Person) -> None:
     me.wait_text("#fewsam-shots", "spleen")
     rows = me.page.locator("#fewsam-shots .shot")
     assert rows.count() == 2
-    assert "ohif-" in rows.nth(0).inner_text() and "liver" in rows.nth(1).inner_text()
+    assert "Nora Þ" in rows.nth(0).inner_text() and "liver" in rows.nth(1).inner_text()
     me.picture("3-history")
 
     rows.nth(1).get_by_role("button", name="Restore").click()

@@ -1,272 +1,5 @@
-/* fewsam panel, built from sources a6f8e122173679578b5e6f88b09f41184fe45b758c2ea785f43d001f26f44730 */
+/* fewsam panel, built from sources 8a7691c9c0491bbc1cd1e213629fc615b65f6f7082af4f2379128ebac6f6ad15 */
 (function() {
-	// src/api.ts
-	/** What the server says no to, with all that it says. */
-	var Refusal = class extends Error {
-		status;
-		body;
-		constructor(message, status, body) {
-			super(message);
-			this.status = status;
-			this.body = body;
-		}
-	};
-	var base = (document.currentScript?.src ?? location.href).replace(/\/ohif\/.*$/, "");
-	var client = (() => {
-		let id = sessionStorage.getItem("fewsam.client");
-		if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
-		return id;
-	})();
-	async function ask(path, init) {
-		let answer;
-		try {
-			answer = await fetch(base + path, init);
-		} catch {
-			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
-		}
-		if (answer.ok) return answer;
-		const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
-		throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
-	}
-	async function framed(answer) {
-		const bytes = new Uint8Array(await answer.arrayBuffer());
-		const length = new DataView(bytes.buffer).getUint32(0, true);
-		return {
-			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
-			voxels: bytes.subarray(4 + length)
-		};
-	}
-	var json = (body) => ({
-		method: "POST",
-		headers: { "content-type": "application/json" },
-		body: JSON.stringify(body)
-	});
-	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
-	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
-	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
-	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
-	var next = async (asked) => (await ask("/fewsam/next", json({
-		client_id: client,
-		...asked
-	}))).json();
-	var train = async () => void await ask("/train/segmentation", json({}));
-	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
-	var addStructure = async (name) => (await ask("/fewsam/structures", json({ name }))).json();
-	var renameStructure = async (id, name) => (await ask("/fewsam/structures/rename", json({
-		id,
-		name
-	}))).json();
-	var deleteStructure = async (id) => (await ask("/fewsam/structures/delete", json({ id }))).json();
-	async function submit(image, { voxels, label_info, drawn }, agreed) {
-		const form = new FormData();
-		form.append("params", JSON.stringify({
-			label_info,
-			client_id: client,
-			drawn,
-			...agreed
-		}));
-		form.append("label", new Blob([voxels]), "label.bin");
-		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
-			method: "PUT",
-			body: form
-		})).json();
-	}
-	var history = async (image, slice) => (await ask(`/fewsam/history?${new URLSearchParams({
-		image,
-		slice: String(slice)
-	})}`)).json();
-	/** One slice as it was labelled once. */
-	var shot = async (image, number) => framed(await ask(`/fewsam/shot?${new URLSearchParams({
-		image,
-		shot: String(number)
-	})}`));
-	/** Take back what was said of a slice; its label stays in the history. */
-	var unlabel = async (image, slice, seen) => void await ask("/fewsam/unlabel", json({
-		image,
-		slice,
-		seen,
-		client_id: client
-	}));
-	// src/viewer/ohif.ts
-	var host = {
-		services: null,
-		commands: null,
-		extensions: null
-	};
-	var cornerstone = () => window.cornerstone;
-	var tools = () => window.cornerstoneTools;
-	var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-	/** The viewport that is worked in, and the image series in it; null while there is none. */
-	function active() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const viewport = state.viewports.get(state.activeViewportId);
-			for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-				const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-				if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-					viewportId: state.activeViewportId,
-					displaySet
-				};
-			}
-		} catch {}
-		return null;
-	}
-	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
-	function storedSegmentation() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
-			return displaySet && !active() ? {
-				viewportId: state.activeViewportId,
-				displaySet
-			} : null;
-		} catch {
-			return null;
-		}
-	}
-	/** Show a series in a viewport again, instead of a stored segmentation. */
-	function showSeries(viewportId, displaySetInstanceUID) {
-		host.services.viewportGridService.setDisplaySetsForViewport({
-			viewportId,
-			displaySetInstanceUIDs: [displaySetInstanceUID]
-		});
-	}
-	/** Whether the viewer has something that shows objects of a kind as an image. */
-	function shows(sopClass) {
-		const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
-		return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
-	}
-	/** Cornerstone's viewport, once it shows something. */
-	function viewportOf(viewportId) {
-		try {
-			return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
-		} catch {
-			return null;
-		}
-	}
-	/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
-	function showPanel(id) {
-		const bring = () => host.services.panelService?.activatePanel?.(id, true);
-		for (const later of [
-			0,
-			500,
-			1500
-		]) window.setTimeout(bring, later);
-	}
-	function useTool(viewportId, toolName) {
-		const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
-		if (group) host.commands.run("setToolActiveToolbar", {
-			toolName,
-			toolGroupIds: [group.id]
-		});
-	}
-	function brushSize(radius) {
-		host.commands.run("setBrushSize", {
-			value: radius,
-			toolNames: [
-				"CircularBrush",
-				"CircularEraser",
-				"ThresholdCircularBrushDynamic"
-			]
-		});
-	}
-	function planeOf(imageId) {
-		const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
-		const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
-		const row = vector(plane.rowCosines, [
-			1,
-			0,
-			0
-		]);
-		const column = vector(plane.columnCosines, [
-			0,
-			1,
-			0
-		]);
-		const normal = [
-			row[1] * column[2] - row[2] * column[1],
-			row[2] * column[0] - row[0] * column[2],
-			row[0] * column[1] - row[1] * column[0]
-		];
-		return {
-			position: vector(plane.imagePositionPatient, [
-				0,
-				0,
-				0
-			]),
-			row,
-			column,
-			normal,
-			spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
-			columns: plane.columns,
-			rows: plane.rows
-		};
-	}
-	// src/viewer/export.ts
-	/** OHIF's own export of DICOM SEG, mended where the viewer's is broken.
-	*
-	* 3.10 names no place to store the object, so that storing fails in silence; and it pairs each slice with the position
-	* of its mirror image along the series, because it sorts the positions from the last slice to the first and leaves the
-	* voxels in the order of the viewer. Newer viewers keep both from last to first.
-	*/
-	function mendExport() {
-		for (const context of Object.values(host.commands.contexts ?? {})) for (const name of ["storeSegmentation", "downloadSegmentation"]) {
-			const command = context?.[name];
-			if (!command || command.mended) continue;
-			const stock = command.commandFn;
-			command.mended = true;
-			command.commandFn = (options) => {
-				const dataSource = options.dataSource ?? host.extensions.getActiveDataSource()[0];
-				if (lastToFirst(options.segmentationId)) return stock({
-					...options,
-					dataSource
-				});
-				if (name === "storeSegmentation") return store(options.segmentationId, dataSource);
-				return ordered(options.segmentationId, () => stock(options));
-			};
-		}
-	}
-	async function store(segmentationId, dataSource) {
-		const say = (type, message) => host.services.uiNotificationService?.show({
-			title: "Export DICOM SEG",
-			message,
-			type
-		});
-		try {
-			const options = { SeriesDescription: "OHIF export" };
-			const made = ordered(segmentationId, () => host.commands.runCommand("generateSegmentation", {
-				segmentationId,
-				options
-			}));
-			await dataSource.store.dicom(made.dataset);
-			say("success", "Stored in the PACS.");
-		} catch (error) {
-			say("error", `Not stored: ${error.message}`);
-		}
-	}
-	function labelmapOf(segmentationId) {
-		return tools().segmentation.state.getSegmentation(segmentationId).representationData.Labelmap;
-	}
-	/** Place of a labelmap's slice along the normal of the series. */
-	function place(imageId) {
-		const { position, normal } = planeOf(cornerstone().cache.getImage(imageId).referencedImageId ?? imageId);
-		return dot(position, normal);
-	}
-	function lastToFirst(segmentationId) {
-		const places = labelmapOf(segmentationId).imageIds.map(place);
-		return places.every((value, n) => n === 0 || places[n - 1] >= value);
-	}
-	/** Do something while the slices are in the order that the export takes them to have. */
-	function ordered(segmentationId, work) {
-		const labelmap = labelmapOf(segmentationId);
-		const imageIds = labelmap.imageIds;
-		labelmap.imageIds = [...imageIds].sort((a, b) => place(b) - place(a));
-		try {
-			return work();
-		} finally {
-			labelmap.imageIds = imageIds;
-		}
-	}
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
 	var t$2;
@@ -550,6 +283,1100 @@
 	}, x$1.prototype.render = $, u$3 = [], f$3 = 0, o$3 = function(n, t) {
 		return n.__v.__b - t.__v.__b;
 	}, e$2 = Symbol(), l$2 = /(PointerCapture)$|Capture$/i, c$2 = 0, a$3 = {};
+	// node_modules/preact/hooks/dist/hooks.mjs
+	var t$1;
+	var r$1;
+	var u$2;
+	var i$1;
+	var o$2 = Object.is;
+	var f$2 = 0;
+	var c$1 = [];
+	var e$1 = [];
+	var a$2 = n$1;
+	var v$1 = a$2.__b;
+	var l$1 = a$2.__r;
+	var m$2 = a$2.diffed;
+	var h$2 = a$2.__c;
+	var s$1 = a$2.unmount;
+	var p$2 = a$2.__;
+	function y$2(n, t) {
+		a$2.__h && a$2.__h(r$1, n, f$2 || t), f$2 = 0;
+		var u = r$1.__H || (r$1.__H = {
+			__: [],
+			__h: []
+		});
+		return n >= u.__.length && u.__.push({}), u.__[n];
+	}
+	function w$2(n, r) {
+		var u = y$2(t$1++, 7);
+		return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
+	}
+	function g$2() {
+		var n;
+		do {
+			for (; n = e$1.shift();) try {
+				C(n);
+			} catch (t) {
+				a$2.__e(t, { __: (n = n.__P) && n.__v });
+			}
+			for (; n = c$1.shift();) {
+				var t = n.__H;
+				if (n.__P && t) try {
+					t.__h.some(C), t.__h.some(D), t.__h = [];
+				} catch (r) {
+					t.__h = [], a$2.__e(r, n.__v);
+				}
+			}
+		} while (e$1.length);
+	}
+	a$2.__b = function(n) {
+		r$1 = null, v$1 && v$1(n);
+	}, a$2.__ = function(n, t) {
+		n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$2 && p$2(n, t);
+	}, a$2.__r = function(n) {
+		l$1 && l$1(n), t$1 = 0;
+		var i = (r$1 = n.__c).__H;
+		i && (u$2 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
+			n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
+		})), u$2 = r$1;
+	}, a$2.diffed = function(n) {
+		m$2 && m$2(n);
+		var t = n.__c;
+		t && t.__H && (t.__H.__h.length && B(c$1.push(t)), t.__H.__.some(function(n) {
+			n.u && (n.__H = n.u);
+		})), u$2 = r$1 = null;
+	}, a$2.__c = function(n, t) {
+		t.some(function(n) {
+			try {
+				n.__h.some(C), n.__h = n.__h.filter(function(n) {
+					return !n.__ || D(n);
+				});
+			} catch (t) {
+				n.__h = [function() {
+					throw t;
+				}];
+			}
+		}), h$2 && h$2(n, t);
+	}, a$2.unmount = function(n) {
+		s$1 && s$1(n);
+		var t, r, u = n.__c;
+		u && u.__H && (u.__H.__.some(function(u) {
+			try {
+				if (u.__P && u.__c) {
+					if (void 0 === r) {
+						for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
+						r = r && r.__c;
+					}
+					u.__P = r, B(e$1.push(u));
+				} else C(u);
+			} catch (n) {
+				t = n;
+			}
+		}), u.__H = void 0, t && a$2.__e(t, u.__v));
+	};
+	var k$1 = "function" == typeof requestAnimationFrame;
+	function z(n) {
+		var t, r = function() {
+			clearTimeout(u), k$1 && cancelAnimationFrame(t), setTimeout(n);
+		}, u = setTimeout(r, 35);
+		k$1 && (t = requestAnimationFrame(r));
+	}
+	function B(n) {
+		1 != n && i$1 == a$2.requestAnimationFrame || ((i$1 = a$2.requestAnimationFrame) || z)(g$2);
+	}
+	function C(n) {
+		var t = r$1, u = n.__c;
+		"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
+	}
+	function D(n) {
+		var t = r$1;
+		n.__c = n.__(), r$1 = t;
+	}
+	function E(n, t) {
+		return !n || n.length != t.length || t.some(function(t, r) {
+			return !o$2(t, n[r]);
+		});
+	}
+	// node_modules/@preact/signals-core/dist/signals-core.module.js
+	var i = Symbol.for("preact-signals");
+	function t() {
+		if (!(v > 1)) {
+			var i, t = !1;
+			(function() {
+				var i = c;
+				c = void 0;
+				while (void 0 !== i) {
+					var t = i.S;
+					if (t.v === i.v) {
+						for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
+					}
+					i = i.o;
+				}
+			})();
+			while (void 0 !== h$1) {
+				var r = h$1;
+				h$1 = void 0;
+				s++;
+				while (void 0 !== r) {
+					var n = r.u;
+					r.u = void 0;
+					r.f &= -3;
+					if (!(8 & r.f) && w$1(r)) try {
+						r.c();
+					} catch (r) {
+						if (!t) {
+							i = r;
+							t = !0;
+						}
+					}
+					r = n;
+				}
+			}
+			s = 0;
+			v--;
+			if (t) throw i;
+		} else v--;
+	}
+	function r(i) {
+		if (v > 0) return i();
+		u$1 = ++e;
+		v++;
+		try {
+			return i();
+		} finally {
+			t();
+		}
+	}
+	var n;
+	var o$1 = void 0;
+	function f$1(i) {
+		var t = o$1, r = n;
+		o$1 = void 0;
+		n = void 0;
+		try {
+			return i();
+		} finally {
+			o$1 = t;
+			n = r;
+		}
+	}
+	var h$1 = void 0;
+	var v = 0;
+	var s = 0;
+	var e = 0;
+	var u$1 = 0;
+	var c = void 0;
+	var a$1 = 0;
+	function d$1(i) {
+		if (void 0 !== o$1) {
+			var t = i.n;
+			if (void 0 === t || t.t !== o$1) {
+				t = {
+					i: 0,
+					S: i,
+					p: o$1.s,
+					n: void 0,
+					t: o$1,
+					e: void 0,
+					x: void 0,
+					r: t
+				};
+				if (void 0 !== o$1.s) o$1.s.n = t;
+				o$1.s = t;
+				i.n = t;
+				if (32 & o$1.f) i.S(t);
+				return t;
+			} else if (-1 === t.i) {
+				t.i = 0;
+				if (void 0 !== t.n) {
+					t.n.p = t.p;
+					if (void 0 !== t.p) t.p.n = t.n;
+					t.p = o$1.s;
+					t.n = void 0;
+					o$1.s.n = t;
+					o$1.s = t;
+				}
+				return t;
+			}
+		}
+	}
+	function l(i, t) {
+		this.v = i;
+		this.i = 0;
+		this.n = void 0;
+		this.t = void 0;
+		this.l = 0;
+		this.W = null == t ? void 0 : t.watched;
+		this.Z = null == t ? void 0 : t.unwatched;
+		this.name = null == t ? void 0 : t.name;
+	}
+	l.prototype.brand = i;
+	l.prototype.h = function() {
+		return !0;
+	};
+	l.prototype.S = function(i) {
+		var t = this, r = this.t;
+		if (r !== i && void 0 === i.e) {
+			i.x = r;
+			this.t = i;
+			if (void 0 !== r) r.e = i;
+			else f$1(function() {
+				var i;
+				null == (i = t.W) || i.call(t);
+			});
+		}
+	};
+	l.prototype.U = function(i) {
+		var t = this;
+		if (void 0 !== this.t) {
+			var r = i.e, n = i.x;
+			if (void 0 !== r) {
+				r.x = n;
+				i.e = void 0;
+			}
+			if (void 0 !== n) {
+				n.e = r;
+				i.x = void 0;
+			}
+			if (i === this.t) {
+				this.t = n;
+				if (void 0 === n) f$1(function() {
+					var i;
+					null == (i = t.Z) || i.call(t);
+				});
+			}
+		}
+	};
+	l.prototype.subscribe = function(i) {
+		var t = this;
+		return x(function() {
+			var r = t.value;
+			f$1(function() {
+				return i(r);
+			});
+		}, { name: "sub" });
+	};
+	l.prototype.valueOf = function() {
+		return this.value;
+	};
+	l.prototype.toString = function() {
+		return this.value + "";
+	};
+	l.prototype.toJSON = function() {
+		return this.value;
+	};
+	l.prototype.peek = function() {
+		var i = this;
+		return f$1(function() {
+			return i.value;
+		});
+	};
+	Object.defineProperty(l.prototype, "value", {
+		get: function() {
+			var i = d$1(this);
+			if (void 0 !== i) i.i = this.i;
+			return this.v;
+		},
+		set: function(i) {
+			if (i !== this.v) {
+				if (s > 100) throw new Error("Cycle detected");
+				(function(i) {
+					if (0 !== v && 0 === s) {
+						if (i.l !== u$1) {
+							i.l = u$1;
+							c = {
+								S: i,
+								v: i.v,
+								i: i.i,
+								o: c
+							};
+						}
+					}
+				})(this);
+				this.v = i;
+				this.i++;
+				a$1++;
+				v++;
+				try {
+					for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
+				} finally {
+					t();
+				}
+			}
+		}
+	});
+	function y$1(i, t) {
+		return new l(i, t);
+	}
+	function w$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
+		return !1;
+	}
+	function b$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) {
+			var r = t.S.n;
+			if (void 0 !== r) t.r = r;
+			t.S.n = t;
+			t.i = -1;
+			if (void 0 === t.n) {
+				i.s = t;
+				break;
+			}
+		}
+	}
+	function _(i) {
+		var t = i.s, r = void 0;
+		while (void 0 !== t) {
+			var n = t.p;
+			if (-1 === t.i) {
+				t.S.U(t);
+				if (void 0 !== n) n.n = t.n;
+				if (void 0 !== t.n) t.n.p = n;
+			} else r = t;
+			t.S.n = t.r;
+			if (void 0 !== t.r) t.r = void 0;
+			t = n;
+		}
+		i.s = r;
+	}
+	function j(i, t) {
+		l.call(this, void 0, t);
+		this.x = i;
+		this.s = void 0;
+		this.g = a$1 - 1;
+		this.f = 4;
+	}
+	j.prototype = new l();
+	j.prototype.h = function() {
+		this.f &= -3;
+		if (1 & this.f) return !1;
+		if (32 == (36 & this.f)) return !0;
+		this.f &= -5;
+		if (this.g === a$1) return !0;
+		this.g = a$1;
+		this.f |= 1;
+		if (this.i > 0 && !w$1(this)) {
+			this.f &= -2;
+			return !0;
+		}
+		var i = o$1;
+		try {
+			b$1(this);
+			o$1 = this;
+			var t = this.x();
+			if (16 & this.f || this.v !== t || 0 === this.i) {
+				this.v = t;
+				this.f &= -17;
+				this.i++;
+			}
+		} catch (i) {
+			this.v = i;
+			this.f |= 16;
+			this.i++;
+		}
+		o$1 = i;
+		_(this);
+		this.f &= -2;
+		return !0;
+	};
+	j.prototype.S = function(i) {
+		if (void 0 === this.t) {
+			this.f |= 36;
+			for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
+		}
+		l.prototype.S.call(this, i);
+	};
+	j.prototype.U = function(i) {
+		if (void 0 !== this.t) {
+			l.prototype.U.call(this, i);
+			if (void 0 === this.t) {
+				this.f &= -33;
+				for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
+			}
+		}
+	};
+	j.prototype.N = function() {
+		if (!(2 & this.f)) {
+			this.f |= 6;
+			for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
+		}
+	};
+	Object.defineProperty(j.prototype, "value", { get: function() {
+		if (1 & this.f) throw new Error("Cycle detected");
+		var i = d$1(this);
+		this.h();
+		if (void 0 !== i) i.i = this.i;
+		if (16 & this.f) throw this.v;
+		return this.v;
+	} });
+	function O(i, t) {
+		return new j(i, t);
+	}
+	function p$1(i) {
+		var r = i.j;
+		i.j = void 0;
+		if ("function" == typeof r) {
+			v++;
+			var n = o$1;
+			o$1 = void 0;
+			try {
+				r();
+			} catch (t) {
+				i.f &= -2;
+				i.f |= 8;
+				g$1(i);
+				throw t;
+			} finally {
+				o$1 = n;
+				t();
+			}
+		}
+	}
+	function g$1(i) {
+		for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
+		i.x = void 0;
+		i.s = void 0;
+		p$1(i);
+	}
+	function S(i) {
+		if (o$1 !== this) throw new Error("Out-of-order effect");
+		_(this);
+		o$1 = i;
+		this.f &= -2;
+		try {
+			if (8 & this.f) g$1(this);
+		} finally {
+			t();
+		}
+	}
+	function m$1(i, t) {
+		this.x = i;
+		this.j = void 0;
+		this.s = void 0;
+		this.u = void 0;
+		this.f = 32;
+		this.name = null == t ? void 0 : t.name;
+		if (n) n.push(this);
+	}
+	m$1.prototype.c = function() {
+		var i = this.S();
+		try {
+			if (8 & this.f) return;
+			if (void 0 === this.x) return;
+			var t = this.x();
+			if ("function" == typeof t) this.j = t;
+		} finally {
+			i();
+		}
+	};
+	m$1.prototype.S = function() {
+		if (1 & this.f) throw new Error("Cycle detected");
+		this.f |= 1;
+		this.f &= -9;
+		p$1(this);
+		b$1(this);
+		v++;
+		var i = o$1;
+		o$1 = this;
+		return S.bind(this, i);
+	};
+	m$1.prototype.N = function() {
+		if (!(2 & this.f)) {
+			this.f |= 2;
+			this.u = h$1;
+			h$1 = this;
+		}
+	};
+	m$1.prototype.d = function() {
+		this.f |= 8;
+		if (!(1 & this.f)) g$1(this);
+	};
+	m$1.prototype.dispose = function() {
+		this.d();
+	};
+	function x(i, t) {
+		var r = new m$1(i, t);
+		try {
+			r.c();
+		} catch (i) {
+			r.d();
+			throw i;
+		}
+		var n = r.d.bind(r);
+		n[Symbol.dispose] = n;
+		return n;
+	}
+	// node_modules/@preact/signals/dist/signals.module.js
+	var h;
+	var p;
+	var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+	var g = [];
+	x(function() {
+		h = this.N;
+	})();
+	function b(i, n) {
+		n$1[i] = n.bind(null, n$1[i] || function() {});
+	}
+	function y(i) {
+		if (p) {
+			var n = p;
+			p = void 0;
+			n();
+		}
+		p = i && i.S();
+	}
+	function w(i) {
+		var n = this, r = i.data, t = useSignal(r);
+		t.name = "ReactiveDom";
+		t.value = r;
+		var e = w$2(function() {
+			var i = n, r = n.__v;
+			while (r = r.__) if (r.__c) {
+				r.__c.__$f |= 4;
+				break;
+			}
+			var o = O(function() {
+				var i = t.value.value;
+				return 0 === i ? 0 : !0 === i ? "" : i || "";
+			}), e = O(function() {
+				return !Array.isArray(o.value) && !r$2(o.value);
+			}), u = x(function() {
+				this.N = M;
+				if (e.value) {
+					var n = o.value;
+					if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
+				}
+			}), c = n.__$u.d;
+			n.__$u.d = function() {
+				u();
+				c.call(this);
+			};
+			return [e, o];
+		}, []), u = e[0], c = e[1];
+		return u.value ? c.peek() : c.value;
+	}
+	w.displayName = "ReactiveTextNode";
+	Object.defineProperties(l.prototype, {
+		constructor: {
+			configurable: !0,
+			value: k$2($, null).constructor
+		},
+		type: {
+			configurable: !0,
+			value: w
+		},
+		props: {
+			configurable: !0,
+			get: function() {
+				var i = this;
+				return { data: { get value() {
+					return i.value;
+				} } };
+			}
+		},
+		__b: {
+			configurable: !0,
+			value: 1
+		}
+	});
+	b("__b", function(i, n) {
+		y();
+		if ("string" == typeof n.type) {
+			var r, t = n.props;
+			for (var f in t) if ("children" !== f) {
+				var o = t[f];
+				if (o instanceof l) {
+					if (!r) n.__np = r = {};
+					r[f] = o;
+					t[f] = o.peek();
+				}
+			}
+		}
+		i(n);
+	});
+	b("__r", function(i, r) {
+		i(r);
+		if (r.type !== $) {
+			y();
+			var t, f = r.__c;
+			if (f) {
+				f.__$f &= -2;
+				if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
+					var r;
+					x(function() {
+						r = this;
+					}, { name: n });
+					r.c = i;
+					return r;
+				}(function(i) {
+					return function() {
+						var n;
+						if (m) null == (n = this.y) || n.call(this);
+						i.__$f |= 1;
+						i.setState({});
+					};
+				}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
+			}
+			y(t);
+		}
+	});
+	b("__e", function(i, n, r, t) {
+		y();
+		i(n, r, t);
+	});
+	b("diffed", function(i, n) {
+		y();
+		var r;
+		if ("string" == typeof n.type && (r = n.__e)) {
+			var t = n.__np, f = n.props, o = r.U;
+			if (o) for (var e in o) {
+				var u = o[e];
+				if (!(void 0 === u || t && e in t)) {
+					u.d();
+					o[e] = void 0;
+				}
+			}
+			if (t) {
+				if (!o) {
+					o = {};
+					r.U = o;
+				}
+				for (var a in t) {
+					var c = o[a], v = t[a];
+					if (void 0 === c) {
+						c = k(r, a, v, f);
+						o[a] = c;
+					} else c.o(v, f);
+				}
+			}
+		}
+		i(n);
+	});
+	function k(i, n, r, t) {
+		var f = n in i && void 0 === i.ownerSVGElement, o = y$1(r);
+		return {
+			o: function(i, n) {
+				o.value = i;
+				t = n;
+			},
+			d: x(function() {
+				this.N = M;
+				var r = o.value.value;
+				if (t[n] !== r) {
+					t[n] = r;
+					if (f) i[n] = r;
+					else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
+					else i.removeAttribute(n);
+				}
+			})
+		};
+	}
+	b("unmount", function(i, n) {
+		if ("string" == typeof n.type) {
+			var r = n.__e;
+			if (r) {
+				var t = r.U;
+				if (t) {
+					r.U = void 0;
+					for (var f in t) {
+						var o = t[f];
+						if (o) o.d();
+					}
+				}
+			}
+			var e = n.__np;
+			if (e) {
+				var u = n.props;
+				for (var a in e) u[a] = e[a];
+			}
+			n.__np = void 0;
+		} else {
+			var c = n.__c;
+			if (c) {
+				c.__$f |= 8;
+				var v = c.__$u;
+				if (v) {
+					c.__$u = void 0;
+					v.d();
+				}
+			}
+		}
+		i(n);
+	});
+	b("__h", function(i, n, r, t) {
+		if (t < 3) n.__$f |= 2;
+		i(n, r, t);
+	});
+	x$1.prototype.shouldComponentUpdate = function(i, n) {
+		if (this.__R) return !0;
+		var r = this.__$u, t = r && void 0 !== r.s;
+		for (var f in n) return !0;
+		if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
+			var o = 2 & this.__$f;
+			if (!(t || o || 4 & this.__$f)) return !0;
+			if (1 & this.__$f) return !0;
+		} else {
+			if (!(t || 4 & this.__$f)) return !0;
+			if (3 & this.__$f) return !0;
+		}
+		for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
+		for (var u in this.props) if (!(u in i)) return !0;
+		return !1;
+	};
+	function useSignal(i, n) {
+		return w$2(function() {
+			return y$1(i, n);
+		}, []);
+	}
+	var A = function(i) {
+		queueMicrotask(function() {
+			queueMicrotask(i);
+		});
+	};
+	function F() {
+		r(function() {
+			var i;
+			while (i = g.shift()) h.call(i);
+		});
+	}
+	function M() {
+		if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
+	}
+	// src/lab.ts
+	/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
+	var NAME = "fewsam.name";
+	/** A person's name, kept in the browser: asked once. */
+	function storedName() {
+		return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+	}
+	var Lab = class {
+		name = y$1(storedName());
+		/** A name, or a note for a series that is sent back, as it is typed. */
+		typed = y$1("");
+		note = y$1("");
+		/** Whether the person is about to say another name. */
+		naming = y$1(false);
+		unfolded = y$1(false);
+		worklist = y$1(null);
+		keepName(name) {
+			this.name.value = name.trim().slice(0, 80);
+			if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+		}
+		/** The series that is open, with its place in the worklist. */
+		of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
+		/** "2 of 9 series done". */
+		summary = O(() => {
+			const counts = this.worklist.value?.counts;
+			if (!counts) return "";
+			const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+			return `${counts.done + counts.accepted} of ${all} series done`;
+		});
+	};
+	/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
+	function asksName(state, name) {
+		return state?.ask_name === true && !name;
+	}
+	// src/api.ts
+	/** Calls to the server. Every refusal becomes an Error whose message a person can read. */
+	/** What the server says no to, with all that it says. */
+	var Refusal = class extends Error {
+		status;
+		body;
+		constructor(message, status, body) {
+			super(message);
+			this.status = status;
+			this.body = body;
+		}
+	};
+	var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
+	var client = (() => {
+		if (typeof sessionStorage === "undefined") return "";
+		let id = sessionStorage.getItem("fewsam.client");
+		if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
+		return id;
+	})();
+	/** A request with the name of who makes it, where the browser knows one. */
+	function signed(init = {}) {
+		const name = storedName();
+		return name ? {
+			...init,
+			headers: {
+				...init.headers,
+				"x-annotator": encodeURIComponent(name)
+			}
+		} : init;
+	}
+	async function ask(path, init) {
+		let answer;
+		try {
+			answer = await fetch(base + path, signed(init));
+		} catch {
+			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
+		}
+		if (answer.ok) return answer;
+		const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
+		throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
+	}
+	async function framed(answer) {
+		const bytes = new Uint8Array(await answer.arrayBuffer());
+		const length = new DataView(bytes.buffer).getUint32(0, true);
+		return {
+			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
+			voxels: bytes.subarray(4 + length)
+		};
+	}
+	var json = (body) => ({
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify(body)
+	});
+	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
+	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
+	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+	var next = async (asked) => (await ask("/fewsam/next", json({
+		client_id: client,
+		...asked
+	}))).json();
+	var train = async () => void await ask("/train/segmentation", json({}));
+	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+	var addStructure = async (name) => (await ask("/fewsam/structures", json({ name }))).json();
+	var renameStructure = async (id, name) => (await ask("/fewsam/structures/rename", json({
+		id,
+		name
+	}))).json();
+	var deleteStructure = async (id) => (await ask("/fewsam/structures/delete", json({ id }))).json();
+	async function submit(image, { voxels, label_info, drawn }, agreed) {
+		const form = new FormData();
+		form.append("params", JSON.stringify({
+			label_info,
+			client_id: client,
+			drawn,
+			...agreed
+		}));
+		form.append("label", new Blob([voxels]), "label.bin");
+		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
+			method: "PUT",
+			body: form
+		})).json();
+	}
+	var history = async (image, slice) => (await ask(`/fewsam/history?${new URLSearchParams({
+		image,
+		slice: String(slice)
+	})}`)).json();
+	/** One slice as it was labelled once. */
+	var shot = async (image, number) => framed(await ask(`/fewsam/shot?${new URLSearchParams({
+		image,
+		shot: String(number)
+	})}`));
+	/** Take back what was said of a slice; its label stays in the history. */
+	var unlabel = async (image, slice, seen) => void await ask("/fewsam/unlabel", json({
+		image,
+		slice,
+		seen,
+		client_id: client
+	}));
+	var worklist = async () => (await ask("/fewsam/worklist")).json();
+	/** Say how far a series is; ``seen``: the mark that the person saw. */
+	var mark = async (image, state, note, seen) => void await ask("/fewsam/worklist/mark", json({
+		image,
+		state,
+		note,
+		seen,
+		client_id: client
+	}));
+	var review = async (image, state, note, seen) => void await ask("/fewsam/worklist/review", json({
+		image,
+		state,
+		note,
+		seen,
+		client_id: client
+	}));
+	var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
+		image,
+		format
+	})}`;
+	var tableAddress = () => `${base}/fewsam/volumes.csv`;
+	// src/viewer/ohif.ts
+	var host = {
+		services: null,
+		commands: null,
+		extensions: null
+	};
+	var cornerstone = () => window.cornerstone;
+	var tools = () => window.cornerstoneTools;
+	var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+	/** The viewport that is worked in, and the image series in it; null while there is none. */
+	function active() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const viewport = state.viewports.get(state.activeViewportId);
+			for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+				const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+				if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+					viewportId: state.activeViewportId,
+					displaySet
+				};
+			}
+		} catch {}
+		return null;
+	}
+	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
+	function storedSegmentation() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
+			return displaySet && !active() ? {
+				viewportId: state.activeViewportId,
+				displaySet
+			} : null;
+		} catch {
+			return null;
+		}
+	}
+	/** Show a series in a viewport again, instead of a stored segmentation. */
+	function showSeries(viewportId, displaySetInstanceUID) {
+		host.services.viewportGridService.setDisplaySetsForViewport({
+			viewportId,
+			displaySetInstanceUIDs: [displaySetInstanceUID]
+		});
+	}
+	/** Whether the viewer has something that shows objects of a kind as an image. */
+	function shows(sopClass) {
+		const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
+		return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
+	}
+	/** Cornerstone's viewport, once it shows something. */
+	function viewportOf(viewportId) {
+		try {
+			return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
+		} catch {
+			return null;
+		}
+	}
+	/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
+	function showPanel(id) {
+		const bring = () => host.services.panelService?.activatePanel?.(id, true);
+		for (const later of [
+			0,
+			500,
+			1500
+		]) window.setTimeout(bring, later);
+	}
+	function useTool(viewportId, toolName) {
+		const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
+		if (group) host.commands.run("setToolActiveToolbar", {
+			toolName,
+			toolGroupIds: [group.id]
+		});
+	}
+	function brushSize(radius) {
+		host.commands.run("setBrushSize", {
+			value: radius,
+			toolNames: [
+				"CircularBrush",
+				"CircularEraser",
+				"ThresholdCircularBrushDynamic"
+			]
+		});
+	}
+	function planeOf(imageId) {
+		const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
+		const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
+		const row = vector(plane.rowCosines, [
+			1,
+			0,
+			0
+		]);
+		const column = vector(plane.columnCosines, [
+			0,
+			1,
+			0
+		]);
+		const normal = [
+			row[1] * column[2] - row[2] * column[1],
+			row[2] * column[0] - row[0] * column[2],
+			row[0] * column[1] - row[1] * column[0]
+		];
+		return {
+			position: vector(plane.imagePositionPatient, [
+				0,
+				0,
+				0
+			]),
+			row,
+			column,
+			normal,
+			spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
+			columns: plane.columns,
+			rows: plane.rows
+		};
+	}
+	// src/viewer/export.ts
+	/** OHIF's own export of DICOM SEG, mended where the viewer's is broken.
+	*
+	* 3.10 names no place to store the object, so that storing fails in silence; and it pairs each slice with the position
+	* of its mirror image along the series, because it sorts the positions from the last slice to the first and leaves the
+	* voxels in the order of the viewer. Newer viewers keep both from last to first.
+	*/
+	function mendExport() {
+		for (const context of Object.values(host.commands.contexts ?? {})) for (const name of ["storeSegmentation", "downloadSegmentation"]) {
+			const command = context?.[name];
+			if (!command || command.mended) continue;
+			const stock = command.commandFn;
+			command.mended = true;
+			command.commandFn = (options) => {
+				const dataSource = options.dataSource ?? host.extensions.getActiveDataSource()[0];
+				if (lastToFirst(options.segmentationId)) return stock({
+					...options,
+					dataSource
+				});
+				if (name === "storeSegmentation") return store(options.segmentationId, dataSource);
+				return ordered(options.segmentationId, () => stock(options));
+			};
+		}
+	}
+	async function store(segmentationId, dataSource) {
+		const say = (type, message) => host.services.uiNotificationService?.show({
+			title: "Export DICOM SEG",
+			message,
+			type
+		});
+		try {
+			const options = { SeriesDescription: "OHIF export" };
+			const made = ordered(segmentationId, () => host.commands.runCommand("generateSegmentation", {
+				segmentationId,
+				options
+			}));
+			await dataSource.store.dicom(made.dataset);
+			say("success", "Stored in the PACS.");
+		} catch (error) {
+			say("error", `Not stored: ${error.message}`);
+		}
+	}
+	function labelmapOf(segmentationId) {
+		return tools().segmentation.state.getSegmentation(segmentationId).representationData.Labelmap;
+	}
+	/** Place of a labelmap's slice along the normal of the series. */
+	function place(imageId) {
+		const { position, normal } = planeOf(cornerstone().cache.getImage(imageId).referencedImageId ?? imageId);
+		return dot(position, normal);
+	}
+	function lastToFirst(segmentationId) {
+		const places = labelmapOf(segmentationId).imageIds.map(place);
+		return places.every((value, n) => n === 0 || places[n - 1] >= value);
+	}
+	/** Do something while the slices are in the order that the export takes them to have. */
+	function ordered(segmentationId, work) {
+		const labelmap = labelmapOf(segmentationId);
+		const imageIds = labelmap.imageIds;
+		labelmap.imageIds = [...imageIds].sort((a, b) => place(b) - place(a));
+		try {
+			return work();
+		} finally {
+			labelmap.imageIds = imageIds;
+		}
+	}
 	// src/model/texts.ts
 	function count(n, what) {
 		return `${n} ${what}${n === 1 ? "" : "s"}`;
@@ -579,6 +1406,7 @@
 		const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
 		const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
 		if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+		if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
 		if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
 		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
 		if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
@@ -597,7 +1425,7 @@
 	}
 	/** Why the server asks before it takes a submission. */
 	function conflict(slices, who) {
-		return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one.`;
+		return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
 	}
 	function emptied(slices) {
 		return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
@@ -629,6 +1457,7 @@
 		const all = [
 			"submit",
 			"theirs",
+			"both",
 			"segment",
 			"train",
 			"next",
@@ -849,6 +1678,20 @@
 				act: () => this.desk.say("Draw, correct or train on; Next slice asks again.", "")
 			}]);
 		}
+		/** To a series of the worklist; Back leads back. */
+		visit(study, series) {
+			const map = this.desk.map;
+			if (map) {
+				map.commit();
+				map.session.keep();
+				this.trail.leave(this.here(map));
+			}
+			this.go({
+				study,
+				series,
+				slice: 0
+			});
+		}
 		here(map) {
 			return {
 				study: active()?.displaySet.StudyInstanceUID ?? "",
@@ -864,6 +1707,63 @@
 			});
 			this.desk.say("Going to another study.", "");
 			location.assign(`${location.pathname}?${there}`);
+		}
+	};
+	// src/acts/labwork.ts
+	/** Marks of the worklist, the person's name, and the way to another series. */
+	var SAID = {
+		done: "This series is done. The worklist leads to the next one.",
+		unsure: "This series is marked as unsure.",
+		open: "This series is open again.",
+		accepted: "Accepted.",
+		"sent back": "Sent back, with your note."
+	};
+	var Labwork = class {
+		desk;
+		lab;
+		go;
+		constructor(desk, lab, go) {
+			this.desk = desk;
+			this.lab = lab;
+			this.go = go;
+		}
+		name() {
+			const { lab } = this;
+			if (!lab.typed.value.trim()) return;
+			lab.keepName(lab.typed.value);
+			lab.naming.value = false;
+			this.desk.say(`Your labels bear the name ${lab.name.value} from now on.`, "good");
+		}
+		unfold(unfolded) {
+			this.lab.unfolded.value = unfolded;
+			this.look();
+		}
+		mark(series, state) {
+			this.said(() => mark(series.image, state, "", series.mark), state);
+		}
+		review(series, state) {
+			const note = this.lab.note.value.trim();
+			if (state === "sent back" && !note) return this.desk.say("Say in a few words what is to be mended, then send it back.", "bad");
+			this.said(() => review(series.image, state, note, series.mark), state);
+		}
+		visit(study, series) {
+			this.go(study.study, series.image);
+		}
+		/** Ask for the worklist, where somebody looks at it. */
+		async look() {
+			if (this.lab.unfolded.value) this.lab.worklist.value = await worklist();
+		}
+		async said(ask, state) {
+			const dirty = this.desk.store.open.value?.dirty.length ?? 0;
+			if (state === "done" && dirty) return this.desk.say("Slices are drawn and not submitted. Submit them first, or undo them.", "bad");
+			try {
+				await ask();
+				this.lab.note.value = "";
+				this.desk.say(SAID[state], "good");
+			} catch (error) {
+				this.desk.say(error.message, "bad");
+			}
+			await this.look().catch((error) => this.desk.say(error.message, "bad"));
 		}
 	};
 	// src/acts/learning.ts
@@ -1758,7 +2658,8 @@
 		constructor(desk) {
 			this.desk = desk;
 		}
-		async submit(empty = []) {
+		/** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
+		async submit(empty = [], both = false) {
 			const { store } = this.desk;
 			await this.desk.work("Submitting", async (map) => {
 				map.commit();
@@ -1767,7 +2668,10 @@
 				let answer;
 				try {
 					answer = await submit(map.series, submission, {
-						replace: store.conflict.value,
+						...both ? {
+							replace: [],
+							beside: store.conflict.value
+						} : { replace: store.conflict.value },
 						empty
 					});
 				} catch (error) {
@@ -1777,7 +2681,11 @@
 				store.conflict.value = [];
 				store.answered.value = false;
 				map.commit();
-				map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
+				map.session.submitted(submission, answer.submissions, [
+					...answer.kept,
+					...answer.untouched,
+					...answer.beside ?? []
+				]);
 				this.desk.say(receipt(answer), answer.kept.length ? "" : "good");
 			});
 		}
@@ -1917,10 +2825,10 @@
 		}
 	};
 	// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-	var f$2 = Symbol.for("pv");
-	var o$2 = 0;
+	var f = Symbol.for("pv");
+	var o = 0;
 	Array.isArray;
-	function a$2(t, e, n, u, a, i) {
+	function a(t, e, n, u, a, i) {
 		e || (e = {});
 		var c, l, p = e;
 		if ("ref" in p && "function" != typeof t) for (l in p = {}, e) "ref" == l ? c = e[l] : p[l] = e[l];
@@ -1934,8 +2842,8 @@
 			__b: 0,
 			__e: null,
 			__c: null,
-			constructor: f$2,
-			__v: --o$2,
+			constructor: f,
+			__v: --o,
 			__i: -1,
 			__u: 0
 		};
@@ -1951,7 +2859,7 @@
 		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 		const y = (dice) => 95 - 85 * dice;
 		const places = points.map((point, n) => [x(n), y(mean(point))]);
-		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a$2("svg", {
+		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a("svg", {
 			class: "curve",
 			id: "fewsam-curve",
 			viewBox: "0 0 240 110",
@@ -1960,38 +2868,38 @@
 					0,
 					.5,
 					1
-				].map((dice) => /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("line", {
+				].map((dice) => /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("line", {
 					x1: "24",
 					x2: "235",
 					y1: y(dice),
 					y2: y(dice),
 					stroke: "#2a3866"
-				}), /* @__PURE__ */ a$2("text", {
+				}), /* @__PURE__ */ a("text", {
 					x: "3",
 					y: y(dice) + 3,
 					fill: "#8fa3d6",
 					"font-size": "9",
 					children: dice.toFixed(1)
 				})] })),
-				/* @__PURE__ */ a$2("polyline", {
+				/* @__PURE__ */ a("polyline", {
 					points: places.map((p) => p.join(",")).join(" "),
 					fill: "none",
 					stroke: "#5a78f0",
 					"stroke-width": "1.5"
 				}),
-				places.map(([cx, cy], n) => /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("circle", {
+				places.map(([cx, cy], n) => /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("circle", {
 					cx,
 					cy,
 					r: "3",
 					fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
-				}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a$2("text", {
+				}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a("text", {
 					x: cx - 8,
 					y: Math.max(cy - 6, 9),
 					fill: "#e6ecff",
 					"font-size": "9",
 					children: mean(points[n]).toFixed(2)
 				})] })),
-				/* @__PURE__ */ a$2("text", {
+				/* @__PURE__ */ a("text", {
 					x: "28",
 					y: "107",
 					fill: "#8fa3d6",
@@ -2005,7 +2913,7 @@
 	/** Starts a command; stands out where that is the next thing to do. */
 	function Button({ store, acts, command, title, children }) {
 		const { highlight, blocked } = store.guide.value;
-		return /* @__PURE__ */ a$2("button", {
+		return /* @__PURE__ */ a("button", {
 			id: `fewsam-${command}`,
 			class: highlight === command ? "main" : "",
 			disabled: command in blocked,
@@ -2018,7 +2926,7 @@
 	function ToolButton({ store, acts, tool, title, children }) {
 		const { highlight, blocked } = store.guide.value;
 		const inHand = store.tool.value === tool;
-		return /* @__PURE__ */ a$2("button", {
+		return /* @__PURE__ */ a("button", {
 			id: `fewsam-${tool}`,
 			class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
 			"aria-pressed": inHand,
@@ -2035,22 +2943,22 @@
 			store,
 			acts
 		};
-		return /* @__PURE__ */ a$2($, { children: [
-			/* @__PURE__ */ a$2("h4", { children: "Draw" }),
-			/* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a($, { children: [
+			/* @__PURE__ */ a("h4", { children: "Draw" }),
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "brush",
 						children: "Brush"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "eraser",
 						children: "Eraser"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "threshold",
 						title: "Paints what looks like the tissue under the cursor",
@@ -2058,26 +2966,26 @@
 					})
 				]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "undo",
 						title: "Ctrl+Z",
 						children: "Undo"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "redo",
 						title: "Ctrl+Shift+Z or Ctrl+Y",
 						children: "Redo"
 					}),
-					/* @__PURE__ */ a$2("span", {
+					/* @__PURE__ */ a("span", {
 						class: "faint",
 						children: "size"
 					}),
-					/* @__PURE__ */ a$2("input", {
+					/* @__PURE__ */ a("input", {
 						type: "range",
 						id: "fewsam-size",
 						"aria-label": "brush size",
@@ -2094,15 +3002,15 @@
 	// src/components/history.tsx
 	function History({ store, acts }) {
 		const [open, shots] = [store.open.value, store.history.value];
-		return /* @__PURE__ */ a$2("details", {
+		return /* @__PURE__ */ a("details", {
 			id: "fewsam-history",
 			onToggle: (event) => acts.trace(event.currentTarget.open),
-			children: [/* @__PURE__ */ a$2("summary", { children: ["History of slice ", /* @__PURE__ */ a$2("span", {
+			children: [/* @__PURE__ */ a("summary", { children: ["History of slice ", /* @__PURE__ */ a("span", {
 				id: "fewsam-slice",
 				children: open ? numbering.of(open.slice) : ""
-			})] }), /* @__PURE__ */ a$2("div", {
+			})] }), /* @__PURE__ */ a("div", {
 				id: "fewsam-shots",
-				children: shots.length ? shots.map((shot) => /* @__PURE__ */ a$2(Row$1, {
+				children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$1, {
 					acts,
 					shot
 				}, shot.shot)) : "Nobody has labelled this slice."
@@ -2112,12 +3020,12 @@
 	function Row$1({ acts, shot }) {
 		const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
 		const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
-		return /* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a("div", {
 			class: "shot",
-			children: [/* @__PURE__ */ a$2("span", {
+			children: [/* @__PURE__ */ a("span", {
 				title: shot.source,
 				children: `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`
-			}), !shot.withdrawn && /* @__PURE__ */ a$2("button", {
+			}), !shot.withdrawn && /* @__PURE__ */ a("button", {
 				class: `small ${act}`,
 				onClick: () => acts.history(act, shot),
 				children: text
@@ -2132,52 +3040,57 @@
 			acts
 		};
 		const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
-		return /* @__PURE__ */ a$2($, { children: [
-			/* @__PURE__ */ a$2("h4", { children: "Learn" }),
-			/* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a($, { children: [
+			/* @__PURE__ */ a("h4", { children: "Learn" }),
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "submit",
 						children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "segment",
 						children: "Segment"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "train",
 						children: store.training.value ? "Stop training" : "Train"
 					})
 				]
 			}),
-			conflict && /* @__PURE__ */ a$2("div", {
+			conflict && /* @__PURE__ */ a("div", {
 				class: "fs-row",
-				children: /* @__PURE__ */ a$2(Button, {
+				children: [/* @__PURE__ */ a(Button, {
 					...given,
 					command: "theirs",
 					title: "Show what was submitted from elsewhere; Undo brings yours back",
 					children: "Take theirs"
-				})
+				}), /* @__PURE__ */ a(Button, {
+					...given,
+					command: "both",
+					title: "Theirs stays the label; yours is kept beside it, to compare the two",
+					children: "Keep both"
+				})]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "next",
 						children: "Next slice"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "skip",
 						title: "Another one; this slice is not offered again",
 						children: "Skip"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "back",
 						title: "To where you were before Next slice",
@@ -2194,17 +3107,17 @@
 			store.server.value?.training
 		];
 		const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : void 0;
-		return /* @__PURE__ */ a$2($, { children: [share === void 0 ? /* @__PURE__ */ a$2("progress", {
+		return /* @__PURE__ */ a($, { children: [share === void 0 ? /* @__PURE__ */ a("progress", {
 			id: "fewsam-progress",
 			"aria-label": "progress",
 			max: "1",
 			hidden: !training && !busy
-		}, "unknown") : /* @__PURE__ */ a$2("progress", {
+		}, "unknown") : /* @__PURE__ */ a("progress", {
 			id: "fewsam-progress",
 			"aria-label": "progress",
 			max: "1",
 			value: share
-		}, "share"), /* @__PURE__ */ a$2("div", {
+		}, "share"), /* @__PURE__ */ a("div", {
 			class: "faint",
 			id: "fewsam-status",
 			children: progress(store.server.value, busy)
@@ -2214,22 +3127,22 @@
 	function Message({ store }) {
 		const { text, kind, answers, serial } = store.message.value;
 		const { hint } = store.guide.value;
-		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("div", {
 			class: `message ${kind}`,
 			id: "fewsam-message",
 			role: "status",
-			children: [/* @__PURE__ */ a$2("div", {
+			children: [/* @__PURE__ */ a("div", {
 				id: "fewsam-text",
 				children: text
-			}, serial), /* @__PURE__ */ a$2("div", {
+			}, serial), /* @__PURE__ */ a("div", {
 				class: "fs-row",
 				id: "fewsam-answers",
-				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+				children: answers.map(({ label, act }) => /* @__PURE__ */ a("button", {
 					onClick: act,
 					children: label
 				}, label))
 			})]
-		}), /* @__PURE__ */ a$2("div", {
+		}), /* @__PURE__ */ a("div", {
 			class: "faint",
 			id: "fewsam-hint",
 			children: hint && `Next: ${hint}`
@@ -2242,20 +3155,20 @@
 			store,
 			acts
 		};
-		return /* @__PURE__ */ a$2($, { children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Correct with points" }), /* @__PURE__ */ a("div", {
 			class: "fs-row",
 			children: [
-				/* @__PURE__ */ a$2(ToolButton, {
+				/* @__PURE__ */ a(ToolButton, {
 					...given,
 					tool: "include",
 					children: "+ Include"
 				}),
-				/* @__PURE__ */ a$2(ToolButton, {
+				/* @__PURE__ */ a(ToolButton, {
 					...given,
 					tool: "exclude",
 					children: "− Exclude"
 				}),
-				/* @__PURE__ */ a$2(Button, {
+				/* @__PURE__ */ a(Button, {
 					...given,
 					command: "clear",
 					children: "Clear points"
@@ -2263,768 +3176,9 @@
 			]
 		})] });
 	}
-	// node_modules/preact/hooks/dist/hooks.mjs
-	var t$1;
-	var r$1;
-	var u$1;
-	var i$1;
-	var o$1 = Object.is;
-	var f$1 = 0;
-	var c$1 = [];
-	var e$1 = [];
-	var a$1 = n$1;
-	var v$1 = a$1.__b;
-	var l$1 = a$1.__r;
-	var m$2 = a$1.diffed;
-	var h$2 = a$1.__c;
-	var s$1 = a$1.unmount;
-	var p$2 = a$1.__;
-	function y$2(n, t) {
-		a$1.__h && a$1.__h(r$1, n, f$1 || t), f$1 = 0;
-		var u = r$1.__H || (r$1.__H = {
-			__: [],
-			__h: []
-		});
-		return n >= u.__.length && u.__.push({}), u.__[n];
-	}
-	function w$2(n, r) {
-		var u = y$2(t$1++, 7);
-		return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
-	}
-	function g$2() {
-		var n;
-		do {
-			for (; n = e$1.shift();) try {
-				C(n);
-			} catch (t) {
-				a$1.__e(t, { __: (n = n.__P) && n.__v });
-			}
-			for (; n = c$1.shift();) {
-				var t = n.__H;
-				if (n.__P && t) try {
-					t.__h.some(C), t.__h.some(D), t.__h = [];
-				} catch (r) {
-					t.__h = [], a$1.__e(r, n.__v);
-				}
-			}
-		} while (e$1.length);
-	}
-	a$1.__b = function(n) {
-		r$1 = null, v$1 && v$1(n);
-	}, a$1.__ = function(n, t) {
-		n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$2 && p$2(n, t);
-	}, a$1.__r = function(n) {
-		l$1 && l$1(n), t$1 = 0;
-		var i = (r$1 = n.__c).__H;
-		i && (u$1 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
-			n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
-		})), u$1 = r$1;
-	}, a$1.diffed = function(n) {
-		m$2 && m$2(n);
-		var t = n.__c;
-		t && t.__H && (t.__H.__h.length && B(c$1.push(t)), t.__H.__.some(function(n) {
-			n.u && (n.__H = n.u);
-		})), u$1 = r$1 = null;
-	}, a$1.__c = function(n, t) {
-		t.some(function(n) {
-			try {
-				n.__h.some(C), n.__h = n.__h.filter(function(n) {
-					return !n.__ || D(n);
-				});
-			} catch (t) {
-				n.__h = [function() {
-					throw t;
-				}];
-			}
-		}), h$2 && h$2(n, t);
-	}, a$1.unmount = function(n) {
-		s$1 && s$1(n);
-		var t, r, u = n.__c;
-		u && u.__H && (u.__H.__.some(function(u) {
-			try {
-				if (u.__P && u.__c) {
-					if (void 0 === r) {
-						for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
-						r = r && r.__c;
-					}
-					u.__P = r, B(e$1.push(u));
-				} else C(u);
-			} catch (n) {
-				t = n;
-			}
-		}), u.__H = void 0, t && a$1.__e(t, u.__v));
-	};
-	var k$1 = "function" == typeof requestAnimationFrame;
-	function z(n) {
-		var t, r = function() {
-			clearTimeout(u), k$1 && cancelAnimationFrame(t), setTimeout(n);
-		}, u = setTimeout(r, 35);
-		k$1 && (t = requestAnimationFrame(r));
-	}
-	function B(n) {
-		1 != n && i$1 == a$1.requestAnimationFrame || ((i$1 = a$1.requestAnimationFrame) || z)(g$2);
-	}
-	function C(n) {
-		var t = r$1, u = n.__c;
-		"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
-	}
-	function D(n) {
-		var t = r$1;
-		n.__c = n.__(), r$1 = t;
-	}
-	function E(n, t) {
-		return !n || n.length != t.length || t.some(function(t, r) {
-			return !o$1(t, n[r]);
-		});
-	}
-	// node_modules/@preact/signals-core/dist/signals-core.module.js
-	var i = Symbol.for("preact-signals");
-	function t() {
-		if (!(v > 1)) {
-			var i, t = !1;
-			(function() {
-				var i = c;
-				c = void 0;
-				while (void 0 !== i) {
-					var t = i.S;
-					if (t.v === i.v) {
-						for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
-					}
-					i = i.o;
-				}
-			})();
-			while (void 0 !== h$1) {
-				var r = h$1;
-				h$1 = void 0;
-				s++;
-				while (void 0 !== r) {
-					var n = r.u;
-					r.u = void 0;
-					r.f &= -3;
-					if (!(8 & r.f) && w$1(r)) try {
-						r.c();
-					} catch (r) {
-						if (!t) {
-							i = r;
-							t = !0;
-						}
-					}
-					r = n;
-				}
-			}
-			s = 0;
-			v--;
-			if (t) throw i;
-		} else v--;
-	}
-	function r(i) {
-		if (v > 0) return i();
-		u = ++e;
-		v++;
-		try {
-			return i();
-		} finally {
-			t();
-		}
-	}
-	var n;
-	var o = void 0;
-	function f(i) {
-		var t = o, r = n;
-		o = void 0;
-		n = void 0;
-		try {
-			return i();
-		} finally {
-			o = t;
-			n = r;
-		}
-	}
-	var h$1 = void 0;
-	var v = 0;
-	var s = 0;
-	var e = 0;
-	var u = 0;
-	var c = void 0;
-	var a = 0;
-	function d$1(i) {
-		if (void 0 !== o) {
-			var t = i.n;
-			if (void 0 === t || t.t !== o) {
-				t = {
-					i: 0,
-					S: i,
-					p: o.s,
-					n: void 0,
-					t: o,
-					e: void 0,
-					x: void 0,
-					r: t
-				};
-				if (void 0 !== o.s) o.s.n = t;
-				o.s = t;
-				i.n = t;
-				if (32 & o.f) i.S(t);
-				return t;
-			} else if (-1 === t.i) {
-				t.i = 0;
-				if (void 0 !== t.n) {
-					t.n.p = t.p;
-					if (void 0 !== t.p) t.p.n = t.n;
-					t.p = o.s;
-					t.n = void 0;
-					o.s.n = t;
-					o.s = t;
-				}
-				return t;
-			}
-		}
-	}
-	function l(i, t) {
-		this.v = i;
-		this.i = 0;
-		this.n = void 0;
-		this.t = void 0;
-		this.l = 0;
-		this.W = null == t ? void 0 : t.watched;
-		this.Z = null == t ? void 0 : t.unwatched;
-		this.name = null == t ? void 0 : t.name;
-	}
-	l.prototype.brand = i;
-	l.prototype.h = function() {
-		return !0;
-	};
-	l.prototype.S = function(i) {
-		var t = this, r = this.t;
-		if (r !== i && void 0 === i.e) {
-			i.x = r;
-			this.t = i;
-			if (void 0 !== r) r.e = i;
-			else f(function() {
-				var i;
-				null == (i = t.W) || i.call(t);
-			});
-		}
-	};
-	l.prototype.U = function(i) {
-		var t = this;
-		if (void 0 !== this.t) {
-			var r = i.e, n = i.x;
-			if (void 0 !== r) {
-				r.x = n;
-				i.e = void 0;
-			}
-			if (void 0 !== n) {
-				n.e = r;
-				i.x = void 0;
-			}
-			if (i === this.t) {
-				this.t = n;
-				if (void 0 === n) f(function() {
-					var i;
-					null == (i = t.Z) || i.call(t);
-				});
-			}
-		}
-	};
-	l.prototype.subscribe = function(i) {
-		var t = this;
-		return x(function() {
-			var r = t.value;
-			f(function() {
-				return i(r);
-			});
-		}, { name: "sub" });
-	};
-	l.prototype.valueOf = function() {
-		return this.value;
-	};
-	l.prototype.toString = function() {
-		return this.value + "";
-	};
-	l.prototype.toJSON = function() {
-		return this.value;
-	};
-	l.prototype.peek = function() {
-		var i = this;
-		return f(function() {
-			return i.value;
-		});
-	};
-	Object.defineProperty(l.prototype, "value", {
-		get: function() {
-			var i = d$1(this);
-			if (void 0 !== i) i.i = this.i;
-			return this.v;
-		},
-		set: function(i) {
-			if (i !== this.v) {
-				if (s > 100) throw new Error("Cycle detected");
-				(function(i) {
-					if (0 !== v && 0 === s) {
-						if (i.l !== u) {
-							i.l = u;
-							c = {
-								S: i,
-								v: i.v,
-								i: i.i,
-								o: c
-							};
-						}
-					}
-				})(this);
-				this.v = i;
-				this.i++;
-				a++;
-				v++;
-				try {
-					for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
-				} finally {
-					t();
-				}
-			}
-		}
-	});
-	function y$1(i, t) {
-		return new l(i, t);
-	}
-	function w$1(i) {
-		for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
-		return !1;
-	}
-	function b$1(i) {
-		for (var t = i.s; void 0 !== t; t = t.n) {
-			var r = t.S.n;
-			if (void 0 !== r) t.r = r;
-			t.S.n = t;
-			t.i = -1;
-			if (void 0 === t.n) {
-				i.s = t;
-				break;
-			}
-		}
-	}
-	function _(i) {
-		var t = i.s, r = void 0;
-		while (void 0 !== t) {
-			var n = t.p;
-			if (-1 === t.i) {
-				t.S.U(t);
-				if (void 0 !== n) n.n = t.n;
-				if (void 0 !== t.n) t.n.p = n;
-			} else r = t;
-			t.S.n = t.r;
-			if (void 0 !== t.r) t.r = void 0;
-			t = n;
-		}
-		i.s = r;
-	}
-	function j(i, t) {
-		l.call(this, void 0, t);
-		this.x = i;
-		this.s = void 0;
-		this.g = a - 1;
-		this.f = 4;
-	}
-	j.prototype = new l();
-	j.prototype.h = function() {
-		this.f &= -3;
-		if (1 & this.f) return !1;
-		if (32 == (36 & this.f)) return !0;
-		this.f &= -5;
-		if (this.g === a) return !0;
-		this.g = a;
-		this.f |= 1;
-		if (this.i > 0 && !w$1(this)) {
-			this.f &= -2;
-			return !0;
-		}
-		var i = o;
-		try {
-			b$1(this);
-			o = this;
-			var t = this.x();
-			if (16 & this.f || this.v !== t || 0 === this.i) {
-				this.v = t;
-				this.f &= -17;
-				this.i++;
-			}
-		} catch (i) {
-			this.v = i;
-			this.f |= 16;
-			this.i++;
-		}
-		o = i;
-		_(this);
-		this.f &= -2;
-		return !0;
-	};
-	j.prototype.S = function(i) {
-		if (void 0 === this.t) {
-			this.f |= 36;
-			for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
-		}
-		l.prototype.S.call(this, i);
-	};
-	j.prototype.U = function(i) {
-		if (void 0 !== this.t) {
-			l.prototype.U.call(this, i);
-			if (void 0 === this.t) {
-				this.f &= -33;
-				for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
-			}
-		}
-	};
-	j.prototype.N = function() {
-		if (!(2 & this.f)) {
-			this.f |= 6;
-			for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
-		}
-	};
-	Object.defineProperty(j.prototype, "value", { get: function() {
-		if (1 & this.f) throw new Error("Cycle detected");
-		var i = d$1(this);
-		this.h();
-		if (void 0 !== i) i.i = this.i;
-		if (16 & this.f) throw this.v;
-		return this.v;
-	} });
-	function O(i, t) {
-		return new j(i, t);
-	}
-	function p$1(i) {
-		var r = i.j;
-		i.j = void 0;
-		if ("function" == typeof r) {
-			v++;
-			var n = o;
-			o = void 0;
-			try {
-				r();
-			} catch (t) {
-				i.f &= -2;
-				i.f |= 8;
-				g$1(i);
-				throw t;
-			} finally {
-				o = n;
-				t();
-			}
-		}
-	}
-	function g$1(i) {
-		for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
-		i.x = void 0;
-		i.s = void 0;
-		p$1(i);
-	}
-	function S(i) {
-		if (o !== this) throw new Error("Out-of-order effect");
-		_(this);
-		o = i;
-		this.f &= -2;
-		try {
-			if (8 & this.f) g$1(this);
-		} finally {
-			t();
-		}
-	}
-	function m$1(i, t) {
-		this.x = i;
-		this.j = void 0;
-		this.s = void 0;
-		this.u = void 0;
-		this.f = 32;
-		this.name = null == t ? void 0 : t.name;
-		if (n) n.push(this);
-	}
-	m$1.prototype.c = function() {
-		var i = this.S();
-		try {
-			if (8 & this.f) return;
-			if (void 0 === this.x) return;
-			var t = this.x();
-			if ("function" == typeof t) this.j = t;
-		} finally {
-			i();
-		}
-	};
-	m$1.prototype.S = function() {
-		if (1 & this.f) throw new Error("Cycle detected");
-		this.f |= 1;
-		this.f &= -9;
-		p$1(this);
-		b$1(this);
-		v++;
-		var i = o;
-		o = this;
-		return S.bind(this, i);
-	};
-	m$1.prototype.N = function() {
-		if (!(2 & this.f)) {
-			this.f |= 2;
-			this.u = h$1;
-			h$1 = this;
-		}
-	};
-	m$1.prototype.d = function() {
-		this.f |= 8;
-		if (!(1 & this.f)) g$1(this);
-	};
-	m$1.prototype.dispose = function() {
-		this.d();
-	};
-	function x(i, t) {
-		var r = new m$1(i, t);
-		try {
-			r.c();
-		} catch (i) {
-			r.d();
-			throw i;
-		}
-		var n = r.d.bind(r);
-		n[Symbol.dispose] = n;
-		return n;
-	}
-	// node_modules/@preact/signals/dist/signals.module.js
-	var h;
-	var p;
-	var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
-	var g = [];
-	x(function() {
-		h = this.N;
-	})();
-	function b(i, n) {
-		n$1[i] = n.bind(null, n$1[i] || function() {});
-	}
-	function y(i) {
-		if (p) {
-			var n = p;
-			p = void 0;
-			n();
-		}
-		p = i && i.S();
-	}
-	function w(i) {
-		var n = this, r = i.data, t = useSignal(r);
-		t.name = "ReactiveDom";
-		t.value = r;
-		var e = w$2(function() {
-			var i = n, r = n.__v;
-			while (r = r.__) if (r.__c) {
-				r.__c.__$f |= 4;
-				break;
-			}
-			var o = O(function() {
-				var i = t.value.value;
-				return 0 === i ? 0 : !0 === i ? "" : i || "";
-			}), e = O(function() {
-				return !Array.isArray(o.value) && !r$2(o.value);
-			}), u = x(function() {
-				this.N = M;
-				if (e.value) {
-					var n = o.value;
-					if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
-				}
-			}), c = n.__$u.d;
-			n.__$u.d = function() {
-				u();
-				c.call(this);
-			};
-			return [e, o];
-		}, []), u = e[0], c = e[1];
-		return u.value ? c.peek() : c.value;
-	}
-	w.displayName = "ReactiveTextNode";
-	Object.defineProperties(l.prototype, {
-		constructor: {
-			configurable: !0,
-			value: k$2($, null).constructor
-		},
-		type: {
-			configurable: !0,
-			value: w
-		},
-		props: {
-			configurable: !0,
-			get: function() {
-				var i = this;
-				return { data: { get value() {
-					return i.value;
-				} } };
-			}
-		},
-		__b: {
-			configurable: !0,
-			value: 1
-		}
-	});
-	b("__b", function(i, n) {
-		y();
-		if ("string" == typeof n.type) {
-			var r, t = n.props;
-			for (var f in t) if ("children" !== f) {
-				var o = t[f];
-				if (o instanceof l) {
-					if (!r) n.__np = r = {};
-					r[f] = o;
-					t[f] = o.peek();
-				}
-			}
-		}
-		i(n);
-	});
-	b("__r", function(i, r) {
-		i(r);
-		if (r.type !== $) {
-			y();
-			var t, f = r.__c;
-			if (f) {
-				f.__$f &= -2;
-				if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
-					var r;
-					x(function() {
-						r = this;
-					}, { name: n });
-					r.c = i;
-					return r;
-				}(function(i) {
-					return function() {
-						var n;
-						if (m) null == (n = this.y) || n.call(this);
-						i.__$f |= 1;
-						i.setState({});
-					};
-				}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
-			}
-			y(t);
-		}
-	});
-	b("__e", function(i, n, r, t) {
-		y();
-		i(n, r, t);
-	});
-	b("diffed", function(i, n) {
-		y();
-		var r;
-		if ("string" == typeof n.type && (r = n.__e)) {
-			var t = n.__np, f = n.props, o = r.U;
-			if (o) for (var e in o) {
-				var u = o[e];
-				if (!(void 0 === u || t && e in t)) {
-					u.d();
-					o[e] = void 0;
-				}
-			}
-			if (t) {
-				if (!o) {
-					o = {};
-					r.U = o;
-				}
-				for (var a in t) {
-					var c = o[a], v = t[a];
-					if (void 0 === c) {
-						c = k(r, a, v, f);
-						o[a] = c;
-					} else c.o(v, f);
-				}
-			}
-		}
-		i(n);
-	});
-	function k(i, n, r, t) {
-		var f = n in i && void 0 === i.ownerSVGElement, o = y$1(r);
-		return {
-			o: function(i, n) {
-				o.value = i;
-				t = n;
-			},
-			d: x(function() {
-				this.N = M;
-				var r = o.value.value;
-				if (t[n] !== r) {
-					t[n] = r;
-					if (f) i[n] = r;
-					else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
-					else i.removeAttribute(n);
-				}
-			})
-		};
-	}
-	b("unmount", function(i, n) {
-		if ("string" == typeof n.type) {
-			var r = n.__e;
-			if (r) {
-				var t = r.U;
-				if (t) {
-					r.U = void 0;
-					for (var f in t) {
-						var o = t[f];
-						if (o) o.d();
-					}
-				}
-			}
-			var e = n.__np;
-			if (e) {
-				var u = n.props;
-				for (var a in e) u[a] = e[a];
-			}
-			n.__np = void 0;
-		} else {
-			var c = n.__c;
-			if (c) {
-				c.__$f |= 8;
-				var v = c.__$u;
-				if (v) {
-					c.__$u = void 0;
-					v.d();
-				}
-			}
-		}
-		i(n);
-	});
-	b("__h", function(i, n, r, t) {
-		if (t < 3) n.__$f |= 2;
-		i(n, r, t);
-	});
-	x$1.prototype.shouldComponentUpdate = function(i, n) {
-		if (this.__R) return !0;
-		var r = this.__$u, t = r && void 0 !== r.s;
-		for (var f in n) return !0;
-		if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
-			var o = 2 & this.__$f;
-			if (!(t || o || 4 & this.__$f)) return !0;
-			if (1 & this.__$f) return !0;
-		} else {
-			if (!(t || 4 & this.__$f)) return !0;
-			if (3 & this.__$f) return !0;
-		}
-		for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
-		for (var u in this.props) if (!(u in i)) return !0;
-		return !1;
-	};
-	function useSignal(i, n) {
-		return w$2(function() {
-			return y$1(i, n);
-		}, []);
-	}
-	var A = function(i) {
-		queueMicrotask(function() {
-			queueMicrotask(i);
-		});
-	};
-	function F() {
-		r(function() {
-			var i;
-			while (i = g.shift()) h.call(i);
-		});
-	}
-	function M() {
-		if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
-	}
 	// src/components/textinput.tsx
 	function TextInput({ id, label, value, input, enter, escape, select }) {
-		return /* @__PURE__ */ a$2("input", {
+		return /* @__PURE__ */ a("input", {
 			type: "text",
 			id,
 			placeholder: label,
@@ -3050,14 +3204,14 @@
 	function StructureList({ store, acts }) {
 		const editing = useSignal(0);
 		const counts = store.server.value?.image?.counts ?? {};
-		return /* @__PURE__ */ a$2($, { children: [
-			/* @__PURE__ */ a$2("h4", { children: ["Structures ", /* @__PURE__ */ a$2("span", {
+		return /* @__PURE__ */ a($, { children: [
+			/* @__PURE__ */ a("h4", { children: ["Structures ", /* @__PURE__ */ a("span", {
 				class: "faint",
 				children: "labelled slices: here / all"
 			})] }),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				id: "fewsam-classes",
-				children: store.structures.value.map((one) => /* @__PURE__ */ a$2(Row, {
+				children: store.structures.value.map((one) => /* @__PURE__ */ a(Row, {
 					store,
 					acts,
 					one,
@@ -3066,16 +3220,16 @@
 					edit: (wanted) => editing.value = wanted ? one.value : 0
 				}, one.value))
 			}),
-			store.server.value?.new_labels && /* @__PURE__ */ a$2("div", {
+			store.server.value?.new_labels && /* @__PURE__ */ a("div", {
 				class: "fs-row",
 				id: "fewsam-new",
-				children: [/* @__PURE__ */ a$2(TextInput, {
+				children: [/* @__PURE__ */ a(TextInput, {
 					id: "fewsam-name",
 					label: "new structure",
 					value: store.typed.value,
 					input: (text) => store.typed.value = text,
 					enter: () => acts.press("add")
-				}), /* @__PURE__ */ a$2(Button, {
+				}), /* @__PURE__ */ a(Button, {
 					store,
 					acts,
 					command: "add",
@@ -3086,38 +3240,38 @@
 	}
 	function Row({ store, acts, one, here, editing, edit }) {
 		const chosen = store.chosen.value === one.value;
-		return /* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a("div", {
 			class: `class ${chosen ? "on" : ""}`,
 			"data-name": one.name,
 			onMouseDown: () => acts.choose(one.value),
-			children: [/* @__PURE__ */ a$2("span", {
+			children: [/* @__PURE__ */ a("span", {
 				class: "swatch",
 				style: { background: `rgb(${one.color.join(",")})` }
-			}), !one.id || editing ? /* @__PURE__ */ a$2(NewName, {
+			}), !one.id || editing ? /* @__PURE__ */ a(NewName, {
 				acts,
 				one,
 				edit
-			}) : /* @__PURE__ */ a$2($, { children: [
-				/* @__PURE__ */ a$2("button", {
+			}) : /* @__PURE__ */ a($, { children: [
+				/* @__PURE__ */ a("button", {
 					class: "name",
 					title: one.name,
 					"aria-pressed": chosen,
 					onClick: () => acts.choose(one.value),
 					children: one.name
 				}),
-				/* @__PURE__ */ a$2(Small, {
+				/* @__PURE__ */ a(Small, {
 					kind: "rename",
 					title: `Rename ${one.name}`,
 					act: () => edit(true),
 					text: "✎"
 				}),
-				/* @__PURE__ */ a$2(Small, {
+				/* @__PURE__ */ a(Small, {
 					kind: "delete",
 					title: `Delete ${one.name}; its labels stay in the history`,
 					act: () => acts.remove(one),
 					text: "×"
 				}),
-				/* @__PURE__ */ a$2("span", {
+				/* @__PURE__ */ a("span", {
 					class: "count",
 					children: `${here} / ${one.slices}`
 				})
@@ -3131,7 +3285,7 @@
 			acts.rename(one, typed.value.trim());
 			edit(false);
 		};
-		return /* @__PURE__ */ a$2(TextInput, {
+		return /* @__PURE__ */ a(TextInput, {
 			label: one.id ? one.name : `name ${one.name}`,
 			value: typed.value,
 			input: (text) => typed.value = text,
@@ -3141,13 +3295,40 @@
 		});
 	}
 	function Small({ kind, title, act, text }) {
-		return /* @__PURE__ */ a$2("button", {
+		return /* @__PURE__ */ a("button", {
 			class: `small ${kind}`,
 			title,
 			"aria-label": title,
 			onMouseDown: (event) => event.stopPropagation(),
 			onClick: act,
 			children: text
+		});
+	}
+	// src/components/person.tsx
+	/** Who draws: asked once where the server does not know it, since each label bears a name. */
+	function Person({ store, acts, lab }) {
+		const known = store.server.value?.person ?? "";
+		if (!asksName(store.server.value, lab.name.value) && !lab.naming.value) return null;
+		return /* @__PURE__ */ a("div", {
+			id: "fewsam-person",
+			children: [/* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a(TextInput, {
+					id: "fewsam-who",
+					label: "Your name",
+					value: lab.typed.value,
+					input: (text) => lab.typed.value = text,
+					enter: () => acts.lab.name()
+				}), /* @__PURE__ */ a("button", {
+					id: "fewsam-named",
+					disabled: !lab.typed.value.trim(),
+					onClick: () => acts.lab.name(),
+					children: "That is me"
+				})]
+			}), /* @__PURE__ */ a("div", {
+				class: "faint",
+				children: known ? `So far: ${known}.` : "It is stored with each label that you submit."
+			})]
 		});
 	}
 	// src/components/style.ts
@@ -3185,26 +3366,220 @@
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
 #fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px; text-decoration:none; font-size:12px }
+#fewsam-panel a.button:hover { background:#31499a }
+#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-panel .study { margin:6px 0 }
+#fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
+#fewsam-panel .series.on:disabled { opacity:1 }
+#fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
+#fewsam-panel .place.in-progress { background:#1d4ed8 }
+#fewsam-panel .place.unsure { background:#7a5c12 }
+#fewsam-panel .place.sent-back { background:#8a2f3f }
+#fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;
+	// src/components/worklist.tsx
+	var REVIEWED = [
+		"done",
+		"unsure",
+		"accepted"
+	];
+	var FORMS = [
+		["nii.gz", "NIfTI"],
+		["seg.nrrd", "NRRD"],
+		["dcm", "DICOM SEG"]
+	];
+	function Worklist(given) {
+		const { store, acts, lab } = given;
+		const { value: list } = lab.worklist;
+		const series = lab.of(store.open.value?.series);
+		const person = store.server.value?.person || lab.name.value;
+		return /* @__PURE__ */ a("details", {
+			id: "fewsam-worklist",
+			onToggle: (event) => acts.lab.unfold(event.currentTarget.open),
+			children: [
+				/* @__PURE__ */ a("summary", { children: ["Worklist ", /* @__PURE__ */ a("span", {
+					class: "faint",
+					children: lab.summary.value
+				})] }),
+				person && /* @__PURE__ */ a("div", {
+					class: "faint",
+					children: [`You are ${person}. `, store.server.value?.person === lab.name.value && /* @__PURE__ */ a("button", {
+						class: "small",
+						id: "fewsam-rename-me",
+						onClick: () => lab.naming.value = true,
+						children: "Somebody else"
+					})]
+				}),
+				series && /* @__PURE__ */ a(Marks, {
+					...given,
+					series
+				}),
+				list?.problem && /* @__PURE__ */ a("div", {
+					class: "message bad",
+					children: list.problem
+				}),
+				/* @__PURE__ */ a("div", {
+					id: "fewsam-studies",
+					children: list?.studies.map((study) => /* @__PURE__ */ a(Rows, {
+						...given,
+						study
+					}, study.study))
+				})
+			]
+		});
+	}
+	/** What a person says of the open series. */
+	function Marks({ store, acts, lab, series }) {
+		const review = lab.worklist.value?.can_review && REVIEWED.includes(series.state);
+		const marked = [
+			"done",
+			"unsure",
+			"accepted",
+			"sent back"
+		].includes(series.state);
+		return /* @__PURE__ */ a($, { children: [
+			/* @__PURE__ */ a("div", {
+				id: "fewsam-place",
+				children: [
+					"This series: ",
+					/* @__PURE__ */ a(State, { series }),
+					series.changed_since && " labelled again since",
+					series.note && /* @__PURE__ */ a("span", {
+						class: "faint",
+						children: ` “${series.note}”, ${series.marked_by || "somebody"}`
+					})
+				]
+			}),
+			/* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a("button", {
+						id: "fewsam-done",
+						class: series.state === "in progress" || series.state === "sent back" ? "main" : "",
+						onClick: () => acts.lab.mark(series, "done"),
+						children: "Mark as done"
+					}),
+					/* @__PURE__ */ a("button", {
+						id: "fewsam-unsure",
+						onClick: () => acts.lab.mark(series, "unsure"),
+						children: "Unsure"
+					}),
+					marked && /* @__PURE__ */ a("button", {
+						id: "fewsam-reopen",
+						onClick: () => acts.lab.mark(series, "open"),
+						children: "Open again"
+					})
+				]
+			}),
+			review && /* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a("button", {
+						id: "fewsam-accept",
+						disabled: series.state === "accepted",
+						onClick: () => acts.lab.review(series, "accepted"),
+						children: "Accept"
+					}),
+					/* @__PURE__ */ a(TextInput, {
+						id: "fewsam-note",
+						label: "What is to be mended",
+						value: lab.note.value,
+						input: (text) => lab.note.value = text,
+						enter: () => acts.lab.review(series, "sent back")
+					}),
+					/* @__PURE__ */ a("button", {
+						id: "fewsam-sendback",
+						onClick: () => acts.lab.review(series, "sent back"),
+						children: "Send back"
+					})
+				]
+			}),
+			/* @__PURE__ */ a(Results, {
+				known: store.answered.value || series.labelled_slices > 0,
+				image: series.image
+			})
+		] });
+	}
+	/** Results as files; what the browser downloads is what the server knows, without what is not submitted. */
+	function Results({ known, image }) {
+		return /* @__PURE__ */ a("div", {
+			class: "fs-row",
+			id: "fewsam-results",
+			children: [known && FORMS.map(([form, name]) => /* @__PURE__ */ a("a", {
+				class: "button",
+				href: resultAddress(image, form),
+				download: true,
+				title: "What was submitted and segmented, as a file",
+				children: `↓ ${name}`
+			}, form)), /* @__PURE__ */ a("a", {
+				class: "button",
+				href: tableAddress(),
+				download: true,
+				title: "Millilitres of each structure, of all series",
+				children: "↓ Volumes (CSV)"
+			})]
+		});
+	}
+	function Rows({ store, acts, study }) {
+		const here = store.open.value?.series;
+		return /* @__PURE__ */ a("div", {
+			class: "study",
+			children: [/* @__PURE__ */ a("div", {
+				class: "faint",
+				children: [study.patient || "No patient", study.date].filter(Boolean).join(", ")
+			}), study.series.map((series) => /* @__PURE__ */ a("button", {
+				class: `series ${series.image === here ? "on" : ""}`,
+				disabled: series.image === here,
+				title: title(series),
+				onClick: () => acts.lab.visit(study, series),
+				children: [
+					/* @__PURE__ */ a("span", { children: series.description || series.modality || series.image }),
+					/* @__PURE__ */ a("span", {
+						class: "people",
+						children: series.people.join(", ")
+					}),
+					/* @__PURE__ */ a(State, { series })
+				]
+			}, series.image))]
+		});
+	}
+	function State({ series }) {
+		return /* @__PURE__ */ a("span", {
+			class: `place ${series.state.replace(" ", "-")}`,
+			children: series.state
+		});
+	}
+	function title(series) {
+		return [
+			`${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`,
+			series.note && `“${series.note}”`,
+			series.people.length && `open: ${series.people.join(", ")}`
+		].filter(Boolean).join("\n");
+	}
 	// src/components/app.tsx
 	function App(given) {
-		return /* @__PURE__ */ a$2($, { children: [
-			/* @__PURE__ */ a$2("style", { children: style }),
-			/* @__PURE__ */ a$2(Message, { ...given }),
-			/* @__PURE__ */ a$2(StructureList, { ...given }),
-			/* @__PURE__ */ a$2(Draw, { ...given }),
-			/* @__PURE__ */ a$2(Points, { ...given }),
-			/* @__PURE__ */ a$2(Learn, { ...given }),
-			/* @__PURE__ */ a$2(Progress, { ...given }),
-			/* @__PURE__ */ a$2(History, { ...given }),
-			/* @__PURE__ */ a$2(Curve, { ...given }),
-			/* @__PURE__ */ a$2(Problems, { ...given })
+		return /* @__PURE__ */ a($, { children: [
+			/* @__PURE__ */ a("style", { children: style }),
+			/* @__PURE__ */ a(Message, { ...given }),
+			/* @__PURE__ */ a(Person, { ...given }),
+			/* @__PURE__ */ a(StructureList, { ...given }),
+			/* @__PURE__ */ a(Draw, { ...given }),
+			/* @__PURE__ */ a(Points, { ...given }),
+			/* @__PURE__ */ a(Learn, { ...given }),
+			/* @__PURE__ */ a(Progress, { ...given }),
+			/* @__PURE__ */ a(Worklist, { ...given }),
+			/* @__PURE__ */ a(History, { ...given }),
+			/* @__PURE__ */ a(Curve, { ...given }),
+			/* @__PURE__ */ a(Problems, { ...given })
 		] });
 	}
 	/** What waits for the PACS, what could not be taken, what others drew. */
 	function Problems({ store }) {
-		return /* @__PURE__ */ a$2("div", {
+		return /* @__PURE__ */ a("div", {
 			class: "message bad",
 			id: "fewsam-problems",
 			children: store.problems.value.join("\n")
@@ -3583,6 +3958,8 @@
 		overlay = null;
 		toolbox = new Toolbox(this.store);
 		journey = new Journey(this);
+		lab = new Lab();
+		labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
 		tracing = new Tracing(this);
 		learning = new Learning(this);
 		pointing = new Pointing(this);
@@ -3607,7 +3984,8 @@
 			this.root.id = "fewsam-panel";
 			Q(k$2(App, {
 				store: this.store,
-				acts: this.acts()
+				acts: this.acts(),
+				lab: this.lab
 			}), this.root);
 			window.addEventListener("keydown", this.keys, true);
 			window.addEventListener("pagehide", this.closing);
@@ -3629,6 +4007,7 @@
 			const commands = {
 				submit: () => void submitting.submit(),
 				theirs: () => void submitting.theirs(),
+				both: () => void submitting.submit([], true),
 				segment: () => void this.learning.segment(),
 				train: () => void this.learning.train(),
 				next: () => void this.journey.next(),
@@ -3650,6 +4029,7 @@
 					this.store.tracing.value = unfolded;
 					this.tracing.look();
 				},
+				lab: this.labwork,
 				history: (act, shot) => void this.tracing[act](shot)
 			};
 		}
@@ -3681,6 +4061,7 @@
 			this.learning.look(state);
 			await this.opening.catchUp();
 			await this.tracing.look();
+			await this.labwork.look();
 			this.show();
 		}
 		async fetch() {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources a6f8e122173679578b5e6f88b09f41184fe45b758c2ea785f43d001f26f44730 */
+/* fewsam panel, built from sources 8a7691c9c0491bbc1cd1e213629fc615b65f6f7082af4f2379128ebac6f6ad15 */
 // src/model/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {
@@ -1629,6 +1629,7 @@ function guide(now) {
 	const all = [
 		"submit",
 		"theirs",
+		"both",
 		"segment",
 		"train",
 		"next",
@@ -1752,12 +1753,17 @@ function Learn({ store, acts }) {
 		}),
 		conflict && /* @__PURE__ */ a$2("div", {
 			class: "fs-row",
-			children: /* @__PURE__ */ a$2(Button, {
+			children: [/* @__PURE__ */ a$2(Button, {
 				...given,
 				command: "theirs",
 				title: "Show what was submitted from elsewhere; Undo brings yours back",
 				children: "Take theirs"
-			})
+			}), /* @__PURE__ */ a$2(Button, {
+				...given,
+				command: "both",
+				title: "Theirs stays the label; yours is kept beside it, to compare the two",
+				children: "Keep both"
+			})]
 		}),
 		/* @__PURE__ */ a$2("div", {
 			class: "fs-row",
@@ -2746,6 +2752,67 @@ function Small({ kind, title, act, text }) {
 		children: text
 	});
 }
+// src/lab.ts
+/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
+var NAME = "fewsam.name";
+/** A person's name, kept in the browser: asked once. */
+function storedName() {
+	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+}
+var Lab = class {
+	name = y$1(storedName());
+	/** A name, or a note for a series that is sent back, as it is typed. */
+	typed = y$1("");
+	note = y$1("");
+	/** Whether the person is about to say another name. */
+	naming = y$1(false);
+	unfolded = y$1(false);
+	worklist = y$1(null);
+	keepName(name) {
+		this.name.value = name.trim().slice(0, 80);
+		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+	}
+	/** The series that is open, with its place in the worklist. */
+	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
+	/** "2 of 9 series done". */
+	summary = O$1(() => {
+		const counts = this.worklist.value?.counts;
+		if (!counts) return "";
+		const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+		return `${counts.done + counts.accepted} of ${all} series done`;
+	});
+};
+/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
+function asksName(state, name) {
+	return state?.ask_name === true && !name;
+}
+// src/components/person.tsx
+/** Who draws: asked once where the server does not know it, since each label bears a name. */
+function Person({ store, acts, lab }) {
+	const known = store.server.value?.person ?? "";
+	if (!asksName(store.server.value, lab.name.value) && !lab.naming.value) return null;
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-person",
+		children: [/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [/* @__PURE__ */ a$2(TextInput, {
+				id: "fewsam-who",
+				label: "Your name",
+				value: lab.typed.value,
+				input: (text) => lab.typed.value = text,
+				enter: () => acts.lab.name()
+			}), /* @__PURE__ */ a$2("button", {
+				id: "fewsam-named",
+				disabled: !lab.typed.value.trim(),
+				onClick: () => acts.lab.name(),
+				children: "That is me"
+			})]
+		}), /* @__PURE__ */ a$2("div", {
+			class: "faint",
+			children: known ? `So far: ${known}.` : "It is stored with each label that you submit."
+		})]
+	});
+}
 // src/components/style.ts
 var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
@@ -2781,18 +2848,224 @@ var style = `
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
 #fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px; text-decoration:none; font-size:12px }
+#fewsam-panel a.button:hover { background:#31499a }
+#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-panel .study { margin:6px 0 }
+#fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
+#fewsam-panel .series.on:disabled { opacity:1 }
+#fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
+#fewsam-panel .place.in-progress { background:#1d4ed8 }
+#fewsam-panel .place.unsure { background:#7a5c12 }
+#fewsam-panel .place.sent-back { background:#8a2f3f }
+#fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;
+var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
+(() => {
+	if (typeof sessionStorage === "undefined") return "";
+	let id = sessionStorage.getItem("fewsam.client");
+	if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
+	return id;
+})();
+var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
+	image,
+	format
+})}`;
+var tableAddress = () => `${base}/fewsam/volumes.csv`;
+// src/components/worklist.tsx
+var REVIEWED = [
+	"done",
+	"unsure",
+	"accepted"
+];
+var FORMS = [
+	["nii.gz", "NIfTI"],
+	["seg.nrrd", "NRRD"],
+	["dcm", "DICOM SEG"]
+];
+function Worklist(given) {
+	const { store, acts, lab } = given;
+	const { value: list } = lab.worklist;
+	const series = lab.of(store.open.value?.series);
+	const person = store.server.value?.person || lab.name.value;
+	return /* @__PURE__ */ a$2("details", {
+		id: "fewsam-worklist",
+		onToggle: (event) => acts.lab.unfold(event.currentTarget.open),
+		children: [
+			/* @__PURE__ */ a$2("summary", { children: ["Worklist ", /* @__PURE__ */ a$2("span", {
+				class: "faint",
+				children: lab.summary.value
+			})] }),
+			person && /* @__PURE__ */ a$2("div", {
+				class: "faint",
+				children: [`You are ${person}. `, store.server.value?.person === lab.name.value && /* @__PURE__ */ a$2("button", {
+					class: "small",
+					id: "fewsam-rename-me",
+					onClick: () => lab.naming.value = true,
+					children: "Somebody else"
+				})]
+			}),
+			series && /* @__PURE__ */ a$2(Marks, {
+				...given,
+				series
+			}),
+			list?.problem && /* @__PURE__ */ a$2("div", {
+				class: "message bad",
+				children: list.problem
+			}),
+			/* @__PURE__ */ a$2("div", {
+				id: "fewsam-studies",
+				children: list?.studies.map((study) => /* @__PURE__ */ a$2(Rows, {
+					...given,
+					study
+				}, study.study))
+			})
+		]
+	});
+}
+/** What a person says of the open series. */
+function Marks({ store, acts, lab, series }) {
+	const review = lab.worklist.value?.can_review && REVIEWED.includes(series.state);
+	const marked = [
+		"done",
+		"unsure",
+		"accepted",
+		"sent back"
+	].includes(series.state);
+	return /* @__PURE__ */ a$2($$1, { children: [
+		/* @__PURE__ */ a$2("div", {
+			id: "fewsam-place",
+			children: [
+				"This series: ",
+				/* @__PURE__ */ a$2(State, { series }),
+				series.changed_since && " labelled again since",
+				series.note && /* @__PURE__ */ a$2("span", {
+					class: "faint",
+					children: ` “${series.note}”, ${series.marked_by || "somebody"}`
+				})
+			]
+		}),
+		/* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2("button", {
+					id: "fewsam-done",
+					class: series.state === "in progress" || series.state === "sent back" ? "main" : "",
+					onClick: () => acts.lab.mark(series, "done"),
+					children: "Mark as done"
+				}),
+				/* @__PURE__ */ a$2("button", {
+					id: "fewsam-unsure",
+					onClick: () => acts.lab.mark(series, "unsure"),
+					children: "Unsure"
+				}),
+				marked && /* @__PURE__ */ a$2("button", {
+					id: "fewsam-reopen",
+					onClick: () => acts.lab.mark(series, "open"),
+					children: "Open again"
+				})
+			]
+		}),
+		review && /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2("button", {
+					id: "fewsam-accept",
+					disabled: series.state === "accepted",
+					onClick: () => acts.lab.review(series, "accepted"),
+					children: "Accept"
+				}),
+				/* @__PURE__ */ a$2(TextInput, {
+					id: "fewsam-note",
+					label: "What is to be mended",
+					value: lab.note.value,
+					input: (text) => lab.note.value = text,
+					enter: () => acts.lab.review(series, "sent back")
+				}),
+				/* @__PURE__ */ a$2("button", {
+					id: "fewsam-sendback",
+					onClick: () => acts.lab.review(series, "sent back"),
+					children: "Send back"
+				})
+			]
+		}),
+		/* @__PURE__ */ a$2(Results, {
+			known: store.answered.value || series.labelled_slices > 0,
+			image: series.image
+		})
+	] });
+}
+/** Results as files; what the browser downloads is what the server knows, without what is not submitted. */
+function Results({ known, image }) {
+	return /* @__PURE__ */ a$2("div", {
+		class: "fs-row",
+		id: "fewsam-results",
+		children: [known && FORMS.map(([form, name]) => /* @__PURE__ */ a$2("a", {
+			class: "button",
+			href: resultAddress(image, form),
+			download: true,
+			title: "What was submitted and segmented, as a file",
+			children: `↓ ${name}`
+		}, form)), /* @__PURE__ */ a$2("a", {
+			class: "button",
+			href: tableAddress(),
+			download: true,
+			title: "Millilitres of each structure, of all series",
+			children: "↓ Volumes (CSV)"
+		})]
+	});
+}
+function Rows({ store, acts, study }) {
+	const here = store.open.value?.series;
+	return /* @__PURE__ */ a$2("div", {
+		class: "study",
+		children: [/* @__PURE__ */ a$2("div", {
+			class: "faint",
+			children: [study.patient || "No patient", study.date].filter(Boolean).join(", ")
+		}), study.series.map((series) => /* @__PURE__ */ a$2("button", {
+			class: `series ${series.image === here ? "on" : ""}`,
+			disabled: series.image === here,
+			title: title(series),
+			onClick: () => acts.lab.visit(study, series),
+			children: [
+				/* @__PURE__ */ a$2("span", { children: series.description || series.modality || series.image }),
+				/* @__PURE__ */ a$2("span", {
+					class: "people",
+					children: series.people.join(", ")
+				}),
+				/* @__PURE__ */ a$2(State, { series })
+			]
+		}, series.image))]
+	});
+}
+function State({ series }) {
+	return /* @__PURE__ */ a$2("span", {
+		class: `place ${series.state.replace(" ", "-")}`,
+		children: series.state
+	});
+}
+function title(series) {
+	return [
+		`${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`,
+		series.note && `“${series.note}”`,
+		series.people.length && `open: ${series.people.join(", ")}`
+	].filter(Boolean).join("\n");
+}
 // src/components/app.tsx
 function App(given) {
 	return /* @__PURE__ */ a$2($$1, { children: [
 		/* @__PURE__ */ a$2("style", { children: style }),
 		/* @__PURE__ */ a$2(Message, { ...given }),
+		/* @__PURE__ */ a$2(Person, { ...given }),
 		/* @__PURE__ */ a$2(StructureList, { ...given }),
 		/* @__PURE__ */ a$2(Draw, { ...given }),
 		/* @__PURE__ */ a$2(Points, { ...given }),
 		/* @__PURE__ */ a$2(Learn, { ...given }),
 		/* @__PURE__ */ a$2(Progress, { ...given }),
+		/* @__PURE__ */ a$2(Worklist, { ...given }),
 		/* @__PURE__ */ a$2(History, { ...given }),
 		/* @__PURE__ */ a$2(Curve, { ...given }),
 		/* @__PURE__ */ a$2(Problems, { ...given })
@@ -2882,4 +3155,4 @@ var Store = class {
 		};
 	}
 };
-export { App, Drafts, Session, Slices, Store, Structures, Trail, between, corrected, distances, filled, k as h, interpolated, pack, painted, polygon, O as render, smoothed, unpack, withMask, withoutIslands };
+export { App, Drafts, Lab, Session, Slices, Store, Structures, Trail, between, corrected, distances, filled, k as h, interpolated, pack, painted, polygon, O as render, smoothed, unpack, withMask, withoutIslands };

@@ -1,5 +1,6 @@
 /** Calls to the server. Every refusal becomes an Error whose message a person can read. */
 
+import { type Worklist, storedName } from './lab';
 import { Submission } from './model/session';
 import { Named } from './model/structures';
 
@@ -22,6 +23,9 @@ export interface CurvePoint {
 }
 
 export interface State {
+  /** Whom the server takes this browser's person for, and whether it wants to be told. */
+  person?: string;
+  ask_name?: boolean;
   structures: Named[];
   deleted: { id: string; name: string }[];
   new_labels: boolean;
@@ -81,19 +85,26 @@ export class Refusal extends Error {
 }
 
 // app-config.js comes from <prefix>/ohif/app-config.js: the server is what stands before.
-const script = document.currentScript as HTMLScriptElement | null;
-export const base = (script?.src ?? location.href).replace(/\/ohif\/.*$/, '');
+const script = typeof document === 'undefined' ? null : (document.currentScript as HTMLScriptElement | null);
+export const base = (script?.src ?? globalThis.location?.href ?? '').replace(/\/ohif\/.*$/, '');
 
 export const client = (() => {
+  if (typeof sessionStorage === 'undefined') return '';
   let id = sessionStorage.getItem('fewsam.client');
   if (!id) sessionStorage.setItem('fewsam.client', (id = `ohif-${Math.random().toString(36).slice(2, 10)}`));
   return id;
 })();
 
+/** A request with the name of who makes it, where the browser knows one. */
+function signed(init: RequestInit = {}): RequestInit {
+  const name = storedName();
+  return name ? { ...init, headers: { ...init.headers, 'x-annotator': encodeURIComponent(name) } } : init;
+}
+
 async function ask(path: string, init?: RequestInit): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(base + path, init);
+    answer = await fetch(base + path, signed(init));
   } catch {
     throw new Error('The server does not answer. What you drew stays here; try again when it is back.');
   }
@@ -153,9 +164,10 @@ export const deleteStructure = async (id: string): Promise<Named[]> =>
 
 // -- labels
 
-/** ``replace``: slices whose newer label may go; ``empty``: labelled slices of which a person said that nothing is there. */
+/** ``replace``: slices whose newer label may go; ``beside``: whose newer label stays, with this one kept beside it; ``empty``: labelled slices of which a person said that nothing is there. */
 export interface Agreed {
   replace: number[];
+  beside?: number[];
   empty: number[];
 }
 
@@ -176,3 +188,19 @@ export const shot = async (image: string, number: number): Promise<Voxels> =>
 /** Take back what was said of a slice; its label stays in the history. */
 export const unlabel = async (image: string, slice: number, seen: number): Promise<void> =>
   void (await ask('/fewsam/unlabel', json({ image, slice, seen, client_id: client })));
+
+// -- the worklist, and results
+
+export const worklist = async (): Promise<Worklist> => (await ask('/fewsam/worklist')).json();
+
+/** Say how far a series is; ``seen``: the mark that the person saw. */
+export const mark = async (image: string, state: string, note: string, seen: number): Promise<void> =>
+  void (await ask('/fewsam/worklist/mark', json({ image, state, note, seen, client_id: client })));
+
+export const review = async (image: string, state: string, note: string, seen: number): Promise<void> =>
+  void (await ask('/fewsam/worklist/review', json({ image, state, note, seen, client_id: client })));
+
+export const resultAddress = (image: string, format: string): string =>
+  `${base}/fewsam/result?${new URLSearchParams({ image, format })}`;
+
+export const tableAddress = (): string => `${base}/fewsam/volumes.csv`;

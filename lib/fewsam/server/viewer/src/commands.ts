@@ -1,9 +1,10 @@
 /** What a person can do in the panel: what its buttons and keys start. */
 
+import type { LabActs } from './acts/labwork';
 import type { Shot } from './api';
 import type { Structure } from './model/structures';
 
-export type Command = 'submit' | 'theirs' | 'segment' | 'train' | 'next' | 'skip' | 'back' | 'undo' | 'redo' | 'clear' | 'add';
+export type Command = 'submit' | 'theirs' | 'both' | 'segment' | 'train' | 'next' | 'skip' | 'back' | 'undo' | 'redo' | 'clear' | 'add';
 
 export type Tool = 'brush' | 'eraser' | 'threshold' | 'include' | 'exclude';
 
@@ -18,5 +19,6 @@ export interface Acts {
   remove(structure: Structure): void;
   /** Unfold the history of the slice on the screen, or fold it. */
   trace(unfolded: boolean): void;
+  readonly lab: LabActs;
   history(act: 'restore' | 'unlabel', shot: Shot): void;
 }

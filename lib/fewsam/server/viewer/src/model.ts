@@ -13,4 +13,5 @@ export { Trail } from './model/trail';
 export { h } from 'preact';
 export { render } from 'preact-render-to-string';
 export { App } from './components/app';
+export { Lab } from './lab';
 export { Store } from './store';

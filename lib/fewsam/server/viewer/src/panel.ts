@@ -3,6 +3,7 @@
 import { h, render } from 'preact';
 import type { Desk } from './acts/desk';
 import { Journey } from './acts/journey';
+import { Labwork } from './acts/labwork';
 import { Learning } from './acts/learning';
 import { Naming } from './acts/naming';
 import { Opening } from './acts/opening';
@@ -13,6 +14,7 @@ import { Watching } from './acts/watching';
 import * as api from './api';
 import type { Acts, Command } from './commands';
 import { App } from './components/app';
+import { Lab } from './lab';
 import type { Head } from './model/session';
 import { Structures } from './model/structures';
 import { type Answer, type Kind, type Open, Store } from './store';
@@ -29,6 +31,8 @@ export class Panel implements Desk {
   private overlay: Overlay | null = null;
   private toolbox = new Toolbox(this.store);
   private journey = new Journey(this);
+  private lab = new Lab();
+  private labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
   private tracing = new Tracing(this);
   private learning = new Learning(this);
   private pointing = new Pointing(this);
@@ -52,7 +56,7 @@ export class Panel implements Desk {
       },
     });
     this.root.id = 'fewsam-panel';
-    render(h(App, { store: this.store, acts: this.acts() }), this.root);
+    render(h(App, { store: this.store, acts: this.acts(), lab: this.lab }), this.root);
     window.addEventListener('keydown', this.keys, true);
     window.addEventListener('pagehide', this.closing);
     this.show();
@@ -75,6 +79,7 @@ export class Panel implements Desk {
     const commands: Record<Command, () => void> = {
       submit: () => void submitting.submit(),
       theirs: () => void submitting.theirs(),
+      both: () => void submitting.submit([], true),
       segment: () => void this.learning.segment(),
       train: () => void this.learning.train(),
       next: () => void this.journey.next(),
@@ -96,6 +101,7 @@ export class Panel implements Desk {
         this.store.tracing.value = unfolded;
         void this.tracing.look();
       },
+      lab: this.labwork,
       history: (act, shot) => void this.tracing[act](shot),
     };
   }
@@ -132,6 +138,7 @@ export class Panel implements Desk {
     this.learning.look(state);
     await this.opening.catchUp();
     await this.tracing.look();
+    await this.labwork.look();
     this.show();
   }
 

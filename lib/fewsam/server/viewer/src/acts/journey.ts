@@ -94,6 +94,17 @@ export class Journey {
     ]);
   }
 
+  /** To a series of the worklist; Back leads back. */
+  visit(study: string, series: string): void {
+    const map = this.desk.map;
+    if (map) {
+      map.commit();
+      map.session.keep();
+      this.trail.leave(this.here(map));
+    }
+    this.go({ study, series, slice: 0 });
+  }
+
   private here(map: Labelmap): Place {
     const study: string = active()?.displaySet.StudyInstanceUID ?? '';
     return { study, series: map.series, slice: map.geometry.current() };

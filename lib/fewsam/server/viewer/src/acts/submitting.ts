@@ -7,7 +7,8 @@ import type { Desk } from './desk';
 export class Submitting {
   constructor(private desk: Desk) {}
 
-  async submit(empty: number[] = []): Promise<void> {
+  /** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
+  async submit(empty: number[] = [], both = false): Promise<void> {
     const { store } = this.desk;
     await this.desk.work('Submitting', async map => {
       map.commit();
@@ -15,7 +16,7 @@ export class Submitting {
       if (!submission) return this.desk.say('Nothing to submit: no slice was changed by hand.', 'bad');
       let answer: any;
       try {
-        answer = await api.submit(map.series, submission, { replace: store.conflict.value, empty });
+        answer = await api.submit(map.series, submission, { ...(both ? { replace: [], beside: store.conflict.value } : { replace: store.conflict.value }), empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
         return this.asked(error.body);
@@ -23,7 +24,7 @@ export class Submitting {
       store.conflict.value = [];
       store.answered.value = false;
       map.commit();
-      map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched]);
+      map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched, ...(answer.beside ?? [])]);
       this.desk.say(texts.receipt(answer), answer.kept.length ? '' : 'good');
     });
   }

@@ -8,18 +8,22 @@ import { Learn, Progress } from './learn';
 import { Message } from './message';
 import { Points } from './points';
 import { StructureList } from './structures';
+import { Person } from './person';
 import { style } from './style';
+import { Worklist } from './worklist';
 
 export function App(given: Given) {
   return (
     <>
       <style>{style}</style>
       <Message {...given} />
+      <Person {...given} />
       <StructureList {...given} />
       <Draw {...given} />
       <Points {...given} />
       <Learn {...given} />
       <Progress {...given} />
+      <Worklist {...given} />
       <History {...given} />
       <Curve {...given} />
       <Problems {...given} />

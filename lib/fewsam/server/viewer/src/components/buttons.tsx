@@ -2,15 +2,17 @@
 
 import type { ComponentChildren } from 'preact';
 import type { Acts, Command, Tool } from '../commands';
+import type { Lab } from '../lab';
 import type { Store } from '../store';
 
 /** What every part of the panel is given. */
 export interface Given {
   store: Store;
   acts: Acts;
+  lab: Lab;
 }
 
-interface Labelled extends Given {
+interface Labelled extends Pick<Given, 'store' | 'acts'> {
   /** What it does, where it can be used. */
   title?: string;
   children: ComponentChildren;

@@ -23,6 +23,9 @@ export function Learn({ store, acts }: Given) {
           <Button {...given} command="theirs" title="Show what was submitted from elsewhere; Undo brings yours back">
             Take theirs
           </Button>
+          <Button {...given} command="both" title="Theirs stays the label; yours is kept beside it, to compare the two">
+            Keep both
+          </Button>
         </div>
       )}
       <div class="fs-row">

@@ -42,7 +42,7 @@ export function StructureList({ store, acts }: Given) {
   );
 }
 
-interface RowGiven extends Given {
+interface RowGiven extends Pick<Given, 'store' | 'acts'> {
   one: Structure;
   here: number; // labelled slices of the open series
   editing: boolean;

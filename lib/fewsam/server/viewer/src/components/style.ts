@@ -32,5 +32,18 @@ export const style = `
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
 #fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px; text-decoration:none; font-size:12px }
+#fewsam-panel a.button:hover { background:#31499a }
+#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-panel .study { margin:6px 0 }
+#fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
+#fewsam-panel .series.on:disabled { opacity:1 }
+#fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
+#fewsam-panel .place.in-progress { background:#1d4ed8 }
+#fewsam-panel .place.unsure { background:#7a5c12 }
+#fewsam-panel .place.sent-back { background:#8a2f3f }
+#fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
 #fewsam-panel .faint { color:#8fa3d6; font-size:12px }
 `;

@@ -40,6 +40,7 @@ export function receipt(answer: any): string {
   if (answer.replaced.length) {
     parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
   }
+  if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
   if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
   if (answer.untouched.length) parts.push(`${count(answer.untouched.length, 'slice')} are the model's own and teach nothing.`);
   if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
@@ -65,7 +66,7 @@ export function conflict(slices: number[], who: string): string {
   return (
     `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ''} since you drew on it. Nothing of yours ` +
     "was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take " +
-    "theirs' shows the other one."
+    "theirs' shows the other one; 'Keep both' keeps yours beside it."
   );
 }
 
@@ -100,7 +101,7 @@ export function guide(now: {
   training: boolean;
 }): { highlight: string; hint: string; blocked: Record<string, string> } {
   const blocked: Record<string, string> = {};
-  const all = ['submit', 'theirs', 'segment', 'train', 'next', 'skip'];
+  const all = ['submit', 'theirs', 'both', 'segment', 'train', 'next', 'skip'];
   const block = (why: string, names: string[]): void => names.forEach(name => (blocked[name] ??= why));
   if (!now.open) block('Open an image series first.', [...all, 'back']);
   if (now.busy) block(`${now.busy} …`, all.filter(name => name !== 'train' || !now.training));

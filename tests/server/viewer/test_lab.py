@@ -1,0 +1,114 @@
+"""A lab with a key, in OHIF: log in once, draw under one's name, mark a series as done, have it sent back, download it.
+
+One server and one browser for all of it, since both take long to start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import requests
+
+from fewsam.server.guard import api_key
+from fewsam.synthetic.phantom import write_dataset
+from helpers.browser import Person, need_chromium, open_browser, pictures_of, start_pacs
+from helpers.server_harness import Server
+
+KEY = "correct-horse-battery-staple"
+SHAPE = (64, 50, 16)
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_a_series_from_the_log_in_to_the_file(tmp_path: Path) -> None:
+    need_chromium()
+    write_dataset(tmp_path / "samples", patients=2, shape=SHAPE)
+    scans = tmp_path / "samples" / "dicom"
+    pacs = start_pacs("embedded", tmp_path, scans)
+    server = Server(tmp_path, pacs.dicomweb, {"labels": "liver", "precompute": "false"}, {api_key.VARIABLE: KEY})
+    head = pydicom.dcmread(scans / "ct-patient01" / "slice001.dcm")
+    try:
+        with server, open_browser(accept_downloads=True) as context:
+            nora = Person(context.new_page(), server.url, pictures_of("lab"))
+            logs_in(nora, str(head.StudyInstanceUID))
+            nora.draw("liver", 5, (20, 20))
+            nora.submit()
+            nora.wait_to_submit(0)
+            the_worklist_knows_it(nora)
+            it_is_done_sent_back_and_accepted(nora)
+            the_result_is_what_was_drawn(nora, tmp_path)
+            the_worklist_leads_to_another_series(nora)
+            assert nora.errors == []
+            said = requests.get(
+                f"{server.url}/fewsam/history",
+                params={"image": str(head.SeriesInstanceUID), "slice": 5},
+                headers={"X-API-Key": KEY},
+                timeout=60,
+            ).json()
+            assert [one["annotator"] for one in said] == ["Nora"]
+    finally:
+        server.stop()
+        pacs.stop()
+
+
+def logs_in(nora: Person, study: str) -> None:
+    nora.page.goto(f"{nora.url}/ohif/fewsam?StudyInstanceUIDs={study}")
+    nora.page.wait_for_selector("input[name=key]")
+    nora.page.fill("input[name=name]", "Nora")
+    nora.page.fill("input[name=key]", "a wrong key")
+    nora.page.click("button")
+    nora.page.wait_for_selector("[role=alert]")
+    nora.picture("1-log-in")
+    nora.page.fill("input[name=key]", KEY)
+    nora.page.click("button")
+    nora.wait_ready()  # the page that was asked for
+    assert nora.page.locator("#fewsam-who").count() == 0  # the name is known
+
+
+def the_worklist_knows_it(nora: Person) -> None:
+    nora.page.locator("#fewsam-worklist summary").click()
+    nora.wait_text("#fewsam-place", "in progress")
+    nora.wait_text("#fewsam-worklist", "You are Nora")
+    assert nora.page.locator("#fewsam-studies .series").count() == 3
+    nora.wait_text("#fewsam-studies .series.on", "Nora")  # she has it open
+    nora.page.locator("#fewsam-worklist").scroll_into_view_if_needed()
+    nora.picture("2-in-progress")
+
+
+def it_is_done_sent_back_and_accepted(nora: Person) -> None:
+    nora.click("done")
+    nora.wait_text("#fewsam-place", "done")
+    nora.wait_text("#fewsam-worklist summary", "1 of 3 series done")
+    nora.click("sendback")  # without a word nobody knows what to mend
+    nora.wait_text("#fewsam-text", "what is to be mended")
+    nora.page.fill("#fewsam-note", "The dome is missing.")
+    nora.click("sendback")
+    nora.wait_text("#fewsam-place", "The dome is missing.")
+    nora.picture("3-sent-back")
+    nora.click("done")
+    nora.wait_text("#fewsam-place", "done")
+    nora.click("accept")
+    nora.wait_text("#fewsam-place", "accepted")
+    nora.picture("4-accepted")
+
+
+def the_result_is_what_was_drawn(nora: Person, folder: Path) -> None:
+    with nora.page.expect_download() as coming:
+        nora.page.locator("#fewsam-results a", has_text="NIfTI").click()
+    file = folder / coming.value.suggested_filename
+    coming.value.save_as(file)
+    drawn = nora.voxels(SHAPE[0])
+    assert file.name.endswith("-fewsam.nii.gz")
+    assert int((np.asarray(nib.load(file).dataobj) == 1).sum()) == int((drawn == 1).sum()) > 0
+
+
+def the_worklist_leads_to_another_series(nora: Person) -> None:
+    here = nora.page.url
+    nora.page.locator("#fewsam-studies .series:not(.on)").first.click()
+    nora.page.wait_for_url(lambda url: url != here)
+    nora.wait_ready()
+    nora.page.locator("#fewsam-worklist summary").click()
+    nora.wait_text("#fewsam-place", "not started")
