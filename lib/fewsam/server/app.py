@@ -187,8 +187,6 @@ class FewSAMApp(MONAILabelApp):
         pacs = isinstance(datastore, PacsDatastore)
         path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
         self.opened[image_id] = path
-        if self.background is not None:
-            self.background.somebody_works()
         return path
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -198,6 +196,7 @@ class FewSAMApp(MONAILabelApp):
             NotFoundError: unknown model or image.
             FewSAMError: the image or the request is at fault.
         """
+        self.somebody_works()
         model = request.get("model")
         task = self._infers.get(model)
         if task is None:
@@ -222,10 +221,19 @@ class FewSAMApp(MONAILabelApp):
         Raises:
             FewSAMError: the image is at fault.
         """
+        self.somebody_works()
         task: SegmentationTask = self._infers[MODEL]
         volume = self.workspace.volume(self.image_path(image_id))
         prediction = task.predict({"image_id": image_id}, volume)
         return prediction.labelmap, as_json(prediction)
+
+    def somebody_works(self) -> None:
+        """A person asked for something that takes work: what is done while nobody waits makes way.
+
+        An open viewer asks for the state all the time, which is no work.
+        """
+        if self.background is not None:
+            self.background.somebody_works()
 
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         raise NotFoundError("whole-slide images are not supported; use POST /infer/segmentation")
@@ -241,6 +249,7 @@ class FewSAMApp(MONAILabelApp):
         return label_files.submit_label(self._running(), image_id, file, tag, raw, params)
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.somebody_works()
         strategy = self._strategies.get(request.get("strategy") or "random")
         if strategy is None:
             known = ", ".join(self._strategies)

@@ -163,6 +163,7 @@ def _clicks(request: ClickRequest) -> Response:
     sides = [_inside(volume, points, request.slice) for points in (request.include, request.exclude)]
     z = to_k(geometry, request.slice)
     with app.workspace.embedder.request():
+        app.somebody_works()
         result = app.workspace.clicks.correct(volume, z, request.label, *sides)
     planes = []
     for mask in (result.mask, result.before):

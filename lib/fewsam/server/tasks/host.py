@@ -47,6 +47,9 @@ class Host(Protocol):
     def image_path(self, image_id: Any) -> str:
         """File or folder of an image; `NotFoundError` where there is none."""
 
+    def somebody_works(self) -> None:
+        """A person asked for something that takes work: what is done while nobody waits makes way."""
+
     def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Segment an image as MONAI Label's clients ask for it."""
 

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 8a7691c9c0491bbc1cd1e213629fc615b65f6f7082af4f2379128ebac6f6ad15 */
+/* fewsam panel, built from sources a1954001b8099c40bff02a85775ebdad60f9bcbd561b1bec69614b5db45f5d5d */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1139,6 +1139,8 @@
 		...asked
 	}))).json();
 	var train = async () => void await ask("/train/segmentation", json({}));
+	/** Have the served model learn from images that nobody labelled too; it takes minutes. */
+	var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
 	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
 	var addStructure = async (name) => (await ask("/fewsam/structures", json({ name }))).json();
 	var renameStructure = async (id, name) => (await ask("/fewsam/structures/rename", json({
@@ -1435,9 +1437,14 @@
 		const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
 		return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${kept}\n${(head.notes ?? []).join("\n")}`.trim();
 	}
+	var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
 	/** What came of a training that began when model ``from`` was served. */
 	function trained({ training, model_version, trained }, from) {
 		const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+		if (training.state === "stopped" && training.kind === "unlabelled") return {
+			text: "Learning from unlabelled images stopped; it goes on when you start it again.",
+			kind: ""
+		};
 		if (training.state === "failed") return {
 			text: `Training failed: ${training.error}`,
 			kind: "bad"
@@ -1795,6 +1802,15 @@
 				await train();
 				this.wasTraining = true;
 				this.desk.say("Training started.", "");
+			});
+		}
+		/** Learn from images that nobody labelled, for when nobody waits. */
+		async improve() {
+			await this.desk.work("Starting", async () => {
+				this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
+				await improve();
+				this.wasTraining = true;
+				this.desk.say(improving, "");
 			});
 		}
 		/** Say what came of a training that ran at the last look and has ended. */
@@ -3095,6 +3111,12 @@
 						command: "back",
 						title: "To where you were before Next slice",
 						children: "Back"
+					}),
+					/* @__PURE__ */ a(Button, {
+						...given,
+						command: "improve",
+						title: "For when nobody waits: learn from the images that nobody labelled too",
+						children: "Improve overnight"
 					})
 				]
 			})
@@ -3758,6 +3780,8 @@
 			const { blocked } = guide$1;
 			if (!open?.undoSteps) blocked.undo = "Nothing to undo.";
 			if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
+			if (this.training.value) blocked.improve = "A training runs already.";
+			else if (!this.server.value?.trained) blocked.improve = "Train once first.";
 			if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
 			if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
 			return guide$1;
@@ -4010,6 +4034,7 @@
 				both: () => void submitting.submit([], true),
 				segment: () => void this.learning.segment(),
 				train: () => void this.learning.train(),
+				improve: () => void this.learning.improve(),
 				next: () => void this.journey.next(),
 				skip: () => void this.journey.skip(),
 				back: () => this.journey.back(),

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 8a7691c9c0491bbc1cd1e213629fc615b65f6f7082af4f2379128ebac6f6ad15 */
+/* fewsam panel, built from sources a1954001b8099c40bff02a85775ebdad60f9bcbd561b1bec69614b5db45f5d5d */
 // src/model/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {
@@ -1784,6 +1784,12 @@ function Learn({ store, acts }) {
 					command: "back",
 					title: "To where you were before Next slice",
 					children: "Back"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "improve",
+					title: "For when nobody waits: learn from the images that nobody labelled too",
+					children: "Improve overnight"
 				})
 			]
 		})
@@ -3137,6 +3143,8 @@ var Store = class {
 		const { blocked } = guide$1;
 		if (!open?.undoSteps) blocked.undo = "Nothing to undo.";
 		if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
+		if (this.training.value) blocked.improve = "A training runs already.";
+		else if (!this.server.value?.trained) blocked.improve = "Train once first.";
 		if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
 		if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
 		return guide$1;

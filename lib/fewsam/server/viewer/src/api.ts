@@ -34,6 +34,7 @@ export interface State {
   training: {
     running?: boolean;
     state?: string;
+    kind?: string; // 'unlabelled' where images that nobody labelled are learnt from
     epoch?: number;
     total_epochs?: number;
     error?: string;
@@ -149,6 +150,9 @@ export const next = async (asked: Asked): Promise<Offer> =>
   (await ask('/fewsam/next', json({ client_id: client, ...asked }))).json();
 
 export const train = async (): Promise<void> => void (await ask('/train/segmentation', json({})));
+
+/** Have the served model learn from images that nobody labelled too; it takes minutes. */
+export const improve = async (): Promise<void> => void (await ask('/train/segmentation', json({ unlabelled: true })));
 
 export const stopTraining = async (): Promise<void> => void (await ask('/train/', { method: 'DELETE' }));
 

@@ -4,7 +4,7 @@ import type { LabActs } from './acts/labwork';
 import type { Shot } from './api';
 import type { Structure } from './model/structures';
 
-export type Command = 'submit' | 'theirs' | 'both' | 'segment' | 'train' | 'next' | 'skip' | 'back' | 'undo' | 'redo' | 'clear' | 'add';
+export type Command = 'submit' | 'theirs' | 'both' | 'segment' | 'train' | 'improve' | 'next' | 'skip' | 'back' | 'undo' | 'redo' | 'clear' | 'add';
 
 export type Tool = 'brush' | 'eraser' | 'threshold' | 'include' | 'exclude';
 

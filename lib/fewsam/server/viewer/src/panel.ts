@@ -82,6 +82,7 @@ export class Panel implements Desk {
       both: () => void submitting.submit([], true),
       segment: () => void this.learning.segment(),
       train: () => void this.learning.train(),
+      improve: () => void this.learning.improve(),
       next: () => void this.journey.next(),
       skip: () => void this.journey.skip(),
       back: () => this.journey.back(),

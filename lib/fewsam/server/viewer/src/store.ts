@@ -80,6 +80,8 @@ export class Store {
     const { blocked } = guide;
     if (!open?.undoSteps) blocked.undo = 'Nothing to undo.';
     if (!open?.redoSteps) blocked.redo = 'Nothing to redo.';
+    if (this.training.value) blocked.improve = 'A training runs already.';
+    else if (!this.server.value?.trained) blocked.improve = 'Train once first.';
     if (!this.back.value) blocked.back ??= 'Next slice has led nowhere yet.';
     if (this.aside.value) for (const tool of TOOLS) blocked[tool] = 'A stored segmentation is shown: go back to drawing first.';
     return guide;

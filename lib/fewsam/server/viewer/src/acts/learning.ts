@@ -35,6 +35,16 @@ export class Learning {
     });
   }
 
+  /** Learn from images that nobody labelled, for when nobody waits. */
+  async improve(): Promise<void> {
+    await this.desk.work('Starting', async () => {
+      this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
+      await api.improve();
+      this.wasTraining = true;
+      this.desk.say(texts.improving, '');
+    });
+  }
+
   /** Say what came of a training that ran at the last look and has ended. */
   look(state: api.State): void {
     if (this.wasTraining && !state.training.running) {

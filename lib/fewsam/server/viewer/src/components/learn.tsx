@@ -38,6 +38,9 @@ export function Learn({ store, acts }: Given) {
         <Button {...given} command="back" title="To where you were before Next slice">
           Back
         </Button>
+        <Button {...given} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">
+          Improve overnight
+        </Button>
       </div>
     </>
   );

@@ -81,9 +81,16 @@ export function answer(head: any, dirty: number): string {
   return `${model}, from ${count(head.shots, 'labelled slice')}.${kept}\n${(head.notes ?? []).join('\n')}`.trim();
 }
 
+export const improving =
+  'The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for ' +
+  'something, and changes nothing unless it helps on labelled slices held back.';
+
 /** What came of a training that began when model ``from`` was served. */
 export function trained({ training, model_version, trained }: api.State, from: number): { text: string; kind: '' | 'good' | 'bad' } {
   const notes = (training.notes ?? []).map(note => `\n${note}`).join('');
+  if (training.state === 'stopped' && training.kind === 'unlabelled') {
+    return { text: 'Learning from unlabelled images stopped; it goes on when you start it again.', kind: '' };
+  }
   if (training.state === 'failed') return { text: `Training failed: ${training.error}`, kind: 'bad' };
   if (model_version > from) return { text: `Model ${model_version} is live. Segment again to use it.${notes}`, kind: 'good' };
   const served = trained ? `model ${model_version}` : 'the untrained answer';
