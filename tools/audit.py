@@ -1,6 +1,6 @@
 """Are there published vulnerabilities in the pinned packages? pip-audit, and what it says of itself taken seriously.
 
-    python tools/audit.py          # make audit: the three lists of pins
+    python tools/audit.py          # make audit: all pins
 
 pip-audit ends well also where it could look up nothing (a mirror without vulnerability data). Here that is a line of
 its own, "skipped", never "no vulnerability", and so is a missing network, a timeout, or no pip-audit. Any other end
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LISTS = ("requirements.txt", "constraints.txt", "requirements-cluster.txt")
+LISTS = ("packaging/runtime.txt", "requirements.txt", "constraints.txt", "requirements-cluster.txt")
 SECONDS = 600
 LAST = 5  # lines that are shown of what pip-audit said
 # Of requests, urllib3 and pip-audit itself; what a server refuses (HTTPError) is no missing network.

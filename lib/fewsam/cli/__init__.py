@@ -1,4 +1,4 @@
-"""The command line: ``fewsam encode | train | segment | evaluate | export | import | info | phantom``.
+"""The command line: ``fewsam encode | train | segment | evaluate | export | import | info | phantom | app | ohif``.
 
 One module a command. Commands import what they need when they run, so that ``--help`` answers at once.
 """

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fewsam.cli import (
+    appfolder,
     benchmark,
     encode,
     evaluate,
@@ -69,6 +70,7 @@ for module in (
     pretrain,
     pacs,
     split,
+    appfolder,
     ohif,
 ):
     module.register(app)

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from fewsam.cli.common import note, say
+from fewsam.core.app_folder import default_app_folder, make_app_folder
 from fewsam.core.errors import ConfigError, StorageError
 from fewsam.core.loopback import is_loopback, open_to_all
 
@@ -28,9 +29,13 @@ def register(app: typer.Typer) -> None:
 
 def ohif(
     folder: Annotated[Path, typer.Argument(help="The folder of DICOM files to label.")],
-    app: Annotated[Path, typer.Option(help="The MONAI Label app; the task is kept in <app>/model.")] = Path(
-        "apps/fewsam"
-    ),
+    app: Annotated[
+        Path | None,
+        typer.Option(
+            help="The MONAI Label app, as `fewsam app` makes it; labels and models are kept in <app>/model. Default: "
+            "apps/fewsam in the repository, elsewhere fewsam-app, which is made."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="The port of the server.")] = 8000,
     host: Annotated[
         str, typer.Option(help="The address of the server; 0.0.0.0 admits other machines, but not to the PACS.")
@@ -50,8 +55,8 @@ def ohif(
     """Label a folder of DICOM files in OHIF. A PACS and the server are started, and end on Ctrl-C."""
     if not folder.is_dir():
         raise StorageError(f"{folder}: no such folder; give one with DICOM files")
-    if not (app / "main.py").is_file():
-        raise StorageError(f"{app}: no MONAI Label app there; give --app the folder apps/fewsam of the repository")
+    if app is not None and not (app / "main.py").is_file():
+        raise StorageError(f"{app}: no MONAI Label app there; `fewsam app {app}` makes one, or leave out --app")
     if viewer is not None:
         from fewsam.server.routes.viewer_folder import find_viewer
 
@@ -63,6 +68,9 @@ def ohif(
         note(open_to_all("the server", host, remedy))
     if not _free(port, host):
         raise ConfigError(f"cannot listen on {host}:{port}; give another --port, or a --host of this machine")
+    if app is None:
+        app = default_app_folder()
+        make_app_folder(app)
     stops: list[Callable[[], None]] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -74,6 +82,7 @@ def ohif(
         server = _start_server(app, address, (host, port), pairs, log, stops)
         host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # where this machine finds it
         say(f"PACS:   {address}")
+        say(f"Labels: {app / 'model'}   (and in the PACS)")
         say(f"Server: http://{host}:{port}   (starting; its log: {log})")
         _wait_for(server, host, port, log)
         say("")

@@ -21,6 +21,7 @@ DataFolder = Annotated[
     ),
 ]
 OnlyTasks = Annotated[str | None, typer.Option("--only", help="Run only these tasks of the list, e.g. sample-ct.")]
+SAMPLE_DATA = Path("sample-data")
 Protocol = Annotated[
     str | None, typer.Option("--protocol", help="The protocol, slices or patients, whatever the list says.")
 ]
@@ -49,6 +50,8 @@ def choose_tasks(
         listed = data
     else:
         listed = tasks or PRESET_DIR / "evaluate" / "sample.yaml"
+        if tasks is None and root is None and SAMPLE_DATA.is_dir():
+            root = SAMPLE_DATA  # an installed fewsam has no repository around it
         chosen = load_tasks(listed, task_root(listed, root))
     if only is not None:
         wanted = [name.strip() for name in only.split(",")]

@@ -18,7 +18,7 @@ from fewsam.core.yamlfile import read_yaml
 
 logger = logging.getLogger(__name__)
 
-PRESET_DIR = Path(__file__).resolve().parents[3] / "configs"
+PRESET_DIR = Path(__file__).resolve().parent / "configs"
 
 OLD_NAMES = {"labelled_slices": "absent_classes"}  # of settings, in earlier versions
 
@@ -58,7 +58,7 @@ class Settings(BaseModel):
     sequences: tuple[str, ...] = ()
 
     # -- the frozen encoder and its cache
-    # LiteMedSAM's weights come with requirements.txt; compact takes over in a new task where they are missing
+    # LiteMedSAM's weights come with a package; compact takes over in a new task where they are missing
     encoder: Literal["medsam_lite", "compact", "mobile_sam", "vit_b", "vit_l", "vit_h"] = "medsam_lite"
     checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
     untrained: bool = False  # the compact encoder with random weights, as a baseline

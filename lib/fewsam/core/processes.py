@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,11 +15,11 @@ from typing import Any
 import psutil
 import requests
 
-from fewsam.core.config import PRESET_DIR
+from fewsam.core.app_folder import make_app_folder
 from fewsam.core.errors import FewSAMError
 
 MODEL = "segmentation"
-APP = PRESET_DIR.parent / "apps" / "fewsam" / "main.py"
+LIBRARY = Path(__file__).resolve().parents[2]  # where `import fewsam` finds it
 PATIENCE = 600.0  # seconds for a start or a training on a busy machine
 POLL = 0.1
 TAIL = 30  # lines of a log in an error
@@ -70,7 +69,7 @@ def environment_of(folder: Path | None = None, more: Mapping[str, str] | None = 
     """The environment of a process that fewsam starts: this installation, without the settings of the caller's own."""
     given = dict(more or {})
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MONAI_LABEL_", "FEWSAM_API_KEY"))}
-    paths = [given.pop("PYTHONPATH", ""), str(PRESET_DIR.parent / "lib"), kept.get("PYTHONPATH", "")]
+    paths = [given.pop("PYTHONPATH", ""), str(LIBRARY), kept.get("PYTHONPATH", "")]
     return {
         **kept,
         "MONAI_LABEL_TRACKING_ENABLED": "false",
@@ -116,10 +115,8 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start without waiting."""
-        for folder in (self.folder, self.app):
-            folder.mkdir(parents=True, exist_ok=True)
-        if not (self.app / "main.py").exists():
-            shutil.copy(APP, self.app / "main.py")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        make_app_folder(self.app)
         port = unused_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "monailabel.main", "start_server", "--host", "127.0.0.1", "--port", str(port)]

@@ -16,7 +16,7 @@ from fewsam.evaluation.data.datasets import Pair, Pairs, in_dataset, in_dicom, i
 
 logger = logging.getLogger(__name__)
 
-REPOSITORY = PRESET_DIR.parent
+REPOSITORY = PRESET_DIR.parents[3]  # in a checkout
 SHARED_DATA = "FEWSAM_SHARED_DATA"
 SOURCES = ("images", "folder", "dataset", "dicom", "glob")
 
