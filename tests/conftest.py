@@ -17,13 +17,16 @@ import fewsam  # noqa: F401  test modules import segment_anything above fewsam, 
 from fewsam.core.processes import ServerProcess
 from helpers import forkserver as warm
 
-# Files that take minutes: begun first, so that at the end no worker waits for another.
+# Files that take half a minute or more, the longest first: at the end no worker waits for another. `--durations 15` of
+# `make test` says which they are.
 LONG = (
-    "server/viewer/test_ohif.py", "test_loop.py", "evaluation/reliability/test_reliability.py",
-    "server/viewer/test_ohif_trouble.py", "evaluation/loop/test_loop.py", "evaluation/test_evidence.py",
-    "server/routes/test_viewer_folder.py", "workspace/test_anonymous.py", "server/test_app.py",
-    "server/test_restart.py", "fewshot/training/test_train.py", "server/test_pacs_server.py", "cli/test_commands.py",
-    "evaluation/test_run.py",
+    "server/viewer/test_nothing_lost.py", "test_loop.py", "server/viewer/test_ohif.py",
+    "evaluation/reliability/test_reliability.py", "server/viewer/test_ohif_trouble.py", "server/viewer/test_lab.py",
+    "fewshot/selftraining/test_improve.py", "server/test_lab_day.py", "server/routes/test_viewer_folder.py",
+    "evaluation/test_evidence.py", "evaluation/loop/test_loop.py", "server/viewer/test_next_slice.py",
+    "server/test_restart.py", "workspace/test_anonymous.py", "server/test_app.py", "fewshot/training/test_train.py",
+    "server/test_pacs_server.py", "server/guard/test_api_key.py", "core/test_pool.py", "workspace/test_encode.py",
+    "cli/test_commands.py", "evaluation/test_run.py",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from fewsam.core.app_folder import MAIN
+from fewsam.core.version import __version__
 from helpers.server_harness import REPOSITORY
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "packaging/runtime.txt")
@@ -64,6 +67,14 @@ def test_it_declares_what_fewsam_runs_on(installed: Path) -> None:
     assert {str(Requirement(line)) for line in needed} == pinned
     assert len(pinned) > 90
     assert "fewsam = fewsam.cli:main" in (metadata.parent / "entry_points.txt").read_text()
+
+
+def test_one_version_everywhere(installed: Path) -> None:
+    (folder,) = installed.glob("*.dist-info")
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    newest, date = re.findall(r"^## (\S+) - (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert folder.name == f"fewsam-{__version__}.dist-info"
+    assert (cited["version"], str(cited["date-released"])) == (newest, date) == (__version__, date)
 
 
 def test_it_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:

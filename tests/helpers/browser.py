@@ -65,6 +65,9 @@ _LABELS = """values => {
   return values.map(value => ours.segments[value].label);
 }"""  # names of voxel values
 
+# OHIF remembers that its notice ("for investigational use only") was confirmed.
+_CONFIRMED = "[sessionStorage, localStorage].some(store => store.getItem('investigationalUseDialog') !== null)"
+
 # Chromium hands a page the last of the moves of a frame alone: without this a busy machine leaves gaps in a stroke.
 _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
@@ -147,9 +150,10 @@ class Person:
 
     def wait_ready(self) -> None:
         self.page.wait_for_selector("#fewsam-strip")
-        notice = self.page.get_by_text("Confirm and Hide")
-        with suppress(Exception):
-            notice.click(timeout=3000)
+        if not self.page.evaluate(_CONFIRMED):  # else it would be waited for in vain, three seconds each time
+            notice = self.page.get_by_text("Confirm and Hide")
+            with suppress(Exception):
+                notice.click(timeout=3000)
 
     def screen(self, i: float, j: float, k: int) -> dict[str, Any]:
         return dict(self.page.evaluate(_SCREEN, [i, j, k]))

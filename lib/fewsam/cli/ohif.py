@@ -19,7 +19,7 @@ from fewsam.core.app_folder import default_app_folder, make_app_folder
 from fewsam.core.errors import ConfigError, StorageError
 from fewsam.core.loopback import is_loopback, open_to_all
 
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0  # a busy machine takes minutes; a server that ends by itself is reported at once
 _TRUE = ("1", "true", "yes", "on", "t", "y")  # as pydantic reads a switch
 
 
