@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fewsam.collection.codec import pack_plane, unpack_plane
+from fewsam.collection.codec import class_key, digest, open_blob, pack_plane, unpack_plane
 from fewsam.core.errors import StorageError
 
 KINDS = [np.bool_, np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64, ">i2"]
@@ -42,3 +43,16 @@ def test_reading_asks_nothing_of_pythons_parser(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_plane_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(StorageError, match="backup"):
         unpack_plane(data)
+
+
+def test_a_blob_of_other_bytes_than_its_digest_is_refused() -> None:
+    assert open_blob(digest(b"mask"), zlib.compress(b"mask")) == b"mask"
+    for damaged in (zlib.compress(b"mosk"), b"\0" * 20):  # whole, and yet another one; and no longer whole
+        with pytest.raises(StorageError, match="is damaged"):
+            open_blob(digest(b"mask"), damaged)
+
+
+def test_names_that_look_alike_are_one_class() -> None:
+    assert class_key(" Leber ") == class_key("LEBER") == "leber"
+    assert class_key("Gef\u00e4\u00df") == class_key("gefa\u0308SS"), "composed or not"
+    assert class_key("liver") != class_key("liver left")

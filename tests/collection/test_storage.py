@@ -127,6 +127,25 @@ def test_a_damaged_blob_is_left_out_and_the_rest_is_served(
         collection.shot(last.shot_id)
 
 
+def test_a_rebuilt_file_has_no_blob_that_is_not_what_its_digest_says(
+    folder: Path, filled: dict[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = Collection(folder).shots()[-1]
+    with closing(sqlite3.connect(folder / MAIN)) as db:
+        drawn = db.execute("SELECT drawn FROM shots WHERE id = ?", (lost.shot_id,)).fetchone()[0]
+        key = bytes.fromhex(drawn.split('"')[3])
+        db.execute("UPDATE blobs SET data = zeroblob(20) WHERE digest = ?", (key,))
+        db.execute("DROP INDEX submissions_by_image")
+        db.execute("PRAGMA application_id = 7")  # so that it is rebuilt
+        db.commit()
+    (folder / COPY).unlink()
+    collection = Collection(folder)
+    assert any("rebuilt with" in notice for notice in collection.notices)
+    with closing(sqlite3.connect(folder / MAIN)) as db:
+        assert db.execute("SELECT COUNT(*) FROM blobs WHERE digest = ?", (key,)).fetchone()[0] == 0
+    assert lost.shot_id not in [shot.shot_id for shot in collection.shots()]
+
+
 def test_killed_between_the_renames_of_a_repair(folder: Path, filled: dict[int, int]) -> None:
     (folder / MAIN).rename(folder / "collection.rebuilt.sqlite")
     (folder / COPY).unlink()

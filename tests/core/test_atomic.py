@@ -53,6 +53,15 @@ def test_a_draft_of_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
     assert sweep([tmp_path], own=True) == [draft]
 
 
+def test_the_bytes_are_on_the_disk_before_the_old_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(f"{os.fstat(number).st_size} bytes") or fsync(number))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replaced") or replace(*paths))
+    write_atomically(tmp_path / "file", b"whole")
+    assert done == ["5 bytes", "replaced"]
+
+
 def test_an_error_in_the_block_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError), replacing(tmp_path / "file"):
         raise KeyError("x")

@@ -15,9 +15,9 @@ def test_values_count_from_one_in_the_order_of_the_classes() -> None:
 
 
 def test_a_table_takes_the_indices_of_some_classes_to_their_values() -> None:
-    table = lookup_values(("aorta", "liver"), CLASSES)
-    assert table.dtype == np.uint8 and table.tolist() == [0, 3, 1]
-    assert table[np.array([[0, 1], [2, 2]])].tolist() == [[0, 3], [1, 1]]
+    table = lookup_values(("spleen", "aorta", "liver"), CLASSES)
+    assert table.dtype == np.uint8 and table.tolist() == [0, 2, 3, 1]
+    assert table[np.array([[0, 1], [2, 3]])].tolist() == [[0, 2], [3, 1]]
 
 
 def test_masks_of_a_labelmap() -> None:

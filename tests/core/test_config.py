@@ -1,4 +1,4 @@
-"""Settings: earlier names of theirs keep working."""
+"""Settings: values that do not fit are refused by name, and earlier names keep working."""
 
 from __future__ import annotations
 
@@ -35,3 +35,28 @@ def test_files_that_nobody_edits_are_read_without_a_word(caplog: pytest.LogCaptu
         "axis": "2",
     }
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("percentiles", "1,100.5", "0 <= low < high <= 100"),
+        ("percentiles", "-1,99", "0 <= low < high <= 100"),
+        ("percentiles", "99,1", "low must be below high"),
+        ("labels", "liver,Liver", "differ in more than case"),
+        ("labels", ",".join(f"c{n}" for n in range(256)), "256 labels are too many"),
+        ("window", "brain,soft", "one of soft_tissue"),
+        ("auto_train", "every:0", "off, every:N or idle:SECONDS"),
+        ("sequences", "_t1", "two or three different names"),
+        ("step", "3", "did you mean 'steps'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_its_name(key: str, value: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=key) as refused:
+        load_settings(None, {key: value})
+    assert told in str(refused.value)
+
+
+def test_values_at_their_bounds_are_taken() -> None:
+    taken = load_settings(None, {"percentiles": "0,100", "labels": " liver , spleen,", "auto_train": "every:1"})
+    assert taken.percentiles == (0, 100) and taken.labels == ("liver", "spleen") and taken.auto_train == "every:1"

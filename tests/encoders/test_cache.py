@@ -106,6 +106,17 @@ def test_pinned_entries_stay_and_those_let_go_are_evicted_again(tmp_path, caplog
         assert cache.contains(list("abgh")) == [False, True, True, True]
 
 
+def test_the_use_of_an_entry_that_another_process_evicted_is_forgotten(tmp_path):
+    with EmbeddingCache(tmp_path, 3 * EMBEDDING_BYTES) as mine, EmbeddingCache(tmp_path, 3 * EMBEDDING_BYTES) as other:
+        mine.put("a", constant(0))
+        assert mine.get("a") is not None  # remembered, and written with the next change
+        for key in "bcd":
+            other.put(key, constant(0))
+        assert other.contains(["a"]) == [False]
+        mine.put("e", constant(0))
+        assert mine.stats()["entries"] == 3 and mine.contains(list("abcde")) == [False, False, True, True, True]
+
+
 def test_more_pins_than_the_bound_are_kept_and_told_once(tmp_path, caplog):
     with EmbeddingCache(tmp_path, 2 * EMBEDDING_BYTES) as cache:
         keys = [f"p{n}" for n in range(40)]  # also more than the first memory map takes

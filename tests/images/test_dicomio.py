@@ -119,6 +119,11 @@ def test_the_same_file_twice_is_read_once_and_another_echo_is_refused_by_its_nam
     volume = load_volume(folder)
     assert volume.depth == 3
     assert volume.notes == ("1 of 4 slices are there twice; each is read once",)
+    copy = pydicom.dcmread(folder / "again.dcm")  # the same UID and place, and other pixels: no copy
+    copy.PixelData = bytes(255 - value for value in copy.PixelData)
+    copy.save_as(folder / "again.dcm")
+    with pytest.raises(ImageError, match="1 of 4 slices lie at the position of another one"):
+        load_volume(folder)
     echoes = [Slice(np.ones((2, 2)), (0, 0, z), extra={"EchoTime": echo}) for z in range(3) for echo in ("2.4", "5.1")]
     with pytest.raises(ImageError, match=r"told apart by EchoTime \(2\.4, 5\.1\)"):
         load_volume(write_series(tmp_path / "mr", echoes))

@@ -79,6 +79,23 @@ def test_another_grid_takes_the_nearest_voxel(tmp_path):
     assert (found & truth).sum() / (found | truth).sum() > 0.95
 
 
+def test_slices_with_places_of_their_own_take_the_nearest_voxel(tmp_path):
+    heights = np.array([0.0, 3.0, 6.0, 15.0])  # two slices are missing
+    places = np.stack([np.zeros(4), np.zeros(4), heights], axis=1)
+    uneven = geometry_for((5, 4, 4), np.diag([2.0, 2.0, 5.0, 1.0]), "2", positions=places)
+    fine = np.zeros((10, 8, 20), np.uint8)  # half the pixels, 1 mm apart, from -0.6 mm on
+    fine[4:8, 2:4, 14:17] = 1  # around 15 mm
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = -0.6
+    path = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(fine, affine), path)
+    found = uneven.to_native(read_label(path, uneven, {1: "liver"})["liver"])
+    centres = np.stack(np.meshgrid(*map(np.arange, (5, 4)), [3], indexing="ij"), axis=-1)[:, :, 0]
+    nearest = np.round(uneven.world(centres) - affine[:3, 3]).astype(int)
+    assert np.array_equal(found[:, :, 3], fine[tuple(nearest.reshape(-1, 3).T)].reshape(5, 4) == 1)
+    assert found[:, :, 3].any() and not found[:, :, :3].any()
+
+
 def test_a_coarser_label_covers_the_image_to_its_edges(tmp_path):
     geometry = geometry_for((8, 6, 4), np.diag([-1.0, -1.0, 1.0, 1.0]))
     affine = np.diag([-2.0, -2.0, 2.0, 1.0])

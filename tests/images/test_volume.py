@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewsam.core.errors import ImageError
-from fewsam.images.volume import geometry_for, load_volume, save_labelmap
+from fewsam.images.volume import Volume, geometry_for, load_volume, save_labelmap
 from helpers.image_files import ORIENTATIONS, SHARED, affine_of, native_index, needs_shared, ramp
 
 
@@ -134,6 +134,16 @@ def test_content_hash_follows_pixels_not_path_or_place(tmp_path):
     assert saved("c.nii.gz", other, affine_of("RAS")) != first
     assert saved("d.nii.gz", ramp(dtype=np.int32), affine_of("RAS")) != first
     assert saved("e.nii.gz", ramp((5, 4, 6)), affine_of("RAS")) != first
+
+
+def test_content_hash_tells_the_same_bytes_of_another_shape_or_type_apart():
+    def hashed(slices):
+        geometry = geometry_for(slices.shape[::-1], np.eye(4), "2")
+        return Volume(slices=slices, geometry=geometry, modality=None, source="test").content_hash
+
+    zeros = np.zeros((4, 5, 6), np.int16)
+    assert len({hashed(zeros), hashed(zeros.reshape(4, 6, 5)), hashed(zeros.view(np.uint16))}) == 3
+    assert hashed(zeros) == hashed(zeros.copy())
 
 
 def test_a_file_changed_after_loading_changes_no_pixels(tmp_path):

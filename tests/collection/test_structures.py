@@ -1,0 +1,59 @@
+"""Structures of a task: a change of name, a deletion and a return touch no label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fewsam.collection import Collection
+from fewsam.core.errors import LabelError
+from fewsam.images.volume import Volume
+from helpers.collection_drawings import blob, label
+
+
+def test_a_label_under_a_former_name_is_the_renamed_structures(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}))
+    key = collection.names.called("liver")
+    assert key is not None
+    collection.rename_structure(key, "hepar")
+    assert collection.classes[0] == "hepar"
+    collection.submit(volume, "p1", label(Liver={3: 1, 4: 2}))  # of a window that has not heard of it
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert [set(shots[z].masks) for z in (3, 4)] == [{"hepar"}, {"hepar"}]
+    assert np.array_equal(shots[4].masks["hepar"], blob(2))
+
+
+def test_a_new_structure_of_a_former_name_is_another_one(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}))
+    old = collection.names.called("liver")
+    assert old is not None
+    collection.rename_structure(old, "hepar")
+    new = collection.add_structure("Liver")
+    assert new != old
+    collection.submit(volume, "p1", label(Liver={5: 2}))
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert set(shots[3].masks) == {"hepar"} and set(shots[5].masks) == {"Liver"}
+    with pytest.raises(LabelError, match="another structure is called 'hepar'"):
+        collection.rename_structure(new, "HEPAR")
+
+
+def test_a_deleted_structure_comes_back_with_its_labels(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}, spleen={3: 2}))
+    key = collection.names.called("spleen")
+    assert key is not None
+    collection.delete_structure(key)
+    assert "spleen" not in collection.classes and set(collection.shots()[0].masks) == {"Liver"}
+    assert collection.history("p1", 3)[0]["drawn"] == ["Liver", "spleen"]
+    assert collection.add_structure("Spleen") == key
+    assert np.array_equal(collection.shots()[0].masks["Spleen"], blob(2))
+
+
+def test_a_slice_drawn_by_hand_as_it_once_was_counts(collection: Collection, volume: Volume) -> None:
+    for annotator, seed in (("a", 1), ("b", 2)):
+        collection.submit(volume, "p1", label(Liver={3: seed}), annotator=annotator)
+    old_copy = collection.submit(volume, "p1", label(Liver={3: 1, 9: 4}), annotator="c")
+    assert old_copy.kept == (3,) and np.array_equal(collection.shots()[0].masks["Liver"], blob(2))
+    drawn = collection.submit(volume, "p1", label(Liver={3: 1, 9: 4}), annotator="c", by_hand={3})
+    assert drawn.superseded == (3,)
+    in_force = {shot.slice: shot for shot in collection.shots()}
+    assert np.array_equal(in_force[3].masks["Liver"], blob(1))

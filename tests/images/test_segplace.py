@@ -1,0 +1,44 @@
+"""Frames of a segmentation on the slices of an image, one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fewsam.images.segplace import SegFrame, place_frames
+from fewsam.images.volume import Geometry, geometry_for
+
+SIDE = 4
+
+
+def image(heights: list[float]) -> Geometry:
+    """An axial stack of 1 mm pixels with slices at these heights."""
+    places = np.stack([np.zeros(len(heights)), np.zeros(len(heights)), heights], axis=1)
+    affine = np.diag([-1.0, -1.0, (heights[-1] - heights[0]) / (len(heights) - 1), 1.0])
+    return geometry_for((SIDE, SIDE, len(heights)), affine, "2", positions=places)
+
+
+def frame(height: float, between: float | None = None, turn: float = 1.0) -> SegFrame:
+    """A frame that is drawn on its first row; its pixels are ``turn`` mm wide."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[0] = True
+    along = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    return SegFrame(mask, np.array([0.0, 0.0, height]), along, (turn, turn), between, ())
+
+
+def drawn_slices(frames: list[SegFrame], geometry: Geometry) -> list[int]:
+    native, _ = place_frames(frames, geometry)
+    return np.flatnonzero(native.any(axis=(0, 1))).tolist()
+
+
+def test_a_frame_in_a_gap_of_the_image_lies_on_none_of_its_slices() -> None:
+    with_gap = image([0.0, 3.0, 6.0, 15.0, 18.0])
+    assert drawn_slices([frame(6.0), frame(15.0)], with_gap) == [2, 3]
+    assert drawn_slices([frame(16.4)], with_gap) == [3], "half of the way to the nearer neighbour belongs to a slice"
+    assert drawn_slices([frame(6.0), frame(9.0), frame(12.0), frame(15.0)], with_gap) == [2, 3]
+
+
+def test_planes_without_a_thickness_reach_half_of_the_way_to_the_next() -> None:
+    thin = image([float(z) for z in range(13)])
+    planes = [frame(0.0, turn=0.5), frame(6.0, turn=0.5), frame(12.0, turn=0.5)]  # on pixels of their own
+    assert drawn_slices(planes, thin) == list(range(13))
+    assert drawn_slices([frame(6.0, between=2.0, turn=0.5)], thin) == [5, 6, 7]
