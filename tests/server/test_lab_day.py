@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from scipy import ndimage
 
 from fewsam.core.metrics import dice
 from fewsam.core.processes import PacsProcess
@@ -202,3 +203,43 @@ def test_results_leave_as_nifti_nrrd_and_dicom_seg_on_the_voxels_that_were_drawn
     assert list(mine) == list(NAMES)
     assert float(mine["liver"]["ml"]) == found["structures"][0]["ml"]
     assert (mine["liver"]["patient"], mine["liver"]["problem"]) != ("", "x")
+
+
+def test_prompts_change_their_slice_and_its_neighbours_and_leave_labelled_slices(lab: Lab) -> None:
+    """The series of the test before: one slice of the liver is labelled, and nothing was served."""
+    image, z = lab.uid, lab.z
+    at = z + 1 if (lab.truth[z + 1] == 1).any() else z - 1
+    deep = ndimage.distance_transform_edt(lab.truth[at] == 1)
+    row, col = (int(n) for n in np.unravel_index(deep.argmax(), deep.shape))
+    full = np.zeros(lab.truth.shape, np.uint8)
+    full[at, row, col] = 1
+    i, j, k = (int(n[0]) for n in np.nonzero(lab.image.geometry.to_native(full)))
+
+    def ask(*prompts: dict[str, Any], label: str = "liver", **more: Any) -> requests.Response:
+        return lab.ask("POST", "prompts", "nora", json={"image": image, "label": label, "prompts": prompts, **more})
+
+    point = {"kind": "point", "slice": k, "points": [[i, j]]}
+    answer = ask(point)
+    assert answer.status_code == 200, answer.text
+    (length,) = struct.unpack("<I", answer.content[:4])
+    head = json.loads(answer.content[4 : 4 + length])
+    planes = np.frombuffer(answer.content[4 + length :], np.uint8).reshape((*SHAPE[:2], -1), order="F")
+    assert planes.shape[2] == len(head["slices"]) > 0
+    assert (head["prompted"], lab.k(z) in head["slices"]) == ([k], False)
+    assert planes[i, j, head["slices"].index(k)] == 1
+    assert set(np.unique(planes)) <= {0, 1, 2}
+
+    alone = ask(point, carry=False)
+    (length,) = struct.unpack("<I", alone.content[:4])
+    assert json.loads(alone.content[4 : 4 + length])["slices"] == [k]
+    box = {"kind": "box", "slice": k, "points": [[0, 0], [i, j]], "include": False}
+    assert ask(box, point).status_code == 200
+    for wrong in (
+        ask(),
+        ask({**point, "slice": 99}),
+        ask({**point, "points": [[i, 999]]}),
+        ask(point, label="nosuch"),
+        ask({**box, "points": [[1, 1]]}),
+    ):
+        assert (400 <= wrong.status_code < 500, "Traceback" in wrong.text) == (True, False)
+    assert not lab.ask("GET", "history", params={"image": image, "slice": k}).json()  # a prompt is no label

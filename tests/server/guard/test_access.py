@@ -74,7 +74,7 @@ ROUTES = {
     "annotator": """
         PUT /datastore/label, PUT /fewsam/label, POST /fewsam/clicks, POST /fewsam/structures,
         POST /fewsam/structures/rename,
-        POST /fewsam/structures/delete, POST /fewsam/unlabel, POST /fewsam/worklist/mark,
+        POST /fewsam/structures/delete, POST /fewsam/unlabel, POST /fewsam/worklist/mark, POST /fewsam/prompts,
         POST /proxy/dicom/{path:path}, POST /proxy/dicom/wado/{path:path},
         POST /proxy/dicom/qido/{path:path}, POST /proxy/dicom/stow/{path:path}, POST /scoring/, POST /scoring/{method},
         DELETE /scoring/, PUT /datastore/image, PUT /datastore/, PUT /datastore/image/info, PUT /datastore/label/info,

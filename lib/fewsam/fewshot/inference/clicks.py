@@ -76,6 +76,25 @@ class Correction:
     before: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a slice before anybody clicks on it."""
+
+    slices: EncoderSlices
+    raw: np.ndarray
+    embeddings: Tensor
+    relative_z: Tensor
+    evidence: SliceEvidence
+    prompts: Prompts
+    detail_frame: Frame
+
+    def log_probs(self, task: FewShotTask, prompts: Prompts, trust: Tensor | None = None) -> Tensor:
+        """Of each class and pixel, (C, H, W) float32."""
+        log_probs = fused_answer(task.model, self.evidence, prompts, side=GRID, trust=trust)[0].log_softmax(0)
+        frame = self.slices.frame if task.model is None else self.detail_frame
+        return torch.as_tensor(frame.to_slice(log_probs)).float()
+
+
 class Clicks:
     """Answers clicks with what a predictor knows."""
 
@@ -96,6 +115,39 @@ class Clicks:
         """
         task, class_index = self._class(name)
         self._check(volume, z, include, exclude)
+        seen = self._look(task, volume, z)
+        clicked = [_cells(points, volume, seen.slices.frame) for points in (include, exclude)]
+        near = _near([*clicked[0], *clicked[1]])
+        taught = _taught(task, seen.prompts, seen.embeddings, seen.relative_z, clicked, class_index, near)
+        before = seen.log_probs(task, seen.prompts)
+        # A click knows better than the neighbours and other images.
+        scores = seen.log_probs(task, taught, trust=1 - near)
+        grey = torch.from_numpy(seen.raw[0, seen.raw.shape[1] // 2].astype(np.float32))
+        held = _hold(scores, grey, include, exclude, class_index)
+        return Correction((held.argmax(0) == class_index).numpy(), (before.argmax(0) == class_index).numpy())
+
+    @torch.inference_mode()
+    def margin(self, volume: Volume, z: int, name: str) -> np.ndarray:
+        """How much surer of class ``name`` than of any other the answer for slice ``z`` is, without clicks.
+
+        Returns:
+            Difference of log-probabilities, (H, W) float32.
+
+        Raises:
+            ClickError: a class without a labelled slice.
+        """
+        task, class_index = self._class(name)
+        seen = self._look(task, volume, z)
+        scores = seen.log_probs(task, seen.prompts)
+        others = torch.cat([scores[:class_index], scores[class_index + 1 :]]).amax(0)
+        found: np.ndarray = (scores[class_index] - others).numpy()
+        return found
+
+    def propagation(self, volume: Volume) -> Propagation:
+        """The volume's slices as they are registered to each other."""
+        return Propagation(volume, {}, (), self._intensity_of(volume), self.predictor.fields)
+
+    def _look(self, task: FewShotTask, volume: Volume, z: int) -> _Seen:
         settings, embedder, geometry = self.predictor.settings, self.predictor.embedder, volume.geometry
         slices = EncoderSlices(volume, settings, embedder, self._intensity_of(volume))
         raw = slices.raw([z])
@@ -107,19 +159,7 @@ class Clicks:
         prompts = task.supports.bank.prompts(
             embeddings, relative_z, subset=task.supports.primary, retrieve=settings.retrieve
         )
-        clicked = [_cells(points, volume, slices.frame) for points in (include, exclude)]
-        near = _near([*clicked[0], *clicked[1]])
-        taught = _taught(task, prompts, embeddings, relative_z, clicked, class_index, near)
-        answers = []
-        # A click knows better than the neighbours and other images.
-        for one, trust in ((prompts, None), (taught, 1 - near)):
-            log_probs = fused_answer(task.model, evidence, one, side=GRID, trust=trust)[0].log_softmax(0)
-            frame = slices.frame if task.model is None else detail_frame
-            answers.append(torch.as_tensor(frame.to_slice(log_probs)).float())
-        # the slice between its neighbours, or the sequence that is looked at
-        grey = torch.from_numpy(raw[0, 0 if volume.sequences else raw.shape[1] // 2].astype(np.float32))
-        held = _hold(answers[1], grey, include, exclude, class_index)
-        return Correction((held.argmax(0) == class_index).numpy(), (answers[0].argmax(0) == class_index).numpy())
+        return _Seen(slices, raw, embeddings, relative_z, evidence, prompts, detail_frame)
 
     def _class(self, name: str) -> tuple[FewShotTask, int]:
         """The task and the class's index among its logits; background is 0."""
