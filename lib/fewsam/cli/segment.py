@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, parse_conf, say
+from fewsam.cli.workers import Cluster, Failures, Rate, Workers, chosen_pool
 from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS, split_ending
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ def segment(
         bool, typer.Option("--json", help="Write a JSON file with uncertainty and model beside each labelmap.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labelmaps that exist already.")] = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     conf: Conf = None,
 ) -> None:
-    """Segment images with the task's labelled slices, and with its decoder once it is trained."""
-    from fewsam.core.errors import ConfigError
+    """Segment images with the task's labelled slices, and with its decoder once it is trained.
+
+    With --workers or --cluster the folder gets a manifest.jsonl, and the same command goes on where it was stopped.
+    """
     from fewsam.images.casefiles import find_images
     from fewsam.images.sequences import load_image
     from fewsam.workspace.task_settings import task_settings
@@ -47,12 +52,14 @@ def segment(
 
     sequences = task_settings(task, None, parse_conf(conf)).sequences
     paths = find_images(images, sequences)
+    if workers is not None or cluster:
+        _segment_many(task, parse_conf(conf), paths, output, overwrite, json_beside, workers, cluster)
+        return
     targets = _targets(paths, output, overwrite, json_beside)
     with open_task(task, conf=parse_conf(conf)) as workspace, bars() as progress:
         for path, target in zip(paths, targets, strict=True):
             volume = load_image(path, workspace.settings.axis, workspace.settings.sequences)
-            if target.name.lower().endswith(".png") and 1 not in volume.geometry.shape:
-                raise ConfigError(f"{path}: a volume does not fit into a PNG; write .nii.gz or .seg.nrrd")
+            _check_png(path, target, volume)
             _segment(workspace, volume, path, target, json_beside, counter(progress, path.name, volume.depth))
 
 
@@ -65,7 +72,6 @@ def _segment(
     progress: Callable[[int, int], None],
 ) -> None:
     from fewsam.core.class_values import names_by_value
-    from fewsam.fewshot.model.store import write_atomically
     from fewsam.images.casefiles import case_id
     from fewsam.images.volume import save_labelmap
     from fewsam.workspace.segment import segment_volume
@@ -76,12 +82,84 @@ def _segment(
         save_labelmap(target, found.labelmap, volume.geometry, names_by_value(found.classes))
 
     prediction = segment_volume(workspace, volume, case_id(path), progress, save)
-    names = names_by_value(prediction.classes)
     if json_beside:
-        answer = {**prediction.as_json(), "image": path.name, "label_names": {name: v for v, name in names.items()}}
-        write_atomically(_json_path(target), (json.dumps(answer, indent=1) + "\n").encode())
+        _write_json(target, path, prediction)
+    _say_result(path, target, prediction, time.monotonic() - started)
+
+
+def _segment_many(
+    task: Path,
+    conf: dict[str, str],
+    paths: list[Path],
+    output: Path,
+    overwrite: bool,
+    json_beside: bool,
+    workers: int | None,
+    cluster: str | None,
+) -> None:
+    """Segment on a pool, with one bar over all images and a manifest beside the labelmaps."""
+    from fewsam.core.class_values import names_by_value
+    from fewsam.core.errors import ConfigError, FewSAMError
+    from fewsam.images.volume import save_labelmap
+    from fewsam.workspace.manifest import NAME, Manifest
+    from fewsam.workspace.segment import Segmented, segment_images
+    from fewsam.workspace.workspace import open_task
+
+    if not _is_folder(output):
+        raise ConfigError(f"{output} is a file; give a folder: with --workers or --cluster it gets a {NAME} too")
+    with open_task(task, conf=conf) as workspace, chosen_pool(workers, cluster) as pool, bars(Rate()) as progress:
+        assert pool is not None
+        manifest = Manifest(output, workspace)
+        targets = dict(zip(paths, _targets(paths, output, True, json_beside), strict=True))
+        todo = [path for path, target in targets.items() if not manifest.is_done(path, target)]
+        _targets(todo, output, overwrite, json_beside)  # what would be replaced and is not of this run
+        failures, failed = Failures(progress), {}
+        bar = progress.add_task("images", total=len(todo), note="waiting for workers")
+
+        def deliver(one: Segmented) -> None:
+            why, target = one.error, targets[one.path]
+            if one.prediction is not None and one.volume is not None:
+                try:
+                    _check_png(one.path, target, one.volume)
+                    names = names_by_value(one.prediction.classes)
+                    save_labelmap(target, one.prediction.labelmap, one.volume.geometry, names)
+                    if json_beside:
+                        _write_json(target, one.path, one.prediction)
+                    manifest.add(one.path, target, one.volume, one.prediction)
+                except ConfigError as error:
+                    why = str(error)
+            if why:
+                failed[str(one.path)] = why
+                manifest.fail(one.path, why)
+                failures.show(failed)
+            progress.update(bar, advance=1, note=failures.told)
+
+        segment_images(workspace, pool, todo, deliver)
+    made, kept = len(todo) - len(failed), len(paths) - len(todo)
+    say(f"{made} of {len(paths)} images segmented, {kept} were done before: {output}, with {NAME}")
+    if failed:
+        raise FewSAMError(f"{len(failed)} of {len(paths)} images have no labelmap: {'; '.join(failed)}")
+
+
+def _check_png(path: Path, target: Path, volume: Volume) -> None:
+    from fewsam.core.errors import ConfigError
+
+    if target.name.lower().endswith(".png") and 1 not in volume.geometry.shape:
+        raise ConfigError(f"{path}: a volume does not fit into a PNG; write .nii.gz or .seg.nrrd")
+
+
+def _write_json(target: Path, path: Path, prediction: Prediction) -> None:
+    from fewsam.core.class_values import names_by_value
+    from fewsam.fewshot.model.store import write_atomically
+
+    names = {name: value for value, name in names_by_value(prediction.classes).items()}
+    answer = {**prediction.as_json(), "image": path.name, "label_names": names}
+    write_atomically(_json_path(target), (json.dumps(answer, indent=1) + "\n").encode())
+
+
+def _say_result(path: Path, target: Path, prediction: Prediction, seconds: float) -> None:
     model = f"model {prediction.model_version}" if prediction.trained else "untrained"
-    say(f"{path.name} -> {target} ({model}, {prediction.shots} labelled slices, {time.monotonic() - started:.1f} s)")
+    say(f"{path.name} -> {target} ({model}, {prediction.shots} labelled slices, {seconds:.1f} s)")
     for line in prediction.notes:
         note(f"{path.name}: {line}")
     if prediction.remaining and prediction.shots:
@@ -98,7 +176,7 @@ def _targets(paths: list[Path], output: Path, overwrite: bool, json_beside: bool
     from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import case_id
 
-    if output.is_dir() or not Path(output.name).suffix[1:2].isalpha():
+    if _is_folder(output):
         endings = [".png" if path.name.lower().endswith(FLAT_ENDINGS) else ".nii.gz" for path in paths]
         targets = [output / f"{case_id(path)}{ending}" for path, ending in zip(paths, endings, strict=True)]
     elif not output.name.lower().endswith(LABELMAP_ENDINGS):
@@ -122,6 +200,10 @@ def _targets(paths: list[Path], output: Path, overwrite: bool, json_beside: bool
                 raise ConfigError(f"{file} is there already; pass --overwrite, or choose another output")
         _check_folder(target.parent)
     return targets
+
+
+def _is_folder(output: Path) -> bool:
+    return output.is_dir() or not Path(output.name).suffix[1:2].isalpha()
 
 
 def _check_folder(folder: Path) -> None:

@@ -13,11 +13,12 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import lmdb
 import numpy as np
@@ -52,6 +53,55 @@ def embedding_key(slice_uint8: np.ndarray, fingerprint: str) -> str:
     digest.update(f"{PREPROCESS_VERSION}|{fingerprint}|{slice_uint8.shape}|".encode())
     digest.update(np.ascontiguousarray(slice_uint8).data)
     return digest.hexdigest()
+
+
+class Embeddings(Protocol):
+    """Where embeddings are kept by key; the methods are those of `EmbeddingCache`."""
+
+    def get(self, key: str) -> np.ndarray | None: ...
+
+    def get_many(self, keys: Sequence[str]) -> list[np.ndarray | None]: ...
+
+    def contains(self, keys: Sequence[str]) -> list[bool]: ...
+
+    def put(self, key: str, array: np.ndarray) -> None: ...
+
+    def pin(self, keys: Iterable[str], holder: str = VIEWS) -> None: ...
+
+    def pin_only(self, keys: Iterable[str], holder: str = VIEWS) -> None: ...
+
+
+class MemoryCache:
+    """Embeddings in memory, for a worker that answers with what it encoded and keeps nothing.
+
+    Args:
+        known: What is there from the beginning.
+
+    Attributes:
+        new: What came since.
+    """
+
+    def __init__(self, known: Mapping[str, np.ndarray]) -> None:
+        self._known = dict(known)
+        self.new: dict[str, np.ndarray] = {}
+
+    def get(self, key: str) -> np.ndarray | None:
+        return self._known[key] if key in self._known else self.new.get(key)
+
+    def get_many(self, keys: Sequence[str]) -> list[np.ndarray | None]:
+        return [self.get(key) for key in keys]
+
+    def contains(self, keys: Sequence[str]) -> list[bool]:
+        return [key in self._known or key in self.new for key in keys]
+
+    def put(self, key: str, array: np.ndarray) -> None:
+        self.new[key] = np.ascontiguousarray(array, np.float16)
+
+    def pin(self, keys: Iterable[str], holder: str = VIEWS) -> None:
+        """Nothing is evicted from memory."""
+
+    def pin_only(self, keys: Iterable[str], holder: str = VIEWS) -> None:
+        """Nothing is evicted from memory."""
 
 
 class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):

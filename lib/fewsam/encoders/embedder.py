@@ -12,7 +12,7 @@ import torch
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, NotEncodedError, StorageError
 from fewsam.encoders import Encoder, EncoderInfo, build_encoder, encoder_info
-from fewsam.encoders.cache import EMBEDDING_SHAPE, EmbeddingCache, embedding_key
+from fewsam.encoders.cache import EMBEDDING_SHAPE, Embeddings, embedding_key
 from fewsam.encoders.priority_lock import PriorityLock
 
 logger = logging.getLogger(__name__)
@@ -47,15 +47,17 @@ class Embedder:
     Args:
         device: where the encoder runs; None takes it from the settings.
         cached_only: never build the encoder; what is not cached is an error.
+        build: makes the encoder.
     """
 
     def __init__(
         self,
         settings: Settings,
-        cache: EmbeddingCache,
+        cache: Embeddings,
         *,
         device: str | torch.device | None = None,
         cached_only: bool = False,
+        build: Callable[[Settings, torch.device], Encoder] = build_encoder,
     ) -> None:
         self.info: EncoderInfo = encoder_info(settings)
         self.cache = cache
@@ -64,13 +66,14 @@ class Embedder:
         self.cached_only = cached_only
         self._lock = PriorityLock()
         self._encoder: Encoder | None = None
+        self._build = build
         self._unsaved = False
 
     def like(self, settings: Settings) -> Embedder:
         """This one where ``settings`` name its encoder, else one for theirs on the same cache."""
         if encoder_info(settings).fingerprint == self.info.fingerprint:
             return self
-        return Embedder(settings, self.cache, device=self._device, cached_only=self.cached_only)
+        return Embedder(settings, self.cache, device=self._device, cached_only=self.cached_only, build=self._build)
 
     def keys(self, slices: np.ndarray) -> list[str]:
         """Cache keys of slices (N, 3, S, S) uint8."""
@@ -199,7 +202,7 @@ class Embedder:
         """The encoder; only the holder of the lock calls this."""
         if self._encoder is None:
             device = resolve_device(self._settings.device if self._device is None else str(self._device))
-            self._encoder = build_encoder(self._settings, device)
+            self._encoder = self._build(self._settings, device)
         return self._encoder
 
     def _try_to_store(self, key: str, embedding: np.ndarray) -> None:

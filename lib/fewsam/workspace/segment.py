@@ -1,10 +1,22 @@
-"""One image segmented with what a task knows, and the answer remembered."""
+"""Images segmented with what a task knows, here or by the workers of a pool, and the answers remembered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+
+from fewsam.collection import Shot
+from fewsam.core.errors import FewSAMError
+from fewsam.core.jobs import Job, as_finished
+from fewsam.core.pool import Pool
+from fewsam.encoders.slices import EncoderSlices
+from fewsam.fewshot.inference.frozen import FrozenTask, freeze, segment_frozen
 from fewsam.fewshot.inference.prediction import Prediction
+from fewsam.images.casefiles import case_id
+from fewsam.images.sequences import load_image
 from fewsam.images.volume import Volume
 from fewsam.workspace.workspace import Workspace
 
@@ -28,12 +40,109 @@ def segment_volume(
         CheckpointError: the encoder's weights cannot be had.
         StorageError: the answer cannot be remembered.
     """
-    collection = workspace.collection
-    known = [record.image_id for record in collection.images() if record.content_hash == volume.content_hash]
-    prediction = workspace.predictor.predict(volume, known[0] if known else None, progress=progress)
+    known = known_as(workspace, volume)
+    prediction = workspace.predictor.predict(volume, known, progress=progress)
     if deliver is not None:
         deliver(prediction)
-    if prediction.classes and prediction.shots:
-        name = known[0] if known else image_id
-        collection.remember_served(name, prediction.labelmap, prediction.classes, prediction.model_version)
+    _remember(workspace, known or image_id, prediction)
     return prediction
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One image of many: its answer, or why there is none."""
+
+    path: Path
+    volume: Volume | None = None
+    prediction: Prediction | None = None
+    error: str = ""
+
+
+def segment_images(
+    workspace: Workspace, pool: Pool, paths: Iterable[Path], deliver: Callable[[Segmented], None]
+) -> None:
+    """Segment images on a pool. What one image fails with, the others do not notice.
+
+    This process alone reads the images and writes: the embeddings that workers computed, and the answers.
+
+    Args:
+        deliver: Called with each image as it ends; an answer is remembered once this has returned.
+
+    Raises:
+        FewSAMError: the cluster is gone, or the disk is full. What was delivered stays.
+    """
+    frozen = pool.share(freeze(workspace.predictor))
+    unread: list[Segmented] = []
+    for done in as_finished(pool, _jobs(workspace, frozen, paths, unread)):
+        while unread:
+            deliver(unread.pop())
+        path, volume = done.job.about
+        if done.error is not None:
+            deliver(Segmented(path, volume, error=done.why))
+            continue
+        prediction, fresh = done.value
+        _keep(workspace, fresh)
+        deliver(Segmented(path, volume, prediction))
+        _remember(workspace, known_as(workspace, volume) or case_id(path), prediction)
+    while unread:
+        deliver(unread.pop())
+
+
+def predict_on(
+    workspace: Workspace,
+    pool: Pool,
+    volume: Volume,
+    image_id: str | None,
+    slices: Sequence[int] | None = None,
+    time_limit: float | None = None,
+) -> Prediction:
+    """What `Predictor.predict` gives, computed by a worker of the pool; it waits for that.
+
+    Raises:
+        FewSAMError: as there, or the pool is gone.
+    """
+    predictor = workspace.predictor
+    given = (pool.share(freeze(predictor)), volume, predictor.drawn(volume, image_id), _known(workspace, volume))
+    prediction, fresh = pool.submit(segment_frozen, *given, slices, time_limit).result()
+    _keep(workspace, fresh)
+    return prediction
+
+
+def known_as(workspace: Workspace, volume: Volume) -> str | None:
+    """The name under which the pixels of ``volume`` are in the collection."""
+    images = workspace.collection.images()
+    return next((record.image_id for record in images if record.content_hash == volume.content_hash), None)
+
+
+def _jobs(workspace: Workspace, frozen: FrozenTask, paths: Iterable[Path], unread: list[Segmented]) -> Iterator[Job]:
+    settings = workspace.settings
+    for path in paths:
+        try:
+            volume = load_image(path, settings.axis, settings.sequences)
+            drawn: Mapping[int, Shot] = workspace.predictor.drawn(volume, known_as(workspace, volume))
+            yield Job(
+                str(path), segment_frozen, (frozen, volume, drawn, _known(workspace, volume)), about=(path, volume)
+            )
+        except FewSAMError as error:  # one bad file must not end a long run
+            unread.append(Segmented(path, error=str(error)))
+
+
+def _known(workspace: Workspace, volume: Volume) -> dict[str, np.ndarray]:
+    """The embeddings of a volume's slices that the cache holds, by key."""
+    slices = EncoderSlices(volume, workspace.settings, workspace.embedder)
+    found: dict[str, np.ndarray] = {}
+    for chunk in slices.chunks():
+        keys = workspace.embedder.keys(slices.inputs(slices.raw(chunk)))
+        cached = zip(keys, workspace.cache.get_many(keys), strict=True)
+        found |= {key: embedding for key, embedding in cached if embedding is not None}
+    return found
+
+
+def _keep(workspace: Workspace, fresh: Mapping[str, np.ndarray]) -> None:
+    for key, embedding in fresh.items():
+        workspace.cache.put(key, embedding)
+
+
+def _remember(workspace: Workspace, name: str, prediction: Prediction) -> None:
+    if prediction.classes and prediction.shots:
+        workspace.collection.remember_served(name, prediction.labelmap, prediction.classes, prediction.model_version)

@@ -38,6 +38,11 @@ class Predictor:
         self._lock = threading.Lock()
         self._task: tuple[tuple[int, int], FewShotTask | None] | None = None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The task's structures, in the order of the labelmap's values."""
+        return self.collection.classes
+
     def predict(
         self,
         volume: Volume,
@@ -98,7 +103,7 @@ class Predictor:
         remaining: list[int],
     ) -> Prediction:
         """The labelmap with its uncertainty and with what stands behind it."""
-        classes, notes = self.collection.classes, list(task.notes)
+        classes, notes = self.classes, list(task.notes)
         if task.model is None:
             notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
         if missing := [name for name in classes if name not in task.classes]:
@@ -125,7 +130,7 @@ class Predictor:
 
     def _empty(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
         """An answer in which nothing was segmented."""
-        depth, classes = len(labelmap), self.collection.classes
+        depth, classes = len(labelmap), self.classes
         nothing = np.zeros((depth, len(classes)), np.float32)
         return Prediction(
             labelmap, classes, nothing, nothing.copy(), model_version=0, trained=False, shots=0,
@@ -147,12 +152,12 @@ class Predictor:
             # Where drawn slices are propagated to the others they say what is there, and probabilities are evened out.
             gate=settings.presence_gate and not (mine and settings.propagate),
         )
-        values = lookup_values(task.classes, self.collection.classes)
+        values = lookup_values(task.classes, self.classes)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
             labelmap = self._cleaned(labelmap, task, is_2d_image=volume.depth == 1)
         for z, shot in mine.items():
-            labelmap[z] = drawn_labelmap(shot, self.collection.classes, labelmap[z])
+            labelmap[z] = drawn_labelmap(shot, self.classes, labelmap[z])
         return labelmap
 
     def _cleaned(self, labelmap: np.ndarray, task: FewShotTask, *, is_2d_image: bool) -> np.ndarray:
@@ -162,7 +167,7 @@ class Predictor:
         # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
         keep = keep_largest if every or is_2d_image else without_islands
         names = task.classes if every else helped
-        values = values_by_name(self.collection.classes)
+        values = values_by_name(self.classes)
         return clean(labelmap, [values[name] for name in names], keep)
 
     def ready(self) -> FewShotTask | None:

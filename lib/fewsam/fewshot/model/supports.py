@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -75,6 +75,10 @@ class SupportSet:
         self.primary = torch.tensor(primary, dtype=torch.long)
         views = _BankViews(self._labelled_view, self.entries, imported)
         self.bank = SupportBank(views, settings.prototypes, class_ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: what prompts. Views and the embedder, which has files open, stay here."""
+        return {**self.__dict__, "embedder": None, "slices": [], "_views": {}}
 
     def view(self, index: int, number: int) -> View:
         """View ``number`` of slice ``index``, kept in memory if it will be asked for again."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,14 @@ class Atlases:
         self._greys = [_of_shot(shot, settings) for shot in shots]
         self._masks = [{name: np.packbits(mask) for name, mask in shot.masks.items()} for shot in shots]
         self._shots = [replace(shot, pixels=shot.pixels[:, :0, :0].copy(), masks={}) for shot in shots]
+        self._distances = lru_cache(ATLAS.distances_kept)(self._drawn)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which fills a memory of its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_distances"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._distances = lru_cache(ATLAS.distances_kept)(self._drawn)
 
     def log_probs(self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields) -> Tensor | None:

@@ -1,0 +1,85 @@
+"""What a task knows at one moment, as it is sent to a worker, which segments with it as the task's own process does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fewsam.collection import Shot
+from fewsam.core.config import Settings
+from fewsam.encoders.cache import MemoryCache
+from fewsam.encoders.embedder import Embedder
+from fewsam.encoders.worker import built_encoder, check_encoder
+from fewsam.fewshot.inference.prediction import Prediction
+from fewsam.fewshot.inference.predictor import Predictor
+from fewsam.fewshot.inference.task import FewShotTask
+from fewsam.fewshot.registration.registration import Fields
+from fewsam.images.volume import Volume
+
+
+@dataclass(frozen=True)
+class FrozenTask:
+    """Attributes:
+    settings: Of the task, as JSON has them.
+    fingerprint: Of its encoder.
+    classes: Its structures, in the order of the labelmap's values.
+    task: Its labelled slices and its decoder; None without any label.
+    """
+
+    settings: dict[str, Any]
+    fingerprint: str
+    classes: tuple[str, ...]
+    task: FewShotTask | None
+
+
+def freeze(predictor: Predictor) -> FrozenTask:
+    """What ``predictor`` would segment with now."""
+    settings = predictor.settings.model_dump(mode="json")
+    return FrozenTask(settings, predictor.embedder.info.fingerprint, predictor.classes, predictor.ready())
+
+
+def segment_frozen(
+    frozen: FrozenTask,
+    volume: Volume,
+    drawn: Mapping[int, Shot],
+    embeddings: Mapping[str, np.ndarray],
+    slices: Sequence[int] | None = None,
+    time_limit: float | None = None,
+) -> tuple[Prediction, dict[str, np.ndarray]]:
+    """The prediction for ``volume``, and the embeddings of its slices that had to be computed, by key.
+
+    Args:
+        drawn: The labelled slices of the volume.
+        embeddings: Those of its slices that are known, by key.
+        slices, time_limit: As in `Predictor.predict`.
+
+    Raises:
+        ConfigError: this process has other weights of the encoder.
+        CheckpointError: it has none.
+    """
+    settings = Settings(**frozen.settings)
+    check_encoder(settings, frozen.fingerprint)
+    cache = MemoryCache(embeddings)
+    predictor = _FrozenPredictor(frozen, Embedder(settings, cache, build=built_encoder), settings, drawn)
+    return predictor.predict(volume, slices=slices, time_limit=time_limit), cache.new
+
+
+class _FrozenPredictor(Predictor):
+    """A predictor that has no collection, but what was frozen of it."""
+
+    def __init__(self, frozen: FrozenTask, embedder: Embedder, settings: Settings, drawn: Mapping[int, Shot]) -> None:
+        self.settings, self.embedder, self.fields = settings, embedder, Fields()
+        self._frozen, self._drawn = frozen, dict(drawn)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._frozen.classes
+
+    def ready(self) -> FewShotTask | None:
+        return self._frozen.task
+
+    def drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
+        return self._drawn

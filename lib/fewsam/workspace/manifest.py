@@ -1,0 +1,105 @@
+"""What a run over many images has made, image by image, in a file that the next run goes on from.
+
+``manifest.jsonl`` has a line for each image as it ends, its last line counts: the hashes of the image and of the
+labelmap, the model and labels that it was made with, volumes in millilitres and uncertainty; or why there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fewsam.core.class_values import names_by_value
+from fewsam.core.files import sha256_of
+from fewsam.core.version import __version__
+from fewsam.fewshot.inference.prediction import Prediction
+from fewsam.fewshot.inference.uncertainty import by_slice
+from fewsam.images.measure import volumes_ml
+from fewsam.images.volume import Volume
+from fewsam.workspace.workspace import Workspace
+
+NAME = "manifest.jsonl"
+
+
+class Manifest:
+    """The manifest of a folder of labelmaps.
+
+    Args:
+        workspace: The task that segments; what was made with other labels, another model or other settings is not
+            taken for done.
+    """
+
+    def __init__(self, folder: Path, workspace: Workspace) -> None:
+        self.path = folder / NAME
+        self._task = _state(workspace)
+        self._lines: dict[str, dict[str, Any]] = {}
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                self._lines[entry["image"]] = entry
+            except (ValueError, KeyError, TypeError):
+                continue  # half written by a run that was killed: its image is done again
+        self._ends_whole = not text or text.endswith("\n")
+
+    def is_done(self, image: Path, result: Path) -> bool:
+        """Whether the file ``result`` is what this task makes of ``image``, both as they are now."""
+        entry = self._lines.get(str(image))
+        if entry is None or entry.get("error") or entry.get("task") != self._task or not result.is_file():
+            return False
+        same_image, same_result = entry.get("image_sha256") == hash_of(image), entry.get("sha256") == sha256_of(result)
+        return same_image and same_result and entry.get("result") == result.name
+
+    def add(self, image: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
+        """Note an image whose labelmap is written."""
+        masks = {name: prediction.labelmap == value for value, name in names_by_value(prediction.classes).items()}
+        uncertainty = by_slice(prediction.uncertainty, prediction.foreground)
+        self._write(
+            {
+                "image": str(image),
+                "image_sha256": hash_of(image),
+                "result": result.name,
+                "sha256": sha256_of(result),
+                "task": self._task,
+                "model_version": prediction.model_version,
+                "trained": prediction.trained,
+                "shots": prediction.shots,
+                "encoder": prediction.encoder.get("fingerprint"),
+                "volumes_ml": {name: round(ml, 4) for name, ml in volumes_ml(masks, volume.geometry).items()},
+                "uncertainty": round(float(sum(uncertainty)) / max(1, len(uncertainty)), 4),
+                "remaining": prediction.remaining,
+                "notes": prediction.notes,
+                "seconds": round(prediction.latencies.get("total", 0.0), 2),
+            }
+        )
+
+    def fail(self, image: Path, why: str) -> None:
+        """Note an image that has no labelmap."""
+        self._write({"image": str(image), "error": why, "task": self._task})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        entry |= {"fewsam": __version__, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        self._lines[entry["image"]] = entry
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("" if self._ends_whole else "\n") + json.dumps(entry) + "\n")
+        self._ends_whole = True
+
+
+def hash_of(image: Path) -> str:
+    """SHA-256 of a file, or of the files of a DICOM folder in the order of their names."""
+    return sha256_of(*(sorted(file for file in image.iterdir() if file.is_file()) if image.is_dir() else [image]))
+
+
+def _state(workspace: Workspace) -> str:
+    """What of the task an answer depends on, as one hash."""
+    parts = [
+        workspace.settings.model_dump(mode="json"),
+        workspace.embedder.info.fingerprint,
+        workspace.collection.version,
+        workspace.store.version(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
