@@ -11,7 +11,7 @@ import pytest
 from fewsam.core.errors import LabelError
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.errors import PacsError, RefusedError
-from fewsam.server.storage.outbox import Outbox
+from fewsam.server.storage.outbox import LONGEST_RETRY, Outbox
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.labels import LabelIntake
@@ -111,6 +111,18 @@ def test_one_that_the_pacs_refuses_holds_up_no_other_and_one_that_is_away_is_ask
     assert asked == ["1.dcm"] and len(outbox.waiting()) == 2
 
 
+def test_an_object_is_known_as_ours_before_the_pacs_has_it(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    class Told(Pacs):
+        def store(self, file: Path) -> None:
+            done.append("stored")
+
+    write_dicom(tmp_path / "1_a.dcm")
+    Outbox(tmp_path, Told(NOWHERE), lambda uid: done.append(f"{uid} is ours"), never_written).send()
+    assert done == ["1.2.3 is ours", "stored"], "else the watch takes it for somebody else's label"
+
+
 def test_a_damaged_file_in_the_outbox_holds_up_no_other(tmp_path: Path) -> None:
     """What stood there once was answered with 500 for each further label, which was stored all the same."""
     pacs = Taking()
@@ -151,6 +163,13 @@ def test_what_has_no_form_as_seg_waits_with_its_reason_and_is_tried_again(
     now[0] += 61
     outbox.send()
     assert len(tried) == 3 and "secret" not in outbox.reasons()["1.2.3"]
+    now[0] += 61
+    outbox.send()
+    assert len(tried) == 3, "the second time twice as late"
+    for _ in range(12):
+        now[0] += LONGEST_RETRY + 1
+        outbox.send()
+    assert len(tried) == 15, "and never later than an hour"
     fails.clear()
     again = Outbox(tmp_path, pacs, lambda uid: None, write)  # after a restart
     again.send()
