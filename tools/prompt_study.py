@@ -15,6 +15,8 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Collection as Items
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from fewsam.evaluation.methods.sam_prompts import Prompted, centre, correction
 from fewsam.evaluation.run import collect
 from fewsam.fewshot.inference.corrections import Corrections
 from fewsam.fewshot.inference.prompts import Prompt
+from fewsam.fewshot.inference.spreading import Change
 from fewsam.workspace.workspace import Workspace
 
 GOAL, MOST, LEAST = 0.9, 10, 40  # Dice, prompts, and pixels of a structure that is looked at
@@ -65,25 +68,46 @@ def scribble(wrong: Mask) -> tuple[tuple[int, int], ...]:
     return tuple((int(row), int(col)) for row, col in (ends[0], middle, ends[1]))
 
 
-def ours(corrections: Corrections, case: Case, z: int, name: str, shown: Mask, kind: str) -> Answer:
-    """Corrections of a structure on a slice, from what is shown of it."""
-    truth, before = case.truth[name][z], np.zeros_like(case.truth[name])
-    before[z] = shown
-    prompts: list[Prompt] = []
+@dataclass
+class Ours:
+    """Corrections of a structure on slice ``z``, from what is shown of it, bool (Z, H, W)."""
 
-    def answer(mask: Mask) -> Mask:
+    corrections: Corrections
+    case: Case
+    z: int
+    name: str
+    shown: np.ndarray
+    kind: str
+    prompts: list[Prompt] = field(default_factory=list)
+
+    def __call__(self, mask: Mask) -> Mask:
+        """The next mask, in view of the one so far."""
+        truth, z = self.case.truth[self.name][self.z], self.z
         click = correction(mask, truth)
         assert click is not None
         row, col, include = click
         points: tuple[tuple[int, int], ...] = ((row, col),)
-        if kind == "scribble":
+        if self.kind == "scribble":
             wrong = truth & ~mask if include else mask & ~truth
             points = scribble(ndimage.label(wrong)[0] == ndimage.label(wrong)[0][row, col])
-        prompts.append(Prompt("scribble" if kind == "scribble" else "point", z, bool(include), points))
-        change = corrections.correct(case.volume, name, prompts, before, carry=False)[z]
-        return (shown | change.added) & ~change.removed
+        self.prompts.append(Prompt("scribble" if self.kind == "scribble" else "point", z, bool(include), points))
+        change = self._changes(propagate=False)[z]
+        return (self.shown[z] | change.added) & ~change.removed
 
-    return answer
+    def propagated(self, drawn: Items[int]) -> list[list[float]]:
+        """Dice before and after, of each slice that the prompts were propagated to."""
+        found = []
+        for at, change in self._changes(propagate=True, drawn=drawn).items() if self.prompts else ():
+            if at != self.z and change.any:
+                truth, before = self.case.truth[self.name][at], self.shown[at]
+                after = (before | change.added) & ~change.removed
+                found.append([round(dice(before, truth), 3), round(dice(after, truth), 3)])
+        return found
+
+    def _changes(self, propagate: bool, drawn: Items[int] = ()) -> dict[int, Change]:
+        return self.corrections.correct(
+            self.case.volume, self.name, self.prompts, self.shown, drawn=drawn, propagate=propagate
+        )
 
 
 def sams(sam: Prompted, embedding: torch.Tensor, truth: Mask, box: bool) -> Answer:
@@ -105,7 +129,9 @@ def sams(sam: Prompted, embedding: torch.Tensor, truth: Mask, box: bool) -> Answ
     return answer
 
 
-def study(task: Task, root: Path, settings: Settings, sam_settings: Settings, slices: int, k: int) -> list[dict]:
+def study(
+    task: Task, root: Path, settings: Settings, sam_settings: Settings, slices: int, k: int, around: int
+) -> list[dict]:
     """A row for each structure, slice and way of prompting."""
     cases = load_cases(task, root, str(task.settings.get("axis", settings.axis)))
     settings = load_settings(None, {**settings.model_dump(), **task.settings, "labels": list(cases[0].truth)})
@@ -120,7 +146,10 @@ def study(task: Task, root: Path, settings: Settings, sam_settings: Settings, sl
         case, tested = cases[index], picked.tested[index]
         tested = [z for z in tested if any(mask[z].sum() >= LEAST for mask in case.truth.values())]
         chosen = [tested[round(n)] for n in np.linspace(0, len(tested) - 1, min(slices, len(tested)))]
-        found = workspace.predictor.predict(case.volume, f"case{index}", slices=chosen)
+        near = [z + step for z in chosen for step in range(-around, around + 1)]
+        wanted = sorted({z for z in near if 0 <= z < case.volume.depth})
+        found = workspace.predictor.predict(case.volume, f"case{index}", slices=wanted)
+        stay = {*range(case.volume.depth)} - {*wanted} | {*picked.labelled.get(index, ())}
         sam_slices = EncoderSlices(case.volume, sam_settings, sam_workspace.embedder)
         sam = Prompted(sam_settings, sam_slices.frame)
         for z in dict.fromkeys(chosen):
@@ -129,10 +158,10 @@ def study(task: Task, root: Path, settings: Settings, sam_settings: Settings, sl
                 truth = case.truth[structure][z]
                 if truth.sum() < LEAST:
                     continue
-                shown, nothing = found.labelmap[z] == value, np.zeros_like(truth)
+                shown, nothing = found.labelmap == value, np.zeros_like(truth)
                 ways = {
-                    "few-shot, clicks": (shown, ours(corrections, case, z, structure, shown, "point")),
-                    "few-shot, scribbles": (shown, ours(corrections, case, z, structure, shown, "scribble")),
+                    "few-shot, clicks": (shown[z], Ours(corrections, case, z, structure, shown, "point")),
+                    "few-shot, scribbles": (shown[z], Ours(corrections, case, z, structure, shown, "scribble")),
                     "SAM, clicks": (nothing, sams(sam, embedding, truth, box=False)),
                     "SAM, box and clicks": (nothing, sams(sam, embedding, truth, box=True)),
                 }
@@ -141,9 +170,10 @@ def study(task: Task, root: Path, settings: Settings, sam_settings: Settings, sl
                     needed, curve = prompts_needed(start, truth, answer)
                     seconds = (time.monotonic() - began) / max(1, len(curve) - 1)
                     curve = [round(one, 3) for one in curve]
+                    propagated = answer.propagated(stay) if around and isinstance(answer, Ours) else []
                     rows.append(
                         {"task": task.name, "structure": structure, "slice": int(z), "way": way, "prompts": needed,
-                         "dice": curve, "seconds": round(seconds, 3)}
+                         "dice": curve, "seconds": round(seconds, 3), "propagated": propagated}
                     )  # fmt: skip
         workspace.close()
         sam_workspace.close()
@@ -167,6 +197,12 @@ def table(rows: Sequence[dict]) -> list[str]:
                 + " | ".join(f"{v:.3f}" for v in at)
                 + " |"
             )
+    moved = [pair for row in rows for pair in row["propagated"]]
+    if moved:
+        before, after = np.mean(moved, axis=0)
+        better = np.mean([b > a for a, b in moved])
+        share = f"better on {100 * better:.0f} %"
+        lines.append(f"Propagated to {len(moved)} slices: Dice {before:.3f} before, {after:.3f} after, {share}")
     return lines
 
 
@@ -176,6 +212,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="medsam_lite", help="of the few-shot answer")
     parser.add_argument("--slices", type=int, default=6, help="tested slices of each task")
     parser.add_argument("--k", type=int, default=3, help="labelled slices")
+    parser.add_argument("--around", type=int, default=0, help="slices on either side that a change is propagated to")
     parser.add_argument("--tasks", nargs="*", default=TASKS)
     parser.add_argument("--out", type=Path, default=Path("prompts.json"))
     given = parser.parse_args()
@@ -185,7 +222,7 @@ def main() -> None:
     rows: list[dict] = []
     for task, root in load_tasks(listed, task_root(listed, None)):
         if task.name in given.tasks:
-            rows += study(task, root, settings, sam_settings, given.slices, given.k)
+            rows += study(task, root, settings, sam_settings, given.slices, given.k, given.around)
             given.out.write_text(json.dumps(rows, indent=1))
             print("\n".join(table(rows)), flush=True)
 

@@ -229,7 +229,7 @@ def test_prompts_change_their_slice_and_its_neighbours_and_leave_labelled_slices
     assert planes[i, j, head["slices"].index(k)] == 1
     assert set(np.unique(planes)) <= {0, 1, 2}
 
-    alone = ask(point, carry=False)
+    alone = ask(point, propagate=False)
     (length,) = struct.unpack("<I", alone.content[:4])
     assert json.loads(alone.content[4 : 4 + length])["slices"] == [k]
     box = {"kind": "box", "slice": k, "points": [[0, 0], [i, j]], "include": False}

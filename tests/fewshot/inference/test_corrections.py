@@ -103,14 +103,18 @@ def test_a_scribble_mends_its_slice_in_one_piece(task: tuple[Workspace, Volume, 
     shown, lacks = bitten(truth)
     row, col = deepest(lacks[Z])
     scribble = Prompt("scribble", Z, True, ((row - 3, col), (row + 3, col)))
-    change = Corrections(workspace.clicks).correct(volume, "Liver", [scribble], shown, drawn={8, 17}, carry=False)[Z]
+    change = Corrections(workspace.clicks).correct(volume, "Liver", [scribble], shown, drawn={8, 17}, propagate=False)[
+        Z
+    ]
     assert all(change.added[pixel] for pixel in line_pixels(scribble.points))
     assert (change.added & lacks[Z]).sum() > 0.8 * lacks[Z].sum()
     assert dice((shown[Z] | change.added) & ~change.removed, truth[Z]) > dice(shown[Z], truth[Z])
     assert ndimage.label(change.added, EIGHT)[1] == 1, "what a prompt adds hangs together"
 
 
-def test_a_change_is_carried_to_the_neighbours_until_a_drawn_slice(task: tuple[Workspace, Volume, np.ndarray]) -> None:
+def test_a_change_is_propagated_to_the_neighbours_until_a_drawn_slice(
+    task: tuple[Workspace, Volume, np.ndarray],
+) -> None:
     workspace, volume, truth = task
     shown, lacks = bitten(truth)
     mended = Change(lacks[Z], np.zeros_like(lacks[Z]))
@@ -135,7 +139,7 @@ def test_a_change_ends_where_the_tissue_is_another_one(task: tuple[Workspace, Vo
     assert spread(workspace.clicks.propagation(volume), Z, nothing, shown, fixed=()) == {}
 
 
-def test_prompts_are_carried_with_their_change(task: tuple[Workspace, Volume, np.ndarray]) -> None:
+def test_prompts_are_propagated_with_their_change(task: tuple[Workspace, Volume, np.ndarray]) -> None:
     workspace, volume, truth = task
     shown, lacks = bitten(truth)
     prompts = [Prompt("point", z, True, (deepest(lacks[z]),)) for z in (Z, Z + 2)]
@@ -152,7 +156,7 @@ def test_excluding_takes_away_what_hangs_together_with_it_and_its_own_pixels(
     shown = truth.copy()
     shown[Z, 2:9, 2:9] = True  # a leak into the air, far from the liver
     point = Prompt("point", Z, False, ((5, 5),))
-    changes = Corrections(workspace.clicks).correct(volume, "liver", [point], shown, carry=False)
+    changes = Corrections(workspace.clicks).correct(volume, "liver", [point], shown, propagate=False)
     assert list(changes) == [Z]
     assert changes[Z].removed[5, 5]
     assert changes[Z].removed[2:9, 2:9].mean() > 0.8
@@ -167,10 +171,10 @@ def test_later_prompts_win_and_one_that_is_left_out_is_undone(task: tuple[Worksp
     at = deepest(lacks[Z])
     yes, no = Prompt("point", Z, True, (at,)), Prompt("point", Z, False, (at,))
     correct = Corrections(workspace.clicks).correct
-    first = correct(volume, "liver", [yes], shown, carry=False)[Z]
+    first = correct(volume, "liver", [yes], shown, propagate=False)[Z]
     assert first.added[at]
-    assert not correct(volume, "liver", [yes, no], shown, carry=False)[Z].added[at]
-    again = correct(volume, "liver", [yes], shown, carry=False)[Z]
+    assert not correct(volume, "liver", [yes, no], shown, propagate=False)[Z].added[at]
+    again = correct(volume, "liver", [yes], shown, propagate=False)[Z]
     assert np.array_equal(again.added, first.added)
 
 
@@ -180,13 +184,13 @@ def test_a_box_holds_the_structure_and_an_excluding_one_none_of_it(task: tuple[W
     corners = ((int(rows[0]), int(cols[0])), (int(rows[-1]), int(cols[-1])))
     nothing = np.zeros_like(truth)
     box = Prompt("box", Z, True, corners)
-    found = Corrections(workspace.clicks).correct(volume, "liver", [box], nothing, carry=False)[Z].added
+    found = Corrections(workspace.clicks).correct(volume, "liver", [box], nothing, propagate=False)[Z].added
     assert dice(found, truth[Z]) > 0.6
     outside = found.copy()
     outside[box_of(box)] = False
     assert not outside.any()
     gone = Corrections(workspace.clicks).correct(
-        volume, "liver", [Prompt("box", Z, False, corners)], truth, carry=False
+        volume, "liver", [Prompt("box", Z, False, corners)], truth, propagate=False
     )[Z]
     assert np.array_equal(gone.removed, truth[Z])
 

@@ -1,4 +1,4 @@
-"""Corrects one structure by points, scribbles and boxes on any slices, and carries that to the neighbouring slices.
+"""Corrects one structure by points, scribbles and boxes on any slices, and propagates that to the neighbouring slices.
 
 A prompt's own pixels always obey. What it changes beyond them is connected to it and has a smooth outline.
 """
@@ -68,15 +68,15 @@ class Corrections:
         shown: np.ndarray,
         *,
         drawn: Items[int] = (),
-        carry: bool = True,
+        propagate: bool = True,
     ) -> dict[int, Change]:
         """What changes of structure ``name``, by slice.
 
         Args:
             prompts: In the order in which they were set.
             shown: The structure as it is shown, bool (Z, H, W).
-            drawn: Slices that a person drew: no change is carried to them.
-            carry: Whether changes are carried to neighbouring slices.
+            drawn: Slices that a person drew: no change is propagated to them.
+            propagate: Whether changes are propagated to neighbouring slices.
 
         Raises:
             ClickError: prompts that cannot be used, or a class without a labelled slice.
@@ -87,7 +87,7 @@ class Corrections:
         for prompt in prompts:
             said.setdefault(prompt.z, _Said((height, width))).add(prompt)
         changes = {z: self._on_slice(volume, z, name, one, shown[z]) for z, one in said.items()}
-        if not carry:
+        if not propagate:
             return changes
         propagation = self.clicks.propagation(volume)
         after = shown.copy()

@@ -1,4 +1,4 @@
-"""Carries a correction of one slice to its neighbours, by the fields that registration finds between them.
+"""Propagates a correction of one slice to its neighbours, by the fields that registration finds between them.
 
 What was added and what was removed is warped from slice to slice and applied there, as long as it holds: the
 registration is of use, the tissue under it looks as it did, and there is still something to change. Slices that a
@@ -20,14 +20,14 @@ from fewsam.fewshot.registration.registration import SIDE, warped
 
 @dataclass(frozen=True)
 class SpreadConstants:
-    """How far a correction is carried.
+    """How far a correction is propagated.
 
     Attributes:
         reach_mm: Farthest slice.
         steps: Slices on either side, at most: each step registers a pair of slices where that was not done before.
         likeness: Share of the slice's spread of intensity: how far the mean of the tissue may drift from that under
             the correction.
-        least: Pixels below which a change is not worth carrying on.
+        least: Pixels below which a change is not worth propagating.
     """
 
     reach_mm: float = 40.0
@@ -61,8 +61,8 @@ def spread(propagation: Propagation, z: int, change: Change, shown: np.ndarray, 
     """
     found: dict[int, Change] = {}
     for step in (1, -1):
-        carried = np.stack([change.added, change.removed]).astype(np.float32)
-        square = torch.from_numpy(propagation.frame.to_square(carried, SIDE))
+        propagated = np.stack([change.added, change.removed]).astype(np.float32)
+        square = torch.from_numpy(propagation.frame.to_square(propagated, SIDE))
         back = torch.zeros(2, SIDE, SIDE)  # where each cell of the slice at hand lies on slice z
         wanted = _greys(propagation, z, (change.added, change.removed))
         for count in range(1, SPREAD.steps + 1):

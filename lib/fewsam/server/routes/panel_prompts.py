@@ -44,14 +44,14 @@ class PromptRequest(BaseModel):
 
     Attributes:
         label: The structure.
-        carry: Whether the change is carried to neighbouring slices, for as long as it holds there.
+        propagate: Whether the change is propagated to neighbouring slices, for as long as it holds there.
         keep: Slices that must stay as they are, beside those with labels: they are drawn and not submitted.
     """
 
     image: str
     label: str
     prompts: list[PanelPrompt] = Field(max_length=MOST)
-    carry: bool = True
+    propagate: bool = True
     keep: list[int] = []
 
 
@@ -78,7 +78,7 @@ def _prompts(request: PromptRequest) -> Response:
     drawn = kept | {shot.slice for shot in shots}
     with app.workspace.embedder.request():
         changes = Corrections(app.workspace.clicks).correct(
-            volume, request.label, asked, (labels == value) & (value > 0), drawn=drawn, carry=request.carry
+            volume, request.label, asked, (labels == value) & (value > 0), drawn=drawn, propagate=request.propagate
         )
     slices = sorted((to_k(volume.geometry, z), z) for z, change in changes.items() if change.any)
     full = np.zeros(volume.slices.shape[:3], np.uint8)
