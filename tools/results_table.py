@@ -29,6 +29,7 @@ MARKED = re.compile(r"<!-- results: (.+?) -->\n.*?" + re.escape(END), re.DOTALL)
 
 METHODS = {  # in the order of the columns; others follow by name
     "fewsam": "fewsam",
+    "fewsam+unlabelled": "fewsam and unlabelled images",
     "fewsam-cold": "fewsam before training",
     "paper": "the paper's method",
     "unet": "U-Net",
