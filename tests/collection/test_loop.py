@@ -93,6 +93,17 @@ def test_a_fresh_label_beside_a_served_volume_erases_nothing(
     assert fates(submission) == {"added": (7,)}
 
 
+@pytest.mark.parametrize("drawn", [{7: 7}, {7: 7, 8: 8, 1: 1, 2: 2, 3: 3, 4: 4}])
+def test_a_few_masks_that_the_model_got_right_do_not_make_a_label_an_edit_of_its_answer(
+    collection: Collection, volume: Volume, prediction: dict[str, np.ndarray], drawn: dict[int, int]
+) -> None:
+    """One alone, or fewer than half: the slices that this label leaves empty were not erased."""
+    serve(collection, prediction)
+    submission = collection.submit(volume, "p1", label(Liver=drawn, spleen={}, aorta={}))
+    assert submission.added == tuple(z for z in sorted(drawn) if z < 5)
+    assert submission.untouched == tuple(z for z in sorted(drawn) if z >= 5)
+
+
 def test_a_label_of_the_earlier_shots_alone_erases_no_prediction(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:

@@ -84,7 +84,7 @@ def test_slices_with_places_of_their_own_take_the_nearest_voxel(tmp_path):
     places = np.stack([np.zeros(4), np.zeros(4), heights], axis=1)
     uneven = geometry_for((5, 4, 4), np.diag([2.0, 2.0, 5.0, 1.0]), "2", positions=places)
     fine = np.zeros((10, 8, 20), np.uint8)  # half the pixels, 1 mm apart, from -0.6 mm on
-    fine[4:8, 2:4, 14:17] = 1  # around 15 mm
+    fine[5:8, 3:4, 16:17] = 1  # around 15 mm; a voxel less on any side is another answer
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = -0.6
     path = tmp_path / "label.nii.gz"

@@ -33,6 +33,7 @@ def drawn_slices(frames: list[SegFrame], geometry: Geometry) -> list[int]:
 def test_a_frame_in_a_gap_of_the_image_lies_on_none_of_its_slices() -> None:
     with_gap = image([0.0, 3.0, 6.0, 15.0, 18.0])
     assert drawn_slices([frame(6.0), frame(15.0)], with_gap) == [2, 3]
+    assert drawn_slices([frame(9.0)], with_gap) == drawn_slices([frame(12.0)], with_gap) == []
     assert drawn_slices([frame(16.4)], with_gap) == [3], "half of the way to the nearer neighbour belongs to a slice"
     assert drawn_slices([frame(6.0), frame(9.0), frame(12.0), frame(15.0)], with_gap) == [2, 3]
 
