@@ -8,6 +8,7 @@ from fewsam.core.errors import NotEncodedError
 from fewsam.encoders.cache import EMBEDDING_BYTES, EmbeddingCache
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
+from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, prepare_views, stack_prompts
 from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
 from helpers import tiny_volume as tiny
@@ -24,6 +25,13 @@ def test_a_query_never_supports_itself(tmp_path):
     for query in range(4):
         supports = made.supports_for(query, range(4))
         assert len(supports) and query not in made.bank.shots[supports].tolist()
+
+
+def test_slices_are_left_out_by_fold_so_that_few_sets_of_supports_are_fitted(tmp_path):
+    slices = list(range(3, 10))  # on all of which the same is drawn, or what others have too
+    made = episodes(tmp_path, slices)
+    sets = {tuple(made.supports_for(query, range(len(slices))).tolist()) for query in range(len(slices))}
+    assert len(sets) == TRAINING.folds < len(slices)
 
 
 def test_slices_held_back_do_not_support(tmp_path):
