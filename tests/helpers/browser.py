@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,6 @@ _LABELS = """values => {
   const ours = segmentations.filter(s => s.segmentationId.startsWith('fewsam-')).pop();
   return values.map(value => ours.segments[value].label);
 }"""  # names of voxel values
-
-# OHIF remembers that its notice ("for investigational use only") was confirmed.
-_CONFIRMED = "[sessionStorage, localStorage].some(store => store.getItem('investigationalUseDialog') !== null)"
 
 # Chromium hands a page the last of the moves of a frame alone: without this a busy machine leaves gaps in a stroke.
 _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
@@ -150,10 +147,6 @@ class Person:
 
     def wait_ready(self) -> None:
         self.page.wait_for_selector("#fewsam-strip")
-        if not self.page.evaluate(_CONFIRMED):  # else it would be waited for in vain, three seconds each time
-            notice = self.page.get_by_text("Confirm and Hide")
-            with suppress(Exception):
-                notice.click(timeout=3000)
 
     def screen(self, i: float, j: float, k: int) -> dict[str, Any]:
         return dict(self.page.evaluate(_SCREEN, [i, j, k]))
@@ -300,8 +293,8 @@ class Person:
         row = self.page.locator(f'#fewsam-panel .class[data-name="{name}"]')
         row.hover()
         row.locator(".rename").click()
-        row.locator("input").fill(new)
-        row.locator("input").press("Enter")
+        row.locator("input[type=text]").fill(new)
+        row.locator("input[type=text]").press("Enter")
         self.wait_count(new, "")
 
     def delete(self, name: str) -> None:
@@ -344,7 +337,7 @@ class Person:
         return int(self.page.locator("#fewsam-points circle").count())
 
     def message(self) -> str:
-        return str(self.page.inner_text("#fewsam-message"))
+        return str(self.page.text_content("#fewsam-message"))  # also what is folded
 
     def wait_message(self, *parts: str) -> str:
         """Wait until the panel's message holds one of ``parts``; the message."""

@@ -88,6 +88,36 @@ test('the history of a slice offers to restore, and to take the present label ba
   assert.match(text, /label taken back/);
 });
 
+test('a message is short, a question is shown in full, and notes below are pointed at', () => {
+  const long = 'This is the first sentence of the message. This is the second one, which is longer than the first one by far.';
+  const store = panel();
+  store.say(long, 'bad');
+  assert.match(element(store, 'message'), /<details><summary>More<\/summary>This is the second one/);
+  store.say(long, '', [{ label: 'Yes', act() {} }]);
+  assert.doesNotMatch(element(store, 'message'), /<details>/);
+  assert.doesNotMatch(html(store), /fewsam-noted/);
+  store.server.value = server({ problems: [{ file: 'a.nii', problem: 'it is empty' }] });
+  assert.match(element(store, 'noted'), /1 note/);
+});
+
+test('locked structures cannot be edited by a press, and hidden ones can be shown again', () => {
+  const store = panel({ structures: [structure('liver', 1)], state: server({ structures: [structure('liver', 1, 2)] }) });
+  assert.ok(!disabled(store, 'holes'));
+  store.look.value = { ...store.look.value, locked: [1], hidden: [1] };
+  assert.match(element(store, 'holes'), /title="liver is locked\."/);
+  assert.match(html(store), /title="Unlock liver"/);
+  assert.match(html(store), /title="Show liver"/);
+});
+
+test('a slice is confirmed once, and not where it is labelled or drawn', () => {
+  const store = panel({ structures: [structure('liver', 1)], state: server({ structures: [structure('liver', 1, 2)] }) });
+  assert.ok(!disabled(store, 'right'));
+  for (const sliceIs of ['labelled', 'drawn', 'confirmed']) {
+    store.open.value = opened({ sliceIs });
+    assert.ok(disabled(store, 'right'), sliceIs);
+  }
+});
+
 test('what is odd about the image and what the PACS could not take is said', () => {
   const image = { id: 's', counts: {}, notes: ['Two slices have one position.'], labelled: [], uncertainty: [], submissions: {} };
   const store = panel({ state: server({ image, pacs: { problem: 'it does not answer', waiting: 2 } }), open: opened({ kept: false }) });

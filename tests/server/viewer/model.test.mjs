@@ -1,7 +1,9 @@
 // What the panel keeps of a series, without a viewer: slices with undo and redo, structures by name, drafts, points.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Drafts, Session, Slices, Structures, Trail, corrected, pack, unpack } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import {
+  Drafts, LOOK, MARKS, SHEET, STEPS, Session, Slices, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
+} from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const named = (...names) => names.map(name => ({ id: name, name, color: [1, 2, 3], slices: 0 }));
 const bytes = (...values) => Uint8Array.from(values);
@@ -204,4 +206,97 @@ test('the trail leads back, and skips what was skipped', () => {
   assert.deepEqual([trail.skipped('b'), trail.skipped('c')], [[4], []]);
   trail.unshowable('x');
   assert.deepEqual(trail.unshown, ['x']);
+});
+
+test('what is not on a slice is said by a confirmation without it, also where it was not shown', () => {
+  const list = new Structures();
+  list.update(named('liver', 'spleen'));
+  const one = new Session('s', list, 3, 2, new MemoryStore(), 'page');
+  one.open(bytes(1, 2, 1, 1, 0, 0), head(['liver', 'spleen']));
+  assert.deepEqual(one.absent(0, 1), [0]);
+  assert.deepEqual(one.absent(1, 1), [1]);
+  assert.deepEqual(one.absent(2, 1), []); // nothing is shown there, and nothing it is
+  const { drawn, empty } = one.submission();
+  assert.deepEqual([Object.keys(drawn), empty, [...one.slices.shown(0)]], [['0', '1', '2'], [1, 2], [0, 2]]);
+  one.undo();
+  one.undo();
+  assert.deepEqual([one.slices.dirty, one.submission().empty], [[0], []]);
+  one.undo();
+  assert.deepEqual([one.slices.dirty, [...one.slices.shown(0)]], [[], [1, 2]]);
+  one.redo();
+  assert.deepEqual([one.slices.dirty, one.slices.isConfirmed(0)], [[0], true]);
+});
+
+test('what is drawn over a confirmation is drawn, and an emptied slice is asked about', () => {
+  const list = new Structures();
+  list.update(named('liver'));
+  const one = new Session('s', list, 1, 2, new MemoryStore(), 'page');
+  one.open(bytes(1, 1), head(['liver'], { 0: 3 }));
+  one.confirm(0);
+  one.draw(new Map([[0, bytes(0, 0)]]));
+  assert.deepEqual([one.slices.isConfirmed(0), one.submission().empty], [false, []]);
+});
+
+test('keys start what the sheet says, and leave the viewer its own', () => {
+  const press = (key, more = {}, drawing = false) => pressed({ key, ...more }, drawing);
+  assert.deepEqual(press('b'), { tool: 'brush' });
+  assert.deepEqual(press('B'), { tool: 'brush' }); // caps lock
+  assert.deepEqual(press('n'), { command: 'next' });
+  assert.deepEqual(press('N', { shiftKey: true }), { command: 'back' });
+  assert.deepEqual(press('z', { ctrlKey: true }), { command: 'undo' });
+  assert.deepEqual(press('Z', { metaKey: true, shiftKey: true }), { command: 'redo' });
+  assert.deepEqual(press('?', { shiftKey: true }), { sheet: true });
+  assert.deepEqual([press('3'), press('3', {}, true)], [null, { structure: 3 }]);
+  assert.deepEqual(press(']'), { size: 1 });
+  const viewers = ['z', '+', '-', '=', 'r', 'l', 'h', 'v', 'c', 'i', '.', ',', ' ', 'ArrowUp', 'Home', 'Escape', 'Enter', '1'];
+  for (const key of viewers) assert.equal(press(key), null, key);
+  assert.deepEqual([press('s', { ctrlKey: true }), press('b', { altKey: true }), press('S', { shiftKey: true })], [null, null, null]);
+  const single = SHEET.flatMap(group => group.rows).map(([keys]) => keys).filter(keys => /^[A-Z0-9]$/.test(keys));
+  for (const key of single) assert.ok(press(key.toLowerCase()), key);
+});
+
+test('the scale of the strip is fixed, and grows in lightness for every eye', () => {
+  assert.deepEqual([colourOfError(0), colourOfError(0.05), colourOfError(1)], [STEPS[0].colour, STEPS[0].colour, STEPS.at(-1).colour]);
+  const light = colour => unhex(colour).reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
+  const steps = STEPS.map(step => light(step.colour));
+  assert.ok(steps.every((value, n) => n === 0 || value - steps[n - 1] > 25), String(steps));
+  const colours = [...STEPS, ...Object.values(MARKS)].map(one => one.colour);
+  assert.equal(new Set(colours).size, colours.length);
+});
+
+test('looks are kept by structure; what is hidden or locked is not, when a page opens', () => {
+  const store = new MemoryStore();
+  keep(store, { ...LOOK, opacity: 0.7, hidden: [1], locked: [2], colours: { liver: [1, 2, 3] } });
+  const look = kept(store);
+  assert.deepEqual(look, { ...LOOK, opacity: 0.7, colours: { liver: [1, 2, 3] } });
+  assert.deepEqual([colourOf(look, { id: 'liver', color: [9, 9, 9] }), colourOf(look, { id: 'x', color: [9, 9, 9] })], [[1, 2, 3], [9, 9, 9]]);
+  store.setItem('fewsam.look', 'no JSON');
+  assert.deepEqual([kept(store), unhex(hex([1, 20, 255]))], [LOOK, [1, 20, 255]]);
+});
+
+test('a long message is cut at a sentence, and nothing of it is lost', () => {
+  assert.deepEqual(texts.inShort('Short.\nA note.'), ['Short.', 'A note.']);
+  const long = `${'One sentence of some length. '.repeat(6)}End.`;
+  const [short, more] = texts.inShort(long);
+  assert.ok(short.length <= 84 && short.endsWith('.'));
+  assert.equal(`${short} ${more}`, long);
+});
+
+test('a receipt says why the PACS has not taken the label', () => {
+  const none = { added: [1], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [] };
+  assert.match(texts.receipt({ ...none, waiting_for_pacs: 1, pacs_reason: 'the header has no PatientID' }), /no PatientID/);
+  assert.doesNotMatch(texts.receipt({ ...none, waiting_for_pacs: 0 }), /PACS/);
+});
+
+test('what came of a training is said in steps, seconds and Dice of the slices held back', () => {
+  const training = { state: 'done', steps: 260, seconds: 44.6, limits: { steps: 600, train_seconds: 45 }, measured_on: [1, 2], best_metric: 0.812, previous_metric: 0.74 };
+  const { text, kind } = texts.trained({ training, model_version: 2, trained: true }, 1);
+  assert.equal(kind, 'good');
+  assert.match(text, /Model 2 is live\./);
+  assert.match(text, /On 2 slices held back its Dice is 0\.81, 0\.74 before\./);
+  assert.match(text, /stopped early, after 260 of 600 steps in 45 s: this machine is slow/);
+  const whole = texts.trained({ training: { ...training, steps: 600, measured_on: [] }, model_version: 1, trained: true }, 1).text;
+  assert.match(whole, /not better than what is served; model 1 stays\.\nIt took 600 steps in 45 s\./);
+  const running = { running: true, state: 'running', step: 12, seconds: 3.2, limits: { steps: 600, train_seconds: 45 } };
+  assert.equal(texts.progress({ training: running }, ''), 'training, step 12 of 600, 3 s');
 });

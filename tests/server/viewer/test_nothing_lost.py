@@ -236,7 +236,7 @@ def a_structure_is_renamed_and_deleted(me: Person, other: Person) -> None:
 def ohifs_own_segment_gets_a_name(me: Person) -> None:
     me.page.evaluate(f"() => window.services.segmentationService.addSegment({_OURS})")
     me.wait_message("has no name yet")
-    row = me.page.locator("#fewsam-classes input")
+    row = me.page.locator("#fewsam-classes input[type=text]")
     label = str(me.page.locator("#fewsam-panel .class").last.get_attribute("data-name"))
     me.draw(label, 13, (30, 20))
     me.submit()

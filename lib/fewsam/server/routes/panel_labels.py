@@ -43,9 +43,9 @@ def submit(
     ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
     [slice], "beside": [slice], "empty": [slice]}``: what the values mean, the slices drawn by hand with the submission
     each was drawn over (0 for none), those whose newer label may be replaced, those whose newer label stays with this
-    one beside it, and those that had a label of which nothing is left. The answer's lists of slices are in the order
-    of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels would
-    go unasked: nothing is stored then.
+    one beside it, and those of which the person said that nothing is on them. The answer's lists of slices are in the
+    order of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels
+    would go unasked: nothing is stored then.
     """
     app = current()
     raw, ours = parse_params(params, who := author(user))
@@ -86,7 +86,7 @@ class _Sent:
         names: Value -> name of its structure.
         drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
         replaced: Slices whose newer label may be replaced.
-        emptied: Slices that had a label of which nothing is left, as the person confirmed.
+        emptied: Slices of which a person said that nothing is on them.
         beside: Slices whose label in force stays, with this one beside it.
     """
 
@@ -103,8 +103,9 @@ class _Sent:
         return [z for z in found if not np.array_equal(self.values[z], shown[z])]
 
     def erased(self, shots: dict[int, Shot], shown: np.ndarray) -> frozenset[int]:
-        """Drawn slices on which nothing is left."""
-        return frozenset(z for z in self.drawn if not self.values[z].any() and (shown[z].any() or z in shots))
+        """Drawn slices on which nothing is left, or of which a person said that nothing is there."""
+        empty = [z for z in self.drawn if not self.values[z].any()]
+        return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.emptied)
 
     def over(self, shown: np.ndarray) -> np.ndarray:
         """The drawn slices over what is shown: on other slices the panel may show what is older."""

@@ -34,7 +34,7 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
         "new_labels": app.workspace.settings.new_labels is True,
         "model_version": info.get("model_version", 0),
         "trained": info.get("trained", False),
-        "training": {**info.get("training", {}), **_plain(stats)},
+        "training": {**info.get("training", {}), **_plain(stats), "limits": app.trainer.config()},
         "curve": info.get("learning_curve", []),
         "problems": list(info.get("label_problems", ())),
         "encoder": info.get("encoder", {}),
@@ -77,6 +77,6 @@ def _image_state(app: Host, image_id: str) -> dict[str, Any]:
 
 
 def _plain(stats: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("state", "epoch", "total_epochs", "best_metric", "previous_metric", "published", "model_version",
-              "error", "waiting_for", "seconds", "notes")  # fmt: skip
+    wanted = ("state", "epoch", "total_epochs", "step", "steps", "best_metric", "previous_metric", "measured_on",
+              "published", "model_version", "error", "waiting_for", "seconds", "notes")  # fmt: skip
     return {key: stats[key] for key in wanted if key in stats}

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources a1954001b8099c40bff02a85775ebdad60f9bcbd561b1bec69614b5db45f5d5d */
+/* fewsam panel, built from sources 672f7d52600064149e0b24fcf3608cdd32c173cfcf46dedae9c137b2ab456de3 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1044,10 +1044,10 @@
 	}
 	// src/lab.ts
 	/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
-	var NAME = "fewsam.name";
+	var NAME$1 = "fewsam.name";
 	/** A person's name, kept in the browser: asked once. */
 	function storedName() {
-		return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+		return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME$1) ?? "";
 	}
 	var Lab = class {
 		name = y$1(storedName());
@@ -1060,7 +1060,7 @@
 		worklist = y$1(null);
 		keepName(name) {
 			this.name.value = name.trim().slice(0, 80);
-			if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+			if (typeof localStorage !== "undefined") localStorage.setItem(NAME$1, this.name.value);
 		}
 		/** The series that is open, with its place in the worklist. */
 		of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
@@ -1148,13 +1148,15 @@
 		name
 	}))).json();
 	var deleteStructure = async (id) => (await ask("/fewsam/structures/delete", json({ id }))).json();
-	async function submit(image, { voxels, label_info, drawn }, agreed) {
+	async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		const form = new FormData();
+		const empty = [...said.empty, ...agreed.empty];
 		form.append("params", JSON.stringify({
 			label_info,
 			client_id: client,
 			drawn,
-			...agreed
+			replace: agreed.replace,
+			empty
 		}));
 		form.append("label", new Blob([voxels]), "label.bin");
 		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
@@ -1199,6 +1201,100 @@
 		format
 	})}`;
 	var tableAddress = () => `${base}/fewsam/volumes.csv`;
+	/** Outside of the panel: its tab, and the cursor over the image while a tool of ours is in hand. */
+	var outside = `
+[data-cy="fewsam-btn"] svg { background:url("data:image/svg+xml,${encodeURIComponent("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 22 22' fill='none' stroke='#5acce6' stroke-width='1.4' stroke-linejoin='round'><path d='M3 7l8-4 8 4-8 4z'/><path d='M3 11l8-4 8 4-8 4z' fill='#5acce6'/><path d='M3 15l8-4 8 4-8 4z'/></svg>")}") center/20px no-repeat }
+[data-cy="fewsam-btn"] svg > * { display:none }
+.fewsam-hand, .fewsam-hand * { cursor:crosshair !important }
+`;
+	var style = `
+#fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
+  scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
+#fewsam-panel h4 { margin:6px 0 2px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
+#fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
+#fewsam-panel button:hover:not(:disabled) { background:#31499a }
+#fewsam-panel button:disabled { color:#9aa7cf; background:#18234a; border-color:#2b3a70; cursor:default }
+#fewsam-panel button.on { background:#4561d6; border-color:#a9bbff }
+#fewsam-panel button.main { background:#1f7440; border-color:#4fc07a }
+#fewsam-panel :focus-visible { outline:2px solid #ffe14d; outline-offset:1px }
+#fewsam-panel .fs-row { display:flex; gap:4px; flex-wrap:wrap; align-items:center; margin:3px 0 }
+#fewsam-panel .fs-row > button { flex:1 1 auto }
+#fewsam-panel .edits > button { font-size:12px; padding:2px 4px }
+#fewsam-panel .faint { color:#a9b8e6; font-size:12px }
+#fewsam-panel p.faint { margin:8px 0 0 }
+
+#fewsam-said { position:relative; height:86px; z-index:2 }
+#fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
+#fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
+#fewsam-panel #fewsam-message details { display:inline }
+#fewsam-panel #fewsam-message summary { display:inline; margin:0 0 0 4px; color:inherit; text-decoration:underline; list-style:none }
+#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
+#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
+#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
+#fewsam-panel #fewsam-below { flex-wrap:nowrap; margin:2px 0 0 }
+#fewsam-panel #fewsam-below > button { flex:none }
+#fewsam-hint { flex:1; color:#ffe9a8; font-size:12px; height:18px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel #fewsam-problems { margin:6px 0 }
+#fewsam-panel #fewsam-problems:empty { display:none }
+
+#fewsam-classes { max-height:194px; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel .class { display:flex; align-items:center; gap:5px; height:24px; padding:0 4px; border-radius:4px; cursor:pointer; box-sizing:border-box; position:relative }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0; outline-offset:-1px }
+#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .class .count { color:#b9c6ee; font-variant-numeric:tabular-nums; font-size:12px }
+#fewsam-panel .class .tools { position:absolute; right:50px; background:#16224a; visibility:hidden; display:flex; gap:2px; padding-left:4px }
+#fewsam-panel .class:hover .tools, #fewsam-panel .class:focus-within .tools { visibility:visible }
+#fewsam-panel .small { padding:0 4px; font-size:12px; line-height:18px; flex:none }
+#fewsam-panel .class .small { border-color:transparent; background:none; padding:2px; line-height:0; color:#a9b8e6 }
+#fewsam-panel .class .small:hover { border-color:#4a66bd }
+#fewsam-panel .class .small.set { color:#ffe14d }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none; display:inline-block }
+#fewsam-panel input.swatch { appearance:none; border:0; padding:0; background:none; cursor:pointer }
+#fewsam-panel input.swatch::-webkit-color-swatch-wrapper { padding:0 }
+#fewsam-panel input.swatch::-webkit-color-swatch { border:0; border-radius:3px }
+#fewsam-panel input.swatch::-moz-color-swatch { border:0; border-radius:3px }
+
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:2px 6px; font:inherit }
+#fewsam-panel input::placeholder { color:#a9b8e6; opacity:1 }
+#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px; margin:0 }
+#fewsam-panel progress { width:100%; height:8px; display:block; accent-color:#5a78f0 }
+#fewsam-panel progress[hidden] { display:block; visibility:hidden }
+#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0 }
+#fewsam-panel #fewsam-below-progress button { flex:none; font-size:12px; padding:0 5px }
+#fewsam-status { flex:1; min-width:0; white-space:nowrap; overflow:hidden; text-overflow:ellipsis }
+#fewsam-panel summary { cursor:pointer; margin:4px 0 2px; font-size:12px; color:#a9b8e6 }
+#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
+#fewsam-panel .shot span { flex:1 }
+#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
+#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
+#fewsam-panel a.button:hover { background:#31499a }
+#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-panel .study { margin:6px 0 }
+#fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
+#fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
+#fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
+#fewsam-panel .place.in-progress { background:#1d4ed8 }
+#fewsam-panel .place.unsure { background:#7a5c12 }
+#fewsam-panel .place.sent-back { background:#8a2f3f }
+#fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
+#fewsam-legend { list-style:none; margin:4px 0; padding:0; columns:2; font-size:12px }
+#fewsam-legend li { padding-left:18px; text-indent:-18px }
+#fewsam-legend .swatch { border:1px solid #a9b8e6; vertical-align:-2px }
+
+#fewsam-sheet { position:fixed; inset:auto 20px 20px auto; right:320px; max-width:640px; max-height:80vh; overflow-y:auto; z-index:1000; columns:2;
+  background:#0d1430; border:1px solid #5a78f0; border-radius:6px; padding:10px 16px; box-shadow:0 6px 30px #000; scrollbar-width:thin }
+#fewsam-sheet section { break-inside:avoid }
+#fewsam-sheet dl { margin:0 }
+#fewsam-sheet dl > div { display:flex; gap:8px; padding:1px 0 }
+#fewsam-sheet dt { flex:0 0 84px; color:#ffe9a8 }
+#fewsam-sheet dd { margin:0 }
+`;
 	// src/viewer/ohif.ts
 	var host = {
 		services: null,
@@ -1394,6 +1490,14 @@
 	function capital(text) {
 		return text.charAt(0).toUpperCase() + text.slice(1);
 	}
+	var SHORT = 84;
+	/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+	function inShort(text) {
+		const [line, ...rest] = text.split("\n");
+		if (line.length <= SHORT) return [line, rest.join("\n")];
+		const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
+		return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
+	}
 	function greeting(known, drafts, state) {
 		const parts = [];
 		if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
@@ -1412,7 +1516,10 @@
 		if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
 		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
 		if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
-		if (answer.waiting_for_pacs) parts.push("The PACS is away: the label is kept and stored there when it is back.");
+		if (answer.waiting_for_pacs) {
+			const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
+			parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+		}
 		return parts.join(" ");
 	}
 	/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
@@ -1449,14 +1556,29 @@
 			text: `Training failed: ${training.error}`,
 			kind: "bad"
 		};
+		const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
 		if (model_version > from) return {
-			text: `Model ${model_version} is live. Segment again to use it.${notes}`,
+			text: `Model ${model_version} is live. Segment again to use it.${details}`,
 			kind: "good"
 		};
 		return {
-			text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${notes}`,
+			text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
 			kind: ""
 		};
+	}
+	/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+	function compared({ measured_on, best_metric, previous_metric }) {
+		const held = measured_on?.length ?? 0;
+		if (!held || best_metric === void 0) return "";
+		const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
+		return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+	}
+	/** How long a training was, and whether it ended before it had learnt what it could. */
+	function spent({ steps, seconds, limits, kind }) {
+		if (!steps || kind === "unlabelled") return "";
+		const time = seconds ? ` in ${Math.round(seconds)} s` : "";
+		if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+		return `It took ${count(steps, "step")}${time}.`;
 	}
 	/** The one thing to do next, and why others cannot be done now: by button. */
 	function guide(now) {
@@ -1471,7 +1593,11 @@
 			"skip"
 		];
 		const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
-		if (!now.open) block("Open an image series first.", [...all, "back"]);
+		if (!now.open) block("Open an image series first.", [
+			...all,
+			"back",
+			"right"
+		]);
 		if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
 		if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
 		if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
@@ -1517,10 +1643,11 @@
 		const parts = [];
 		if (busy) parts.push(`${busy} …`);
 		if (stats?.running) {
-			const share = stats.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : 0;
-			parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats.state ?? ""} ${Math.round(100 * share)} %`);
+			const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
+			const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
+			parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
 		}
-		if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet: answers are untrained.");
+		if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
 		return parts.join(" · ");
 	}
 	// src/model/trail.ts
@@ -1716,6 +1843,439 @@
 			location.assign(`${location.pathname}?${there}`);
 		}
 	};
+	// src/model/masks.ts
+	/** Without holes: everything that the mask encloses is of it. */
+	function filled(mask, width) {
+		const height = mask.length / width;
+		const outside = new Uint8Array(mask.length);
+		const stack = [];
+		const visit = (at) => {
+			if (mask[at] || outside[at]) return;
+			outside[at] = 1;
+			stack.push(at);
+		};
+		for (let i = 0; i < width; i++) [i, (height - 1) * width + i].forEach(visit);
+		for (let j = 0; j < height; j++) [j * width, j * width + width - 1].forEach(visit);
+		while (stack.length) neighbours(stack.pop(), width, height).forEach(visit);
+		return outside.map((value) => 1 - value);
+	}
+	var LEAST = .1;
+	/** Without parts that are smaller than a tenth of the largest one. */
+	function withoutIslands(mask, width) {
+		const parts = components(mask, width);
+		const largest = Math.max(0, ...parts.map((part) => part.length));
+		const result = new Uint8Array(mask.length);
+		for (const part of parts) if (part.length >= LEAST * largest) part.forEach((at) => result[at] = 1);
+		return result;
+	}
+	/** Connected parts of a mask, each as places of its pixels; pixels that share an edge are connected. */
+	function components(mask, width) {
+		const height = mask.length / width;
+		const seen = new Uint8Array(mask.length);
+		const parts = [];
+		for (let start = 0; start < mask.length; start++) {
+			if (!mask[start] || seen[start]) continue;
+			const part = [start];
+			seen[start] = 1;
+			for (let n = 0; n < part.length; n++) for (const at of neighbours(part[n], width, height)) {
+				if (!mask[at] || seen[at]) continue;
+				seen[at] = 1;
+				part.push(at);
+			}
+			parts.push(part);
+		}
+		return parts;
+	}
+	/** With a smooth outline: a pixel is of it where most of its surroundings are. */
+	function smoothed(mask, width, radius = 2) {
+		const once = blurred(Float32Array.from(mask), width, radius);
+		return Uint8Array.from(blurred(once, width, radius), (value) => value > .5 ? 1 : 0);
+	}
+	function blurred(values, width, radius) {
+		const height = values.length / width;
+		const along = (from, count, step, lines, next) => {
+			const to = new Float32Array(from.length);
+			for (let line = 0; line < lines; line++) for (let n = 0; n < count; n++) {
+				let sum = 0;
+				for (let d = -radius; d <= radius; d++) sum += from[line * next + Math.max(0, Math.min(count - 1, n + d)) * step];
+				to[line * next + n * step] = sum / (2 * radius + 1);
+			}
+			return to;
+		};
+		return along(along(values, width, 1, height, width), height, width, width, 1);
+	}
+	/** The pixels inside a closed line through points (i, j): those whose centre it encloses, by the even-odd rule. */
+	function polygon(points, width, height) {
+		const mask = new Uint8Array(width * height);
+		for (let j = 0; j < height; j++) {
+			const crossings = [];
+			points.forEach(([i1, j1], n) => {
+				const [i2, j2] = points[(n + 1) % points.length];
+				if (j1 <= j !== j2 <= j) crossings.push(i1 + (j - j1) / (j2 - j1) * (i2 - i1));
+			});
+			crossings.sort((a, b) => a - b);
+			for (let n = 0; n + 1 < crossings.length; n += 2) {
+				const end = Math.min(width - 1, Math.floor(crossings[n + 1]));
+				for (let i = Math.max(0, Math.ceil(crossings[n])); i <= end; i++) mask[j * width + i] = 1;
+			}
+		}
+		return mask;
+	}
+	/** The mask between two others, ``share`` of the way from a to b: by their distances to the outline, laid one over the other. */
+	function between(a, b, share, width) {
+		const [from, to] = [centre(a, width), centre(b, width)];
+		const away = [to[0] - from[0], to[1] - from[1]];
+		const [da, db] = [distances(a, width), distances(b, width)];
+		const height = a.length / width;
+		const result = new Uint8Array(a.length);
+		for (let j = 0; j < height; j++) for (let i = 0; i < width; i++) if ((1 - share) * at(da, i - share * away[0], j - share * away[1], width, height) + share * at(db, i + (1 - share) * away[0], j + (1 - share) * away[1], width, height) > 0) result[j * width + i] = 1;
+		return result;
+	}
+	/** Distance of each pixel to the outline, in pixels: above 0 inside, below 0 outside. */
+	function distances(mask, width) {
+		const inside = squaredDistances(mask.map((value) => 1 - value), width);
+		const outside = squaredDistances(mask, width);
+		return Float32Array.from(mask, (value, n) => value ? Math.sqrt(inside[n]) - .5 : .5 - Math.sqrt(outside[n]));
+	}
+	var FAR = 0xe8d4a51000;
+	/** Squared distance of each pixel to the nearest one of the mask (Felzenszwalb and Huttenlocher, 2012). */
+	function squaredDistances(mask, width) {
+		const height = mask.length / width;
+		const values = Float64Array.from(mask, (value) => value ? 0 : FAR);
+		for (let i = 0; i < width; i++) lowerEnvelope(values, i, width, height);
+		for (let j = 0; j < height; j++) lowerEnvelope(values, j * width, 1, width);
+		return values;
+	}
+	function lowerEnvelope(values, start, step, count) {
+		const f = Float64Array.from({ length: count }, (_, n) => values[start + n * step]);
+		const [vertex, bound] = [new Int32Array(count), new Float64Array(count + 1)];
+		let k = 0;
+		bound[0] = -Infinity;
+		bound[1] = Infinity;
+		for (let q = 1; q < count; q++) {
+			const meet = () => (f[q] + q * q - f[vertex[k]] - vertex[k] * vertex[k]) / (2 * q - 2 * vertex[k]);
+			let s = meet();
+			while (s <= bound[k]) {
+				k--;
+				s = meet();
+			}
+			vertex[++k] = q;
+			bound[k] = s;
+			bound[k + 1] = Infinity;
+		}
+		k = 0;
+		for (let q = 0; q < count; q++) {
+			while (bound[k + 1] < q) k++;
+			values[start + q * step] = (q - vertex[k]) ** 2 + f[vertex[k]];
+		}
+	}
+	function centre(mask, width) {
+		let [i, j, n] = [
+			0,
+			0,
+			0
+		];
+		mask.forEach((value, at) => {
+			if (!value) return;
+			i += at % width;
+			j += Math.floor(at / width);
+			n++;
+		});
+		return n ? [i / n, j / n] : [0, 0];
+	}
+	/** A field between its pixels; beyond the edge as at the edge. */
+	function at(field, i, j, width, height) {
+		const [x, y] = [Math.max(0, Math.min(width - 1, i)), Math.max(0, Math.min(height - 1, j))];
+		const [i0, j0] = [Math.floor(x), Math.floor(y)];
+		const [i1, j1] = [Math.min(i0 + 1, width - 1), Math.min(j0 + 1, height - 1)];
+		const [u, v] = [x - i0, y - j0];
+		const row = (n) => (1 - u) * field[n * width + i0] + u * field[n * width + i1];
+		return (1 - v) * row(j0) + v * row(j1);
+	}
+	function neighbours(place, width, height) {
+		const [i, j] = [place % width, Math.floor(place / width)];
+		const found = [];
+		if (i > 0) found.push(place - 1);
+		if (i < width - 1) found.push(place + 1);
+		if (j > 0) found.push(place - width);
+		if (j < height - 1) found.push(place + width);
+		return found;
+	}
+	// src/model/editing.ts
+	/** What one press of a button changes on slices: the pixels of one structure, as a step of the session. */
+	function maskOf(slice, value) {
+		return slice.map((pixel) => pixel === value ? 1 : 0);
+	}
+	/** The slice with another mask of a structure, which takes only what is empty: other structures stay. */
+	function withMask(slice, value, mask) {
+		return slice.map((pixel, at) => {
+			if (mask[at]) return pixel || value;
+			return pixel === value ? 0 : pixel;
+		});
+	}
+	/** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
+	function painted(slice, value, area, erase, locked = []) {
+		return slice.map((pixel, at) => {
+			if (!area[at] || locked.includes(pixel)) return pixel;
+			if (!erase) return value;
+			return pixel === value ? 0 : pixel;
+		});
+	}
+	/** A structure on the slices between two drawn ones that both show it, where nobody has drawn: new pixels by slice.
+	*
+	* Args:
+	*     shown: what each slice shows.
+	*     drawn: slices that a person drew or confirmed, in order.
+	*/
+	function interpolated(shown, drawn, value, width) {
+		const found = /* @__PURE__ */ new Map();
+		for (let n = 0; n + 1 < drawn.length; n++) {
+			const [first, last] = [drawn[n], drawn[n + 1]];
+			if (last - first < 2) continue;
+			const [a, b] = [maskOf(shown(first), value), maskOf(shown(last), value)];
+			if (!a.includes(1) || !b.includes(1)) continue;
+			for (let k = first + 1; k < last; k++) found.set(k, withMask(shown(k), value, between(a, b, (k - first) / (last - first), width)));
+		}
+		return found;
+	}
+	// src/acts/editing.ts
+	/** Edit the chosen structure by one press: on the slice on the screen, or on the slices between drawn ones. */
+	var Editing = class {
+		desk;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		holes() {
+			this.reshape("has no holes", filled);
+		}
+		smooth() {
+			this.reshape("is smooth already", smoothed);
+		}
+		islands() {
+			this.reshape("has no islands", withoutIslands);
+		}
+		/** From the slice before, as the viewer counts them. */
+		copy() {
+			this.edit((map, { name, value }, k) => {
+				const before = map.geometry.at(map.geometry.frameOf(k) - 1);
+				const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
+				if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, "bad");
+				this.draw(map, /* @__PURE__ */ new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${slicesOf([before])}.`);
+			});
+		}
+		interpolate() {
+			this.edit((map, { name, value }) => {
+				const { slices } = map.session;
+				const labelled = this.desk.store.server.value?.image?.labelled ?? [];
+				const found = interpolated((k) => slices.shown(k), [.../* @__PURE__ */ new Set([...slices.dirty, ...labelled])].sort((a, b) => a - b), value, map.geometry.planes[0].columns);
+				if (!found.size) return this.desk.say(`${name} is on no two drawn slices with others between them.`, "bad");
+				const where = slicesOf([...found.keys()]);
+				this.draw(map, found, `${name} is interpolated on ${where}. Look at them; Submit makes them labels, Undo takes them back.`);
+			});
+		}
+		/** Paint, or erase, what a closed line through places (i, j) encloses. */
+		area(places, on, erase) {
+			this.edit((map, { value }) => {
+				const { columns, rows } = map.geometry.planes[on];
+				const { locked } = this.desk.store.look.value;
+				const pixels = painted(map.session.slices.shown(on), value, polygon(places, columns, rows), erase, locked);
+				this.draw(map, /* @__PURE__ */ new Map([[on, pixels]]), "");
+			});
+		}
+		reshape(otherwise, change) {
+			this.edit((map, { name, value }, k) => {
+				const shown = map.session.slices.shown(k);
+				const pixels = withMask(shown, value, change(maskOf(shown, value), map.geometry.planes[k].columns));
+				this.draw(map, /* @__PURE__ */ new Map([[k, pixels]]), "") || this.desk.say(`${name} ${otherwise} on ${slicesOf([k])}.`, "");
+			});
+		}
+		/** Do something with the chosen structure on the slice on the screen. */
+		edit(change) {
+			const { map, store, structures } = this.desk;
+			const structure = structures.of(store.chosen.value);
+			if (!map || !structure) return;
+			if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, "bad");
+			map.commit();
+			change(map, structure, map.geometry.current());
+			this.desk.show();
+		}
+		draw(map, slices, text) {
+			const changed = map.session.draw(slices);
+			map.render(changed);
+			if (text) this.desk.say(text, "good");
+			return changed.length > 0;
+		}
+	};
+	// src/acts/judging.ts
+	/** Say what a slice is without drawing: right as it is, or without a structure. Both are steps of undo. */
+	var Judging = class {
+		desk;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		/** The slice on the screen is right as it is shown. */
+		right() {
+			const { map } = this.desk;
+			if (!map) return;
+			map.commit();
+			const k = map.geometry.current();
+			const { slices } = map.session;
+			map.render(map.session.confirm(k));
+			const said = slices.isConfirmed(k) ? "right as it is" : "drawn by hand already";
+			this.said(`${capital(slicesOf([k]))} is ${said}. Submit makes it a label.`);
+		}
+		/** The chosen structure is not on the slice on the screen. */
+		absent() {
+			const { map, structures, store } = this.desk;
+			const structure = structures.of(store.chosen.value);
+			if (!map || !structure) return;
+			map.commit();
+			const k = map.geometry.current();
+			map.render(map.session.absent(k, structure.value));
+			const others = map.session.slices.shown(k).some(Boolean) ? "" : ", and nothing else is";
+			this.said(`${structure.name} is not on ${slicesOf([k])}${others}. Submit makes that a label.`);
+		}
+		said(text) {
+			this.desk.say(text, "good");
+			this.desk.show();
+		}
+	};
+	// src/model/keys.ts
+	var TOOLS$1 = {
+		b: "brush",
+		e: "eraser",
+		t: "threshold",
+		p: "lasso",
+		a: "include",
+		x: "exclude"
+	};
+	var COMMANDS = {
+		s: "submit",
+		g: "segment",
+		m: "train",
+		n: "next",
+		k: "skip",
+		N: "back",
+		y: "right",
+		"0": "absent",
+		f: "holes",
+		o: "smooth",
+		u: "islands",
+		d: "copy",
+		j: "interpolate"
+	};
+	/** What the sheet of keys says: groups of rows, keys and what they do. */
+	var SHEET = [
+		{
+			title: "Tools",
+			rows: [
+				["B", "brush"],
+				["E", "eraser"],
+				["T", "threshold brush"],
+				["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
+				["[ and ]", "smaller and larger brush"],
+				["1 to 9", "structure of the list, while a tool is in hand"],
+				["A and X", "include and exclude points"]
+			]
+		},
+		{
+			title: "The slice on the screen",
+			rows: [
+				["F", "fill the holes of the chosen structure"],
+				["O", "smooth its outline"],
+				["U", "remove its islands"],
+				["D", "copy it from the slice before"],
+				["Y", "this slice is right"],
+				["0", "the structure is not on this slice"]
+			]
+		},
+		{
+			title: "The round",
+			rows: [
+				["J", "interpolate between drawn slices"],
+				["S", "submit"],
+				["G", "segment"],
+				["M", "train, or stop training"],
+				["N, Shift+N", "next slice, and back"],
+				["K", "skip"],
+				["Ctrl+Z", "undo"],
+				["Ctrl+Y, Ctrl+Shift+Z", "redo"],
+				["?", "this sheet"]
+			]
+		}
+	];
+	/** What a key starts; null where it is none of ours.
+	*
+	* Args:
+	*     drawing: whether a tool of the panel is in hand. Otherwise digits choose the viewer's window and level.
+	*/
+	function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, drawing) {
+		if (altKey) return null;
+		const letter = key.length === 1 ? key.toLowerCase() : "";
+		if (ctrlKey || metaKey) {
+			if (letter === "z") return { command: shiftKey ? "redo" : "undo" };
+			return letter === "y" && !shiftKey ? { command: "redo" } : null;
+		}
+		if (key === "?") return { sheet: true };
+		if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
+		if (/^[1-9]$/.test(key)) return drawing ? { structure: Number(key) } : null;
+		if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
+		if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
+		return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
+	}
+	// src/acts/keys.ts
+	var LARGER = 1.25;
+	var Keys = class {
+		store;
+		acts;
+		structures;
+		constructor(store, acts, structures) {
+			this.store = store;
+			this.acts = acts;
+			this.structures = structures;
+			window.addEventListener("keydown", this.press, true);
+		}
+		close() {
+			window.removeEventListener("keydown", this.press, true);
+		}
+		press = (event) => {
+			const { sheet, tool, guide, radius } = this.store;
+			if (sheet.value && event.key === "Escape") {
+				sheet.value = false;
+				return this.taken(event);
+			}
+			if (typing(event.target)) return;
+			const what = pressed(event, tool.value !== "");
+			if (!what) return;
+			this.taken(event);
+			if ("sheet" in what) sheet.value = !sheet.value;
+			else if ("size" in what) this.acts.size(what.size > 0 ? radius.value * LARGER : radius.value / LARGER);
+			else if ("structure" in what) {
+				const structure = this.structures()[what.structure - 1];
+				if (structure) this.acts.choose(structure.value);
+			} else {
+				const [name, start] = "tool" in what ? [what.tool, () => this.acts.pick(what.tool)] : [what.command, () => this.acts.press(what.command)];
+				const why = guide.value.blocked[name];
+				if (why && name !== "undo" && name !== "redo") this.store.say(why, "");
+				else start();
+			}
+		};
+		taken(event) {
+			event.preventDefault();
+			event.stopImmediatePropagation();
+		}
+	};
+	function typing(target) {
+		if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+		if (target instanceof HTMLInputElement) return ![
+			"range",
+			"checkbox",
+			"radio",
+			"button",
+			"color"
+		].includes(target.type);
+		return target instanceof HTMLElement && target.isContentEditable;
+	}
 	// src/acts/labwork.ts
 	/** Marks of the worklist, the person's name, and the way to another series. */
 	var SAID = {
@@ -1787,7 +2347,9 @@
 				map.commit();
 				const { head, voxels } = await segment(map.series);
 				if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
-				await this.desk.take(map, voxels, head);
+				const before = this.desk.store.server.value?.image?.uncertainty.length;
+				const changed = await this.desk.take(map, voxels, head) ?? [];
+				this.desk.store.changed.value = before ? changed : [];
 				map.session.points = [];
 				this.desk.store.answered.value = true;
 				this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
@@ -1892,6 +2454,11 @@
 		frameOf(k) {
 			return this.frames[k];
 		}
+		/** Slice k at a place along the viewer's slider; null where there is none. */
+		at(frame) {
+			const k = this.frames.indexOf(frame);
+			return k < 0 ? null : k;
+		}
 		/** Slice k that the viewport shows. */
 		current() {
 			const viewport = viewportOf(this.viewportId);
@@ -1910,11 +2477,11 @@
 			});
 			return best;
 		}
-		/** Pixel (i, j) of a point in space on slice k. */
-		pixel(world, k) {
+		/** Place (i, j) of a point in space on slice k; whole numbers are the centres of pixels. */
+		place(world, k) {
 			const plane = this.planes[k];
 			const from = world.map((v, axis) => v - plane.position[axis]);
-			return [Math.round(dot(from, plane.row) / plane.spacing[0]), Math.round(dot(from, plane.column) / plane.spacing[1])];
+			return [dot(from, plane.row) / plane.spacing[0], dot(from, plane.column) / plane.spacing[1]];
 		}
 		world(i, j, k) {
 			const { position, row, column, spacing } = this.planes[k];
@@ -1936,6 +2503,53 @@
 			cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
 		}
 	};
+	// src/model/look.ts
+	var LOOK$1 = {
+		opacity: .4,
+		outline: 2,
+		hidden: [],
+		locked: [],
+		colours: {}
+	};
+	var NAME = "fewsam.look";
+	/** As it was kept; a structure is shown and unlocked when a page opens. */
+	function kept(store) {
+		try {
+			const { opacity, outline, colours } = JSON.parse(store.getItem(NAME) ?? "{}");
+			return {
+				...LOOK$1,
+				opacity: opacity ?? LOOK$1.opacity,
+				outline: outline ?? LOOK$1.outline,
+				colours: colours ?? {}
+			};
+		} catch {
+			return LOOK$1;
+		}
+	}
+	function keep(store, { opacity, outline, colours }) {
+		try {
+			store.setItem(NAME, JSON.stringify({
+				opacity,
+				outline,
+				colours
+			}));
+		} catch {}
+	}
+	function colourOf(look, one) {
+		return look.colours[one.id] ?? one.color;
+	}
+	function toggled(values, value) {
+		return values.includes(value) ? values.filter((one) => one !== value) : [...values, value];
+	}
+	var hex = (colour) => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+	function unhex(text) {
+		const number = Number.parseInt(text.slice(1), 16);
+		return [
+			number >> 16,
+			number >> 8 & 255,
+			number & 255
+		];
+	}
 	// src/model/drafts.ts
 	var SILENT = 15e4;
 	var Drafts = class {
@@ -2106,19 +2720,23 @@
 				note
 			});
 		}
-		/** Keep a slice as it is shown although nobody drew on it: it is to be submitted as it is. */
-		confirm(k) {
-			if (this.drawn.has(k)) return [];
-			const after = {
-				pixels: this.base[k].slice(),
-				seen: this.submission[k],
-				confirmed: true
-			};
+		/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
+		confirm(k, pixels = this.shown(k)) {
+			const before = this.drawn.get(k) ?? null;
+			if (before && same(pixels, before.pixels)) return [];
 			return this.step({ changes: [{
 				k,
-				before: null,
-				after
+				before,
+				after: {
+					pixels: pixels.slice(),
+					seen: this.seen(k),
+					confirmed: true
+				}
 			}] });
+		}
+		/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
+		isConfirmed(k) {
+			return this.drawn.get(k)?.confirmed === true;
 		}
 		/** Give up what is drawn on slices, as one step: they show what the server has. */
 		discard(slices) {
@@ -2275,8 +2893,13 @@
 			this.points = points;
 			return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
 		}
+		/** The slice is right as it is shown. */
 		confirm(k) {
 			return this.keeping(this.slices.confirm(k));
+		}
+		/** The structure of this voxel value is not on the slice. */
+		absent(k, value) {
+			return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => pixel === value ? 0 : pixel)));
 		}
 		discard(slices) {
 			return this.keeping(this.slices.discard(slices));
@@ -2314,6 +2937,7 @@
 				voxels,
 				label_info,
 				drawn,
+				empty: [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k),
 				sent
 			};
 		}
@@ -2355,6 +2979,7 @@
 		geometry;
 		onStroke = () => {};
 		arrays = [];
+		look = LOOK$1;
 		timer = 0;
 		pressed = false;
 		ended = false;
@@ -2420,7 +3045,31 @@
 					color: [...color, 255]
 				});
 				if (segmentation.segments[value].label !== name) service.setSegmentLabel(this.segmentationId, value, name);
-				service.setSegmentColor(this.viewportId, this.segmentationId, value, [...color, 255]);
+			} catch {}
+			this.dress(this.look);
+		}
+		/** Colours, opacity and outline; which structures are hidden, and which ones the viewer's tools leave alone. */
+		dress(look) {
+			this.look = look;
+			const service = host.services.segmentationService;
+			const { viewportId, segmentationId } = this;
+			const type = tools().Enums.SegmentationRepresentations.Labelmap;
+			const style = {
+				renderFill: true,
+				fillAlpha: look.opacity,
+				renderOutline: look.outline > 0,
+				outlineWidth: look.outline
+			};
+			try {
+				service.setStyle({
+					type,
+					segmentationId
+				}, style);
+				for (const one of this.structures.all) {
+					service.setSegmentColor(viewportId, segmentationId, one.value, [...colourOf(look, one), 255]);
+					service.setSegmentVisibility(viewportId, segmentationId, one.value, !look.hidden.includes(one.value), type);
+					service.setSegmentLocked(segmentationId, one.value, look.locked.includes(one.value));
+				}
 			} catch {}
 		}
 		/** Segments that the viewer's own button added: value and the viewer's name. */
@@ -2572,6 +3221,7 @@
 			this.desk.map = null;
 			store.aside.value = false;
 			store.conflict.value = [];
+			store.changed.value = [];
 		}
 		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
 		async catchUp() {
@@ -2630,7 +3280,8 @@
 		constructor(desk) {
 			this.desk = desk;
 		}
-		point(i, j, k) {
+		point({ i: x, j: y, k }) {
+			const [i, j] = [Math.round(x), Math.round(y)];
 			const { store, structures } = this.desk;
 			const structure = structures.of(store.chosen.value);
 			const include = store.tool.value === "include";
@@ -2840,6 +3491,66 @@
 			}
 		}
 	};
+	// src/model/scale.ts
+	var STEPS = [
+		{
+			from: .95,
+			colour: "#00204c",
+			label: "0.95 and more"
+		},
+		{
+			from: .9,
+			colour: "#31446b",
+			label: "0.90"
+		},
+		{
+			from: .8,
+			colour: "#666970",
+			label: "0.80"
+		},
+		{
+			from: .7,
+			colour: "#958f78",
+			label: "0.70"
+		},
+		{
+			from: .5,
+			colour: "#cbba69",
+			label: "0.50"
+		},
+		{
+			from: 0,
+			colour: "#ffea46",
+			label: "less"
+		}
+	];
+	/** Colour of a slice by the error to be expected of it, one minus the Dice. */
+	function colourOfError(error) {
+		return STEPS.find((step) => 1 - error >= step.from - 1e-9).colour;
+	}
+	/** What a mark on the strip means. */
+	var MARKS = {
+		labelled: {
+			colour: "#ffffff",
+			label: "labelled"
+		},
+		drawn: {
+			colour: "#56b4e9",
+			label: "drawn, not submitted"
+		},
+		confirmed: {
+			colour: "#009e73",
+			label: "confirmed, not submitted"
+		},
+		changed: {
+			colour: "#d55e00",
+			label: "changed by the last Segment"
+		},
+		waiting: {
+			colour: "#3a3f55",
+			label: "not segmented"
+		}
+	};
 	// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 	var f = Symbol.for("pv");
 	var o = 0;
@@ -2865,6 +3576,75 @@
 		};
 		return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
 	}
+	// src/components/appearance.tsx
+	/** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
+	function Appearance({ store, acts }) {
+		const look = store.look.value;
+		return /* @__PURE__ */ a("details", {
+			id: "fewsam-look",
+			children: [
+				/* @__PURE__ */ a("summary", { children: "Appearance, and the colours of the strip" }),
+				/* @__PURE__ */ a("label", {
+					class: "fs-row",
+					children: [/* @__PURE__ */ a("span", {
+						class: "faint",
+						children: "opacity"
+					}), /* @__PURE__ */ a("input", {
+						type: "range",
+						id: "fewsam-opacity",
+						min: "0",
+						max: "1",
+						step: "0.05",
+						value: look.opacity,
+						onInput: (event) => acts.dress({ opacity: Number(event.currentTarget.value) })
+					})]
+				}),
+				/* @__PURE__ */ a("label", {
+					class: "fs-row",
+					children: [/* @__PURE__ */ a("span", {
+						class: "faint",
+						children: "outline"
+					}), /* @__PURE__ */ a("input", {
+						type: "range",
+						id: "fewsam-outline",
+						min: "0",
+						max: "6",
+						step: "1",
+						value: look.outline,
+						onInput: (event) => acts.dress({ outline: Number(event.currentTarget.value) })
+					})]
+				}),
+				/* @__PURE__ */ a("ul", {
+					id: "fewsam-legend",
+					"aria-label": "Colours of the strip",
+					children: [
+						/* @__PURE__ */ a("li", {
+							class: "faint",
+							children: "Expected Dice of a slice"
+						}),
+						STEPS.map(({ colour, label }) => /* @__PURE__ */ a(Entry, {
+							colour,
+							label
+						}, label)),
+						Object.values(MARKS).map(({ colour, label }) => /* @__PURE__ */ a(Entry, {
+							colour,
+							label
+						}, label))
+					]
+				})
+			]
+		});
+	}
+	function Entry({ colour, label }) {
+		return /* @__PURE__ */ a("li", { children: [
+			/* @__PURE__ */ a("span", {
+				class: "swatch",
+				style: { background: colour }
+			}),
+			" ",
+			label
+		] });
+	}
 	// src/components/curve.tsx
 	function mean(point) {
 		const values = Object.values(point.dice).filter(Number.isFinite);
@@ -2875,7 +3655,7 @@
 		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 		const y = (dice) => 95 - 85 * dice;
 		const places = points.map((point, n) => [x(n), y(mean(point))]);
-		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a("svg", {
+		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Right on the slices you corrected (Dice)" }), /* @__PURE__ */ a("svg", {
 			class: "curve",
 			id: "fewsam-curve",
 			viewBox: "0 0 240 110",
@@ -2953,67 +3733,116 @@
 		});
 	}
 	// src/components/draw.tsx
-	/** Tools that draw, the way back, and the size of the brush. */
+	/** Tools that draw, the size of the brush, the way back, and one-press edits of the slice on the screen. */
 	function Draw({ store, acts }) {
 		const given = {
 			store,
 			acts
 		};
-		return /* @__PURE__ */ a($, { children: [
-			/* @__PURE__ */ a("h4", { children: "Draw" }),
-			/* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a(ToolButton, {
+		return /* @__PURE__ */ a("section", {
+			"aria-label": "Draw",
+			children: [
+				/* @__PURE__ */ a("h4", { children: "Draw" }),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "brush",
+							title: "Brush (B)",
+							children: "Brush"
+						}),
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "eraser",
+							title: "Eraser (E)",
+							children: "Eraser"
+						}),
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "threshold",
+							title: "Paints what looks like the tissue under the cursor (T)",
+							children: "Threshold"
+						}),
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "lasso",
+							title: "Drag round an area, or click its corners and press Enter; with Alt it erases (P)",
+							children: "Lasso"
+						})
+					]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "undo",
+							title: "Undo (Ctrl+Z)",
+							children: "Undo"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "redo",
+							title: "Redo (Ctrl+Shift+Z or Ctrl+Y)",
+							children: "Redo"
+						}),
+						/* @__PURE__ */ a("span", {
+							class: "faint",
+							children: "size"
+						}),
+						/* @__PURE__ */ a("input", {
+							type: "range",
+							id: "fewsam-size",
+							"aria-label": "brush size",
+							title: "Radius of the brush in mm ([ and ])",
+							min: "1",
+							max: "60",
+							step: "1",
+							value: store.radius.value,
+							onInput: (event) => acts.size(Number(event.currentTarget.value))
+						})
+					]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row edits",
+					children: [
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "holes",
+							title: "Fill the holes of the chosen structure on this slice (F)",
+							children: "Fill holes"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "smooth",
+							title: "Smooth the outline of the chosen structure on this slice (O)",
+							children: "Smooth"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "islands",
+							title: "Remove small parts of the chosen structure on this slice (U)",
+							children: "No islands"
+						})
+					]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row edits",
+					children: [/* @__PURE__ */ a(Button, {
 						...given,
-						tool: "brush",
-						children: "Brush"
-					}),
-					/* @__PURE__ */ a(ToolButton, {
+						command: "copy",
+						title: "Copy the chosen structure from the slice before (D)",
+						children: "Copy from before"
+					}), /* @__PURE__ */ a(Button, {
 						...given,
-						tool: "eraser",
-						children: "Eraser"
-					}),
-					/* @__PURE__ */ a(ToolButton, {
-						...given,
-						tool: "threshold",
-						title: "Paints what looks like the tissue under the cursor",
-						children: "Threshold"
-					})
-				]
-			}),
-			/* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "undo",
-						title: "Ctrl+Z",
-						children: "Undo"
-					}),
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "redo",
-						title: "Ctrl+Shift+Z or Ctrl+Y",
-						children: "Redo"
-					}),
-					/* @__PURE__ */ a("span", {
-						class: "faint",
-						children: "size"
-					}),
-					/* @__PURE__ */ a("input", {
-						type: "range",
-						id: "fewsam-size",
-						"aria-label": "brush size",
-						min: "1",
-						max: "60",
-						step: "1",
-						value: store.radius.value,
-						onInput: (event) => acts.size(Number(event.currentTarget.value))
-					})
-				]
-			})
-		] });
+						command: "interpolate",
+						title: "The chosen structure on all slices between drawn ones (J)",
+						children: "Interpolate"
+					})]
+				})
+			]
+		});
 	}
 	// src/components/history.tsx
 	function History({ store, acts }) {
@@ -3056,73 +3885,88 @@
 			acts
 		};
 		const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
-		return /* @__PURE__ */ a($, { children: [
-			/* @__PURE__ */ a("h4", { children: "Learn" }),
-			/* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a(Button, {
+		return /* @__PURE__ */ a("section", {
+			"aria-label": "Learn",
+			children: [
+				/* @__PURE__ */ a("h4", { children: "Learn" }),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [/* @__PURE__ */ a(Button, {
 						...given,
-						command: "submit",
-						children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
-					}),
-					/* @__PURE__ */ a(Button, {
+						command: "right",
+						title: "What is shown on this slice is right: Submit makes it a label (Y)",
+						children: "This slice is right"
+					}), /* @__PURE__ */ a(Button, {
 						...given,
-						command: "segment",
-						children: "Segment"
-					}),
-					/* @__PURE__ */ a(Button, {
+						command: "absent",
+						title: "The chosen structure is not on this slice (0)",
+						children: "Not on this slice"
+					})]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "submit",
+							title: "What is drawn or confirmed becomes a label (S)",
+							children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "segment",
+							title: "The model's answer for the whole series (G)",
+							children: "Segment"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "train",
+							title: "The model learns from all submitted slices (M)",
+							children: store.training.value ? "Stop training" : "Train"
+						})
+					]
+				}),
+				conflict && /* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [/* @__PURE__ */ a(Button, {
 						...given,
-						command: "train",
-						children: store.training.value ? "Stop training" : "Train"
-					})
-				]
-			}),
-			conflict && /* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [/* @__PURE__ */ a(Button, {
-					...given,
-					command: "theirs",
-					title: "Show what was submitted from elsewhere; Undo brings yours back",
-					children: "Take theirs"
-				}), /* @__PURE__ */ a(Button, {
-					...given,
-					command: "both",
-					title: "Theirs stays the label; yours is kept beside it, to compare the two",
-					children: "Keep both"
-				})]
-			}),
-			/* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a(Button, {
+						command: "theirs",
+						title: "Show what was submitted from elsewhere; Undo brings yours back",
+						children: "Take theirs"
+					}), /* @__PURE__ */ a(Button, {
 						...given,
-						command: "next",
-						children: "Next slice"
-					}),
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "skip",
-						title: "Another one; this slice is not offered again",
-						children: "Skip"
-					}),
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "back",
-						title: "To where you were before Next slice",
-						children: "Back"
-					}),
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "improve",
-						title: "For when nobody waits: learn from the images that nobody labelled too",
-						children: "Improve overnight"
-					})
-				]
-			})
-		] });
+						command: "both",
+						title: "Theirs stays the label; yours is kept beside it, to compare the two",
+						children: "Keep both"
+					})]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "next",
+							title: "To the slice whose label would teach most (N)",
+							children: "Next slice"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "skip",
+							title: "Another one; this slice is not offered again (K)",
+							children: "Skip"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "back",
+							title: "To where you were before Next slice (Shift+N)",
+							children: "Back"
+						})
+					]
+				})
+			]
+		});
 	}
-	function Progress({ store }) {
+	function Progress({ store, acts, lab }) {
 		const [training, busy, stats] = [
 			store.training.value,
 			store.busy.value,
@@ -3140,36 +3984,74 @@
 			max: "1",
 			value: share
 		}, "share"), /* @__PURE__ */ a("div", {
-			class: "faint",
-			id: "fewsam-status",
-			children: progress(store.server.value, busy)
+			class: "fs-row",
+			id: "fewsam-below-progress",
+			children: [/* @__PURE__ */ a("div", {
+				class: "faint",
+				id: "fewsam-status",
+				children: progress(store.server.value, busy)
+			}), /* @__PURE__ */ a(Button, {
+				store,
+				acts,
+				lab,
+				command: "improve",
+				title: "For when nobody waits: learn from the images that nobody labelled too",
+				children: "Improve overnight"
+			})]
 		})] });
 	}
 	// src/components/message.tsx
+	/** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
 	function Message({ store }) {
 		const { text, kind, answers, serial } = store.message.value;
 		const { hint } = store.guide.value;
-		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("div", {
-			class: `message ${kind}`,
-			id: "fewsam-message",
-			role: "status",
+		const notes = store.problems.value.length;
+		const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
+		return /* @__PURE__ */ a("div", {
+			id: "fewsam-said",
 			children: [/* @__PURE__ */ a("div", {
-				id: "fewsam-text",
-				children: text
-			}, serial), /* @__PURE__ */ a("div", {
+				class: `message ${kind}`,
+				id: "fewsam-message",
+				role: "status",
+				children: [/* @__PURE__ */ a("div", {
+					id: "fewsam-text",
+					children: [short, more && /* @__PURE__ */ a("details", { children: [/* @__PURE__ */ a("summary", { children: "More" }), more] })]
+				}, serial), /* @__PURE__ */ a("div", {
+					class: "fs-row",
+					id: "fewsam-answers",
+					children: answers.map(({ label, act }) => /* @__PURE__ */ a("button", {
+						onClick: act,
+						children: label
+					}, label))
+				})]
+			}), /* @__PURE__ */ a("div", {
 				class: "fs-row",
-				id: "fewsam-answers",
-				children: answers.map(({ label, act }) => /* @__PURE__ */ a("button", {
-					onClick: act,
-					children: label
-				}, label))
+				id: "fewsam-below",
+				children: [
+					/* @__PURE__ */ a("div", {
+						id: "fewsam-hint",
+						children: hint && `Next: ${hint}`
+					}),
+					notes > 0 && /* @__PURE__ */ a("button", {
+						class: "small",
+						id: "fewsam-noted",
+						title: "Go to what is odd or waits",
+						onClick: toNotes,
+						children: [count(notes, "note"), " ↓"]
+					}),
+					/* @__PURE__ */ a("button", {
+						class: "small",
+						id: "fewsam-keys",
+						title: "Keys (?)",
+						"aria-expanded": store.sheet.value,
+						onClick: () => store.sheet.value = !store.sheet.value,
+						children: "Keys"
+					})
+				]
 			})]
-		}), /* @__PURE__ */ a("div", {
-			class: "faint",
-			id: "fewsam-hint",
-			children: hint && `Next: ${hint}`
-		})] });
+		});
 	}
+	var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
 	// src/components/points.tsx
 	/** Correct with clicked points. */
 	function Points({ store, acts }) {
@@ -3177,26 +4059,73 @@
 			store,
 			acts
 		};
-		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Correct with points" }), /* @__PURE__ */ a("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a(ToolButton, {
-					...given,
-					tool: "include",
-					children: "+ Include"
-				}),
-				/* @__PURE__ */ a(ToolButton, {
-					...given,
-					tool: "exclude",
-					children: "− Exclude"
-				}),
-				/* @__PURE__ */ a(Button, {
-					...given,
-					command: "clear",
-					children: "Clear points"
-				})
-			]
-		})] });
+		return /* @__PURE__ */ a("section", {
+			"aria-label": "Correct with points",
+			children: [/* @__PURE__ */ a("h4", { children: "Correct with points" }), /* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a(ToolButton, {
+						...given,
+						tool: "include",
+						title: "A click adds what belongs to the chosen structure (A)",
+						children: "+ Include"
+					}),
+					/* @__PURE__ */ a(ToolButton, {
+						...given,
+						tool: "exclude",
+						title: "A click takes away what does not belong to it (X)",
+						children: "− Exclude"
+					}),
+					/* @__PURE__ */ a(Button, {
+						...given,
+						command: "clear",
+						title: "Forget the points; what they changed stays",
+						children: "Clear points"
+					})
+				]
+			})]
+		});
+	}
+	// src/components/sheet.tsx
+	/** The sheet of keys. */
+	function Sheet({ store }) {
+		if (!store.sheet.value) return null;
+		return /* @__PURE__ */ a("div", {
+			id: "fewsam-sheet",
+			role: "dialog",
+			"aria-label": "Keys",
+			onClick: () => store.sheet.value = false,
+			children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a("section", { children: [/* @__PURE__ */ a("h4", { children: title }), /* @__PURE__ */ a("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a("div", { children: [/* @__PURE__ */ a("dt", { children: keys }), /* @__PURE__ */ a("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a("p", {
+				class: "faint",
+				children: "Press ? or Escape to close. All other keys are the viewer's own."
+			})]
+		});
+	}
+	// src/components/icons.tsx
+	/** Small drawings on buttons: fonts of symbols differ from machine to machine. */
+	var PATHS = {
+		shown: "M1 8s2.6-4.5 7-4.5S15 8 15 8s-2.6 4.5-7 4.5S1 8 1 8z M8 6a2 2 0 1 0 0 4a2 2 0 1 0 0-4z",
+		hidden: "M1 8s2.6-4.5 7-4.5S15 8 15 8s-2.6 4.5-7 4.5S1 8 1 8z M2.5 14L13.5 2",
+		locked: "M3.5 7.5h9v6h-9z M5.5 7.5V5a2.5 2.5 0 0 1 5 0v2.5",
+		unlocked: "M3.5 7.5h9v6h-9z M5.5 7.5V4a2.5 2.5 0 0 1 4.8-1",
+		rename: "M3 13l.6-2.8L11 2.8l2.2 2.2L5.8 12.4z M9.6 4.2l2.2 2.2",
+		delete: "M3.5 3.5l9 9 M12.5 3.5l-9 9"
+	};
+	function Icon({ name }) {
+		return /* @__PURE__ */ a("svg", {
+			viewBox: "0 0 16 16",
+			width: "13",
+			height: "13",
+			"aria-hidden": "true",
+			children: /* @__PURE__ */ a("path", {
+				d: PATHS[name],
+				fill: "none",
+				stroke: "currentColor",
+				"stroke-width": "1.4",
+				"stroke-linejoin": "round",
+				"stroke-linecap": "round"
+			})
+		});
 	}
 	// src/components/textinput.tsx
 	function TextInput({ id, label, value, input, enter, escape, select }) {
@@ -3262,13 +4191,16 @@
 	}
 	function Row({ store, acts, one, here, editing, edit }) {
 		const chosen = store.chosen.value === one.value;
+		const look = store.look.value;
+		const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
 		return /* @__PURE__ */ a("div", {
 			class: `class ${chosen ? "on" : ""}`,
 			"data-name": one.name,
 			onMouseDown: () => acts.choose(one.value),
-			children: [/* @__PURE__ */ a("span", {
-				class: "swatch",
-				style: { background: `rgb(${one.color.join(",")})` }
+			children: [/* @__PURE__ */ a(Swatch, {
+				store,
+				acts,
+				one
 			}), !one.id || editing ? /* @__PURE__ */ a(NewName, {
 				acts,
 				one,
@@ -3281,23 +4213,58 @@
 					onClick: () => acts.choose(one.value),
 					children: one.name
 				}),
-				/* @__PURE__ */ a(Small, {
-					kind: "rename",
-					title: `Rename ${one.name}`,
-					act: () => edit(true),
-					text: "✎"
-				}),
-				/* @__PURE__ */ a(Small, {
-					kind: "delete",
-					title: `Delete ${one.name}; its labels stay in the history`,
-					act: () => acts.remove(one),
-					text: "×"
-				}),
 				/* @__PURE__ */ a("span", {
 					class: "count",
 					children: `${here} / ${one.slices}`
+				}),
+				/* @__PURE__ */ a("span", {
+					class: "tools",
+					children: [/* @__PURE__ */ a(Small, {
+						kind: "rename",
+						icon: "rename",
+						title: `Rename ${one.name}`,
+						act: () => edit(true)
+					}), /* @__PURE__ */ a(Small, {
+						kind: "delete",
+						icon: "delete",
+						title: `Delete ${one.name}; its labels stay in the history`,
+						act: () => acts.remove(one)
+					})]
+				}),
+				/* @__PURE__ */ a(Small, {
+					kind: hidden ? "see set" : "see",
+					icon: hidden ? "hidden" : "shown",
+					title: hidden ? `Show ${one.name}` : `Hide ${one.name}`,
+					act: () => acts.dress({ hidden: toggled(look.hidden, one.value) })
+				}),
+				/* @__PURE__ */ a(Small, {
+					kind: locked ? "lock set" : "lock",
+					icon: locked ? "locked" : "unlocked",
+					title: locked ? `Unlock ${one.name}` : `Lock ${one.name}: drawing another structure does not change it`,
+					act: () => acts.dress({ locked: toggled(look.locked, one.value) })
 				})
 			] })]
+		});
+	}
+	/** The structure's colour, and another one for this browser. */
+	function Swatch({ store, acts, one }) {
+		const look = store.look.value;
+		const change = (event) => {
+			const colour = unhex(event.currentTarget.value);
+			acts.dress({ colours: {
+				...look.colours,
+				[one.id]: colour
+			} });
+		};
+		const label = `Colour of ${one.name}`;
+		return /* @__PURE__ */ a("input", {
+			type: "color",
+			class: "swatch",
+			"aria-label": label,
+			title: label,
+			disabled: !one.id,
+			value: hex(colourOf(look, one)),
+			onChange: change
 		});
 	}
 	function NewName({ acts, one, edit }) {
@@ -3316,14 +4283,14 @@
 			select: Boolean(one.id)
 		});
 	}
-	function Small({ kind, title, act, text }) {
+	function Small({ kind, icon, title, act }) {
 		return /* @__PURE__ */ a("button", {
 			class: `small ${kind}`,
 			title,
 			"aria-label": title,
 			onMouseDown: (event) => event.stopPropagation(),
 			onClick: act,
-			children: text
+			children: /* @__PURE__ */ a(Icon, { name: icon })
 		});
 	}
 	// src/components/person.tsx
@@ -3353,56 +4320,6 @@
 			})]
 		});
 	}
-	// src/components/style.ts
-	var style = `
-#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
-#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
-#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
-#fewsam-panel button:hover:not(:disabled) { background:#31499a }
-#fewsam-panel button:disabled { opacity:.45; cursor:default }
-#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
-#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
-#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
-#fewsam-panel .fs-row > button { flex:1 1 auto }
-#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
-#fewsam-panel .class:hover { background:#16224a }
-#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
-#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
-#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
-#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
-#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
-#fewsam-panel .class .small { visibility:hidden }
-#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
-#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
-#fewsam-classes { max-height:192px; overflow-y:auto }
-#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
-#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
-#fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
-#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
-#fewsam-panel .shot span { flex:1 }
-#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
-#fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
-#fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
-#fewsam-problems:empty { display:none }
-#fewsam-panel progress { width:100%; height:10px }
-#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
-#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
-#fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
-#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px; text-decoration:none; font-size:12px }
-#fewsam-panel a.button:hover { background:#31499a }
-#fewsam-studies { max-height:220px; overflow-y:auto }
-#fewsam-panel .study { margin:6px 0 }
-#fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
-#fewsam-panel .series.on:disabled { opacity:1 }
-#fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
-#fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
-#fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
-#fewsam-panel .place.in-progress { background:#1d4ed8 }
-#fewsam-panel .place.unsure { background:#7a5c12 }
-#fewsam-panel .place.sent-back { background:#8a2f3f }
-#fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
-#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
-`;
 	// src/components/worklist.tsx
 	var REVIEWED = [
 		"done",
@@ -3583,6 +4500,7 @@
 		].filter(Boolean).join("\n");
 	}
 	// src/components/app.tsx
+	/** The whole panel, from top to bottom. */
 	function App(given) {
 		return /* @__PURE__ */ a($, { children: [
 			/* @__PURE__ */ a("style", { children: style }),
@@ -3594,9 +4512,15 @@
 			/* @__PURE__ */ a(Learn, { ...given }),
 			/* @__PURE__ */ a(Progress, { ...given }),
 			/* @__PURE__ */ a(Worklist, { ...given }),
+			/* @__PURE__ */ a(Appearance, { ...given }),
 			/* @__PURE__ */ a(History, { ...given }),
 			/* @__PURE__ */ a(Curve, { ...given }),
-			/* @__PURE__ */ a(Problems, { ...given })
+			/* @__PURE__ */ a(Problems, { ...given }),
+			/* @__PURE__ */ a("p", {
+				class: "faint",
+				children: "For research: the viewer and this panel are no medical device."
+			}),
+			/* @__PURE__ */ a(Sheet, { ...given })
 		] });
 	}
 	/** What waits for the PACS, what could not be taken, what others drew. */
@@ -3728,8 +4652,17 @@
 		"brush",
 		"eraser",
 		"threshold",
+		"lasso",
 		"include",
 		"exclude"
+	];
+	var EDITS = [
+		"holes",
+		"smooth",
+		"islands",
+		"copy",
+		"interpolate",
+		"absent"
 	];
 	var Store = class {
 		/** What the server said last. */
@@ -3750,6 +4683,12 @@
 		/** A tool of the panel, or '' for one of the viewer's own. */
 		tool = y$1("");
 		radius = y$1(8);
+		/** How structures look, and which are locked. */
+		look = y$1(LOOK$1);
+		/** Whether the sheet of keys is shown. */
+		sheet = y$1(false);
+		/** Slices that the last Segment changed. */
+		changed = y$1([]);
 		/** The name of a new structure, as it is typed. */
 		typed = y$1("");
 		/** Slices that the server asked about, since somebody else submitted them meanwhile. */
@@ -3782,6 +4721,10 @@
 			if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
 			if (this.training.value) blocked.improve = "A training runs already.";
 			else if (!this.server.value?.trained) blocked.improve = "Train once first.";
+			const right = unconfirmable(open, this.labelled.value);
+			if (right) blocked.right ??= right;
+			const uneditable = this.uneditable();
+			if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
 			if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
 			if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
 			return guide$1;
@@ -3790,6 +4733,14 @@
 			const open = this.open.value;
 			return problems(this.server.value, open?.foreign ?? [], open?.kept === false);
 		});
+		/** Why the chosen structure cannot be edited; '' where it can. */
+		uneditable() {
+			const chosen = this.structures.value.find((one) => one.value === this.chosen.value);
+			if (!this.open.value) return "Open an image series first.";
+			if (!chosen) return "Choose a structure first.";
+			if (this.aside.value) return "A stored segmentation is shown: go back to drawing first.";
+			return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : "";
+		}
 		say(text, kind, answers = []) {
 			const serial = this.message.value.serial + 1;
 			this.message.value = {
@@ -3800,127 +4751,331 @@
 			};
 		}
 	};
+	/** Why the slice on the screen cannot be said to be right; '' where it can. */
+	function unconfirmable(open, labelled) {
+		if (!labelled) return "Submit a label of at least one slice first: there is nothing to confirm yet.";
+		if (open?.sliceIs === "labelled") return "This slice is labelled as it is.";
+		if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
+		return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
+	}
 	// src/viewer/strip.ts
-	var WIDTH = 12;
-	var Overlay = class {
+	/** The strip along the slice slider: what is to be expected of each slice, what is done, and a click goes there. */
+	var WIDTH = 16;
+	var TOP = 40;
+	var BOTTOM = 40;
+	var Strip = class {
 		map;
-		strip = document.createElement("canvas");
-		marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-		parent = null;
-		timer = 0;
-		uncertainty = [];
-		labelled = [];
-		/** Called with the pixel under a click while points are being set; null: the viewer's own tools work. */
-		onPoint = null;
+		canvas = document.createElement("canvas");
+		looks = "";
+		shown = {
+			uncertainty: [],
+			labelled: [],
+			changed: []
+		};
 		constructor(map) {
 			this.map = map;
-			this.strip.id = "fewsam-strip";
-			this.strip.title = "Uncertainty by slice: the redder, the less sure. White ticks are labelled slices. Click to go there.";
-			this.strip.style.cssText = `position:absolute;right:24px;top:40px;width:${WIDTH}px;z-index:20;cursor:pointer`;
-			this.strip.addEventListener("mousedown", (event) => {
+			this.canvas.id = "fewsam-strip";
+			this.canvas.style.cssText = `position:absolute;right:24px;top:${TOP}px;width:${WIDTH}px;z-index:20;cursor:pointer`;
+			this.canvas.addEventListener("mousedown", (event) => {
 				event.stopPropagation();
-				const rect = this.strip.getBoundingClientRect();
-				const frame = Math.floor((event.clientY - rect.top) / rect.height * this.map.session.slices.depth);
-				for (let k = 0; k < this.map.session.slices.depth; k++) if (this.map.geometry.frameOf(k) === frame) this.map.geometry.jump(k);
+				const k = this.sliceAt(event);
+				if (k !== null) map.geometry.jump(k);
 			});
+			this.canvas.addEventListener("mousemove", (event) => this.canvas.title = this.title(this.sliceAt(event)));
+		}
+		get elements() {
+			return [this.canvas];
+		}
+		owns(target) {
+			return target === this.canvas;
+		}
+		draw(height, shown = this.shown) {
+			this.shown = shown;
+			const { slices } = this.map.session;
+			const current = this.map.geometry.current();
+			const confirmed = slices.dirty.filter((k) => slices.isConfirmed(k));
+			const looks = JSON.stringify([
+				height,
+				current,
+				shown,
+				slices.dirty,
+				confirmed
+			]);
+			if (looks === this.looks) return;
+			this.looks = looks;
+			this.canvas.width = WIDTH;
+			this.canvas.height = Math.max(height - TOP - BOTTOM, slices.depth);
+			this.canvas.style.height = `${this.canvas.height}px`;
+			const context = this.canvas.getContext("2d");
+			if (!context) return;
+			const step = this.canvas.height / slices.depth;
+			const tall = Math.max(step - .5, 1);
+			for (let k = 0; k < slices.depth; k++) {
+				const y = this.map.geometry.frameOf(k) * step;
+				const error = shown.uncertainty[k];
+				context.fillStyle = error === void 0 ? MARKS.waiting.colour : colourOfError(error);
+				context.fillRect(4, y, 12, tall);
+				if (shown.changed.includes(k)) {
+					context.fillStyle = MARKS.changed.colour;
+					context.fillRect(13, y, 3, tall);
+				}
+				if (shown.labelled.includes(k)) {
+					context.fillStyle = MARKS.labelled.colour;
+					context.fillRect(4, y, 12, tall);
+				}
+				if (slices.isDirty(k)) {
+					context.fillStyle = slices.isConfirmed(k) ? MARKS.confirmed.colour : MARKS.drawn.colour;
+					context.fillRect(0, y, 7, Math.max(tall, 3));
+				}
+			}
+			this.drawCurrent(context, this.map.geometry.frameOf(current) * step, Math.max(tall, 4));
+		}
+		/** The slice on the screen: a frame of black and white shows on every colour. */
+		drawCurrent(context, y, tall) {
+			context.lineWidth = 3;
+			context.strokeStyle = "#000";
+			context.strokeRect(1.5, y - .5, 13, tall + 1);
+			context.lineWidth = 1;
+			context.strokeStyle = "#fff";
+			context.strokeRect(1.5, y - .5, 13, tall + 1);
+		}
+		sliceAt(event) {
+			const rect = this.canvas.getBoundingClientRect();
+			const frame = Math.floor((event.clientY - rect.top) / rect.height * this.map.session.slices.depth);
+			return this.map.geometry.at(frame);
+		}
+		title(k) {
+			if (k === null) return "";
+			const { slices } = this.map.session;
+			const number = `Slice ${this.map.geometry.frameOf(k) + 1}`;
+			if (slices.isConfirmed(k)) return `${number}: ${MARKS.confirmed.label}`;
+			if (slices.isDirty(k)) return `${number}: ${MARKS.drawn.label}`;
+			if (this.shown.labelled.includes(k)) return `${number}: labelled`;
+			const error = this.shown.uncertainty[k];
+			if (error === void 0) return `${number}: not segmented`;
+			return `${number}: expected Dice ${(1 - error).toFixed(2)}${this.shown.changed.includes(k) ? ", changed by the last Segment" : ""}`;
+		}
+	};
+	// src/viewer/overlay.ts
+	var SVG = "http://www.w3.org/2000/svg";
+	var EVENTS = [
+		"mousedown",
+		"mouseup",
+		"mousemove",
+		"click",
+		"dblclick"
+	];
+	var LOOK = 500;
+	var Overlay = class {
+		map;
+		strip;
+		marks = element$1("svg");
+		points = element$1("g");
+		held = element$1("g");
+		parent = null;
+		timer = 0;
+		inHand = null;
+		constructor(map) {
+			this.map = map;
+			this.strip = new Strip(map);
 			this.marks.id = "fewsam-points";
 			this.marks.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none;z-index:19";
+			this.marks.append(this.points, this.held);
 			this.attach();
-			this.timer = window.setInterval(() => this.attach(), 500);
+			this.timer = window.setInterval(() => this.attach(), LOOK);
 		}
-		pointer = (event) => {
-			if (!this.onPoint || event.button !== 0 || event.target === this.strip) return;
+		/** The tool in hand; null: the viewer's own work. */
+		set hand(hand) {
+			if (hand === this.inHand) return;
+			this.inHand?.leave?.();
+			this.held.replaceChildren();
+			this.inHand = hand;
+			this.parent?.classList.toggle("fewsam-hand", hand !== null);
+		}
+		draw(shown) {
+			if (!this.parent) return;
+			this.strip.draw(this.parent.clientHeight, shown);
+			this.drawPoints();
+			this.redraw();
+		}
+		/** Draw what the tool in hand holds. */
+		redraw() {
+			if (this.held.childElementCount) this.held.replaceChildren();
+			const viewport = viewportOf(this.map.viewportId);
+			if (!viewport || !this.inHand?.draw) return;
+			const screen = (i, j, k) => viewport.worldToCanvas(this.map.geometry.world(i, j, k));
+			this.inHand.draw(this.held, screen, this.map.geometry.current());
+		}
+		close() {
+			window.clearInterval(this.timer);
+			this.hand = null;
+			this.detach();
+			this.parent = null;
+		}
+		handle = (event) => {
+			if (!this.inHand || event.button !== 0 || this.strip.owns(event.target)) return;
 			event.stopImmediatePropagation();
 			event.preventDefault();
-			if (event.type !== "mousedown") return;
+			const at = this.at(event);
+			if (!at) return;
+			if (event.type === "mousedown") this.inHand.down(at, event);
+			if (event.type === "mousemove") this.inHand.move?.(at, event);
+			if (event.type === "mouseup") this.inHand.up?.(at, event);
+			if (event.type === "dblclick") this.inHand.twice?.(at, event);
+			this.redraw();
+		};
+		at(event) {
 			const viewport = viewportOf(this.map.viewportId);
 			const rect = viewport?.canvas?.getBoundingClientRect() ?? viewport?.element.getBoundingClientRect();
-			if (!rect) return;
-			const world = viewport.canvasToWorld([event.clientX - rect.left, event.clientY - rect.top]);
+			if (!rect) return null;
+			const [x, y] = [event.clientX - rect.left, event.clientY - rect.top];
 			const k = this.map.geometry.current();
-			const [i, j] = this.map.geometry.pixel(Array.from(world), k);
-			this.onPoint(i, j, k);
-		};
-		events = [
-			"mousedown",
-			"mouseup",
-			"mousemove",
-			"click"
-		];
+			const [i, j] = this.map.geometry.place(Array.from(viewport.canvasToWorld([x, y])), k);
+			return {
+				x,
+				y,
+				i,
+				j,
+				k
+			};
+		}
 		attach() {
 			const parent = (viewportOf(this.map.viewportId)?.element ?? null)?.parentElement ?? null;
-			if (parent !== this.parent || !this.strip.isConnected) {
+			if (parent !== this.parent || !this.marks.isConnected) {
 				this.detach();
 				if (parent) {
 					if (getComputedStyle(parent).position === "static") parent.style.position = "relative";
-					parent.append(this.strip, this.marks);
-					this.events.forEach((name) => parent.addEventListener(name, this.pointer, true));
+					parent.append(...this.strip.elements, this.marks);
+					EVENTS.forEach((name) => parent.addEventListener(name, this.handle, true));
+					parent.classList.toggle("fewsam-hand", this.inHand !== null);
 				}
 				this.parent = parent;
 			}
 			this.draw();
 		}
 		detach() {
-			this.events.forEach((name) => this.parent?.removeEventListener(name, this.pointer, true));
-			this.strip.remove();
-			this.marks.remove();
-		}
-		draw() {
-			if (!this.parent) return;
-			this.drawStrip(this.parent.clientHeight - 80);
-			this.drawPoints();
-		}
-		drawStrip(height) {
-			const depth = this.map.session.slices.depth;
-			this.strip.width = WIDTH;
-			this.strip.height = Math.max(height, depth);
-			this.strip.style.height = `${this.strip.height}px`;
-			const context = this.strip.getContext("2d");
-			if (!context) return;
-			const step = this.strip.height / depth;
-			const current = this.map.geometry.current();
-			const known = this.uncertainty.filter((_, k) => !this.labelled.includes(k));
-			const [low, high] = [Math.min(...known), Math.max(...known)];
-			for (let k = 0; k < depth; k++) {
-				const y = this.map.geometry.frameOf(k) * step;
-				const doubt = this.uncertainty.length ? (this.uncertainty[k] - low) / Math.max(high - low, 1e-6) : null;
-				const red = doubt === null ? 0 : Math.max(0, Math.min(1, doubt));
-				const done = this.labelled.includes(k);
-				context.fillStyle = doubt === null ? "#1d2b4d" : `rgb(${40 + 215 * red},${170 - 120 * red},60)`;
-				if (done) context.fillStyle = "#ffffff";
-				context.fillRect(0, y, WIDTH, Math.max(step - .5, 1));
-				if (this.map.session.slices.isDirty(k)) {
-					context.fillStyle = "#4da3ff";
-					context.fillRect(0, y, 4, Math.max(step - .5, 1));
-				}
-				if (k === current) {
-					context.strokeStyle = "#ffe14d";
-					context.lineWidth = 2;
-					context.strokeRect(1, y, 10, Math.max(step - .5, 3));
-				}
-			}
+			EVENTS.forEach((name) => this.parent?.removeEventListener(name, this.handle, true));
+			this.parent?.classList.remove("fewsam-hand");
+			[...this.strip.elements, this.marks].forEach((one) => one.remove());
 		}
 		drawPoints() {
-			this.marks.replaceChildren();
+			if (this.points.childElementCount) this.points.replaceChildren();
 			const viewport = viewportOf(this.map.viewportId);
 			if (!viewport || !this.map.session.points.length) return;
 			const k = this.map.geometry.current();
 			for (const point of this.map.session.points.filter((one) => one.k === k)) {
 				const [x, y] = viewport.worldToCanvas(this.map.geometry.world(point.i, point.j, point.k));
-				const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-				mark.setAttribute("cx", String(x));
-				mark.setAttribute("cy", String(y));
-				mark.setAttribute("r", "5");
-				mark.setAttribute("fill", point.include ? "#3ddc5b" : "#ff4d4d");
-				mark.setAttribute("stroke", "#fff");
-				this.marks.append(mark);
+				const fill = point.include ? "#3ddc5b" : "#ff4d4d";
+				this.points.append(element$1("circle", {
+					cx: x,
+					cy: y,
+					r: 5,
+					fill,
+					stroke: "#fff"
+				}));
 			}
 		}
-		close() {
-			window.clearInterval(this.timer);
-			this.detach();
-			this.parent = null;
+	};
+	function element$1(name, attributes = {}) {
+		const made = document.createElementNS(SVG, name);
+		for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+		return made;
+	}
+	// src/viewer/lasso.ts
+	/** The lasso: drag round an area, or click its corners and close it with Enter, a double click or a click on the first one. */
+	var NEAR = 8;
+	var Lasso = class {
+		done;
+		redraw;
+		places = [];
+		k = 0;
+		dragging = false;
+		moved = false;
+		first = [0, 0];
+		pressed = [0, 0];
+		towards = null;
+		/**
+		* Args:
+		*     done: takes the corners of a closed area, and whether it is to be erased.
+		*     redraw: draws what is held.
+		*/
+		constructor(done, redraw) {
+			this.done = done;
+			this.redraw = redraw;
 		}
+		down(at, event) {
+			if (this.places.length && at.k !== this.k) this.leave();
+			if (this.places.length > 2 && Math.hypot(at.x - this.first[0], at.y - this.first[1]) < NEAR) return this.close(event.altKey);
+			if (!this.places.length) {
+				this.first = [at.x, at.y];
+				this.k = at.k;
+				window.addEventListener("keydown", this.keys, true);
+			}
+			this.pressed = [at.x, at.y];
+			this.dragging = true;
+			this.moved = false;
+			this.places.push([at.i, at.j]);
+		}
+		move(at, event) {
+			this.towards = at;
+			if (this.dragging && !event.buttons) this.dragging = false;
+			if (!this.dragging || at.k !== this.k) return;
+			const [i, j] = this.places[this.places.length - 1];
+			if (Math.hypot(at.i - i, at.j - j) < .5) return;
+			this.places.push([at.i, at.j]);
+			this.moved ||= Math.hypot(at.x - this.pressed[0], at.y - this.pressed[1]) > NEAR;
+		}
+		up(_, event) {
+			const dragged = this.dragging && this.moved;
+			this.dragging = false;
+			if (dragged && this.places.length > 2) this.close(event.altKey);
+		}
+		twice(_, event) {
+			this.close(event.altKey);
+		}
+		leave() {
+			this.places = [];
+			this.dragging = false;
+			this.towards = null;
+			window.removeEventListener("keydown", this.keys, true);
+		}
+		draw(svg, screen, k) {
+			if (!this.places.length || k !== this.k) return;
+			const corners = this.places.map(([i, j]) => screen(i, j, this.k));
+			if (this.towards && !this.dragging) corners.push([this.towards.x, this.towards.y]);
+			const points = corners.map((corner) => corner.join(",")).join(" ");
+			svg.append(element$1("polygon", {
+				points,
+				fill: "rgba(255,225,77,.2)",
+				stroke: "#ffe14d",
+				"stroke-width": 1.5
+			}));
+			if (!this.moved) svg.append(element$1("circle", {
+				cx: corners[0][0],
+				cy: corners[0][1],
+				r: 4,
+				fill: "#ffe14d"
+			}));
+		}
+		close(erase) {
+			const [places, k] = [this.places, this.k];
+			this.leave();
+			this.redraw();
+			if (places.length > 2) this.done(places, k, erase);
+		}
+		keys = (event) => {
+			if (![
+				"Enter",
+				"Escape",
+				"Backspace"
+			].includes(event.key)) return;
+			event.preventDefault();
+			event.stopImmediatePropagation();
+			if (event.key === "Enter") return this.close(event.altKey);
+			if (event.key === "Backspace") this.places.pop();
+			if (event.key === "Escape" || !this.places.length) this.leave();
+			this.redraw();
+		};
 	};
 	// src/viewer/tools.ts
 	var VIEWER = {
@@ -3929,13 +5084,17 @@
 		threshold: "ThresholdCircularBrushDynamic"
 	};
 	var NONE = "WindowLevel";
-	var POINTING = ["include", "exclude"];
+	var POINTING = [
+		"include",
+		"exclude",
+		"lasso"
+	];
 	var Toolbox = class {
 		store;
 		constructor(store) {
 			this.store = store;
 		}
-		/** brush, eraser, threshold, include, exclude, or '' for one of the viewer's own. */
+		/** brush, eraser, threshold, lasso, include, exclude, or '' for one of the viewer's own. */
 		get current() {
 			return this.store.tool.value;
 		}
@@ -3952,7 +5111,7 @@
 			if (VIEWER[this.current]) brushSize(this.store.radius.value);
 		}
 		size(radius) {
-			brushSize(this.store.radius.value = radius);
+			brushSize(this.store.radius.value = Math.max(1, Math.min(60, radius)));
 		}
 		/** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
 		follow(viewportId) {
@@ -3987,6 +5146,14 @@
 		tracing = new Tracing(this);
 		learning = new Learning(this);
 		pointing = new Pointing(this);
+		editing = new Editing(this);
+		acts = this.made();
+		keys = new Keys(this.store, this.acts, () => this.structures.all);
+		hands = {
+			include: { down: (at) => this.pointing.point(at) },
+			exclude: { down: (at) => this.pointing.point(at) },
+			lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw())
+		};
 		watching = new Watching(this, this.toolbox);
 		opening;
 		lost = false;
@@ -3996,6 +5163,7 @@
 				nothing: () => this.journey.stranded(),
 				opened: (map) => {
 					this.overlay = new Overlay(map);
+					map.dress(this.store.look.value);
 					showPanel(id);
 					this.journey.arrive();
 					this.show();
@@ -4006,12 +5174,12 @@
 				}
 			});
 			this.root.id = "fewsam-panel";
+			this.store.look.value = kept(localStorage);
 			Q(k$2(App, {
 				store: this.store,
-				acts: this.acts(),
+				acts: this.acts,
 				lab: this.lab
 			}), this.root);
-			window.addEventListener("keydown", this.keys, true);
 			window.addEventListener("pagehide", this.closing);
 			this.show();
 			this.poll();
@@ -4020,14 +5188,15 @@
 		close() {
 			window.clearTimeout(this.timer);
 			this.watching.close();
-			window.removeEventListener("keydown", this.keys, true);
+			this.keys.close();
 			window.removeEventListener("pagehide", this.closing);
 			this.opening.leave();
 			Q(null, this.root);
 		}
-		acts() {
+		made() {
 			const submitting = new Submitting(this);
 			const naming = new Naming(this);
+			const judging = new Judging(this);
 			const commands = {
 				submit: () => void submitting.submit(),
 				theirs: () => void submitting.theirs(),
@@ -4041,6 +5210,13 @@
 				undo: () => this.step("undo"),
 				redo: () => this.step("redo"),
 				clear: () => this.pointing.clear(),
+				right: () => judging.right(),
+				holes: () => this.editing.holes(),
+				smooth: () => this.editing.smooth(),
+				islands: () => this.editing.islands(),
+				copy: () => this.editing.copy(),
+				interpolate: () => this.editing.interpolate(),
+				absent: () => judging.absent(),
 				add: () => void naming.add(this.store.typed.value.trim())
 			};
 			return {
@@ -4048,6 +5224,10 @@
 				pick: (tool) => this.pick(tool),
 				choose: (value) => this.choose(value),
 				size: (radius) => this.toolbox.size(radius),
+				dress: (changes) => this.dress({
+					...this.store.look.value,
+					...changes
+				}),
 				rename: (structure, name) => void naming.rename(structure, name),
 				remove: (structure) => naming.askToDelete(structure),
 				trace: (unfolded) => {
@@ -4093,14 +5273,15 @@
 			const map = this.map;
 			if (!map) return false;
 			const { head, voxels } = await getLabelmap(map.series);
-			return this.take(map, voxels, head);
+			return await this.take(map, voxels, head) !== null;
 		}
 		async take(map, voxels, head) {
 			await map.released();
-			if (this.map !== map) return false;
+			if (this.map !== map) return null;
 			map.commit();
-			map.render(map.session.receive(voxels, head));
-			return true;
+			const changed = map.session.receive(voxels, head);
+			map.render(changed);
+			return changed;
 		}
 		async work(what, todo) {
 			const { busy } = this.store;
@@ -4131,6 +5312,11 @@
 			this.toolbox.pick(tool, this.map.viewportId);
 			this.show();
 		}
+		dress(look) {
+			this.store.look.value = look;
+			keep(localStorage, look);
+			this.map?.dress(look);
+		}
 		step(way) {
 			if (!this.map) return;
 			this.map.commit();
@@ -4139,14 +5325,6 @@
 			this.map.render(changed);
 			this.show();
 		}
-		keys = (event) => {
-			if (!(event.ctrlKey || event.metaKey) || event.target instanceof HTMLInputElement && event.target.type === "text") return;
-			const key = event.key.toLowerCase();
-			if (key !== "z" && key !== "y") return;
-			event.preventDefault();
-			event.stopImmediatePropagation();
-			this.step(key === "y" || event.shiftKey ? "redo" : "undo");
-		};
 		say(text, kind, answers = []) {
 			this.store.say(text, kind, answers);
 		}
@@ -4155,21 +5333,27 @@
 			const image = store.server.value?.image;
 			store.back.value = this.journey.canGoBack;
 			changed(store.structures, this.structures.all.map((one) => ({ ...one })));
-			changed(store.open, map && opened(map, image?.submissions ?? {}));
+			changed(store.open, map && opened(map, image));
 			if (!overlay) return;
-			overlay.uncertainty = image?.uncertainty ?? [];
-			overlay.labelled = image?.labelled ?? [];
-			overlay.onPoint = this.toolbox.pointing ? (i, j, k) => this.pointing.point(i, j, k) : null;
-			overlay.draw();
+			overlay.hand = this.hands[store.tool.value] ?? null;
+			overlay.draw({
+				uncertainty: image?.uncertainty ?? [],
+				labelled: image?.labelled ?? [],
+				changed: store.changed.value
+			});
 		}
 	};
-	function opened(map, submissions) {
+	function opened(map, image) {
 		const { slices, kept } = map.session;
 		const { dirty, undoSteps, redoSteps } = slices;
-		const foreign = slices.outdated(submissions).filter((k) => slices.isDirty(k));
+		const slice = map.geometry.current();
+		const drawn = slices.isConfirmed(slice) ? "confirmed" : "drawn";
+		const sliceIs = slices.isDirty(slice) ? drawn : image?.labelled.includes(slice) ? "labelled" : "";
+		const foreign = slices.outdated(image?.submissions ?? {}).filter((k) => slices.isDirty(k));
 		return {
 			series: map.series,
-			slice: map.geometry.current(),
+			slice,
+			sliceIs,
 			dirty,
 			undoSteps,
 			redoSteps,
@@ -4257,7 +5441,11 @@
 		}
 	};
 	document.cookie = `MONAILABEL_SERVER_URL=${escape(`${base}/`)}; path=/`;
+	var sheet = document.createElement("style");
+	sheet.textContent = outside;
+	document.head.append(sheet);
 	var config = window.config;
 	config.extensions = [...config.extensions ?? [], extension];
 	config.modes = [...config.modes ?? [], mode];
+	config.investigationalUseDialog ??= { option: "never" };
 })();

@@ -1,4 +1,15 @@
-/* fewsam panel, built from sources a1954001b8099c40bff02a85775ebdad60f9bcbd561b1bec69614b5db45f5d5d */
+/* fewsam panel, built from sources 672f7d52600064149e0b24fcf3608cdd32c173cfcf46dedae9c137b2ab456de3 */
+// \0rolldown/runtime.js
+var __defProp = Object.defineProperty;
+var __exportAll = (all, no_symbols) => {
+	let target = {};
+	for (var name in all) __defProp(target, name, {
+		get: all[name],
+		enumerable: true
+	});
+	if (!no_symbols) __defProp(target, Symbol.toStringTag, { value: "Module" });
+	return target;
+};
 // src/model/drafts.ts
 var SILENT = 15e4;
 var Drafts = class {
@@ -298,6 +309,136 @@ function interpolated(shown, drawn, value, width) {
 	}
 	return found;
 }
+// src/model/keys.ts
+var TOOLS$1 = {
+	b: "brush",
+	e: "eraser",
+	t: "threshold",
+	p: "lasso",
+	a: "include",
+	x: "exclude"
+};
+var COMMANDS = {
+	s: "submit",
+	g: "segment",
+	m: "train",
+	n: "next",
+	k: "skip",
+	N: "back",
+	y: "right",
+	"0": "absent",
+	f: "holes",
+	o: "smooth",
+	u: "islands",
+	d: "copy",
+	j: "interpolate"
+};
+/** What the sheet of keys says: groups of rows, keys and what they do. */
+var SHEET = [
+	{
+		title: "Tools",
+		rows: [
+			["B", "brush"],
+			["E", "eraser"],
+			["T", "threshold brush"],
+			["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
+			["[ and ]", "smaller and larger brush"],
+			["1 to 9", "structure of the list, while a tool is in hand"],
+			["A and X", "include and exclude points"]
+		]
+	},
+	{
+		title: "The slice on the screen",
+		rows: [
+			["F", "fill the holes of the chosen structure"],
+			["O", "smooth its outline"],
+			["U", "remove its islands"],
+			["D", "copy it from the slice before"],
+			["Y", "this slice is right"],
+			["0", "the structure is not on this slice"]
+		]
+	},
+	{
+		title: "The round",
+		rows: [
+			["J", "interpolate between drawn slices"],
+			["S", "submit"],
+			["G", "segment"],
+			["M", "train, or stop training"],
+			["N, Shift+N", "next slice, and back"],
+			["K", "skip"],
+			["Ctrl+Z", "undo"],
+			["Ctrl+Y, Ctrl+Shift+Z", "redo"],
+			["?", "this sheet"]
+		]
+	}
+];
+/** What a key starts; null where it is none of ours.
+*
+* Args:
+*     drawing: whether a tool of the panel is in hand. Otherwise digits choose the viewer's window and level.
+*/
+function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, drawing) {
+	if (altKey) return null;
+	const letter = key.length === 1 ? key.toLowerCase() : "";
+	if (ctrlKey || metaKey) {
+		if (letter === "z") return { command: shiftKey ? "redo" : "undo" };
+		return letter === "y" && !shiftKey ? { command: "redo" } : null;
+	}
+	if (key === "?") return { sheet: true };
+	if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
+	if (/^[1-9]$/.test(key)) return drawing ? { structure: Number(key) } : null;
+	if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
+	if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
+	return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
+}
+// src/model/look.ts
+var LOOK = {
+	opacity: .4,
+	outline: 2,
+	hidden: [],
+	locked: [],
+	colours: {}
+};
+var NAME$1 = "fewsam.look";
+/** As it was kept; a structure is shown and unlocked when a page opens. */
+function kept(store) {
+	try {
+		const { opacity, outline, colours } = JSON.parse(store.getItem(NAME$1) ?? "{}");
+		return {
+			...LOOK,
+			opacity: opacity ?? LOOK.opacity,
+			outline: outline ?? LOOK.outline,
+			colours: colours ?? {}
+		};
+	} catch {
+		return LOOK;
+	}
+}
+function keep(store, { opacity, outline, colours }) {
+	try {
+		store.setItem(NAME$1, JSON.stringify({
+			opacity,
+			outline,
+			colours
+		}));
+	} catch {}
+}
+function colourOf(look, one) {
+	return look.colours[one.id] ?? one.color;
+}
+function toggled(values, value) {
+	return values.includes(value) ? values.filter((one) => one !== value) : [...values, value];
+}
+var hex = (colour) => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+function unhex(text) {
+	const number = Number.parseInt(text.slice(1), 16);
+	return [
+		number >> 16,
+		number >> 8 & 255,
+		number & 255
+	];
+}
 // src/model/points.ts
 /** The slice with the points' change to one structure; the server gives its mask with the points, and without.
 *
@@ -319,6 +460,66 @@ function corrected(slice, planes, value, points, width) {
 	}
 	return result;
 }
+// src/model/scale.ts
+var STEPS = [
+	{
+		from: .95,
+		colour: "#00204c",
+		label: "0.95 and more"
+	},
+	{
+		from: .9,
+		colour: "#31446b",
+		label: "0.90"
+	},
+	{
+		from: .8,
+		colour: "#666970",
+		label: "0.80"
+	},
+	{
+		from: .7,
+		colour: "#958f78",
+		label: "0.70"
+	},
+	{
+		from: .5,
+		colour: "#cbba69",
+		label: "0.50"
+	},
+	{
+		from: 0,
+		colour: "#ffea46",
+		label: "less"
+	}
+];
+/** Colour of a slice by the error to be expected of it, one minus the Dice. */
+function colourOfError(error) {
+	return STEPS.find((step) => 1 - error >= step.from - 1e-9).colour;
+}
+/** What a mark on the strip means. */
+var MARKS = {
+	labelled: {
+		colour: "#ffffff",
+		label: "labelled"
+	},
+	drawn: {
+		colour: "#56b4e9",
+		label: "drawn, not submitted"
+	},
+	confirmed: {
+		colour: "#009e73",
+		label: "confirmed, not submitted"
+	},
+	changed: {
+		colour: "#d55e00",
+		label: "changed by the last Segment"
+	},
+	waiting: {
+		colour: "#3a3f55",
+		label: "not segmented"
+	}
+};
 // src/model/slices.ts
 var UNDO_STEPS = 100;
 var UNKNOWN = -1;
@@ -385,19 +586,23 @@ var Slices = class {
 			note
 		});
 	}
-	/** Keep a slice as it is shown although nobody drew on it: it is to be submitted as it is. */
-	confirm(k) {
-		if (this.drawn.has(k)) return [];
-		const after = {
-			pixels: this.base[k].slice(),
-			seen: this.submission[k],
-			confirmed: true
-		};
+	/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
+	confirm(k, pixels = this.shown(k)) {
+		const before = this.drawn.get(k) ?? null;
+		if (before && same(pixels, before.pixels)) return [];
 		return this.step({ changes: [{
 			k,
-			before: null,
-			after
+			before,
+			after: {
+				pixels: pixels.slice(),
+				seen: this.seen(k),
+				confirmed: true
+			}
 		}] });
+	}
+	/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
+	isConfirmed(k) {
+		return this.drawn.get(k)?.confirmed === true;
 	}
 	/** Give up what is drawn on slices, as one step: they show what the server has. */
 	discard(slices) {
@@ -554,8 +759,13 @@ var Session = class {
 		this.points = points;
 		return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
 	}
+	/** The slice is right as it is shown. */
 	confirm(k) {
 		return this.keeping(this.slices.confirm(k));
+	}
+	/** The structure of this voxel value is not on the slice. */
+	absent(k, value) {
+		return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => pixel === value ? 0 : pixel)));
 	}
 	discard(slices) {
 		return this.keeping(this.slices.discard(slices));
@@ -593,6 +803,7 @@ var Session = class {
 			voxels,
 			label_info,
 			drawn,
+			empty: [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k),
 			sent
 		};
 	}
@@ -734,6 +945,198 @@ var Structures = class {
 		return value;
 	}
 };
+// src/model/texts.ts
+var texts_exports = /* @__PURE__ */ __exportAll({
+	answer: () => answer,
+	capital: () => capital,
+	conflict: () => conflict,
+	count: () => count,
+	emptied: () => emptied,
+	greeting: () => greeting,
+	guide: () => guide,
+	improving: () => improving,
+	inShort: () => inShort,
+	numbering: () => numbering,
+	problems: () => problems,
+	progress: () => progress,
+	receipt: () => receipt,
+	slicesOf: () => slicesOf,
+	trained: () => trained
+});
+function count(n, what) {
+	return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+var numbering = { of: (k) => k + 1 };
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
+function slicesOf(ks) {
+	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
+	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+}
+function capital(text) {
+	return text.charAt(0).toUpperCase() + text.slice(1);
+}
+var SHORT = 84;
+/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+function inShort(text) {
+	const [line, ...rest] = text.split("\n");
+	if (line.length <= SHORT) return [line, rest.join("\n")];
+	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
+	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
+}
+function greeting(known, drafts, state) {
+	const parts = [];
+	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+	else parts.push("Draw a structure on two or three slices, then Submit.");
+	if (known.served) parts.push("The last segmentation is shown.");
+	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
+	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+	return parts.join(" ");
+}
+function receipt(answer) {
+	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+	const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
+	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
+	if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
+	if (answer.waiting_for_pacs) {
+		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
+		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+	}
+	return parts.join(" ");
+}
+/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+function problems(state, foreign, unkept) {
+	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+	found.push(...state?.image?.notes ?? []);
+	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+	return found;
+}
+/** Why the server asks before it takes a submission. */
+function conflict(slices, who) {
+	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
+}
+function emptied(slices) {
+	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
+}
+/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+function answer(head, dirty) {
+	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
+	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+}
+var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
+/** What came of a training that began when model ``from`` was served. */
+function trained({ training, model_version, trained }, from) {
+	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+	if (training.state === "stopped" && training.kind === "unlabelled") return {
+		text: "Learning from unlabelled images stopped; it goes on when you start it again.",
+		kind: ""
+	};
+	if (training.state === "failed") return {
+		text: `Training failed: ${training.error}`,
+		kind: "bad"
+	};
+	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
+	if (model_version > from) return {
+		text: `Model ${model_version} is live. Segment again to use it.${details}`,
+		kind: "good"
+	};
+	return {
+		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
+		kind: ""
+	};
+}
+/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+function compared({ measured_on, best_metric, previous_metric }) {
+	const held = measured_on?.length ?? 0;
+	if (!held || best_metric === void 0) return "";
+	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
+	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+}
+/** How long a training was, and whether it ended before it had learnt what it could. */
+function spent({ steps, seconds, limits, kind }) {
+	if (!steps || kind === "unlabelled") return "";
+	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
+	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+	return `It took ${count(steps, "step")}${time}.`;
+}
+/** The one thing to do next, and why others cannot be done now: by button. */
+function guide(now) {
+	const blocked = {};
+	const all = [
+		"submit",
+		"theirs",
+		"both",
+		"segment",
+		"train",
+		"next",
+		"skip"
+	];
+	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
+	if (!now.open) block("Open an image series first.", [
+		...all,
+		"back",
+		"right"
+	]);
+	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
+	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
+	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
+	const [, highlight, hint] = [
+		[
+			!now.structures,
+			"add",
+			"Name a structure"
+		],
+		[
+			!now.labelled && !now.dirty,
+			"brush",
+			"Draw on 2 or 3 slices"
+		],
+		[
+			now.dirty > 0,
+			"submit",
+			`Submit ${count(now.dirty, "slice")}`
+		],
+		[
+			!now.answered,
+			"segment",
+			"Segment"
+		],
+		[
+			true,
+			"next",
+			"Next slice, or correct this one"
+		]
+	].find(([wanted]) => wanted);
+	return now.open ? {
+		highlight,
+		hint,
+		blocked
+	} : {
+		highlight: "",
+		hint: "",
+		blocked
+	};
+}
+function progress(state, busy) {
+	const stats = state?.training;
+	const parts = [];
+	if (busy) parts.push(`${busy} …`);
+	if (stats?.running) {
+		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
+		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
+		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
+	}
+	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
+	return parts.join(" · ");
+}
 // src/model/trail.ts
 var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 	"fewsam.trail",
@@ -1448,6 +1851,75 @@ function a$2(t, e, n, u, a, i) {
 	};
 	return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
 }
+// src/components/appearance.tsx
+/** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
+function Appearance({ store, acts }) {
+	const look = store.look.value;
+	return /* @__PURE__ */ a$2("details", {
+		id: "fewsam-look",
+		children: [
+			/* @__PURE__ */ a$2("summary", { children: "Appearance, and the colours of the strip" }),
+			/* @__PURE__ */ a$2("label", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2("span", {
+					class: "faint",
+					children: "opacity"
+				}), /* @__PURE__ */ a$2("input", {
+					type: "range",
+					id: "fewsam-opacity",
+					min: "0",
+					max: "1",
+					step: "0.05",
+					value: look.opacity,
+					onInput: (event) => acts.dress({ opacity: Number(event.currentTarget.value) })
+				})]
+			}),
+			/* @__PURE__ */ a$2("label", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2("span", {
+					class: "faint",
+					children: "outline"
+				}), /* @__PURE__ */ a$2("input", {
+					type: "range",
+					id: "fewsam-outline",
+					min: "0",
+					max: "6",
+					step: "1",
+					value: look.outline,
+					onInput: (event) => acts.dress({ outline: Number(event.currentTarget.value) })
+				})]
+			}),
+			/* @__PURE__ */ a$2("ul", {
+				id: "fewsam-legend",
+				"aria-label": "Colours of the strip",
+				children: [
+					/* @__PURE__ */ a$2("li", {
+						class: "faint",
+						children: "Expected Dice of a slice"
+					}),
+					STEPS.map(({ colour, label }) => /* @__PURE__ */ a$2(Entry, {
+						colour,
+						label
+					}, label)),
+					Object.values(MARKS).map(({ colour, label }) => /* @__PURE__ */ a$2(Entry, {
+						colour,
+						label
+					}, label))
+				]
+			})
+		]
+	});
+}
+function Entry({ colour, label }) {
+	return /* @__PURE__ */ a$2("li", { children: [
+		/* @__PURE__ */ a$2("span", {
+			class: "swatch",
+			style: { background: colour }
+		}),
+		" ",
+		label
+	] });
+}
 // src/components/curve.tsx
 function mean(point) {
 	const values = Object.values(point.dice).filter(Number.isFinite);
@@ -1458,7 +1930,7 @@ function Curve({ store }) {
 	const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 	const y = (dice) => 95 - 85 * dice;
 	const places = points.map((point, n) => [x(n), y(mean(point))]);
-	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Served against submitted (Dice)" }), /* @__PURE__ */ a$2("svg", {
+	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Right on the slices you corrected (Dice)" }), /* @__PURE__ */ a$2("svg", {
 		class: "curve",
 		id: "fewsam-curve",
 		viewBox: "0 0 240 110",
@@ -1536,157 +2008,116 @@ function ToolButton({ store, acts, tool, title, children }) {
 	});
 }
 // src/components/draw.tsx
-/** Tools that draw, the way back, and the size of the brush. */
+/** Tools that draw, the size of the brush, the way back, and one-press edits of the slice on the screen. */
 function Draw({ store, acts }) {
 	const given = {
 		store,
 		acts
 	};
-	return /* @__PURE__ */ a$2($$1, { children: [
-		/* @__PURE__ */ a$2("h4", { children: "Draw" }),
-		/* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a$2(ToolButton, {
+	return /* @__PURE__ */ a$2("section", {
+		"aria-label": "Draw",
+		children: [
+			/* @__PURE__ */ a$2("h4", { children: "Draw" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "brush",
+						title: "Brush (B)",
+						children: "Brush"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "eraser",
+						title: "Eraser (E)",
+						children: "Eraser"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "threshold",
+						title: "Paints what looks like the tissue under the cursor (T)",
+						children: "Threshold"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "lasso",
+						title: "Drag round an area, or click its corners and press Enter; with Alt it erases (P)",
+						children: "Lasso"
+					})
+				]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "undo",
+						title: "Undo (Ctrl+Z)",
+						children: "Undo"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "redo",
+						title: "Redo (Ctrl+Shift+Z or Ctrl+Y)",
+						children: "Redo"
+					}),
+					/* @__PURE__ */ a$2("span", {
+						class: "faint",
+						children: "size"
+					}),
+					/* @__PURE__ */ a$2("input", {
+						type: "range",
+						id: "fewsam-size",
+						"aria-label": "brush size",
+						title: "Radius of the brush in mm ([ and ])",
+						min: "1",
+						max: "60",
+						step: "1",
+						value: store.radius.value,
+						onInput: (event) => acts.size(Number(event.currentTarget.value))
+					})
+				]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row edits",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "holes",
+						title: "Fill the holes of the chosen structure on this slice (F)",
+						children: "Fill holes"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "smooth",
+						title: "Smooth the outline of the chosen structure on this slice (O)",
+						children: "Smooth"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "islands",
+						title: "Remove small parts of the chosen structure on this slice (U)",
+						children: "No islands"
+					})
+				]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row edits",
+				children: [/* @__PURE__ */ a$2(Button, {
 					...given,
-					tool: "brush",
-					children: "Brush"
-				}),
-				/* @__PURE__ */ a$2(ToolButton, {
+					command: "copy",
+					title: "Copy the chosen structure from the slice before (D)",
+					children: "Copy from before"
+				}), /* @__PURE__ */ a$2(Button, {
 					...given,
-					tool: "eraser",
-					children: "Eraser"
-				}),
-				/* @__PURE__ */ a$2(ToolButton, {
-					...given,
-					tool: "threshold",
-					title: "Paints what looks like the tissue under the cursor",
-					children: "Threshold"
-				})
-			]
-		}),
-		/* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "undo",
-					title: "Ctrl+Z",
-					children: "Undo"
-				}),
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "redo",
-					title: "Ctrl+Shift+Z or Ctrl+Y",
-					children: "Redo"
-				}),
-				/* @__PURE__ */ a$2("span", {
-					class: "faint",
-					children: "size"
-				}),
-				/* @__PURE__ */ a$2("input", {
-					type: "range",
-					id: "fewsam-size",
-					"aria-label": "brush size",
-					min: "1",
-					max: "60",
-					step: "1",
-					value: store.radius.value,
-					onInput: (event) => acts.size(Number(event.currentTarget.value))
-				})
-			]
-		})
-	] });
-}
-// src/model/texts.ts
-function count(n, what) {
-	return `${n} ${what}${n === 1 ? "" : "s"}`;
-}
-/** The number of slice k that the viewer shows in its corner ("I: 10"). */
-var numbering = { of: (k) => k + 1 };
-/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
-function slicesOf(ks) {
-	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
-	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
-	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
-}
-function capital(text) {
-	return text.charAt(0).toUpperCase() + text.slice(1);
-}
-/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
-function problems(state, foreign, unkept) {
-	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
-	found.push(...state?.image?.notes ?? []);
-	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
-	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
-	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
-	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
-	return found;
-}
-/** The one thing to do next, and why others cannot be done now: by button. */
-function guide(now) {
-	const blocked = {};
-	const all = [
-		"submit",
-		"theirs",
-		"both",
-		"segment",
-		"train",
-		"next",
-		"skip"
-	];
-	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
-	if (!now.open) block("Open an image series first.", [...all, "back"]);
-	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
-	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
-	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
-	const [, highlight, hint] = [
-		[
-			!now.structures,
-			"add",
-			"Name a structure"
-		],
-		[
-			!now.labelled && !now.dirty,
-			"brush",
-			"Draw on 2 or 3 slices"
-		],
-		[
-			now.dirty > 0,
-			"submit",
-			`Submit ${count(now.dirty, "slice")}`
-		],
-		[
-			!now.answered,
-			"segment",
-			"Segment"
-		],
-		[
-			true,
-			"next",
-			"Next slice, or correct this one"
+					command: "interpolate",
+					title: "The chosen structure on all slices between drawn ones (J)",
+					children: "Interpolate"
+				})]
+			})
 		]
-	].find(([wanted]) => wanted);
-	return now.open ? {
-		highlight,
-		hint,
-		blocked
-	} : {
-		highlight: "",
-		hint: "",
-		blocked
-	};
-}
-function progress(state, busy) {
-	const stats = state?.training;
-	const parts = [];
-	if (busy) parts.push(`${busy} …`);
-	if (stats?.running) {
-		const share = stats.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : 0;
-		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats.state ?? ""} ${Math.round(100 * share)} %`);
-	}
-	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet: answers are untrained.");
-	return parts.join(" · ");
+	});
 }
 // src/components/history.tsx
 function History({ store, acts }) {
@@ -1729,73 +2160,88 @@ function Learn({ store, acts }) {
 		acts
 	};
 	const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
-	return /* @__PURE__ */ a$2($$1, { children: [
-		/* @__PURE__ */ a$2("h4", { children: "Learn" }),
-		/* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a$2(Button, {
+	return /* @__PURE__ */ a$2("section", {
+		"aria-label": "Learn",
+		children: [
+			/* @__PURE__ */ a$2("h4", { children: "Learn" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2(Button, {
 					...given,
-					command: "submit",
-					children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
-				}),
-				/* @__PURE__ */ a$2(Button, {
+					command: "right",
+					title: "What is shown on this slice is right: Submit makes it a label (Y)",
+					children: "This slice is right"
+				}), /* @__PURE__ */ a$2(Button, {
 					...given,
-					command: "segment",
-					children: "Segment"
-				}),
-				/* @__PURE__ */ a$2(Button, {
+					command: "absent",
+					title: "The chosen structure is not on this slice (0)",
+					children: "Not on this slice"
+				})]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "submit",
+						title: "What is drawn or confirmed becomes a label (S)",
+						children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "segment",
+						title: "The model's answer for the whole series (G)",
+						children: "Segment"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "train",
+						title: "The model learns from all submitted slices (M)",
+						children: store.training.value ? "Stop training" : "Train"
+					})
+				]
+			}),
+			conflict && /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2(Button, {
 					...given,
-					command: "train",
-					children: store.training.value ? "Stop training" : "Train"
-				})
-			]
-		}),
-		conflict && /* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [/* @__PURE__ */ a$2(Button, {
-				...given,
-				command: "theirs",
-				title: "Show what was submitted from elsewhere; Undo brings yours back",
-				children: "Take theirs"
-			}), /* @__PURE__ */ a$2(Button, {
-				...given,
-				command: "both",
-				title: "Theirs stays the label; yours is kept beside it, to compare the two",
-				children: "Keep both"
-			})]
-		}),
-		/* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a$2(Button, {
+					command: "theirs",
+					title: "Show what was submitted from elsewhere; Undo brings yours back",
+					children: "Take theirs"
+				}), /* @__PURE__ */ a$2(Button, {
 					...given,
-					command: "next",
-					children: "Next slice"
-				}),
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "skip",
-					title: "Another one; this slice is not offered again",
-					children: "Skip"
-				}),
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "back",
-					title: "To where you were before Next slice",
-					children: "Back"
-				}),
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "improve",
-					title: "For when nobody waits: learn from the images that nobody labelled too",
-					children: "Improve overnight"
-				})
-			]
-		})
-	] });
+					command: "both",
+					title: "Theirs stays the label; yours is kept beside it, to compare the two",
+					children: "Keep both"
+				})]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "next",
+						title: "To the slice whose label would teach most (N)",
+						children: "Next slice"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "skip",
+						title: "Another one; this slice is not offered again (K)",
+						children: "Skip"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "back",
+						title: "To where you were before Next slice (Shift+N)",
+						children: "Back"
+					})
+				]
+			})
+		]
+	});
 }
-function Progress({ store }) {
+function Progress({ store, acts, lab }) {
 	const [training, busy, stats] = [
 		store.training.value,
 		store.busy.value,
@@ -1813,36 +2259,74 @@ function Progress({ store }) {
 		max: "1",
 		value: share
 	}, "share"), /* @__PURE__ */ a$2("div", {
-		class: "faint",
-		id: "fewsam-status",
-		children: progress(store.server.value, busy)
+		class: "fs-row",
+		id: "fewsam-below-progress",
+		children: [/* @__PURE__ */ a$2("div", {
+			class: "faint",
+			id: "fewsam-status",
+			children: progress(store.server.value, busy)
+		}), /* @__PURE__ */ a$2(Button, {
+			store,
+			acts,
+			lab,
+			command: "improve",
+			title: "For when nobody waits: learn from the images that nobody labelled too",
+			children: "Improve overnight"
+		})]
 	})] });
 }
 // src/components/message.tsx
+/** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
 function Message({ store }) {
 	const { text, kind, answers, serial } = store.message.value;
 	const { hint } = store.guide.value;
-	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("div", {
-		class: `message ${kind}`,
-		id: "fewsam-message",
-		role: "status",
+	const notes = store.problems.value.length;
+	const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-said",
 		children: [/* @__PURE__ */ a$2("div", {
-			id: "fewsam-text",
-			children: text
-		}, serial), /* @__PURE__ */ a$2("div", {
+			class: `message ${kind}`,
+			id: "fewsam-message",
+			role: "status",
+			children: [/* @__PURE__ */ a$2("div", {
+				id: "fewsam-text",
+				children: [short, more && /* @__PURE__ */ a$2("details", { children: [/* @__PURE__ */ a$2("summary", { children: "More" }), more] })]
+			}, serial), /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				id: "fewsam-answers",
+				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+					onClick: act,
+					children: label
+				}, label))
+			})]
+		}), /* @__PURE__ */ a$2("div", {
 			class: "fs-row",
-			id: "fewsam-answers",
-			children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
-				onClick: act,
-				children: label
-			}, label))
+			id: "fewsam-below",
+			children: [
+				/* @__PURE__ */ a$2("div", {
+					id: "fewsam-hint",
+					children: hint && `Next: ${hint}`
+				}),
+				notes > 0 && /* @__PURE__ */ a$2("button", {
+					class: "small",
+					id: "fewsam-noted",
+					title: "Go to what is odd or waits",
+					onClick: toNotes,
+					children: [count(notes, "note"), " ↓"]
+				}),
+				/* @__PURE__ */ a$2("button", {
+					class: "small",
+					id: "fewsam-keys",
+					title: "Keys (?)",
+					"aria-expanded": store.sheet.value,
+					onClick: () => store.sheet.value = !store.sheet.value,
+					children: "Keys"
+				})
+			]
 		})]
-	}), /* @__PURE__ */ a$2("div", {
-		class: "faint",
-		id: "fewsam-hint",
-		children: hint && `Next: ${hint}`
-	})] });
+	});
 }
+var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
 // src/components/points.tsx
 /** Correct with clicked points. */
 function Points({ store, acts }) {
@@ -1850,26 +2334,47 @@ function Points({ store, acts }) {
 		store,
 		acts
 	};
-	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
-		class: "fs-row",
-		children: [
-			/* @__PURE__ */ a$2(ToolButton, {
-				...given,
-				tool: "include",
-				children: "+ Include"
-			}),
-			/* @__PURE__ */ a$2(ToolButton, {
-				...given,
-				tool: "exclude",
-				children: "− Exclude"
-			}),
-			/* @__PURE__ */ a$2(Button, {
-				...given,
-				command: "clear",
-				children: "Clear points"
-			})
-		]
-	})] });
+	return /* @__PURE__ */ a$2("section", {
+		"aria-label": "Correct with points",
+		children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			children: [
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "include",
+					title: "A click adds what belongs to the chosen structure (A)",
+					children: "+ Include"
+				}),
+				/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "exclude",
+					title: "A click takes away what does not belong to it (X)",
+					children: "− Exclude"
+				}),
+				/* @__PURE__ */ a$2(Button, {
+					...given,
+					command: "clear",
+					title: "Forget the points; what they changed stays",
+					children: "Clear points"
+				})
+			]
+		})]
+	});
+}
+// src/components/sheet.tsx
+/** The sheet of keys. */
+function Sheet({ store }) {
+	if (!store.sheet.value) return null;
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-sheet",
+		role: "dialog",
+		"aria-label": "Keys",
+		onClick: () => store.sheet.value = false,
+		children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a$2("section", { children: [/* @__PURE__ */ a$2("h4", { children: title }), /* @__PURE__ */ a$2("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a$2("div", { children: [/* @__PURE__ */ a$2("dt", { children: keys }), /* @__PURE__ */ a$2("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a$2("p", {
+			class: "faint",
+			children: "Press ? or Escape to close. All other keys are the viewer's own."
+		})]
+	});
 }
 // node_modules/preact/hooks/dist/hooks.mjs
 var t$1;
@@ -2630,6 +3135,32 @@ function F() {
 function M() {
 	if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
 }
+// src/components/icons.tsx
+/** Small drawings on buttons: fonts of symbols differ from machine to machine. */
+var PATHS = {
+	shown: "M1 8s2.6-4.5 7-4.5S15 8 15 8s-2.6 4.5-7 4.5S1 8 1 8z M8 6a2 2 0 1 0 0 4a2 2 0 1 0 0-4z",
+	hidden: "M1 8s2.6-4.5 7-4.5S15 8 15 8s-2.6 4.5-7 4.5S1 8 1 8z M2.5 14L13.5 2",
+	locked: "M3.5 7.5h9v6h-9z M5.5 7.5V5a2.5 2.5 0 0 1 5 0v2.5",
+	unlocked: "M3.5 7.5h9v6h-9z M5.5 7.5V4a2.5 2.5 0 0 1 4.8-1",
+	rename: "M3 13l.6-2.8L11 2.8l2.2 2.2L5.8 12.4z M9.6 4.2l2.2 2.2",
+	delete: "M3.5 3.5l9 9 M12.5 3.5l-9 9"
+};
+function Icon({ name }) {
+	return /* @__PURE__ */ a$2("svg", {
+		viewBox: "0 0 16 16",
+		width: "13",
+		height: "13",
+		"aria-hidden": "true",
+		children: /* @__PURE__ */ a$2("path", {
+			d: PATHS[name],
+			fill: "none",
+			stroke: "currentColor",
+			"stroke-width": "1.4",
+			"stroke-linejoin": "round",
+			"stroke-linecap": "round"
+		})
+	});
+}
 // src/components/textinput.tsx
 function TextInput({ id, label, value, input, enter, escape, select }) {
 	return /* @__PURE__ */ a$2("input", {
@@ -2694,13 +3225,16 @@ function StructureList({ store, acts }) {
 }
 function Row({ store, acts, one, here, editing, edit }) {
 	const chosen = store.chosen.value === one.value;
+	const look = store.look.value;
+	const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
 	return /* @__PURE__ */ a$2("div", {
 		class: `class ${chosen ? "on" : ""}`,
 		"data-name": one.name,
 		onMouseDown: () => acts.choose(one.value),
-		children: [/* @__PURE__ */ a$2("span", {
-			class: "swatch",
-			style: { background: `rgb(${one.color.join(",")})` }
+		children: [/* @__PURE__ */ a$2(Swatch, {
+			store,
+			acts,
+			one
 		}), !one.id || editing ? /* @__PURE__ */ a$2(NewName, {
 			acts,
 			one,
@@ -2713,23 +3247,58 @@ function Row({ store, acts, one, here, editing, edit }) {
 				onClick: () => acts.choose(one.value),
 				children: one.name
 			}),
-			/* @__PURE__ */ a$2(Small, {
-				kind: "rename",
-				title: `Rename ${one.name}`,
-				act: () => edit(true),
-				text: "✎"
-			}),
-			/* @__PURE__ */ a$2(Small, {
-				kind: "delete",
-				title: `Delete ${one.name}; its labels stay in the history`,
-				act: () => acts.remove(one),
-				text: "×"
-			}),
 			/* @__PURE__ */ a$2("span", {
 				class: "count",
 				children: `${here} / ${one.slices}`
+			}),
+			/* @__PURE__ */ a$2("span", {
+				class: "tools",
+				children: [/* @__PURE__ */ a$2(Small, {
+					kind: "rename",
+					icon: "rename",
+					title: `Rename ${one.name}`,
+					act: () => edit(true)
+				}), /* @__PURE__ */ a$2(Small, {
+					kind: "delete",
+					icon: "delete",
+					title: `Delete ${one.name}; its labels stay in the history`,
+					act: () => acts.remove(one)
+				})]
+			}),
+			/* @__PURE__ */ a$2(Small, {
+				kind: hidden ? "see set" : "see",
+				icon: hidden ? "hidden" : "shown",
+				title: hidden ? `Show ${one.name}` : `Hide ${one.name}`,
+				act: () => acts.dress({ hidden: toggled(look.hidden, one.value) })
+			}),
+			/* @__PURE__ */ a$2(Small, {
+				kind: locked ? "lock set" : "lock",
+				icon: locked ? "locked" : "unlocked",
+				title: locked ? `Unlock ${one.name}` : `Lock ${one.name}: drawing another structure does not change it`,
+				act: () => acts.dress({ locked: toggled(look.locked, one.value) })
 			})
 		] })]
+	});
+}
+/** The structure's colour, and another one for this browser. */
+function Swatch({ store, acts, one }) {
+	const look = store.look.value;
+	const change = (event) => {
+		const colour = unhex(event.currentTarget.value);
+		acts.dress({ colours: {
+			...look.colours,
+			[one.id]: colour
+		} });
+	};
+	const label = `Colour of ${one.name}`;
+	return /* @__PURE__ */ a$2("input", {
+		type: "color",
+		class: "swatch",
+		"aria-label": label,
+		title: label,
+		disabled: !one.id,
+		value: hex(colourOf(look, one)),
+		onChange: change
 	});
 }
 function NewName({ acts, one, edit }) {
@@ -2748,14 +3317,14 @@ function NewName({ acts, one, edit }) {
 		select: Boolean(one.id)
 	});
 }
-function Small({ kind, title, act, text }) {
+function Small({ kind, icon, title, act }) {
 	return /* @__PURE__ */ a$2("button", {
 		class: `small ${kind}`,
 		title,
 		"aria-label": title,
 		onMouseDown: (event) => event.stopPropagation(),
 		onClick: act,
-		children: text
+		children: /* @__PURE__ */ a$2(Icon, { name: icon })
 	});
 }
 // src/lab.ts
@@ -2821,45 +3390,74 @@ function Person({ store, acts, lab }) {
 }
 // src/components/style.ts
 var style = `
-#fewsam-panel { color:#e6ecff; font:13px/1.4 system-ui,sans-serif; padding:8px; height:100%; overflow-y:auto; box-sizing:border-box }
-#fewsam-panel h4 { margin:10px 0 4px; font-size:11px; letter-spacing:.06em; text-transform:uppercase; color:#8fa3d6 }
-#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:5px 8px; cursor:pointer; font:inherit }
+#fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
+  scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
+#fewsam-panel h4 { margin:6px 0 2px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
+#fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
+#fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
 #fewsam-panel button:hover:not(:disabled) { background:#31499a }
-#fewsam-panel button:disabled { opacity:.45; cursor:default }
-#fewsam-panel button.on { background:#5a78f0; border-color:#a9bbff }
-#fewsam-panel button.main { background:#2c8a4b; border-color:#4fc07a }
-#fewsam-panel .fs-row { display:flex; gap:5px; flex-wrap:wrap; margin:4px 0 }
+#fewsam-panel button:disabled { color:#9aa7cf; background:#18234a; border-color:#2b3a70; cursor:default }
+#fewsam-panel button.on { background:#4561d6; border-color:#a9bbff }
+#fewsam-panel button.main { background:#1f7440; border-color:#4fc07a }
+#fewsam-panel :focus-visible { outline:2px solid #ffe14d; outline-offset:1px }
+#fewsam-panel .fs-row { display:flex; gap:4px; flex-wrap:wrap; align-items:center; margin:3px 0 }
 #fewsam-panel .fs-row > button { flex:1 1 auto }
-#fewsam-panel .class { display:flex; align-items:center; gap:7px; padding:3px 5px; border-radius:4px; cursor:pointer }
-#fewsam-panel .class:hover { background:#16224a }
-#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0 }
-#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none }
-#fewsam-panel .count { margin-left:auto; color:#8fa3d6; font-variant-numeric:tabular-nums }
-#fewsam-panel { scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin }
-#fewsam-panel .small { padding:0 5px; font-size:12px; flex:none }
-#fewsam-panel .class .small { visibility:hidden }
-#fewsam-panel .class:hover .small, #fewsam-panel .class .small:focus { visibility:visible }
-#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
-#fewsam-classes { max-height:192px; overflow-y:auto }
-#fewsam-panel #fewsam-message { height:7.6em; box-sizing:border-box; overflow-y:auto; margin-top:0 }
-#fewsam-panel .message { margin:6px 0; padding:6px 8px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel .edits > button { font-size:12px; padding:2px 4px }
+#fewsam-panel .faint { color:#a9b8e6; font-size:12px }
+#fewsam-panel p.faint { margin:8px 0 0 }
+
+#fewsam-said { position:relative; height:86px; z-index:2 }
+#fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
+#fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
+#fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
+#fewsam-panel #fewsam-message details { display:inline }
+#fewsam-panel #fewsam-message summary { display:inline; margin:0 0 0 4px; color:inherit; text-decoration:underline; list-style:none }
 #fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
-#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
-#fewsam-panel .shot span { flex:1 }
-#fewsam-panel summary { cursor:pointer; margin:8px 0 2px; font-size:12px; color:#8fa3d6 }
 #fewsam-panel .message.bad { background:#5a1f2a; color:#ffd9d9 }
 #fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
-#fewsam-problems:empty { display:none }
-#fewsam-panel progress { width:100%; height:10px }
-#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px }
-#fewsam-panel input[type=range] { flex:1; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px }
+#fewsam-panel #fewsam-below { flex-wrap:nowrap; margin:2px 0 0 }
+#fewsam-panel #fewsam-below > button { flex:none }
+#fewsam-hint { flex:1; color:#ffe9a8; font-size:12px; height:18px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel #fewsam-problems { margin:6px 0 }
+#fewsam-panel #fewsam-problems:empty { display:none }
+
+#fewsam-classes { max-height:194px; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel .class { display:flex; align-items:center; gap:5px; height:24px; padding:0 4px; border-radius:4px; cursor:pointer; box-sizing:border-box; position:relative }
+#fewsam-panel .class:hover { background:#16224a }
+#fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0; outline-offset:-1px }
+#fewsam-panel .class .name { background:none; border:0; padding:0; text-align:left; color:inherit; flex:1 1 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
+#fewsam-panel .class .count { color:#b9c6ee; font-variant-numeric:tabular-nums; font-size:12px }
+#fewsam-panel .class .tools { position:absolute; right:50px; background:#16224a; visibility:hidden; display:flex; gap:2px; padding-left:4px }
+#fewsam-panel .class:hover .tools, #fewsam-panel .class:focus-within .tools { visibility:visible }
+#fewsam-panel .small { padding:0 4px; font-size:12px; line-height:18px; flex:none }
+#fewsam-panel .class .small { border-color:transparent; background:none; padding:2px; line-height:0; color:#a9b8e6 }
+#fewsam-panel .class .small:hover { border-color:#4a66bd }
+#fewsam-panel .class .small.set { color:#ffe14d }
+#fewsam-panel .swatch { width:13px; height:13px; border-radius:3px; flex:none; display:inline-block }
+#fewsam-panel input.swatch { appearance:none; border:0; padding:0; background:none; cursor:pointer }
+#fewsam-panel input.swatch::-webkit-color-swatch-wrapper { padding:0 }
+#fewsam-panel input.swatch::-webkit-color-swatch { border:0; border-radius:3px }
+#fewsam-panel input.swatch::-moz-color-swatch { border:0; border-radius:3px }
+
+#fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:2px 6px; font:inherit }
+#fewsam-panel input::placeholder { color:#a9b8e6; opacity:1 }
+#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px; margin:0 }
+#fewsam-panel progress { width:100%; height:8px; display:block; accent-color:#5a78f0 }
+#fewsam-panel progress[hidden] { display:block; visibility:hidden }
+#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0 }
+#fewsam-panel #fewsam-below-progress button { flex:none; font-size:12px; padding:0 5px }
+#fewsam-status { flex:1; min-width:0; white-space:nowrap; overflow:hidden; text-overflow:ellipsis }
+#fewsam-panel summary { cursor:pointer; margin:4px 0 2px; font-size:12px; color:#a9b8e6 }
+#fewsam-panel .shot { display:flex; gap:6px; align-items:start; padding:2px 0; font-size:12px }
+#fewsam-panel .shot span { flex:1 }
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
-#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #3a54a3; border-radius:4px; padding:4px 6px; text-decoration:none; font-size:12px }
+#fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
 #fewsam-studies { max-height:220px; overflow-y:auto }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
-#fewsam-panel .series.on:disabled { opacity:1 }
+#fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
 #fewsam-panel .series > span:first-child { flex:1; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-panel .people { flex:none; max-width:40%; font-size:12px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-panel .place { flex:none; border-radius:8px; padding:0 7px; font-size:11px; background:#33415f; color:#e6ecff }
@@ -2867,7 +3465,17 @@ var style = `
 #fewsam-panel .place.unsure { background:#7a5c12 }
 #fewsam-panel .place.sent-back { background:#8a2f3f }
 #fewsam-panel .place.done, #fewsam-panel .place.accepted { background:#1f6f3d }
-#fewsam-panel .faint { color:#8fa3d6; font-size:12px }
+#fewsam-legend { list-style:none; margin:4px 0; padding:0; columns:2; font-size:12px }
+#fewsam-legend li { padding-left:18px; text-indent:-18px }
+#fewsam-legend .swatch { border:1px solid #a9b8e6; vertical-align:-2px }
+
+#fewsam-sheet { position:fixed; inset:auto 20px 20px auto; right:320px; max-width:640px; max-height:80vh; overflow-y:auto; z-index:1000; columns:2;
+  background:#0d1430; border:1px solid #5a78f0; border-radius:6px; padding:10px 16px; box-shadow:0 6px 30px #000; scrollbar-width:thin }
+#fewsam-sheet section { break-inside:avoid }
+#fewsam-sheet dl { margin:0 }
+#fewsam-sheet dl > div { display:flex; gap:8px; padding:1px 0 }
+#fewsam-sheet dt { flex:0 0 84px; color:#ffe9a8 }
+#fewsam-sheet dd { margin:0 }
 `;
 var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
 (() => {
@@ -3061,6 +3669,7 @@ function title(series) {
 	].filter(Boolean).join("\n");
 }
 // src/components/app.tsx
+/** The whole panel, from top to bottom. */
 function App(given) {
 	return /* @__PURE__ */ a$2($$1, { children: [
 		/* @__PURE__ */ a$2("style", { children: style }),
@@ -3072,9 +3681,15 @@ function App(given) {
 		/* @__PURE__ */ a$2(Learn, { ...given }),
 		/* @__PURE__ */ a$2(Progress, { ...given }),
 		/* @__PURE__ */ a$2(Worklist, { ...given }),
+		/* @__PURE__ */ a$2(Appearance, { ...given }),
 		/* @__PURE__ */ a$2(History, { ...given }),
 		/* @__PURE__ */ a$2(Curve, { ...given }),
-		/* @__PURE__ */ a$2(Problems, { ...given })
+		/* @__PURE__ */ a$2(Problems, { ...given }),
+		/* @__PURE__ */ a$2("p", {
+			class: "faint",
+			children: "For research: the viewer and this panel are no medical device."
+		}),
+		/* @__PURE__ */ a$2(Sheet, { ...given })
 	] });
 }
 /** What waits for the PACS, what could not be taken, what others drew. */
@@ -3091,8 +3706,17 @@ var TOOLS = [
 	"brush",
 	"eraser",
 	"threshold",
+	"lasso",
 	"include",
 	"exclude"
+];
+var EDITS = [
+	"holes",
+	"smooth",
+	"islands",
+	"copy",
+	"interpolate",
+	"absent"
 ];
 var Store = class {
 	/** What the server said last. */
@@ -3113,6 +3737,12 @@ var Store = class {
 	/** A tool of the panel, or '' for one of the viewer's own. */
 	tool = y$1("");
 	radius = y$1(8);
+	/** How structures look, and which are locked. */
+	look = y$1(LOOK);
+	/** Whether the sheet of keys is shown. */
+	sheet = y$1(false);
+	/** Slices that the last Segment changed. */
+	changed = y$1([]);
 	/** The name of a new structure, as it is typed. */
 	typed = y$1("");
 	/** Slices that the server asked about, since somebody else submitted them meanwhile. */
@@ -3145,6 +3775,10 @@ var Store = class {
 		if (!open?.redoSteps) blocked.redo = "Nothing to redo.";
 		if (this.training.value) blocked.improve = "A training runs already.";
 		else if (!this.server.value?.trained) blocked.improve = "Train once first.";
+		const right = unconfirmable(open, this.labelled.value);
+		if (right) blocked.right ??= right;
+		const uneditable = this.uneditable();
+		if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
 		if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
 		if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
 		return guide$1;
@@ -3153,6 +3787,14 @@ var Store = class {
 		const open = this.open.value;
 		return problems(this.server.value, open?.foreign ?? [], open?.kept === false);
 	});
+	/** Why the chosen structure cannot be edited; '' where it can. */
+	uneditable() {
+		const chosen = this.structures.value.find((one) => one.value === this.chosen.value);
+		if (!this.open.value) return "Open an image series first.";
+		if (!chosen) return "Choose a structure first.";
+		if (this.aside.value) return "A stored segmentation is shown: go back to drawing first.";
+		return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : "";
+	}
 	say(text, kind, answers = []) {
 		const serial = this.message.value.serial + 1;
 		this.message.value = {
@@ -3163,4 +3805,11 @@ var Store = class {
 		};
 	}
 };
-export { App, Drafts, Lab, Session, Slices, Store, Structures, Trail, between, corrected, distances, filled, k as h, interpolated, pack, painted, polygon, O as render, smoothed, unpack, withMask, withoutIslands };
+/** Why the slice on the screen cannot be said to be right; '' where it can. */
+function unconfirmable(open, labelled) {
+	if (!labelled) return "Submit a label of at least one slice first: there is nothing to confirm yet.";
+	if (open?.sliceIs === "labelled") return "This slice is labelled as it is.";
+	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
+	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
+}
+export { App, Drafts, LOOK, Lab, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, pack, painted, polygon, pressed, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

@@ -37,6 +37,16 @@ export interface State {
     kind?: string; // 'unlabelled' where images that nobody labelled are learnt from
     epoch?: number;
     total_epochs?: number;
+    /** Steps so far while it runs, and at its end. */
+    step?: number;
+    steps?: number;
+    seconds?: number;
+    /** What ends a run, whichever comes first. */
+    limits?: { steps: number; train_seconds: number };
+    /** Dice on the slices held back, and that of what was served before; null where it cannot be compared. */
+    best_metric?: number;
+    previous_metric?: number | null;
+    measured_on?: number[];
     error?: string;
     waiting_for?: string;
     published?: boolean;
@@ -175,9 +185,10 @@ export interface Agreed {
   empty: number[];
 }
 
-export async function submit(image: string, { voxels, label_info, drawn }: Submission, agreed: Agreed): Promise<any> {
+export async function submit(image: string, { voxels, label_info, drawn, ...said }: Submission, agreed: Agreed): Promise<any> {
   const form = new FormData();
-  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, ...agreed }));
+  const empty = [...said.empty, ...agreed.empty];
+  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace: agreed.replace, empty }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
 }

@@ -2,11 +2,32 @@
 
 import type { LabActs } from './acts/labwork';
 import type { Shot } from './api';
+import type { Look } from './model/look';
 import type { Structure } from './model/structures';
 
-export type Command = 'submit' | 'theirs' | 'both' | 'segment' | 'train' | 'improve' | 'next' | 'skip' | 'back' | 'undo' | 'redo' | 'clear' | 'add';
+export type Command =
+  | 'submit'
+  | 'theirs'
+  | 'both'
+  | 'segment'
+  | 'train'
+  | 'improve'
+  | 'next'
+  | 'skip'
+  | 'back'
+  | 'undo'
+  | 'redo'
+  | 'clear'
+  | 'add'
+  | 'right'
+  | 'absent'
+  | 'holes'
+  | 'smooth'
+  | 'islands'
+  | 'copy'
+  | 'interpolate';
 
-export type Tool = 'brush' | 'eraser' | 'threshold' | 'include' | 'exclude';
+export type Tool = 'brush' | 'eraser' | 'threshold' | 'lasso' | 'include' | 'exclude';
 
 export interface Acts {
   press(command: Command): void;
@@ -15,6 +36,8 @@ export interface Acts {
   choose(value: number): void;
   /** Radius of the brush, in mm. */
   size(radius: number): void;
+  /** Change how structures look, and which are locked. */
+  dress(changes: Partial<Look>): void;
   rename(structure: Structure, name: string): void;
   remove(structure: Structure): void;
   /** Unfold the history of the slice on the screen, or fold it. */

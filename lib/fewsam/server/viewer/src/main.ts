@@ -1,6 +1,7 @@
 /** Our extension and mode, given to the viewer as objects through its configuration script. */
 
 import { base } from './api';
+import { outside } from './components/style';
 import { mendExport } from './viewer/export';
 import { Panel } from './panel';
 import { host } from './viewer/ohif';
@@ -74,6 +75,12 @@ const mode = {
 // MONAI Label's own panel takes its server's address from here; cookies are of a host, whatever the port.
 document.cookie = `MONAILABEL_SERVER_URL=${escape(`${base}/`)}; path=/`;
 
+const sheet = document.createElement('style');
+sheet.textContent = outside;
+document.head.append(sheet);
+
 const config = (window as Any).config;
 config.extensions = [...(config.extensions ?? []), extension];
 config.modes = [...(config.modes ?? []), mode];
+// The viewer's own notice lies over the image until it is clicked away; the panel says the same at its foot.
+config.investigationalUseDialog ??= { option: 'never' };

@@ -2,11 +2,15 @@
 
 export { Drafts, pack, unpack } from './model/drafts';
 export { interpolated, painted, withMask } from './model/editing';
+export { type Keys, pressed, SHEET } from './model/keys';
+export { LOOK, colourOf, hex, keep, kept, toggled, unhex } from './model/look';
 export { between, distances, filled, polygon, smoothed, withoutIslands } from './model/masks';
 export { corrected } from './model/points';
+export { MARKS, STEPS, colourOfError } from './model/scale';
 export { Session } from './model/session';
 export { Slices } from './model/slices';
 export { Structures } from './model/structures';
+export * as texts from './model/texts';
 export { Trail } from './model/trail';
 
 // The components, drawn as text.

@@ -3,6 +3,9 @@
 import { h, render } from 'preact';
 import type { Desk } from './acts/desk';
 import { Journey } from './acts/journey';
+import { Editing } from './acts/editing';
+import { Judging } from './acts/judging';
+import { Keys } from './acts/keys';
 import { Labwork } from './acts/labwork';
 import { Learning } from './acts/learning';
 import { Naming } from './acts/naming';
@@ -15,12 +18,14 @@ import * as api from './api';
 import type { Acts, Command } from './commands';
 import { App } from './components/app';
 import { Lab } from './lab';
+import { type Look, keep, kept } from './model/look';
 import type { Head } from './model/session';
 import { Structures } from './model/structures';
 import { type Answer, type Kind, type Open, Store } from './store';
 import type { Labelmap } from './viewer/labelmap';
+import { Lasso } from './viewer/lasso';
 import { showPanel } from './viewer/ohif';
-import { Overlay } from './viewer/strip';
+import { type Hand, Overlay } from './viewer/overlay';
 import { Toolbox } from './viewer/tools';
 
 export class Panel implements Desk {
@@ -36,6 +41,14 @@ export class Panel implements Desk {
   private tracing = new Tracing(this);
   private learning = new Learning(this);
   private pointing = new Pointing(this);
+  private editing = new Editing(this);
+  private acts = this.made();
+  private keys = new Keys(this.store, this.acts, () => this.structures.all);
+  private hands: Partial<Record<string, Hand>> = {
+    include: { down: at => this.pointing.point(at) },
+    exclude: { down: at => this.pointing.point(at) },
+    lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw()),
+  };
   private watching = new Watching(this, this.toolbox);
   private opening: Opening;
   private lost = false; // the server does not answer
@@ -46,6 +59,7 @@ export class Panel implements Desk {
       nothing: () => this.journey.stranded(),
       opened: map => {
         this.overlay = new Overlay(map);
+        map.dress(this.store.look.value);
         showPanel(id);
         this.journey.arrive();
         this.show();
@@ -56,8 +70,8 @@ export class Panel implements Desk {
       },
     });
     this.root.id = 'fewsam-panel';
-    render(h(App, { store: this.store, acts: this.acts(), lab: this.lab }), this.root);
-    window.addEventListener('keydown', this.keys, true);
+    this.store.look.value = kept(localStorage);
+    render(h(App, { store: this.store, acts: this.acts, lab: this.lab }), this.root);
     window.addEventListener('pagehide', this.closing);
     this.show();
     void this.poll();
@@ -67,15 +81,16 @@ export class Panel implements Desk {
   close(): void {
     window.clearTimeout(this.timer);
     this.watching.close();
-    window.removeEventListener('keydown', this.keys, true);
+    this.keys.close();
     window.removeEventListener('pagehide', this.closing);
     this.opening.leave();
     render(null, this.root);
   }
 
-  private acts(): Acts {
+  private made(): Acts {
     const submitting = new Submitting(this);
     const naming = new Naming(this);
+    const judging = new Judging(this);
     const commands: Record<Command, () => void> = {
       submit: () => void submitting.submit(),
       theirs: () => void submitting.theirs(),
@@ -89,6 +104,13 @@ export class Panel implements Desk {
       undo: () => this.step('undo'),
       redo: () => this.step('redo'),
       clear: () => this.pointing.clear(),
+      right: () => judging.right(),
+      holes: () => this.editing.holes(),
+      smooth: () => this.editing.smooth(),
+      islands: () => this.editing.islands(),
+      copy: () => this.editing.copy(),
+      interpolate: () => this.editing.interpolate(),
+      absent: () => judging.absent(),
       add: () => void naming.add(this.store.typed.value.trim()),
     };
     return {
@@ -96,6 +118,7 @@ export class Panel implements Desk {
       pick: tool => this.pick(tool),
       choose: value => this.choose(value),
       size: radius => this.toolbox.size(radius),
+      dress: changes => this.dress({ ...this.store.look.value, ...changes }),
       rename: (structure, name) => void naming.rename(structure, name),
       remove: structure => naming.askToDelete(structure),
       trace: unfolded => {
@@ -147,15 +170,16 @@ export class Panel implements Desk {
     const map = this.map;
     if (!map) return false;
     const { head, voxels } = await api.getLabelmap(map.series);
-    return this.take(map, voxels, head as Head);
+    return (await this.take(map, voxels, head as Head)) !== null;
   }
 
-  async take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<boolean> {
+  async take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<number[] | null> {
     await map.released();
-    if (this.map !== map) return false;
+    if (this.map !== map) return null;
     map.commit(); // what was drawn while the answer came stays
-    map.render(map.session.receive(voxels, head));
-    return true;
+    const changed = map.session.receive(voxels, head);
+    map.render(changed);
+    return changed;
   }
 
   async work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void> {
@@ -192,6 +216,12 @@ export class Panel implements Desk {
     this.show();
   }
 
+  private dress(look: Look): void {
+    this.store.look.value = look;
+    keep(localStorage, look);
+    this.map?.dress(look);
+  }
+
   private step(way: 'undo' | 'redo'): void {
     if (!this.map) return;
     this.map.commit();
@@ -200,15 +230,6 @@ export class Panel implements Desk {
     this.map.render(changed);
     this.show();
   }
-
-  private keys = (event: KeyboardEvent): void => {
-    if (!(event.ctrlKey || event.metaKey) || (event.target instanceof HTMLInputElement && event.target.type === 'text')) return;
-    const key = event.key.toLowerCase();
-    if (key !== 'z' && key !== 'y') return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    this.step(key === 'y' || event.shiftKey ? 'redo' : 'undo');
-  };
 
   // -- what is shown
 
@@ -221,20 +242,21 @@ export class Panel implements Desk {
     const image = store.server.value?.image;
     store.back.value = this.journey.canGoBack;
     changed(store.structures, this.structures.all.map(one => ({ ...one })));
-    changed(store.open, map && opened(map, image?.submissions ?? {}));
+    changed(store.open, map && opened(map, image));
     if (!overlay) return;
-    overlay.uncertainty = image?.uncertainty ?? [];
-    overlay.labelled = image?.labelled ?? [];
-    overlay.onPoint = this.toolbox.pointing ? (i, j, k) => this.pointing.point(i, j, k) : null;
-    overlay.draw();
+    overlay.hand = this.hands[store.tool.value] ?? null;
+    overlay.draw({ uncertainty: image?.uncertainty ?? [], labelled: image?.labelled ?? [], changed: store.changed.value });
   }
 }
 
-function opened(map: Labelmap, submissions: Record<string, number>): Open {
+function opened(map: Labelmap, image?: api.ImageState): Open {
   const { slices, kept } = map.session;
   const { dirty, undoSteps, redoSteps } = slices;
-  const foreign = slices.outdated(submissions).filter(k => slices.isDirty(k));
-  return { series: map.series, slice: map.geometry.current(), dirty, undoSteps, redoSteps, foreign, kept };
+  const slice = map.geometry.current();
+  const drawn = slices.isConfirmed(slice) ? 'confirmed' : 'drawn';
+  const sliceIs = slices.isDirty(slice) ? drawn : image?.labelled.includes(slice) ? 'labelled' : '';
+  const foreign = slices.outdated(image?.submissions ?? {}).filter(k => slices.isDirty(k));
+  return { series: map.series, slice, sliceIs, dirty, undoSteps, redoSteps, foreign, kept };
 }
 
 /** Set a signal where its value is another one: what did not change is not drawn again. */

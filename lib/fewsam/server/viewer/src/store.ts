@@ -2,6 +2,7 @@
 
 import { computed, signal } from '@preact/signals';
 import type { Shot, State } from './api';
+import { LOOK, type Look } from './model/look';
 import type { Structure } from './model/structures';
 import * as texts from './model/texts';
 
@@ -24,6 +25,7 @@ export interface Message {
 export interface Open {
   series: string;
   slice: number; // k of the slice on the screen
+  sliceIs: '' | 'labelled' | 'drawn' | 'confirmed';
   undoSteps: number;
   redoSteps: number;
   dirty: number[]; // slices drawn and not submitted
@@ -31,7 +33,8 @@ export interface Open {
   kept: boolean; // the browser keeps what is drawn
 }
 
-const TOOLS = ['brush', 'eraser', 'threshold', 'include', 'exclude'];
+const TOOLS = ['brush', 'eraser', 'threshold', 'lasso', 'include', 'exclude'];
+const EDITS = ['holes', 'smooth', 'islands', 'copy', 'interpolate', 'absent'];
 
 export class Store {
   /** What the server said last. */
@@ -47,6 +50,12 @@ export class Store {
   /** A tool of the panel, or '' for one of the viewer's own. */
   readonly tool = signal('');
   readonly radius = signal(8);
+  /** How structures look, and which are locked. */
+  readonly look = signal<Look>(LOOK);
+  /** Whether the sheet of keys is shown. */
+  readonly sheet = signal(false);
+  /** Slices that the last Segment changed. */
+  readonly changed = signal<number[]>([]);
   /** The name of a new structure, as it is typed. */
   readonly typed = signal('');
   /** Slices that the server asked about, since somebody else submitted them meanwhile. */
@@ -82,6 +91,10 @@ export class Store {
     if (!open?.redoSteps) blocked.redo = 'Nothing to redo.';
     if (this.training.value) blocked.improve = 'A training runs already.';
     else if (!this.server.value?.trained) blocked.improve = 'Train once first.';
+    const right = unconfirmable(open, this.labelled.value);
+    if (right) blocked.right ??= right;
+    const uneditable = this.uneditable();
+    if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
     if (!this.back.value) blocked.back ??= 'Next slice has led nowhere yet.';
     if (this.aside.value) for (const tool of TOOLS) blocked[tool] = 'A stored segmentation is shown: go back to drawing first.';
     return guide;
@@ -92,8 +105,25 @@ export class Store {
     return texts.problems(this.server.value, open?.foreign ?? [], open?.kept === false);
   });
 
+  /** Why the chosen structure cannot be edited; '' where it can. */
+  private uneditable(): string {
+    const chosen = this.structures.value.find(one => one.value === this.chosen.value);
+    if (!this.open.value) return 'Open an image series first.';
+    if (!chosen) return 'Choose a structure first.';
+    if (this.aside.value) return 'A stored segmentation is shown: go back to drawing first.';
+    return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : '';
+  }
+
   say(text: string, kind: Kind, answers: Answer[] = []): void {
     const serial = this.message.value.serial + 1;
     this.message.value = { text, kind: answers.length ? 'asks' : kind, answers, serial };
   }
+}
+
+/** Why the slice on the screen cannot be said to be right; '' where it can. */
+function unconfirmable(open: Open | null, labelled: boolean): string {
+  if (!labelled) return 'Submit a label of at least one slice first: there is nothing to confirm yet.';
+  if (open?.sliceIs === 'labelled') return 'This slice is labelled as it is.';
+  if (open?.sliceIs === 'drawn') return 'This slice is drawn by hand: Submit makes it a label.';
+  return open?.sliceIs === 'confirmed' ? 'It is said already: Submit makes it a label.' : '';
 }

@@ -17,7 +17,8 @@ export interface Desk {
   refresh(): Promise<void>;
   /** Take what the server has of the open series; false where another one was opened meanwhile. */
   fetch(): Promise<boolean>;
-  take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<boolean>;
+  /** The slices that look different now; null where another series was opened meanwhile. */
+  take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<number[] | null>;
   choose(value: number): void;
   /** Bring what is shown up to date with the open series. */
   show(): void;

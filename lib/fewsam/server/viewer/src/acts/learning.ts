@@ -16,7 +16,9 @@ export class Learning {
       map.commit();
       const { head, voxels } = await api.segment(map.series);
       if (!head.shots) return this.desk.say((head.notes ?? ['There is no label to learn from yet.']).join('\n'), 'bad');
-      await this.desk.take(map, voxels, head as Head);
+      const before = this.desk.store.server.value?.image?.uncertainty.length;
+      const changed = (await this.desk.take(map, voxels, head as Head)) ?? [];
+      this.desk.store.changed.value = before ? changed : []; // the first answer changes nothing
       map.session.points = [];
       this.desk.store.answered.value = true;
       this.desk.say(texts.answer(head, map.session.slices.dirty.length), head.trained ? 'good' : '');

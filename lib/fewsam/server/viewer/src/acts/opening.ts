@@ -45,6 +45,7 @@ export class Opening {
     this.desk.map = null;
     store.aside.value = false;
     store.conflict.value = [];
+    store.changed.value = [];
   }
 
   /** Show what was submitted from elsewhere, but on slices that are drawn on here. */

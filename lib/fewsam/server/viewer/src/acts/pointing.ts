@@ -10,7 +10,8 @@ export class Pointing {
 
   constructor(private desk: Desk) {}
 
-  point(i: number, j: number, k: number): void {
+  point({ i: x, j: y, k }: { i: number; j: number; k: number }): void {
+    const [i, j] = [Math.round(x), Math.round(y)];
     const { store, structures } = this.desk;
     const structure = structures.of(store.chosen.value);
     const include = store.tool.value === 'include';

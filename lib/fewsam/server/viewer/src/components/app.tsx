@@ -1,5 +1,6 @@
 /** The whole panel, from top to bottom. */
 
+import { Appearance } from './appearance';
 import type { Given } from './buttons';
 import { Curve } from './curve';
 import { Draw } from './draw';
@@ -7,6 +8,7 @@ import { History } from './history';
 import { Learn, Progress } from './learn';
 import { Message } from './message';
 import { Points } from './points';
+import { Sheet } from './sheet';
 import { StructureList } from './structures';
 import { Person } from './person';
 import { style } from './style';
@@ -24,9 +26,12 @@ export function App(given: Given) {
       <Learn {...given} />
       <Progress {...given} />
       <Worklist {...given} />
+      <Appearance {...given} />
       <History {...given} />
       <Curve {...given} />
       <Problems {...given} />
+      <p class="faint">For research: the viewer and this panel are no medical device.</p>
+      <Sheet {...given} />
     </>
   );
 }

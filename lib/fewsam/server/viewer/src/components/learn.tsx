@@ -7,14 +7,22 @@ export function Learn({ store, acts }: Given) {
   const given = { store, acts };
   const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
   return (
-    <>
+    <section aria-label="Learn">
       <h4>Learn</h4>
       <div class="fs-row">
-        <Button {...given} command="submit">{`Submit${conflict ? ' mine' : ''}${dirty ? ` (${count(dirty, 'slice')})` : ''}`}</Button>
-        <Button {...given} command="segment">
+        <Button {...given} command="right" title="What is shown on this slice is right: Submit makes it a label (Y)">
+          This slice is right
+        </Button>
+        <Button {...given} command="absent" title="The chosen structure is not on this slice (0)">
+          Not on this slice
+        </Button>
+      </div>
+      <div class="fs-row">
+        <Button {...given} command="submit" title="What is drawn or confirmed becomes a label (S)">{`Submit${conflict ? ' mine' : ''}${dirty ? ` (${count(dirty, 'slice')})` : ''}`}</Button>
+        <Button {...given} command="segment" title="The model's answer for the whole series (G)">
           Segment
         </Button>
-        <Button {...given} command="train">
+        <Button {...given} command="train" title="The model learns from all submitted slices (M)">
           {store.training.value ? 'Stop training' : 'Train'}
         </Button>
       </div>
@@ -29,24 +37,21 @@ export function Learn({ store, acts }: Given) {
         </div>
       )}
       <div class="fs-row">
-        <Button {...given} command="next">
+        <Button {...given} command="next" title="To the slice whose label would teach most (N)">
           Next slice
         </Button>
-        <Button {...given} command="skip" title="Another one; this slice is not offered again">
+        <Button {...given} command="skip" title="Another one; this slice is not offered again (K)">
           Skip
         </Button>
-        <Button {...given} command="back" title="To where you were before Next slice">
+        <Button {...given} command="back" title="To where you were before Next slice (Shift+N)">
           Back
         </Button>
-        <Button {...given} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">
-          Improve overnight
-        </Button>
       </div>
-    </>
+    </section>
   );
 }
 
-export function Progress({ store }: Given) {
+export function Progress({ store, acts, lab }: Given) {
   const [training, busy, stats] = [store.training.value, store.busy.value, store.server.value?.training];
   const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : undefined;
   return (
@@ -56,8 +61,13 @@ export function Progress({ store }: Given) {
       ) : (
         <progress key="share" id="fewsam-progress" aria-label="progress" max="1" value={share} />
       )}
-      <div class="faint" id="fewsam-status">
-        {progress(store.server.value, busy)}
+      <div class="fs-row" id="fewsam-below-progress">
+        <div class="faint" id="fewsam-status">
+          {progress(store.server.value, busy)}
+        </div>
+        <Button {...{ store, acts, lab }} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">
+          Improve overnight
+        </Button>
       </div>
     </>
   );

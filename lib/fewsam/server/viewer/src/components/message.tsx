@@ -1,15 +1,24 @@
 /** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
 
+import { count, inShort } from '../model/texts';
 import type { Given } from './buttons';
 
 export function Message({ store }: Given) {
   const { text, kind, answers, serial } = store.message.value;
   const { hint } = store.guide.value;
+  const notes = store.problems.value.length;
+  const [short, more] = kind === 'asks' ? [text, ''] : inShort(text); // a question is shown in full
   return (
-    <>
+    <div id="fewsam-said">
       <div class={`message ${kind}`} id="fewsam-message" role="status">
         <div id="fewsam-text" key={serial}>
-          {text}
+          {short}
+          {more && (
+            <details>
+              <summary>More</summary>
+              {more}
+            </details>
+          )}
         </div>
         <div class="fs-row" id="fewsam-answers">
           {answers.map(({ label, act }) => (
@@ -19,9 +28,19 @@ export function Message({ store }: Given) {
           ))}
         </div>
       </div>
-      <div class="faint" id="fewsam-hint">
-        {hint && `Next: ${hint}`}
+      <div class="fs-row" id="fewsam-below">
+        <div id="fewsam-hint">{hint && `Next: ${hint}`}</div>
+        {notes > 0 && (
+          <button class="small" id="fewsam-noted" title="Go to what is odd or waits" onClick={toNotes}>
+            {count(notes, 'note')} ↓
+          </button>
+        )}
+        <button class="small" id="fewsam-keys" title="Keys (?)" aria-expanded={store.sheet.value} onClick={() => (store.sheet.value = !store.sheet.value)}>
+          Keys
+        </button>
       </div>
-    </>
+    </div>
   );
 }
+
+const toNotes = (): void => document.querySelector('#fewsam-problems')?.scrollIntoView();

@@ -1,8 +1,10 @@
 /** The list of structures: choose one, rename it, delete it, add one, and name a segment that has no name yet. */
 
 import { useSignal } from '@preact/signals';
+import { colourOf, hex, toggled, unhex } from '../model/look';
 import type { Structure } from '../model/structures';
 import { Button, type Given } from './buttons';
+import { Icon, type IconName } from './icons';
 import { TextInput } from './textinput';
 
 export function StructureList({ store, acts }: Given) {
@@ -51,9 +53,11 @@ interface RowGiven extends Pick<Given, 'store' | 'acts'> {
 
 function Row({ store, acts, one, here, editing, edit }: RowGiven) {
   const chosen = store.chosen.value === one.value;
+  const look = store.look.value;
+  const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
   return (
     <div class={`class ${chosen ? 'on' : ''}`} data-name={one.name} onMouseDown={() => acts.choose(one.value)}>
-      <span class="swatch" style={{ background: `rgb(${one.color.join(',')})` }} />
+      <Swatch {...{ store, acts, one }} />
       {!one.id || editing ? (
         <NewName {...{ acts, one, edit }} />
       ) : (
@@ -61,13 +65,38 @@ function Row({ store, acts, one, here, editing, edit }: RowGiven) {
           <button class="name" title={one.name} aria-pressed={chosen} onClick={() => acts.choose(one.value)}>
             {one.name}
           </button>
-          <Small kind="rename" title={`Rename ${one.name}`} act={() => edit(true)} text="✎" />
-          <Small kind="delete" title={`Delete ${one.name}; its labels stay in the history`} act={() => acts.remove(one)} text="×" />
           <span class="count">{`${here} / ${one.slices}`}</span>
+          <span class="tools">
+            <Small kind="rename" icon="rename" title={`Rename ${one.name}`} act={() => edit(true)} />
+            <Small kind="delete" icon="delete" title={`Delete ${one.name}; its labels stay in the history`} act={() => acts.remove(one)} />
+          </span>
+          <Small
+            kind={hidden ? 'see set' : 'see'}
+            icon={hidden ? 'hidden' : 'shown'}
+            title={hidden ? `Show ${one.name}` : `Hide ${one.name}`}
+            act={() => acts.dress({ hidden: toggled(look.hidden, one.value) })}
+          />
+          <Small
+            kind={locked ? 'lock set' : 'lock'}
+            icon={locked ? 'locked' : 'unlocked'}
+            title={locked ? `Unlock ${one.name}` : `Lock ${one.name}: drawing another structure does not change it`}
+            act={() => acts.dress({ locked: toggled(look.locked, one.value) })}
+          />
         </>
       )}
     </div>
   );
+}
+
+/** The structure's colour, and another one for this browser. */
+function Swatch({ store, acts, one }: Pick<Given, 'store' | 'acts'> & { one: Structure }) {
+  const look = store.look.value;
+  const change = (event: Event): void => {
+    const colour = unhex((event.currentTarget as HTMLInputElement).value);
+    acts.dress({ colours: { ...look.colours, [one.id]: colour } });
+  };
+  const label = `Colour of ${one.name}`;
+  return <input type="color" class="swatch" aria-label={label} title={label} disabled={!one.id} value={hex(colourOf(look, one))} onChange={change} />;
 }
 
 function NewName({ acts, one, edit }: Pick<RowGiven, 'acts' | 'one' | 'edit'>) {
@@ -81,10 +110,10 @@ function NewName({ acts, one, edit }: Pick<RowGiven, 'acts' | 'one' | 'edit'>) {
   return <TextInput label={label} value={typed.value} input={text => (typed.value = text)} enter={enter} escape={() => edit(false)} select={Boolean(one.id)} />;
 }
 
-function Small({ kind, title, act, text }: { kind: string; title: string; act: () => void; text: string }) {
+function Small({ kind, icon, title, act }: { kind: string; icon: IconName; title: string; act: () => void }) {
   return (
     <button class={`small ${kind}`} title={title} aria-label={title} onMouseDown={event => event.stopPropagation()} onClick={act}>
-      {text}
+      <Icon name={icon} />
     </button>
   );
 }

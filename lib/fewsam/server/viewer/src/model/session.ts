@@ -24,6 +24,8 @@ export interface Submission {
   voxels: Pixels;
   label_info: { id: string; name: string; idx: number }[];
   drawn: Record<string, number>;
+  /** Slices of which a person said that nothing is on them. */
+  empty: number[];
   sent: Map<number, Drawn>;
 }
 
@@ -70,8 +72,14 @@ export class Session {
     return this.keeping(this.slices.draw(new Map([[k, pixels]]), note));
   }
 
+  /** The slice is right as it is shown. */
   confirm(k: number): number[] {
     return this.keeping(this.slices.confirm(k));
+  }
+
+  /** The structure of this voxel value is not on the slice. */
+  absent(k: number, value: number): number[] {
+    return this.keeping(this.slices.confirm(k, this.slices.shown(k).map(pixel => (pixel === value ? 0 : pixel))));
   }
 
   discard(slices: number[]): number[] {
@@ -105,7 +113,8 @@ export class Session {
     const drawn = Object.fromEntries([...sent].map(([k, { seen }]) => [k, seen]));
     const voxels = new Uint8Array(this.slices.depth * this.slices.size);
     for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
-    return { voxels, label_info, drawn, sent };
+    const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
+    return { voxels, label_info, drawn, empty, sent };
   }
 
   submitted(submission: Submission, submissions: Record<string, number>, uncertain: number[] = []): void {

@@ -94,11 +94,16 @@ export class Slices<Note = unknown> {
     return this.step({ changes, note });
   }
 
-  /** Keep a slice as it is shown although nobody drew on it: it is to be submitted as it is. */
-  confirm(k: number): number[] {
-    if (this.drawn.has(k)) return [];
-    const after: Drawn = { pixels: this.base[k].slice(), seen: this.submission[k], confirmed: true };
-    return this.step({ changes: [{ k, before: null, after }] });
+  /** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
+  confirm(k: number, pixels: Pixels = this.shown(k)): number[] {
+    const before = this.drawn.get(k) ?? null;
+    if (before && same(pixels, before.pixels)) return [];
+    return this.step({ changes: [{ k, before, after: { pixels: pixels.slice(), seen: this.seen(k), confirmed: true } }] });
+  }
+
+  /** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
+  isConfirmed(k: number): boolean {
+    return this.drawn.get(k)?.confirmed === true;
   }
 
   /** Give up what is drawn on slices, as one step: they show what the server has. */

@@ -21,6 +21,17 @@ export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+const SHORT = 84; // characters: what three lines of the panel hold
+
+/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+export function inShort(text: string): [string, string] {
+  const [line, ...rest] = text.split('\n');
+  if (line.length <= SHORT) return [line, rest.join('\n')];
+  const ends = [...line.matchAll(/[.?] /g)].map(found => found.index + 1).filter(end => end <= SHORT);
+  const end = ends.at(-1) ?? line.lastIndexOf(' ', SHORT);
+  return [line.slice(0, end), [line.slice(end).trim(), ...rest].join('\n')];
+}
+
 export function greeting(known: any, drafts: number, state: api.State): string {
   const parts: string[] = [];
   if (known.drawn.length) parts.push(`${count(known.drawn.length, 'slice')} of this series labelled.`);
@@ -44,7 +55,10 @@ export function receipt(answer: any): string {
   if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
   if (answer.untouched.length) parts.push(`${count(answer.untouched.length, 'slice')} are the model's own and teach nothing.`);
   if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
-  if (answer.waiting_for_pacs) parts.push('The PACS is away: the label is kept and stored there when it is back.');
+  if (answer.waiting_for_pacs) {
+    const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : '';
+    parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+  }
   return parts.join(' ');
 }
 
@@ -92,9 +106,27 @@ export function trained({ training, model_version, trained }: api.State, from: n
     return { text: 'Learning from unlabelled images stopped; it goes on when you start it again.', kind: '' };
   }
   if (training.state === 'failed') return { text: `Training failed: ${training.error}`, kind: 'bad' };
-  if (model_version > from) return { text: `Model ${model_version} is live. Segment again to use it.${notes}`, kind: 'good' };
+  const details = `\n${[compared(training), spent(training)].filter(Boolean).join(' ')}${notes}`.trimEnd();
+  if (model_version > from) return { text: `Model ${model_version} is live. Segment again to use it.${details}`, kind: 'good' };
   const served = trained ? `model ${model_version}` : 'the untrained answer';
-  return { text: `The trained model was not better than what is served; ${served} stays.${notes}`, kind: '' };
+  return { text: `The trained model was not better than what is served; ${served} stays.${details}`, kind: '' };
+}
+
+/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+function compared({ measured_on, best_metric, previous_metric }: api.State['training']): string {
+  const held = measured_on?.length ?? 0;
+  if (!held || best_metric === undefined) return '';
+  const before = typeof previous_metric === 'number' ? `, ${previous_metric.toFixed(2)} before` : '';
+  return `On ${count(held, 'slice')} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+}
+
+/** How long a training was, and whether it ended before it had learnt what it could. */
+function spent({ steps, seconds, limits, kind }: api.State['training']): string {
+  if (!steps || kind === 'unlabelled') return '';
+  const time = seconds ? ` in ${Math.round(seconds)} s` : '';
+  const early = limits && seconds && steps < limits.steps && seconds >= 0.9 * limits.train_seconds;
+  if (early) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+  return `It took ${count(steps, 'step')}${time}.`;
 }
 
 /** The one thing to do next, and why others cannot be done now: by button. */
@@ -110,7 +142,7 @@ export function guide(now: {
   const blocked: Record<string, string> = {};
   const all = ['submit', 'theirs', 'both', 'segment', 'train', 'next', 'skip'];
   const block = (why: string, names: string[]): void => names.forEach(name => (blocked[name] ??= why));
-  if (!now.open) block('Open an image series first.', [...all, 'back']);
+  if (!now.open) block('Open an image series first.', [...all, 'back', 'right']);
   if (now.busy) block(`${now.busy} …`, all.filter(name => name !== 'train' || !now.training));
   if (!now.dirty) block('Nothing is drawn that was not submitted.', ['submit']);
   if (!now.labelled) block('Submit a label of at least one slice first.', ['segment', 'train']);
@@ -130,11 +162,12 @@ export function progress(state: api.State | null, busy: string): string {
   const parts: string[] = [];
   if (busy) parts.push(`${busy} …`);
   if (stats?.running) {
-    const share = stats.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : 0;
-    parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training: ${stats.state ?? ''} ${Math.round(100 * share)} %`);
+    const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ''}` : '';
+    const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : '';
+    parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
   }
   if (!parts.length && state) {
-    parts.push(state.trained ? `Model ${state.model_version} is live.` : 'No trained model yet: answers are untrained.');
+    parts.push(state.trained ? `Model ${state.model_version} is live.` : 'No trained model yet.');
   }
   return parts.join(' · ');
 }

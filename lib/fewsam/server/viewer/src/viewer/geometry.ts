@@ -14,6 +14,12 @@ export class Geometry {
     return this.frames[k];
   }
 
+  /** Slice k at a place along the viewer's slider; null where there is none. */
+  at(frame: number): number | null {
+    const k = this.frames.indexOf(frame);
+    return k < 0 ? null : k;
+  }
+
   /** Slice k that the viewport shows. */
   current(): number {
     const viewport = viewportOf(this.viewportId);
@@ -34,11 +40,11 @@ export class Geometry {
     return best;
   }
 
-  /** Pixel (i, j) of a point in space on slice k. */
-  pixel(world: number[], k: number): [number, number] {
+  /** Place (i, j) of a point in space on slice k; whole numbers are the centres of pixels. */
+  place(world: number[], k: number): [number, number] {
     const plane = this.planes[k];
     const from = world.map((v, axis) => v - plane.position[axis]);
-    return [Math.round(dot(from, plane.row) / plane.spacing[0]), Math.round(dot(from, plane.column) / plane.spacing[1])];
+    return [dot(from, plane.row) / plane.spacing[0], dot(from, plane.column) / plane.spacing[1]];
   }
 
   world(i: number, j: number, k: number): number[] {

@@ -2,6 +2,7 @@
 
 import { Geometry } from './geometry';
 import { cornerstone, dot, host, planeOf, tools } from './ohif';
+import { LOOK, type Look, colourOf } from '../model/look';
 import { Session } from '../model/session';
 import { Pixels, same } from '../model/slices';
 import { Structures } from '../model/structures';
@@ -19,6 +20,7 @@ export class Labelmap {
   onStroke: (slices: number[]) => void = () => {};
 
   private arrays: Pixels[] = []; // the viewer's own, by k
+  private look: Look = LOOK;
   private timer = 0;
   private pressed = false;
   private ended = false;
@@ -91,10 +93,29 @@ export class Labelmap {
           service.addSegment(this.segmentationId, { segmentIndex: value, label: name, color: [...color, 255] });
         }
         if (segmentation.segments[value].label !== name) service.setSegmentLabel(this.segmentationId, value, name);
-        service.setSegmentColor(this.viewportId, this.segmentationId, value, [...color, 255]);
       } catch {
-        /* a colour is not worth an error */
+        /* a name in the viewer's own list is not worth an error */
       }
+    }
+    this.dress(this.look);
+  }
+
+  /** Colours, opacity and outline; which structures are hidden, and which ones the viewer's tools leave alone. */
+  dress(look: Look): void {
+    this.look = look;
+    const service = host.services.segmentationService;
+    const { viewportId, segmentationId } = this;
+    const type = tools().Enums.SegmentationRepresentations.Labelmap;
+    const style = { renderFill: true, fillAlpha: look.opacity, renderOutline: look.outline > 0, outlineWidth: look.outline };
+    try {
+      service.setStyle({ type, segmentationId }, style);
+      for (const one of this.structures.all) {
+        service.setSegmentColor(viewportId, segmentationId, one.value, [...colourOf(look, one), 255]);
+        service.setSegmentVisibility(viewportId, segmentationId, one.value, !look.hidden.includes(one.value), type);
+        service.setSegmentLocked(segmentationId, one.value, look.locked.includes(one.value));
+      }
+    } catch {
+      /* how something looks is not worth an error */
     }
   }
 

@@ -1,131 +1,104 @@
-/** What lies over the viewport: the strip of uncertainty along the slice slider, and the clicked points. */
+/** The strip along the slice slider: what is to be expected of each slice, what is done, and a click goes there. */
 
-import { Labelmap } from './labelmap';
-import { viewportOf } from './ohif';
+import { MARKS, colourOfError } from '../model/scale';
+import type { Labelmap } from './labelmap';
 
-const WIDTH = 12;
+const WIDTH = 16;
+const TOP = 40; // below the viewer's own text in the corner
+const BOTTOM = 40;
 
-export class Overlay {
-  private strip = document.createElement('canvas');
-  private marks = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  private parent: HTMLElement | null = null;
-  private timer = 0;
-  uncertainty: number[] = [];
-  labelled: number[] = [];
-  /** Called with the pixel under a click while points are being set; null: the viewer's own tools work. */
-  onPoint: ((i: number, j: number, k: number) => void) | null = null;
+/** What the server says of the slices, and what the last Segment changed. */
+export interface StripShown {
+  uncertainty: number[];
+  labelled: number[];
+  changed: number[];
+}
+
+export class Strip {
+  private canvas = document.createElement('canvas');
+  private looks = '';
+  private shown: StripShown = { uncertainty: [], labelled: [], changed: [] };
 
   constructor(private map: Labelmap) {
-    this.strip.id = 'fewsam-strip';
-    this.strip.title = 'Uncertainty by slice: the redder, the less sure. White ticks are labelled slices. Click to go there.';
-    this.strip.style.cssText = `position:absolute;right:24px;top:40px;width:${WIDTH}px;z-index:20;cursor:pointer`;
-    this.strip.addEventListener('mousedown', event => {
+    this.canvas.id = 'fewsam-strip';
+    this.canvas.style.cssText = `position:absolute;right:24px;top:${TOP}px;width:${WIDTH}px;z-index:20;cursor:pointer`;
+    this.canvas.addEventListener('mousedown', event => {
       event.stopPropagation();
-      const rect = this.strip.getBoundingClientRect();
-      const frame = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.session.slices.depth);
-      for (let k = 0; k < this.map.session.slices.depth; k++) if (this.map.geometry.frameOf(k) === frame) this.map.geometry.jump(k);
+      const k = this.sliceAt(event);
+      if (k !== null) map.geometry.jump(k);
     });
-    this.marks.id = 'fewsam-points';
-    this.marks.style.cssText = 'position:absolute;inset:0;width:100%;height:100%;pointer-events:none;z-index:19';
-    this.attach();
-    this.timer = window.setInterval(() => this.attach(), 500);
+    this.canvas.addEventListener('mousemove', event => (this.canvas.title = this.title(this.sliceAt(event))));
   }
 
-  private pointer = (event: MouseEvent): void => {
-    if (!this.onPoint || event.button !== 0 || event.target === this.strip) return;
-    event.stopImmediatePropagation();
-    event.preventDefault();
-    if (event.type !== 'mousedown') return;
-    const viewport = viewportOf(this.map.viewportId);
-    const rect = viewport?.canvas?.getBoundingClientRect() ?? viewport?.element.getBoundingClientRect();
-    if (!rect) return;
-    const world = viewport.canvasToWorld([event.clientX - rect.left, event.clientY - rect.top]);
-    const k = this.map.geometry.current();
-    const [i, j] = this.map.geometry.pixel(Array.from(world as number[]), k);
-    this.onPoint(i, j, k);
-  };
-
-  private readonly events = ['mousedown', 'mouseup', 'mousemove', 'click'] as const;
-
-  private attach(): void {
-    const element: HTMLElement | null = viewportOf(this.map.viewportId)?.element ?? null;
-    const parent = element?.parentElement ?? null;
-    if (parent !== this.parent || !this.strip.isConnected) {
-      this.detach();
-      if (parent) {
-        if (getComputedStyle(parent).position === 'static') parent.style.position = 'relative';
-        parent.append(this.strip, this.marks);
-        this.events.forEach(name => parent.addEventListener(name, this.pointer as EventListener, true));
-      }
-      this.parent = parent;
-    }
-    this.draw();
+  get elements(): HTMLElement[] {
+    return [this.canvas];
   }
 
-  private detach(): void {
-    this.events.forEach(name => this.parent?.removeEventListener(name, this.pointer as EventListener, true));
-    this.strip.remove();
-    this.marks.remove();
+  owns(target: EventTarget | null): boolean {
+    return target === this.canvas;
   }
 
-  draw(): void {
-    if (!this.parent) return;
-    this.drawStrip(this.parent.clientHeight - 80);
-    this.drawPoints();
-  }
-
-  private drawStrip(height: number): void {
-    const depth = this.map.session.slices.depth;
-    this.strip.width = WIDTH;
-    this.strip.height = Math.max(height, depth);
-    this.strip.style.height = `${this.strip.height}px`;
-    const context = this.strip.getContext('2d');
-    if (!context) return;
-    const step = this.strip.height / depth;
+  draw(height: number, shown = this.shown): void {
+    this.shown = shown;
+    const { slices } = this.map.session;
     const current = this.map.geometry.current();
-    // The colours span what there is: between surest and least sure slice.
-    const known = this.uncertainty.filter((_, k) => !this.labelled.includes(k));
-    const [low, high] = [Math.min(...known), Math.max(...known)];
-    for (let k = 0; k < depth; k++) {
+    const confirmed = slices.dirty.filter(k => slices.isConfirmed(k));
+    const looks = JSON.stringify([height, current, shown, slices.dirty, confirmed]);
+    if (looks === this.looks) return; // a browser without a graphics card paints slowly
+    this.looks = looks;
+    this.canvas.width = WIDTH;
+    this.canvas.height = Math.max(height - TOP - BOTTOM, slices.depth);
+    this.canvas.style.height = `${this.canvas.height}px`;
+    const context = this.canvas.getContext('2d');
+    if (!context) return;
+    const step = this.canvas.height / slices.depth;
+    const tall = Math.max(step - 0.5, 1);
+    for (let k = 0; k < slices.depth; k++) {
       const y = this.map.geometry.frameOf(k) * step;
-      const doubt = this.uncertainty.length ? (this.uncertainty[k] - low) / Math.max(high - low, 1e-6) : null;
-      const red = doubt === null ? 0 : Math.max(0, Math.min(1, doubt));
-      const done = this.labelled.includes(k);
-      context.fillStyle = doubt === null ? '#1d2b4d' : `rgb(${40 + 215 * red},${170 - 120 * red},60)`;
-      if (done) context.fillStyle = '#ffffff';
-      context.fillRect(0, y, WIDTH, Math.max(step - 0.5, 1));
-      if (this.map.session.slices.isDirty(k)) {
-        context.fillStyle = '#4da3ff';
-        context.fillRect(0, y, 4, Math.max(step - 0.5, 1));
+      const error = shown.uncertainty[k];
+      context.fillStyle = error === undefined ? MARKS.waiting.colour : colourOfError(error);
+      context.fillRect(4, y, WIDTH - 4, tall);
+      if (shown.changed.includes(k)) {
+        context.fillStyle = MARKS.changed.colour;
+        context.fillRect(WIDTH - 3, y, 3, tall);
       }
-      if (k === current) {
-        context.strokeStyle = '#ffe14d';
-        context.lineWidth = 2;
-        context.strokeRect(1, y, WIDTH - 2, Math.max(step - 0.5, 3));
+      if (shown.labelled.includes(k)) {
+        context.fillStyle = MARKS.labelled.colour;
+        context.fillRect(4, y, WIDTH - 4, tall);
+      }
+      if (slices.isDirty(k)) {
+        context.fillStyle = slices.isConfirmed(k) ? MARKS.confirmed.colour : MARKS.drawn.colour;
+        context.fillRect(0, y, 7, Math.max(tall, 3));
       }
     }
+    this.drawCurrent(context, this.map.geometry.frameOf(current) * step, Math.max(tall, 4));
   }
 
-  private drawPoints(): void {
-    this.marks.replaceChildren();
-    const viewport = viewportOf(this.map.viewportId);
-    if (!viewport || !this.map.session.points.length) return;
-    const k = this.map.geometry.current();
-    for (const point of this.map.session.points.filter(one => one.k === k)) {
-      const [x, y] = viewport.worldToCanvas(this.map.geometry.world(point.i, point.j, point.k));
-      const mark = document.createElementNS('http://www.w3.org/2000/svg', 'circle');
-      mark.setAttribute('cx', String(x));
-      mark.setAttribute('cy', String(y));
-      mark.setAttribute('r', '5');
-      mark.setAttribute('fill', point.include ? '#3ddc5b' : '#ff4d4d');
-      mark.setAttribute('stroke', '#fff');
-      this.marks.append(mark);
-    }
+  /** The slice on the screen: a frame of black and white shows on every colour. */
+  private drawCurrent(context: CanvasRenderingContext2D, y: number, tall: number): void {
+    context.lineWidth = 3;
+    context.strokeStyle = '#000';
+    context.strokeRect(1.5, y - 0.5, WIDTH - 3, tall + 1);
+    context.lineWidth = 1;
+    context.strokeStyle = '#fff';
+    context.strokeRect(1.5, y - 0.5, WIDTH - 3, tall + 1);
   }
 
-  close(): void {
-    window.clearInterval(this.timer);
-    this.detach();
-    this.parent = null;
+  private sliceAt(event: MouseEvent): number | null {
+    const rect = this.canvas.getBoundingClientRect();
+    const frame = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.session.slices.depth);
+    return this.map.geometry.at(frame);
+  }
+
+  private title(k: number | null): string {
+    if (k === null) return '';
+    const { slices } = this.map.session;
+    const number = `Slice ${this.map.geometry.frameOf(k) + 1}`;
+    if (slices.isConfirmed(k)) return `${number}: ${MARKS.confirmed.label}`;
+    if (slices.isDirty(k)) return `${number}: ${MARKS.drawn.label}`;
+    if (this.shown.labelled.includes(k)) return `${number}: labelled`;
+    const error = this.shown.uncertainty[k];
+    if (error === undefined) return `${number}: not segmented`;
+    return `${number}: expected Dice ${(1 - error).toFixed(2)}${this.shown.changed.includes(k) ? ', changed by the last Segment' : ''}`;
   }
 }

@@ -9,12 +9,12 @@ const VIEWER: Record<string, string> = {
   threshold: 'ThresholdCircularBrushDynamic',
 };
 const NONE = 'WindowLevel';
-const POINTING = ['include', 'exclude'];
+const POINTING = ['include', 'exclude', 'lasso']; // ours: the viewer sees nothing of them
 
 export class Toolbox {
   constructor(private store: Store) {}
 
-  /** brush, eraser, threshold, include, exclude, or '' for one of the viewer's own. */
+  /** brush, eraser, threshold, lasso, include, exclude, or '' for one of the viewer's own. */
   private get current(): string {
     return this.store.tool.value;
   }
@@ -23,7 +23,7 @@ export class Toolbox {
     this.store.tool.value = tool;
   }
 
-  get pointing(): boolean {
+  private get pointing(): boolean {
     return POINTING.includes(this.current);
   }
 
@@ -35,7 +35,7 @@ export class Toolbox {
   }
 
   size(radius: number): void {
-    brushSize((this.store.radius.value = radius));
+    brushSize((this.store.radius.value = Math.max(1, Math.min(60, radius))));
   }
 
   /** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
