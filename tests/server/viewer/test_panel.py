@@ -1,4 +1,4 @@
-"""The panel in OHIF on a small screen: the loop by keys alone, the lasso, what a slice is said to be, locks, accessibility.
+"""The panel in OHIF on a small screen: the loop by keys alone, lasso, what a slice is said to be, locks, accessibility.
 
 One server and one browser for all of it, since both take long to start; each step works on slices of its own.
 """
@@ -20,8 +20,8 @@ SHAPE = (64, 50, 24)
 WIDTH = SHAPE[0]
 STRUCTURES = ["liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "vertebrae", "lungs"]
 SMALL = {"width": 1366, "height": 768}
-IN_A_ROUND = ["message", "hint", "classes", "brush", "eraser", "lasso", "undo", "size", "holes", "interpolate", "include",
-              "right", "absent", "submit", "segment", "train", "next", "skip", "back", "status"]  # fmt: skip
+IN_A_ROUND = ["message", "hint", "classes", "brush", "eraser", "lasso", "undo", "size", "holes", "interpolate",
+              "include", "right", "absent", "submit", "segment", "train", "next", "skip", "back", "status"]  # fmt: skip
 AXE = BUILT.parent / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = pytest.mark.timeout(600)
 
