@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from fewsam.core.config import load_settings
+from fewsam.core.device import resolve_device
 from fewsam.core.errors import CheckpointError, ConfigError, NotEncodedError, StorageError
 from fewsam.encoders import embedder as embedder_module
 from fewsam.encoders import encoder_info
 from fewsam.encoders.cache import EMBEDDING_BYTES, EMBEDDING_SHAPE, EmbeddingCache
-from fewsam.encoders.embedder import Embedder, resolve_device
+from fewsam.encoders.embedder import Embedder
 
 SIZE = 64
 SETTINGS = load_settings(overrides={"encoder": "compact", "input_size": SIZE, "device": "cpu"})
@@ -210,6 +211,8 @@ def test_a_gpu_too_small_for_one_slice_says_what_to_set(cache, encoder, monkeypa
 def test_devices_are_checked(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")
     with pytest.raises(ConfigError, match="abacus"):

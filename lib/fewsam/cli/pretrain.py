@@ -36,8 +36,8 @@ def pretrain(
 
     Use the result with --conf checkpoint=FOLDER/compact.safetensors.
     """
+    from fewsam.core.device import resolve_device
     from fewsam.core.errors import ConfigError
-    from fewsam.encoders.embedder import resolve_device
     from fewsam.synthetic.pretraining import Recipe, Trainer, fill_pool, finish, fit_linear, read_pool
     from fewsam.synthetic.pretraining.picture import save_sheet
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewsam.core.config import Settings
-from fewsam.core.errors import ConfigError, NotEncodedError, StorageError
+from fewsam.core.device import in_smaller_steps, resolve_device
+from fewsam.core.errors import NotEncodedError, StorageError
 from fewsam.encoders import Encoder, EncoderInfo, build_encoder, encoder_info
 from fewsam.encoders.cache import EMBEDDING_SHAPE, Embeddings, embedding_key
 from fewsam.encoders.priority_lock import PriorityLock
@@ -19,24 +22,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
-GPU_BATCH = 8
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of a setting: ``auto`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: this machine, or its torch, has no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} is not usable here ({reason}); try auto or cpu") from None
-    return device
+BATCH = 8  # slices that an accelerator encodes at once; a CPU is no faster with several
 
 
 class Embedder:
@@ -45,7 +31,7 @@ class Embedder:
     One object serves any number of threads.
 
     Args:
-        device: where the encoder runs; None takes it from the settings.
+        device: what the encoder, and all that reads its embeddings, is computed on; None takes it from the settings.
         cached_only: never build the encoder; what is not cached is an error.
         build: makes the encoder.
     """
@@ -68,6 +54,19 @@ class Embedder:
         self._encoder: Encoder | None = None
         self._build = build
         self._unsaved = False
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The one device of the task.
+
+        Raises:
+            ConfigError: this machine has no such device.
+        """
+        return resolve_device(self._settings.device if self._device is None else str(self._device))
+
+    def tensor(self, slices: np.ndarray, *, priority: bool = True, store: bool = True) -> Tensor:
+        """What `embed` gives, (N, 256, 64, 64) float32 on the task's device, where prompts and decoder read it."""
+        return torch.from_numpy(self.embed(slices, priority=priority, store=store)).to(self.device).float()
 
     def like(self, settings: Settings) -> Embedder:
         """This one where ``settings`` name its encoder, else one for theirs on the same cache."""
@@ -183,7 +182,7 @@ class Embedder:
             while todo:
                 with self._lock.hold(priority):
                     encoder = self._built()
-                    count = GPU_BATCH if encoder.device.type == "cuda" and priority else 1
+                    count = 1 if encoder.device.type == "cpu" or not priority else BATCH
                     now, todo = todo[:count], todo[count:]
                     found = dict(zip(now, self.cache.get_many(now), strict=True))  # another thread may have been here
                     fresh = [key for key in now if found[key] is None]
@@ -201,8 +200,7 @@ class Embedder:
     def _built(self) -> Encoder:
         """The encoder; only the holder of the lock calls this."""
         if self._encoder is None:
-            device = resolve_device(self._settings.device if self._device is None else str(self._device))
-            self._encoder = self._build(self._settings, device)
+            self._encoder = self._build(self._settings, self.device)
         return self._encoder
 
     def _try_to_store(self, key: str, embedding: np.ndarray) -> None:
@@ -216,15 +214,11 @@ class Embedder:
 
 def embed_batch(encoder: Encoder, slices: np.ndarray) -> np.ndarray:
     """(n, 3, S, S) uint8 -> (n, 256, 64, 64) float16, in smaller steps where the device's memory does not suffice."""
-    try:
-        return encoder.embed(torch.from_numpy(slices)).to(torch.float16).cpu().numpy()
-    except torch.cuda.OutOfMemoryError:
-        pass  # freed outside of the handler: the exception holds on to the tensors
-    torch.cuda.empty_cache()
-    if len(slices) == 1:
-        raise ConfigError(
-            f"the memory of {encoder.device} does not suffice for {encoder.info.name} at {encoder.info.input_size} px; "
-            "set device to cpu, or a smaller input_size or encoder"
-        )
-    half = len(slices) // 2
-    return np.concatenate([embed_batch(encoder, slices[:half]), embed_batch(encoder, slices[half:])])
+
+    def some(part: Sequence[np.ndarray]) -> np.ndarray:
+        found: np.ndarray = encoder.embed(torch.from_numpy(np.stack(part))).to(torch.float16).cpu().numpy()
+        return found
+
+    info = encoder.info
+    what = f"{info.name} at {info.input_size} px; set device to cpu, or a smaller input_size or encoder"
+    return np.concatenate(in_smaller_steps(some, list(slices), encoder.device, what))

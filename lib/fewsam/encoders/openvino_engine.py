@@ -164,7 +164,7 @@ class OpenVINONetwork:
     def _in_a_fork(self, slices: Tensor) -> Tensor:
         if self._fallback is None:
             self._fallback = self._rebuild().eval().requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+        with torch.autocast(slices.device.type, torch.bfloat16, enabled=self._bfloat16):
             return self._fallback(slices).float()
 
 

@@ -25,7 +25,7 @@ _FLOOR = 0.1  # of the mean variance: weaker directions are not blown up to unit
 @torch.no_grad()
 def initialise(network: CompactEncoder, seed: int) -> None:
     """Set all weights, from the seed alone: the same on every machine up to rounding."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     draw_weights(network, generator)
     _decorrelate(network, generator)
 
@@ -48,11 +48,13 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
 def _smooth_kernels(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Random kernels (out, in, k, k) in the cosine basis, with less amplitude at higher frequencies."""
     k = shape[-1]
-    index = torch.arange(k)
+    index = torch.arange(k, device="cpu")
     basis = torch.cos(math.pi * (index + 0.5) * index.view(-1, 1) / k)
     basis = basis / basis.norm(dim=1, keepdim=True)
     amplitude = _DECAY ** (index.view(-1, 1) + index).float()
-    return torch.einsum("oiuv,ua,vb->oiab", torch.randn(shape, generator=generator) * amplitude, basis, basis)
+    return torch.einsum(
+        "oiuv,ua,vb->oiab", torch.randn(shape, generator=generator, device="cpu") * amplitude, basis, basis
+    )
 
 
 def _decorrelate(network: CompactEncoder, generator: torch.Generator) -> None:
@@ -63,7 +65,7 @@ def _decorrelate(network: CompactEncoder, generator: torch.Generator) -> None:
     """
     laterals = cast("list[nn.Conv2d]", list(network.laterals))
     share = 256 // len(laterals)
-    mixers = [torch.randn(share, lateral.in_channels, 1, 1, generator=generator) for lateral in laterals]
+    mixers = [torch.randn(share, lateral.in_channels, 1, 1, generator=generator, device="cpu") for lateral in laterals]
     slices = generated_slices(_SLICES, generator)
     sample = []
     for one in slices.split(1):
@@ -86,23 +88,25 @@ def generated_slices(count: int, generator: torch.Generator, size: int = 256) ->
     """Body-like slices (count, 3, size, size) in 0..255: an outline, organs of random grey, vessels, noise."""
 
     def field(cells: int) -> Tensor:
-        noise = torch.randn(1, 1, cells, cells, generator=generator)
+        noise = torch.randn(1, 1, cells, cells, generator=generator, device="cpu")
         return F.interpolate(noise, (size, size), mode="bicubic", align_corners=True)[0, 0]
 
     def patches(number: int, low: int, high: int) -> Tensor:
-        cells = torch.randint(low, high, (number,), generator=generator).tolist()
+        cells = torch.randint(low, high, (number,), generator=generator, device="cpu").tolist()
         return torch.stack([field(one) for one in cells]).argmax(0)
 
-    axis = torch.linspace(-1, 1, size)
+    axis = torch.linspace(-1, 1, size, device="cpu")
     rows, cols = axis.view(-1, 1), axis.view(1, -1)
     slices = []
     for _ in range(count):
-        dx, dy, wide, high = (torch.rand(4, generator=generator) - 0.5).tolist()
+        dx, dy, wide, high = (torch.rand(4, generator=generator, device="cpu") - 0.5).tolist()
         outline = ((cols - 0.3 * dx) / (0.82 + 0.25 * wide)) ** 2 + ((rows - 0.3 * dy) / (0.65 + 0.3 * high)) ** 2
-        image = (0.2 + 0.6 * torch.rand(8, generator=generator))[patches(8, 4, 14)]
+        image = (0.2 + 0.6 * torch.rand(8, generator=generator, device="cpu"))[patches(8, 4, 14)]
         vessels = patches(5, 16, 40) == 0
-        image = torch.where(vessels, torch.rand(1, generator=generator), image)
+        image = torch.where(vessels, torch.rand(1, generator=generator, device="cpu"), image)
         image = image * (outline + 0.15 * field(4) < 1)
-        image = F.avg_pool2d(image[None, None], 3, 1, 1)[0, 0] + 0.03 * torch.randn(size, size, generator=generator)
+        image = F.avg_pool2d(image[None, None], 3, 1, 1)[0, 0] + 0.03 * torch.randn(
+            size, size, generator=generator, device="cpu"
+        )
         slices.append(image.clamp(0, 1) * 255)
     return torch.stack(slices).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()

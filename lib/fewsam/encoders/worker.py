@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from fewsam.core.config import Settings
+from fewsam.core.device import resolve_device
 from fewsam.core.errors import ConfigError
 from fewsam.encoders import Encoder, build_encoder, encoder_info
-from fewsam.encoders.embedder import GPU_BATCH, embed_batch, resolve_device
+from fewsam.encoders.embedder import BATCH, embed_batch
 
 _built: dict[tuple[str, str, str], Encoder] = {}
 _lock = threading.Lock()
@@ -45,7 +46,7 @@ def encode_batch(settings: dict[str, Any], fingerprint: str, slices: np.ndarray)
     given = Settings(**settings)
     check_encoder(given, fingerprint)
     encoder = built_encoder(given, resolve_device(given.device))
-    step = GPU_BATCH if encoder.device.type == "cuda" else 1
+    step = 1 if encoder.device.type == "cpu" else BATCH
     whole = np.broadcast_to(slices, (len(slices), 3, *slices.shape[2:]))
     steps = (whole[start : start + step].copy() for start in range(0, len(whole), step))
     return np.concatenate([embed_batch(encoder, one) for one in steps])

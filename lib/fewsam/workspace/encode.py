@@ -16,13 +16,13 @@ import numpy as np
 from fewsam.core.errors import ImageError
 from fewsam.core.jobs import Done, Job, as_finished
 from fewsam.core.pool import Pool
-from fewsam.encoders.embedder import GPU_BATCH
+from fewsam.encoders.embedder import BATCH
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.encoders.worker import encode_batch, packed
 from fewsam.images.sequences import load_image
 from fewsam.workspace.workspace import Workspace
 
-BATCH = GPU_BATCH  # slices of a job; a worker without a GPU takes them one by one
+JOB = BATCH  # slices of a job; a worker without a GPU takes them one by one
 
 
 @dataclass
@@ -79,7 +79,7 @@ class _Encoding:
                 for one in self._missing(path):
                     batch.append((*one, name))
                     self._waiting[name] += 1
-                    if len(batch) == BATCH:
+                    if len(batch) == JOB:
                         yield self._job(batch)
                         batch = []
             except ImageError as error:  # one bad file must not end a long run

@@ -20,11 +20,12 @@ from typing import Any
 from fewsam.collection.imported import TaskCollection
 from fewsam.core.atomic import sweep
 from fewsam.core.config import Settings
+from fewsam.core.device import resolve_device
 from fewsam.core.errors import ConfigError, FewSAMError, ImageError, StorageError
 from fewsam.core.lazy import locked_property
 from fewsam.encoders import describe_engine, encoder_info
 from fewsam.encoders.cache import EmbeddingCache
-from fewsam.encoders.embedder import Embedder, resolve_device
+from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.clicks import Clicks
 from fewsam.fewshot.inference.predictor import Predictor

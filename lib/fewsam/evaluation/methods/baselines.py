@@ -36,7 +36,7 @@ def prototypes(episodes: Episodes) -> SliceModel:
     bank = episodes.bank
 
     def predict(embeddings: Tensor, relative_z: Tensor, detail: Tensor) -> Tensor:
-        return (16 * bank.similarity(embeddings, torch.arange(len(bank)))).softmax(1)
+        return (16 * bank.similarity(embeddings, torch.arange(len(bank), device=bank.device))).softmax(1)
 
     return predict
 
@@ -48,7 +48,8 @@ def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
     for index, labelled in enumerate(episodes.slices):
         view = labelled.view(0)
         mask = F.adaptive_avg_pool2d(view.mask, 64)
-        rows.append(probe_features(episodes.embeddings([(index, 0)]), torch.tensor([labelled.relative_z])).numpy())
+        relative_z = torch.tensor([labelled.relative_z], device=episodes.embedder.device)
+        rows.append(probe_features(episodes.embeddings([(index, 0)]), relative_z).cpu().numpy())
         answers.append(mask.argmax(0).flatten().numpy())
     x, y = np.concatenate(rows), np.concatenate(answers)
     keep = _balanced(y, PROBE_PIXELS, rng)
@@ -58,8 +59,8 @@ def linear_probe(episodes: Episodes, seed: int = 0) -> SliceModel:
     classes = 1 + len(episodes.classes)
 
     def predict(embeddings: Tensor, relative_z: Tensor, detail: Tensor) -> Tensor:
-        given = torch.from_numpy(model.predict_proba(probe_features(embeddings, relative_z).numpy())).float()
-        p = torch.zeros(len(given), classes)
+        given = torch.from_numpy(model.predict_proba(probe_features(embeddings, relative_z).cpu().numpy())).float()
+        p = torch.zeros(len(given), classes, device="cpu")  # scikit-learn's work, whatever the device
         p[:, present] = given
         return p.reshape(len(embeddings), 64, 64, classes).permute(0, 3, 1, 2)
 
@@ -73,7 +74,7 @@ def unet(episodes: Episodes, seed: int = 0, progress: Callable[[int, int], None]
     classes = 1 + len(episodes.classes)
     network = UNet(
         2, 1, classes, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2, norm="INSTANCE"
-    )
+    ).to(episodes.embedder.device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
@@ -82,6 +83,7 @@ def unet(episodes: Episodes, seed: int = 0, progress: Callable[[int, int], None]
         images = torch.from_numpy(np.stack([view.detail[None] for view in views])).float() / 127.5 - 1
         mask = torch.stack([view.mask for view in views])
         known = torch.stack([episodes.slices[i].annotated_classes for i in chosen])
+        images, mask, known = episodes.on_device(images, mask, known)
         loss = segmentation_loss(network(images), mask, known)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

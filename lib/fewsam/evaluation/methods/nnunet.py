@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from fewsam.core.class_values import names_by_value, values_by_name
+from fewsam.core.device import resolve_device
 from fewsam.core.errors import ConfigError, FewSAMError
-from fewsam.encoders.embedder import resolve_device
 from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.methods.interface import MethodInput, MethodOutput, Predict
 from fewsam.images.labelfile import read_label
@@ -45,7 +45,7 @@ def nnunet(given: MethodInput) -> Predict:
     folders = {name: given.folder / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     for folder in folders.values():
         folder.mkdir()
-    device = "cuda" if resolve_device(given.settings.device).type == "cuda" else "cpu"
+    device = resolve_device(given.settings.device).type  # nnU-Net knows cuda, mps and cpu
     environment = {**os.environ, **{name: str(folder) for name, folder in folders.items()}, "nnUNet_compile": "f"}
     classes = write_dataset(given, folders["nnUNet_raw"] / DATASET)
     config = ["-c", options["configuration"]]

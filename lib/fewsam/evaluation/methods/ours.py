@@ -163,11 +163,12 @@ def _segment(
     for chunk in slices.chunks(CHUNK):
         raw = slices.raw(chunk)
         detail = detail_bytes(raw, slices.intensity, detail_frame)
-        embeddings = torch.zeros(len(chunk), 256, 64, 64)
-        if embed:
-            embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
-        relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk])
-        answer = model(embeddings, relative_z, detail_tensor(detail))
+        device = embedder.device
+        embeddings = (
+            embedder.tensor(slices.inputs(raw)) if embed else torch.zeros(len(chunk), 256, 64, 64, device=device)
+        )
+        relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk], device=device)
+        answer = model(embeddings, relative_z, detail_tensor(detail).to(device)).cpu()
         if registered:
             answer = log_opinion_pool(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
         parts.append(answer.numpy())

@@ -33,7 +33,7 @@ Click = tuple[float, float, int]  # row, col on the slice; 1 inside, 0 outside
 class Prompted:
     """segment-anything's predictor on cached embeddings of slices that share a frame."""
 
-    def __init__(self, settings: Settings, frame: Frame) -> None:
+    def __init__(self, settings: Settings, frame: Frame, device: torch.device | str = "cpu") -> None:
         from segment_anything import SamPredictor, sam_model_registry
 
         state = sam_decoder_state(settings)
@@ -45,8 +45,8 @@ class Prompted:
         with torch.device("meta"):  # its encoder is not run here
             # MobileSAM's and LiteMedSAM's decoder and prompts are SAM's own, the same for every size of the encoder
             sam = sam_model_registry["vit_b" if settings.encoder in VARIANTS else settings.encoder]()
-        sam.load_state_dict(state, strict=False, assign=True)
-        sam.pixel_mean = torch.zeros(3, 1, 1)  # what tells the predictor its device
+        sam.load_state_dict({name: value.to(device) for name, value in state.items()}, strict=False, assign=True)
+        sam.pixel_mean = torch.zeros(3, 1, 1, device=device)  # what tells the predictor its device
         self.predictor = SamPredictor(sam.eval())
         self.frame = frame
         h, w = (round(n * SIDE / frame.size) for n in frame.content)
@@ -148,13 +148,13 @@ def _method(ask: Callable[[Prompted, np.ndarray], np.ndarray], given: MethodInpu
     def predict(index: int) -> MethodOutput:
         case = given.cases[index]
         slices = EncoderSlices(case.volume, settings, given.embedder)
-        sam = Prompted(settings, slices.frame)
+        sam = Prompted(settings, slices.frame, given.embedder.device)
         labelmap = np.zeros(case.volume.slices.shape[:3], np.uint8)
         for z in given.draw.tested[index]:
             shown = {name: mask[z] for name, mask in case.truth.items() if mask[z].any()}
             if not shown:
                 continue
-            sam.look_at(torch.from_numpy(slices.embed([z])).float()[0])
+            sam.look_at(given.embedder.tensor(slices.inputs(slices.raw([z])))[0])
             highest = np.zeros(labelmap.shape[1:], np.float32)  # what is below zero is background
             for name, mask in shown.items():
                 logits = ask(sam, mask)

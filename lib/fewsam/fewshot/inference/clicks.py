@@ -89,10 +89,10 @@ class _Seen:
     detail_frame: Frame
 
     def log_probs(self, task: FewShotTask, prompts: Prompts, trust: Tensor | None = None) -> Tensor:
-        """Of each class and pixel, (C, H, W) float32."""
+        """Of each class and pixel, (C, H, W) float32 on the CPU."""
         log_probs = fused_answer(task.model, self.evidence, prompts, side=GRID, trust=trust)[0].log_softmax(0)
         frame = self.slices.frame if task.model is None else self.detail_frame
-        return torch.as_tensor(frame.to_slice(log_probs)).float()
+        return frame.to_slice(log_probs.cpu()).float()
 
 
 class Clicks:
@@ -117,12 +117,13 @@ class Clicks:
         self._check(volume, z, include, exclude)
         seen = self._look(task, volume, z)
         clicked = [_cells(points, volume, seen.slices.frame) for points in (include, exclude)]
-        near = _near([*clicked[0], *clicked[1]])
+        near = _near([*clicked[0], *clicked[1]], seen.embeddings.device)
         taught = _taught(task, seen.prompts, seen.embeddings, seen.relative_z, clicked, class_index, near)
         before = seen.log_probs(task, seen.prompts)
         # A click knows better than the neighbours and other images.
         scores = seen.log_probs(task, taught, trust=1 - near)
-        grey = torch.from_numpy(seen.raw[0, seen.raw.shape[1] // 2].astype(np.float32))
+        # the slice between its neighbours, or the sequence that is looked at
+        grey = torch.from_numpy(seen.raw[0, 0 if volume.sequences else seen.raw.shape[1] // 2].astype(np.float32))
         held = _hold(scores, grey, include, exclude, class_index)
         return Correction((held.argmax(0) == class_index).numpy(), (before.argmax(0) == class_index).numpy())
 
@@ -151,11 +152,11 @@ class Clicks:
         settings, embedder, geometry = self.predictor.settings, self.predictor.embedder, volume.geometry
         slices = EncoderSlices(volume, settings, embedder, self._intensity_of(volume))
         raw = slices.raw([z])
-        embeddings = torch.from_numpy(embedder.embed(slices.inputs(raw))).float()
+        embeddings = embedder.tensor(slices.inputs(raw))
         detail_frame = make_frame(geometry.slices_shape, geometry.spacing, task.detail_size)
-        detail = detail_tensor(detail_bytes(raw, slices.intensity, detail_frame))
+        detail = detail_tensor(detail_bytes(raw, slices.intensity, detail_frame)).to(embedder.device)
         evidence = self._evidence(task, volume, z, embeddings, detail)
-        relative_z = torch.tensor([z / max(1, volume.depth - 1)])
+        relative_z = torch.tensor([z / max(1, volume.depth - 1)], device=embedder.device)
         prompts = task.supports.bank.prompts(
             embeddings, relative_z, subset=task.supports.primary, retrieve=settings.retrieve
         )
@@ -246,8 +247,8 @@ def _taught(
 def _refit(before: Tensor, rows: Tensor, clicked: Sequence[list[int]], class_index: int) -> Tensor:
     """Coefficients (F + 1, C) that also answer the clicks, near those of the labelled slices."""
     include, exclude = clicked
-    chosen = torch.tensor([*include, *exclude])
-    wanted = torch.tensor([True] * len(include) + [False] * len(exclude))
+    chosen = torch.tensor([*include, *exclude], device=rows.device)
+    wanted = torch.tensor([True] * len(include) + [False] * len(exclude), device=rows.device)
     with torch.inference_mode(False), torch.enable_grad():
         x, start, target = rows[chosen].clone(), before.clone(), wanted.clone()
         coefficients = start.clone().requires_grad_()
@@ -266,9 +267,10 @@ def _refit(before: Tensor, rows: Tensor, clicked: Sequence[list[int]], class_ind
     return coefficients.detach()
 
 
-def _near(cells: list[int]) -> Tensor:
+def _near(cells: list[int], device: torch.device) -> Tensor:
     """Weights (64, 64), 1 at a click: what it teaches of the tissue counts less far away."""
-    rows, cols = torch.arange(GRID)[:, None], torch.arange(GRID)[None]
+    line = torch.arange(GRID, device=device)
+    rows, cols = line[:, None], line[None]
     distance = [(rows - cell // GRID) ** 2 + (cols - cell % GRID) ** 2 for cell in cells]
     return torch.exp(-torch.stack(distance).amin(0) / (2 * (CLICKS.region * GRID) ** 2))
 
@@ -279,7 +281,7 @@ def _with_tokens(prompts: Prompts, embeddings: Tensor, cells: list[int], class_i
         return prompts
     tokens = embeddings[0].flatten(1).T[cells]  # (clicks, 256)
     room = prompts.tokens.new_zeros(*prompts.tokens.shape[:2], len(cells), prompts.tokens.shape[3])
-    present = torch.zeros(*prompts.present.shape[:2], len(cells), dtype=torch.bool)
+    present = prompts.present.new_zeros(*prompts.present.shape[:2], len(cells))
     room[0, class_index], present[0, class_index] = tokens, True
     return replace(
         prompts,
@@ -294,7 +296,8 @@ def _hold(scores: Tensor, grey: Tensor, include: Points, exclude: Points, class_
     height, width = grey.shape
     reach = max(2.0, CLICKS.reach * max(height, width))
     spread = float(grey.std()) * CLICKS.likeness + 1e-6
-    rows, cols = torch.arange(height)[:, None], torch.arange(width)[None]
+    rows, cols = (torch.arange(side, device=scores.device) for side in (height, width))
+    rows, cols = rows[:, None], cols[None]
     weights = []
     for points, sign in ((include, 1.0), (exclude, -1.0)):
         for row, col in points:

@@ -49,7 +49,7 @@ def class_indices(probabilities: np.ndarray, frame: Frame, *, depths: np.ndarray
         probabilities = smooth_along_z(probabilities, depths)
     result = []
     for one in probabilities:
-        full = torch.as_tensor(frame.to_slice(torch.from_numpy(one.astype(np.float32))))
+        full = frame.to_slice(torch.from_numpy(one.astype(np.float32)))
         confidence, winner = full.max(dim=0)
         labels = winner.numpy().astype(np.uint8)
         result.append(presence_gate(labels, confidence.numpy()) if gate else labels)

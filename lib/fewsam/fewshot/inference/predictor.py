@@ -27,6 +27,7 @@ from fewsam.fewshot.registration.registration import Fields
 from fewsam.images.volume import Volume
 
 CHUNK = 4  # slices a pass: what bounds memory and the wait of others
+CHUNK_ACCELERATOR = 16  # the same on an accelerator, which small passes would leave idle
 
 
 class Predictor:
@@ -84,10 +85,11 @@ class Predictor:
     ) -> list[int]:
         """Segment slices chunk by chunk, at least one chunk, until all are done or time is up; those that are done."""
         done: list[int] = []
-        for start in range(0, len(wanted), CHUNK):
+        size = CHUNK if runner.embedder.device.type == "cpu" else CHUNK_ACCELERATOR
+        for start in range(0, len(wanted), size):
             if until is not None and done and time.monotonic() > until:
                 break
-            chunk = wanted[start : start + CHUNK]
+            chunk = wanted[start : start + size]
             runner.run(chunk)
             done += chunk
             if progress:

@@ -53,13 +53,16 @@ class FewShotTask:
         propagated: Tensor | None,
         atlas_log_probs: Tensor | None,
     ) -> SliceEvidence:
-        """What is known of N slices of ``volume``, with what the decoder sees on them and what the atlases count."""
+        """What is known of N slices of ``volume``, with what the decoder sees on them and what the atlases count.
+
+        All of it is on the device of ``embeddings`` and ``detail``; registration answers on the CPU.
+        """
         return SliceEvidence(
             embeddings=embeddings,
             detail=detail,
             detail_features=None if self.model is None else self.model.decoder.detail_features(detail, embeddings),
-            propagated=propagated,
-            atlas_log_probs=atlas_log_probs,
+            propagated=None if propagated is None else propagated.to(embeddings.device),
+            atlas_log_probs=None if atlas_log_probs is None else atlas_log_probs.to(embeddings.device),
             atlas_weight=atlas_weight(self.undertrained, volume.depth, self.atlases.num_atlases(volume)),
             is_2d_image=volume.depth == 1,
         )
@@ -88,7 +91,7 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
 def _fitting_model(store: ModelStore, embedder: Embedder, classes: Sequence[str], notes: list[str]) -> TaskModel | None:
     """The served decoder if there is one that fits; what a person should know of it is added to ``notes``."""
     try:
-        model = store.load()
+        model = store.load(embedder.device)
     except FewSAMError as error:
         notes.append(f"answering untrained: {error}")
         return None

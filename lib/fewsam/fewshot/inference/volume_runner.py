@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
+from fewsam.core.device import in_smaller_steps
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.fusion import SliceEvidence, fused_answer
@@ -61,15 +62,23 @@ class VolumeRunner:
         """(slices run, C, D, D) float16."""
         return np.concatenate(self._kept)
 
-    @torch.inference_mode()
     def run(self, chunk: Sequence[int]) -> None:
-        """Segment the slices of ``chunk``."""
+        """Segment the slices of ``chunk``, fewer at a time where the device's memory does not suffice.
+
+        Raises:
+            ConfigError: it does not suffice for one slice.
+        """
+        what = "segmenting one slice; set device to cpu, or detail_size or ensemble to a smaller number"
+        in_smaller_steps(self._run, list(chunk), self.embedder.device, what)
+
+    @torch.inference_mode()
+    def _run(self, chunk: Sequence[int]) -> None:
         tick = time.monotonic()
         raw = self.slices.raw(chunk)
         images = self.slices.inputs(raw)
         details = detail_bytes(raw, self.intensity, self.detail_frame)
         tick = self._spent("preprocess", tick)
-        embeddings = torch.from_numpy(self.embedder.embed(images)).float()
+        embeddings = self.embedder.tensor(images)
         tick = self._spent("encode", tick)
         propagated = self.propagation(chunk)
         tick = self._spent("propagate", tick)
@@ -78,7 +87,7 @@ class VolumeRunner:
             fields = self.propagation.fields
             atlas_log_probs = self.task.atlases.log_probs(self.volume, chunk, self.intensity, fields)
         tick = self._spent("atlas", tick)
-        detail = detail_tensor(details)
+        detail = detail_tensor(details).to(self.embedder.device)
         evidence = self.task.evidence(self.volume, embeddings, detail, propagated, atlas_log_probs)
         self._answer(chunk, evidence)
         self._spent("decode", tick)
@@ -86,16 +95,16 @@ class VolumeRunner:
     def _answer(self, chunk: Sequence[int], evidence: SliceEvidence) -> None:
         """Keep the answer on the slices of ``chunk``, and how wrong it may be."""
         bank, subsets, side = self.task.supports.bank, self._subsets(), evidence.detail.shape[-1]
-        relative_z = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk])
+        relative_z = torch.tensor([z / max(1, self.volume.depth - 1) for z in chunk], device=bank.device)
         members = []
         for subset in subsets:
             prompts = bank.prompts(evidence.embeddings, relative_z, subset=subset, retrieve=self.settings.retrieve)
             members.append(fused_answer(self.task.model, evidence, prompts, side=side).softmax(dim=1))
         supported = torch.stack([bank.num_supports(subset) > 0 for subset in subsets])
-        self.uncertainty[list(chunk)] = expected_error(torch.stack(members), supported).numpy()
+        self.uncertainty[list(chunk)] = expected_error(torch.stack(members), supported).cpu().numpy()
         # The answer is that of all supports. Averaged with answers of some of them it was worse by 0.01 to 0.09 mean
         # IoU at three and five slices: a subset may lack the one slice that shows a class.
-        self._kept.append(members[0].half().numpy())
+        self._kept.append(members[0].half().cpu().numpy())
 
     def _subsets(self) -> list[Tensor]:
         """All supports, and a part of them (each leaving another share out) for each further member of the ensemble."""

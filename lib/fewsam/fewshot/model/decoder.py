@@ -115,7 +115,7 @@ class FewShotMaskDecoder(nn.Module):
         self.output_hypernetworks_mlp = MLP(EMBED_DIM, EMBED_DIM, FEATURES, 3)
         self.token_norm = nn.LayerNorm(EMBED_DIM)
         self.token_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
-        self.absent_token = nn.Parameter(torch.zeros(EMBED_DIM))
+        self.absent_token = nn.Parameter(torch.zeros(EMBED_DIM, device="cpu"))
         self.dense_proj = nn.Linear(EMBED_DIM, EMBED_DIM)
         self.use_embedding = use_embedding
         self.detail = PixelFeatures(DETAIL) if use_embedding else ImageFeatures(DETAIL)

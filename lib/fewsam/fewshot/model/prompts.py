@@ -10,7 +10,7 @@ Classes are counted with background as class 0: C = 1 + number of drawn classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -71,6 +71,10 @@ class LabelledView:
     annotated_classes: Tensor
     relative_z: float
 
+    def to(self, device: torch.device) -> LabelledView:
+        """The same with embedding and mask on ``device``."""
+        return replace(self, embedding=self.embedding.to(device), mask=self.mask.to(device))
+
 
 class Fitted(NamedTuple):
     """What depends on the chosen supports alone: prototypes (C, P, 256), their presence, probe (F + 1, C)."""
@@ -95,7 +99,8 @@ class SupportBank:
     ) -> None:
         shots, pooled, described, clustered = [], [], [], []
         # Of each class, on the first view of each shot: further ones must not make its classes look frequent.
-        cells = torch.zeros(len(views[0].mask))
+        self.device = views[0].embedding.device
+        cells = torch.zeros(len(views[0].mask), device=self.device)
         for view in views:
             embedding, mask = view.embedding.float(), view.mask.float()
             if view.shot not in shots:
@@ -104,10 +109,11 @@ class SupportBank:
             pooled.append(soft_masked_pooling(embedding[None], mask[None]))
             described.append(slice_descriptors(embedding[None]))
             clustered.append(_clusters(embedding, mask, prototypes))
-        self.shots = torch.tensor(shots)
+        self.shots = torch.tensor(shots, device=self.device)
         self.classes = len(cells)
         self.count = prototypes
-        self.class_ids = torch.tensor(list(class_ids) if class_ids is not None else list(range(self.classes)))
+        ids = list(class_ids) if class_ids is not None else list(range(self.classes))
+        self.class_ids = torch.tensor(ids, device=self.device)
         self.tokens, self.present = (torch.cat(part) for part in zip(*pooled, strict=True))
         self.descriptors = torch.cat(described)
         self.centres, self.sizes = (torch.stack(part) for part in zip(*clustered, strict=True))  # (S, C, P[, 256])
@@ -132,7 +138,7 @@ class SupportBank:
             subset: Indices of bank entries, at least one.
             retrieve: How many nearest entries give tokens to each query.
         """
-        subset = torch.arange(len(self)) if subset is None else subset
+        subset = torch.arange(len(self), device=self.device) if subset is None else subset
         centres, has_centre, _ = self.fit(subset)
         nearest = subset[self.nearest(embeddings, subset, retrieve)]  # (N, R)
         tokens = torch.cat([self.tokens[nearest].transpose(1, 2), centres.expand(len(embeddings), -1, -1, -1)], dim=2)
@@ -144,7 +150,8 @@ class SupportBank:
         """On how many labelled slices of ``subset`` each class is drawn, background on all: (C,) long."""
         shots = self.shots[subset]
         drawn = self.present[subset]
-        return torch.tensor([len(shots.unique()), *(len(shots[drawn[:, c]].unique()) for c in range(1, self.classes))])
+        counts = [len(shots.unique()), *(len(shots[drawn[:, c]].unique()) for c in range(1, self.classes))]
+        return torch.tensor(counts, device=self.device)
 
     def nearest(self, embeddings: Tensor, subset: Tensor, count: int) -> Tensor:
         """Positions in ``subset`` of the entries most like each query, most like first: (N, R)."""
@@ -215,7 +222,7 @@ class SupportBank:
         total = answers.sum(0)
         # The optimiser must be able to change in place what was made here, whoever asks first.
         with torch.inference_mode(False), torch.no_grad():
-            coefficients = torch.zeros(self.classes, rows.shape[1] + 1)
+            coefficients = torch.zeros(self.classes, rows.shape[1] + 1, device=rows.device)
             optimiser = torch.optim.LBFGS(
                 [coefficients], lr=1, max_iter=PROMPTS.probe_rounds, history_size=10, line_search_fn="strong_wolfe"
             )
@@ -246,8 +253,11 @@ def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor,
     weights[0] *= 1.0 if view.annotated_classes.all() else PROMPTS.unknown_weight
     chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
     # A generator for each: what a slice contributes must not depend on which came before it.
-    chosen = torch.multinomial(chance + 1e-9, count, generator=torch.Generator().manual_seed(0))
-    rows = probe_features(view.embedding.float()[None], torch.tensor([view.relative_z], dtype=torch.float32), chosen)
+    # The draw is the CPU's, whatever the device: the same slice gives the same rows everywhere.
+    generator = torch.Generator("cpu").manual_seed(0)
+    chosen = torch.multinomial((chance + 1e-9).cpu(), count, generator=generator).to(mask.device)
+    relative_z = torch.tensor([view.relative_z], dtype=torch.float32, device=mask.device)
+    rows = probe_features(view.embedding.float()[None], relative_z, chosen)
     return rows, mask.T[chosen], weights.sum(0)[chosen]
 
 
@@ -274,7 +284,7 @@ def probe_features(embeddings: Tensor, relative_z: Tensor, cells: Tensor | None 
     Args:
         cells: (M,) which cells of each slice, row by row; all by default. Then there are N * M rows.
     """
-    pixels, flat = embeddings.flatten(2).transpose(1, 2), _place_across()
+    pixels, flat = embeddings.flatten(2).transpose(1, 2), _place_across(embeddings.device)
     if cells is not None:
         pixels, flat = pixels[:, cells], flat[cells]
     pixels = F.layer_norm(pixels, (EMBED_DIM,))
@@ -286,11 +296,12 @@ def probe_features(embeddings: Tensor, relative_z: Tensor, cells: Tensor | None 
 
 @cache
 @torch.inference_mode(False)  # whoever asks first: a training's gradients must be able to pass
-def _place_across() -> Tensor:
+def _place_across(device: torch.device) -> Tensor:
     """Polynomials (x, y first) and bumps of each cell of the grid, (64 * 64, 5 + bumps squared)."""
-    line = torch.linspace(-1, 1, GRID)
+    line = torch.linspace(-1, 1, GRID, device=device)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    bump = torch.exp(-((line[:, None] - torch.linspace(-0.8, 0.8, PROMPTS.bumps)) ** 2) / (2 * PROMPTS.bump_width**2))
+    middles = torch.linspace(-0.8, 0.8, PROMPTS.bumps, device=device)
+    bump = torch.exp(-((line[:, None] - middles) ** 2) / (2 * PROMPTS.bump_width**2))
     bumps = torch.einsum("hi,wj->hwij", bump, bump).flatten(2)
     return torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1).flatten(0, 1)
 

@@ -199,8 +199,8 @@ class ModelStore:
             return {"version": 0, "trained": False}
         return {"version": version, "trained": True, **asdict(self._card(self._path(version)))}
 
-    def load(self) -> TaskModel | None:
-        """The served decoder, or None where nothing is trained yet.
+    def load(self, device: torch.device | str = "cpu") -> TaskModel | None:
+        """The served decoder on ``device``, or None where nothing is trained yet.
 
         Raises:
             CheckpointError: the file is missing or damaged, and no earlier version is whole.
@@ -216,7 +216,7 @@ class ModelStore:
             except _UNREADABLE as error:
                 problems.append(f"version {number} cannot be read: {' '.join(str(error).split())[:300]}")
                 continue
-            return TaskModel(decoder, card, number, problems)
+            return TaskModel(decoder.to(device), card, number, problems)
         raise CheckpointError(f"no trained decoder in {self.versions} can be read ({'; '.join(problems)}); train again")
 
     def publish(self, state: dict[str, Tensor], card: ModelCard) -> int:
@@ -226,7 +226,7 @@ class ModelStore:
             StorageError: the disk is full or not writable; the served version stays.
         """
         version = max({self.version(), *self._numbers(damaged=True), 0}) + 1
-        state = {name: value.contiguous() for name, value in state.items()}
+        state = {name: value.cpu().contiguous() for name, value in state.items()}
         body = save(state, metadata={"card": json.dumps(asdict(card)), "checksum": checksum(state)})
         write_atomically(self._path(version), body)
         try:

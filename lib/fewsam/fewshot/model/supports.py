@@ -72,8 +72,8 @@ class SupportSet:
         ]
         primary = [entry for entry, (_, view) in enumerate(self.entries) if view == 0]
         primary += range(len(self.entries), len(self.entries) + len(imported))
-        self.primary = torch.tensor(primary, dtype=torch.long)
-        views = _BankViews(self._labelled_view, self.entries, imported)
+        self.primary = torch.tensor(primary, dtype=torch.long, device=embedder.device)
+        views = _BankViews(self._labelled_view, self.entries, imported, embedder.device)
         self.bank = SupportBank(views, settings.prototypes, class_ids)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,15 +97,15 @@ class SupportSet:
         return self.embedder.missing(self.slices[index].view(number).image[None]) == 0
 
     def embeddings(self, queries: Sequence[tuple[int, int]]) -> Tensor:
-        """image_embeddings (N, 256, 64, 64) of (slice index, view number) pairs."""
+        """image_embeddings (N, 256, 64, 64) of (slice index, view number) pairs, on the task's device."""
         images = np.stack([self.view(*query).image for query in queries])
         store = all(number <= self.settings.views for _, number in queries)  # fresh views do not come again
-        return torch.from_numpy(self.embedder.embed(images, store=store)).float()
+        return self.embedder.tensor(images, store=store)
 
     def _labelled_view(self, index: int, number: int) -> LabelledView:
         labelled = self.slices[index]
-        mask = F.adaptive_avg_pool2d(self.view(index, number).mask, GRID)
         embedding = self.embeddings([(index, number)])[0]
+        mask = F.adaptive_avg_pool2d(self.view(index, number).mask, GRID).to(embedding.device)
         return LabelledView(index, embedding, mask, labelled.annotated_classes, labelled.relative_z)
 
 
@@ -117,8 +117,9 @@ class _BankViews(Sequence[LabelledView]):
         make: Callable[[int, int], LabelledView],
         entries: Sequence[tuple[int, int]],
         imported: Sequence[LabelledView],
+        device: torch.device,
     ) -> None:
-        self._make, self._entries, self._imported = make, entries, imported
+        self._make, self._entries, self._imported, self._device = make, entries, imported, device
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._imported)
@@ -131,7 +132,7 @@ class _BankViews(Sequence[LabelledView]):
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         if index >= len(self._entries):
-            return self._imported[index - len(self._entries)]
+            return self._imported[index - len(self._entries)].to(self._device)
         return self._make(*self._entries[index])
 
 
@@ -172,7 +173,7 @@ def labelled_views(tasks: Sequence[TaskFile], classes: Sequence[str], first_shot
                 shot=first_shot + shot,
                 embedding=torch.from_numpy(task.embeddings[s].astype(np.float32)),
                 mask=torch.from_numpy(mask),
-                annotated_classes=torch.tensor(annotated),
+                annotated_classes=torch.tensor(annotated, device="cpu"),
                 relative_z=float(task.z[s]),
             )
             views.append(view)

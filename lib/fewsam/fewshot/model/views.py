@@ -2,7 +2,8 @@
 
 A view is a pure function of the slice's pixels and the view's number: any process computes the same
 bytes, so that views encoded ahead by the server are found in the cache by the training process.
-View 0 is the slice itself. No view is mirrored: left and right are anatomy.
+View 0 is the slice itself. No view is mirrored: left and right are anatomy. All is computed on the CPU, so that the
+bytes do not depend on the device.
 """
 
 from __future__ import annotations
@@ -78,21 +79,21 @@ class DetailSlice:
     """
 
     def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, detail_size: int) -> None:
-        self.annotated_classes = torch.tensor([True, *(name in shot.known for name in classes)])
+        self.annotated_classes = torch.tensor([True, *(name in shot.known for name in classes)], device="cpu")
         self.stencil = np.zeros((len(classes), *shot.pixels.shape[1:]), bool)
         for place, name in enumerate(classes):
             self.stencil[place] = shot.masks.get(name, False)
         self.intensity = choose_intensity(shot.image.stats, settings)
         frame = make_frame(shot.image.shape, shot.image.spacing, detail_size)
         self._detail = detail_bytes(shot.pixels[None], self.intensity, frame)[0]
-        drawn = torch.as_tensor(frame.to_square(self.stencil.astype(np.float32), detail_size)).float()
+        drawn = torch.from_numpy(frame.to_square(self.stencil.astype(np.float32), detail_size)).float()
         drawn = drawn / drawn.sum(0, keepdim=True).clamp_min(1)  # where drawn classes overlap they share the pixel
         self._mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn])
         self._seed = _seed_of(self._detail)
 
     def detail_view(self, number: int) -> tuple[np.ndarray, Tensor]:
         """Detail and mask, warped and toned as view ``number`` is: uint8 (D, D) and (C, D, D)."""
-        generator = torch.Generator().manual_seed(self._seed + number)
+        generator = torch.Generator("cpu").manual_seed(self._seed + number)
         warp, tone = _Warp(generator), _Tone(generator)
         detail = tone(_sample(torch.from_numpy(self._detail).float()[None], warp))[0]
         drawn = _sample(self._mask[1:], warp)
@@ -122,7 +123,7 @@ class LabelledSlice(DetailSlice):
         """View ``number``; 0 is the slice as it is."""
         if number == 0:
             return View(self._image, self._detail, self._mask)
-        generator = torch.Generator().manual_seed(self._seed + number)
+        generator = torch.Generator("cpu").manual_seed(self._seed + number)
         warp = _Warp(generator)
         tone = _Tone(generator)
         image = tone(_sample(torch.from_numpy(self._image).float(), warp))
@@ -144,15 +145,16 @@ class _Warp:
     """A random rotation, scale, shift and smooth elastic field, drawn once, sampled at any size."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        u = torch.rand(5, generator=generator) * 2 - 1
+        u = torch.rand(5, generator=generator, device=generator.device) * 2 - 1
         angle = math.radians(VIEWS.rotation) * float(u[0])
         scale = 1 + VIEWS.scale * float(u[1])
         stretch = 1 + VIEWS.scale / 2 * float(u[2])
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
         self.theta = torch.tensor(
-            [[cos * stretch, -sin, 2 * VIEWS.shift * float(u[3])], [sin, cos / stretch, 2 * VIEWS.shift * float(u[4])]]
+            [[cos * stretch, -sin, 2 * VIEWS.shift * float(u[3])], [sin, cos / stretch, 2 * VIEWS.shift * float(u[4])]],
+            device=generator.device,
         )
-        self.field = torch.randn(1, 2, 5, 5, generator=generator) * VIEWS.elastic
+        self.field = torch.randn(1, 2, 5, 5, generator=generator, device=generator.device) * VIEWS.elastic
 
     def grid(self, size: int) -> Tensor:
         base = F.affine_grid(self.theta[None], [1, 1, size, size], align_corners=False)
@@ -164,7 +166,7 @@ class _Tone:
     """Random gamma, contrast, brightness and noise on 0..255 pixels."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        u = torch.rand(4, generator=generator) * 2 - 1
+        u = torch.rand(4, generator=generator, device=generator.device) * 2 - 1
         self.gamma = math.exp(VIEWS.gamma * float(u[0]))
         self.contrast = 1 + VIEWS.contrast * float(u[1])
         self.brightness = VIEWS.brightness * float(u[2])
@@ -174,7 +176,7 @@ class _Tone:
     def __call__(self, pixels: Tensor) -> Tensor:
         toned = 255 * (pixels / 255).clamp(0, 1) ** self.gamma
         toned = (toned - 128) * self.contrast + 128 + self.brightness
-        noise = torch.randn(pixels.shape[1:], generator=self.generator) * self.noise
+        noise = torch.randn(pixels.shape[1:], generator=self.generator, device=pixels.device) * self.noise
         return torch.where(pixels.amax(0, keepdim=True) > 0, toned + noise, pixels)  # padding stays black
 
 

@@ -2,7 +2,8 @@
 
 Adjacent slices of a scan differ little. Displacement fields between them, composed from slice to slice, bring a drawn
 slice's contours, as signed distances (shape-based interpolation: Raya and Udupa 1990), to the slices that nobody drew.
-Between two drawn slices both count. Nothing is trained. The labelled slices of other volumes are `atlas`'s part.
+Between two drawn slices both count. Nothing is trained; the CPU does all of it. The labelled slices of other volumes
+are `atlas`'s part.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Propagation:
         answers = {source: self._from(source, z) for source in sources}
         parts = [(self._mm(z, source), answer) for source, answer in answers.items() if answer is not None]
         if not parts:
-            return torch.full((1 + len(self.classes), SIDE, SIDE), -math.log(1 + len(self.classes)))
+            return torch.full((1 + len(self.classes), SIDE, SIDE), -math.log(1 + len(self.classes)), device="cpu")
         near, mixed = parts[0]
         if len(parts) > 1:
             far, other = parts[1]
@@ -130,7 +131,7 @@ class Propagation:
 
     def _field(self, source: int, z: int) -> Tensor | None:
         """Where each cell of slice ``z`` lies on slice ``source``, (2, SIDE, SIDE); None where they are cut off."""
-        reached = self._reached.setdefault(source, {source: torch.zeros(2, SIDE, SIDE)})
+        reached = self._reached.setdefault(source, {source: torch.zeros(2, SIDE, SIDE, device="cpu")})
         step = 1 if z >= source else -1
         last = z
         while last not in reached:

@@ -165,7 +165,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def warped(maps: Tensor, field: Tensor) -> Tensor:
     """``maps`` (C, s, s) read at each cell's place plus ``field`` (2, s, s): bilinear, the edge going on outside."""
     side = maps.shape[-1]
-    line = torch.arange(side, dtype=torch.float32)
+    line = torch.arange(side, dtype=torch.float32, device=maps.device)
     row, column = line[:, None] + field[0], line[None] + field[1]
     grid = torch.stack([column, row], dim=-1) * (2 / (side - 1)) - 1
     return F.grid_sample(maps[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True)[0]

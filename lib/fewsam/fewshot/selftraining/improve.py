@@ -115,8 +115,9 @@ class _Hints:
         episodes, allowed = self.plan.episodes, set(labelled)
         entries = [e for e, (index, view) in enumerate(episodes.supports.entries) if index in allowed and view == 0]
         shots = [self.plan.shots[index] for index in labelled]
+        subset = torch.tensor(entries, device=episodes.bank.device)
         return hints_for(
-            self.unlabelled, self.open_volume, shots, episodes.classes, episodes.bank, torch.tensor(entries),
+            self.unlabelled, self.open_volume, shots, episodes.classes, episodes.bank, subset,
             self.settings, self.embedder, self.fields, self.should_stop,
         )  # fmt: skip
 

@@ -68,9 +68,9 @@ class SelfLearner:
         numbers = rng.choice(len(self.unlabelled), min(SELF_TRAINING.batch, len(self.unlabelled)), replace=False)
         slices, hints = [self.unlabelled[n] for n in numbers], [self.hints[n] for n in numbers]
         known = embeddings(slices, self.episodes.embedder)
-        detail = detail_tensor(np.stack([one.detail for one in slices]))
+        detail = detail_tensor(np.stack([one.detail for one in slices])).to(known.device)
         labels = self.teacher.labels(known, detail, hints, [one.is_2d_image for one in slices])
-        gain, shift = (_normal(rng, len(slices), SELF_TRAINING.tone) for _ in range(2))
+        gain, shift = (_normal(rng, len(slices), SELF_TRAINING.tone).to(known.device) for _ in range(2))
         seen, detail = F.dropout2d(known, SELF_TRAINING.channel_dropout), detail * (1 + gain) + shift
         seen, detail, labels = self._pasted(seen, detail, labels)
         student = self.learner.decoder
@@ -87,7 +87,7 @@ class SelfLearner:
         episodes, rng = self.episodes, self.learner.rng
         queries = [(int(i), episodes.draw_view(int(i), rng, False)) for i in rng.choice(self.labelled, len(seen))]
         its_detail, its_mask, annotated = episodes.views(queries, rng)
-        cells = torch.stack([_box(rng) for _ in queries])[:, None]
+        cells = torch.stack([_box(rng) for _ in queries])[:, None].to(seen.device)
         pixels = F.interpolate(cells, size=detail.shape[-2:], mode="nearest")
         # Where a structure was not looked for, an undrawn pixel may be of it, and teaches nothing.
         sure = annotated.all(1).float()[:, None, None].expand(-1, *detail.shape[-2:])
@@ -105,7 +105,7 @@ def _box(rng: np.random.Generator) -> Tensor:
     """A random box as 1 on the embedding's grid, 0 elsewhere: (64, 64) float."""
     height, width = rng.integers(*SELF_TRAINING.box, 2)
     top, left = rng.integers(0, GRID - height), rng.integers(0, GRID - width)
-    cells = torch.zeros(GRID, GRID)
+    cells = torch.zeros(GRID, GRID, device="cpu")
     cells[top : top + height, left : left + width] = 1
     return cells
 

@@ -86,7 +86,7 @@ def find_slices(
         bank: These as prompts.
     """
     rng = np.random.default_rng(settings.seed)
-    labelled = bank.descriptors.numpy()
+    labelled = bank.descriptors.cpu().numpy()
     drawn = {(shot.image.content_hash, shot.slice) for shot in shots}
     found: list[UnlabelledSlice] = []
     descriptors: list[np.ndarray] = []
@@ -133,13 +133,13 @@ def _encoded_slices(
 
 def _descriptors(slices: Sequence[UnlabelledSlice], embedder: Embedder) -> np.ndarray:
     return np.concatenate(
-        [slice_descriptors(embeddings([one], embedder)).numpy() for one in slices] or [np.zeros((0, 1))]
+        [slice_descriptors(embeddings([one], embedder)).cpu().numpy() for one in slices] or [np.zeros((0, 1))]
     )
 
 
 def embeddings(slices: Sequence[UnlabelledSlice], embedder: Embedder) -> Tensor:
-    """image_embeddings (N, 256, 64, 64) float of some slices, from the cache."""
-    return torch.from_numpy(embedder.embed(np.stack([one.image for one in slices]), priority=False)).float()
+    """image_embeddings (N, 256, 64, 64) float of some slices, from the cache, on the task's device."""
+    return embedder.tensor(np.stack([one.image for one in slices]), priority=False)
 
 
 @torch.inference_mode()
@@ -178,12 +178,13 @@ def hints_for(
         for number in numbers:
             one = slices[number]
             known = embeddings([one], embedder)
-            prompts = bank.prompts(known, torch.tensor([one.relative_z]), subset=subset, retrieve=settings.retrieve)
+            relative_z = torch.tensor([one.relative_z], device=bank.device)
+            prompts = bank.prompts(known, relative_z, subset=subset, retrieve=settings.retrieve)
             carried = propagation([one.slice])
             voted = atlases.log_probs(volume, [one.slice], intensity, fields) if atlases else None
-            hints[number] = Hints(prompts, _half(carried), _half(voted), weight)
+            hints[number] = Hints(prompts, _half(carried, bank.device), _half(voted, bank.device), weight)
     return [hints[number] for number in range(len(slices)) if number in hints]
 
 
-def _half(maps: Tensor | None) -> Tensor | None:
-    return None if maps is None else maps.half()
+def _half(maps: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if maps is None else maps.half().to(device)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fewsam.core.config import Settings
+from fewsam.core.device import chance_state, restore_chance
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
@@ -134,7 +135,7 @@ class SelfTraining:
         outcome = Outcome(None, self.measured)
         if not outcome.helped:
             return outcome
-        decoder = build_decoder(self.served.card.switches)
+        decoder = build_decoder(self.served.card.switches).to(self.episodes.embedder.device)
         decoder.load_state_dict(self.served.decoder.state_dict())
         everything = list(range(len(self.plan.shots)))
         better = self._further(len(self.folds), decoder, everything, self.served.card.undertrained, None, watch)
@@ -145,7 +146,7 @@ class SelfTraining:
         kept = self._resumed[0] if self._resumed else {}
         before = kept.get("before")
         torch.manual_seed(self.settings.seed)
-        decoder = build_decoder(self.served.card.switches)
+        decoder = build_decoder(self.served.card.switches).to(self.episodes.embedder.device)
         if before is None:
             initialise_from_sam(decoder, self.settings)
             if not self._first(fold, decoder, rest, watch):
@@ -220,7 +221,7 @@ class SelfTraining:
             **prefixed("student", learner.decoder.state_dict()),
             **prefixed("optimiser", optimiser_tensors(learner.optimiser)),
             **prefixed("teacher", further.teacher.decoder.state_dict() if further else {}),
-            "torch_generator": torch.get_rng_state(),
+            **chance_state(learner.device),
         }
         self.checkpoint.save(values, tensors)
         self._saved = time.monotonic()
@@ -253,7 +254,7 @@ class SelfTraining:
         learner.rng = generator_from(values["generator"])
         if further is not None:
             further.teacher.decoder.load_state_dict(without_prefix("teacher", tensors))
-        torch.set_rng_state(tensors["torch_generator"])
+        restore_chance(learner.device, tensors)
         return int(values["step"])
 
 

@@ -40,7 +40,7 @@ class RunCheckpoint:
 
     def save(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write the state of a run, whole or not at all. A full disk is logged and ends no run."""
-        given = {name: value.detach().contiguous() for name, value in tensors.items()}
+        given = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         run = json.dumps({"format": FORMAT, "signature": self.signature, **values})
         try:
             write_atomically(self.file, save(given, metadata={"run": run, "checksum": checksum(given)}))

@@ -109,7 +109,7 @@ class Episodes:
         missing -= set().union(*(drawn[all_entries[e][0]] for e in entries))
         if missing or not entries:
             entries += [e for e, (i, view) in enumerate(all_entries) if i == query and view > 0]
-        return torch.tensor(sorted(entries))
+        return torch.tensor(sorted(entries), device=self.embedder.device)
 
     def batch(
         self,
@@ -122,7 +122,8 @@ class Episodes:
         With ``rng``, the detail input gets a fresh change of tone: it costs nothing, unlike a fresh embedding.
         """
         embeddings = self.supports.embeddings(queries)
-        relative_z = torch.tensor([self.slices[index].relative_z for index, _ in queries])
+        places_along = [self.slices[index].relative_z for index, _ in queries]
+        relative_z = torch.tensor(places_along, device=self.embedder.device)
         parts = [
             self._prompts(query, subset, embeddings[i : i + 1], relative_z[i : i + 1])
             for i, (query, subset) in enumerate(zip(queries, supports, strict=True))
@@ -132,7 +133,10 @@ class Episodes:
     def views(
         self, queries: Sequence[tuple[int, int]], rng: np.random.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Detail, mask and annotated classes of `Batch` for (slice index, view number) pairs, without any prompt."""
+        """Detail, mask and annotated classes of `Batch` for (slice index, view number) pairs, without any prompt.
+
+        They are on the task's device.
+        """
         views = [self.supports.view(*query) for query in queries]
         detail = detail_tensor(np.stack([view.detail for view in views]))
         if rng is not None:
@@ -141,7 +145,12 @@ class Episodes:
             )
             detail = detail * (1 + gain) + shift
         annotated = torch.stack([self.slices[index].annotated_classes for index, _ in queries])
-        return detail, torch.stack([view.mask for view in views]), annotated
+        return self.on_device(detail, torch.stack([view.mask for view in views]), annotated)
+
+    def on_device(self, detail: Tensor, mask: Tensor, annotated_classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What was made on the CPU, on the task's device."""
+        device = self.embedder.device
+        return detail.to(device), mask.to(device), annotated_classes.to(device)
 
     def _prompts(self, query: tuple[int, int], subset: Tensor, embedding: Tensor, relative_z: Tensor) -> Prompts:
         """Prompts of one query, remembered if it will come again with the same supports."""

@@ -68,7 +68,7 @@ def propagated_neighbours(
         if not registration_ok:
             continue
         there = warped(distances, torch.from_numpy(field.astype(np.float32)))
-        inside = torch.as_tensor(frame.to_slice(there)).numpy() > 0
+        inside = frame.to_slice(there).numpy() > 0
         named = zip(classes, inside[1:], strict=True)
         masks = {name: mask for name, mask in named if name in shot.masks and mask.any()}
         neighbour = replace(shot, slice=shot.slice + step, pixels=planes[1 + step], masks=masks)

@@ -96,7 +96,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     classes = drawn_classes(shots, collection.classes)
     if not classes:
         raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
-    latest, notes = _served(store)
+    latest, notes = _served(store, embedder)
     notes += unread_notes(collection, shots)
     detail_size = detail_size_for(shots, settings)
     switches = decoder_switches(settings, embedder, detail_size)
@@ -105,7 +105,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     served = latest if latest is not None and _fits(latest.card, card) else None
     order = id_order(served.card if served else None, classes)
     episodes = Episodes(settings, shots, classes, embedder, detail_size, class_ids(order, classes))
-    decoder = build_decoder(switches)
+    decoder = build_decoder(switches).to(embedder.device)
     if served is not None:
         decoder.load_state_dict(served.decoder.state_dict())
     else:
@@ -149,9 +149,9 @@ def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None
         logger.info("decoder starts from %d tensors of the SAM checkpoint", len(load_sam_weights(decoder, state)))
 
 
-def _served(store: ModelStore) -> tuple[TaskModel | None, list[str]]:
+def _served(store: ModelStore, embedder: Embedder) -> tuple[TaskModel | None, list[str]]:
     try:
-        return store.load(), []
+        return store.load(embedder.device), []
     except FewSAMError as error:
         return None, [f"training from scratch: {error}"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fewsam.core.config import Settings
+from fewsam.core.device import chance_state, restore_chance
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.training.checkpoint import (
     RunCheckpoint,
@@ -129,7 +129,7 @@ class TrainingRun:
             **prefixed("decoder", self.decoder.state_dict()),
             **prefixed("optimiser", optimiser_tensors(self.learner.optimiser)),
             **prefixed("best", self.selection.weights or {}),
-            "torch_generator": torch.get_rng_state(),
+            **chance_state(self.learner.device),
         }
         self.checkpoint.save(values, tensors)
 
@@ -157,5 +157,5 @@ class TrainingRun:
         self.selection.restore(values["selection"], without_prefix("best", tensors))
         self.learner.optimiser.load_state_dict(optimiser)
         self.learner.rng = rng
-        torch.set_rng_state(tensors["torch_generator"])
+        restore_chance(self.learner.device, tensors)
         self.step, self.schedule.spent, self.schedule.prepared = step, elapsed, prepared

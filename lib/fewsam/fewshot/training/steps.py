@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewsam.core.config import Settings
+from fewsam.core.device import is_out_of_memory, release_memory
+from fewsam.core.errors import ConfigError
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.losses import segmentation_loss
 from fewsam.fewshot.model.views import FRESH_VIEWS, DetailSlice
@@ -18,6 +21,8 @@ from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.schedule import Moment
 from fewsam.images.preprocess import detail_tensor
+
+logger = logging.getLogger(__name__)
 
 # Attention and hypernetwork, which the full learning rate would unsettle.
 CAREFUL = ("transformer.", "output_hypernetworks_mlp.", "token_", "dense_proj.", "mask_tokens.", "output_upscaling.")
@@ -33,6 +38,7 @@ class Learner:
 
     def __init__(self, settings: Settings, episodes: Episodes, decoder: FewShotMaskDecoder) -> None:
         self.settings, self.episodes, self.decoder = settings, episodes, decoder
+        self.device = episodes.embedder.device
         self.rng = np.random.default_rng(settings.seed)
         groups = parameter_groups(decoder, settings.learning_rate)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=TRAINING.weight_decay)
@@ -41,10 +47,16 @@ class Learner:
         self._batch = settings.batch or (TRAINING.batch_embedding if decoder.use_embedding else TRAINING.batch_image)
 
     def step(self, slices: Sequence[int], now: Moment) -> float:
-        """Learn from some of ``slices``; the loss."""
+        """Learn from some of ``slices``, from fewer where the device's memory does not suffice; the loss."""
         detail_alone = self.settings.detail and self.rng.random() < TRAINING.detail_steps
         self.decoder.train()
-        return self.apply(self.loss(slices, now, detail_alone=detail_alone), now)
+        while True:
+            try:
+                return self.apply(self.loss(slices, now, detail_alone=detail_alone), now)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._take_fewer()
 
     def loss(self, slices: Sequence[int], now: Moment, *, detail_alone: bool) -> Tensor:
         """The loss on some of ``slices``: of the whole decoder, or of its detail branch without any prompt."""
@@ -61,6 +73,24 @@ class Learner:
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), TRAINING.gradient_norm)
         self.optimiser.step()
         return float(loss.detach())
+
+    def _take_fewer(self) -> None:
+        """Halve the slices of a step.
+
+        Raises:
+            ConfigError: it is one slice already.
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        release_memory(self.device)
+        if self._batch == 1:
+            raise ConfigError(
+                f"the memory of {self.device} does not suffice to learn from one slice at a time; set device to cpu"
+            )
+        self._batch //= 2
+        logger.warning(
+            "the memory of %s does not suffice for a training step; from here on a step has %d slices",
+            self.device, self._batch,
+        )  # fmt: skip
 
     def _episode_loss(self, chosen: Sequence[int], slices: Sequence[int], now: Moment) -> Tensor:
         """The loss of the whole decoder on views of the ``chosen`` slices, prompted by others of ``slices``."""
@@ -90,6 +120,7 @@ class Learner:
         detail = detail_tensor(np.stack([view[0] for view in views]))
         mask = torch.stack([view[1] for view in views])
         annotated = torch.stack([one.annotated_classes for one in drawn])
+        detail, mask, annotated = self.episodes.on_device(detail, mask, annotated)
         no_embedding = detail.new_empty(0)
         logits = self.decoder.detail_alone(_sized(detail, now), no_embedding, self.episodes.bank.class_ids)
         return segmentation_loss(logits, _sized(mask, now), annotated)

@@ -105,8 +105,8 @@ def measure(
             )
         else:
             logits = resize(batch.prompts.prior, batch.mask.shape[-2:])
-        predicted = logits.argmax(1)[0].numpy()
-        truth = batch.mask.argmax(1)[0].numpy()
+        predicted = logits.argmax(1)[0].cpu().numpy()
+        truth = batch.mask.argmax(1)[0].cpu().numpy()
         for c in range(1, batch.mask.shape[1]):
             if batch.annotated_classes[0, c] and ((truth == c).any() or (predicted == c).any()):
                 whole, largest = predicted == c, keep_largest(predicted == c)

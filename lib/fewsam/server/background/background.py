@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fewsam.collection import Submission
+from fewsam.core.device import resolve_device
 from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.encoders import prepare_engine
-from fewsam.encoders.embedder import resolve_device
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
