@@ -63,7 +63,7 @@ def spread(propagation: Propagation, z: int, change: Change, shown: np.ndarray, 
     for step in (1, -1):
         propagated = np.stack([change.added, change.removed]).astype(np.float32)
         square = torch.from_numpy(propagation.frame.to_square(propagated, SIDE))
-        back = torch.zeros(2, SIDE, SIDE)  # where each cell of the slice at hand lies on slice z
+        back = torch.zeros(2, SIDE, SIDE, device="cpu")  # where each cell of the slice at hand lies on slice z
         wanted = _greys(propagation, z, (change.added, change.removed))
         for count in range(1, SPREAD.steps + 1):
             at = z + step * count
