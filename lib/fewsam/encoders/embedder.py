@@ -33,7 +33,7 @@ class Embedder:
     Args:
         device: what the encoder, and all that reads its embeddings, is computed on; None takes it from the settings.
         cached_only: never build the encoder; what is not cached is an error.
-        build: makes the encoder.
+        build: makes the encoder; `build_encoder` by default.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Embedder:
         *,
         device: str | torch.device | None = None,
         cached_only: bool = False,
-        build: Callable[[Settings, torch.device], Encoder] = build_encoder,
+        build: Callable[[Settings, torch.device], Encoder] | None = None,
     ) -> None:
         self.info: EncoderInfo = encoder_info(settings)
         self.cache = cache
@@ -200,7 +200,7 @@ class Embedder:
     def _built(self) -> Encoder:
         """The encoder; only the holder of the lock calls this."""
         if self._encoder is None:
-            self._encoder = self._build(self._settings, self.device)
+            self._encoder = (self._build or build_encoder)(self._settings, self.device)
         return self._encoder
 
     def _try_to_store(self, key: str, embedding: np.ndarray) -> None:
