@@ -1,6 +1,6 @@
-"""Mean IoU of the linear probe on development scans, by encoder: the quick look that pretraining is judged by.
+"""Mean IoU of the linear probe on development scans, by encoder: the quick look that encoders are judged by.
 
-    python tools/probe_proxy.py untrained runs/compact/compact.safetensors
+    python tools/probe_proxy.py untrained own.safetensors           # random weights, and a file of trained ones
     python tools/probe_proxy.py medsam_lite medsam_lite:plain       # whitened as it is used, and its output as it is
 
 Scans are read from FEWSAM_SHARED_DATA or ../shared/data; no weight is ever trained on them. Slices of one volume: K

@@ -29,7 +29,7 @@ from fewsam.workspace.workspace import Workspace, open_task
 from helpers.command_line import refusal, run
 from helpers.tiny_task import AFFINE, NAMES, conf_arguments, truth_of, voxels, write_case
 
-COMMANDS = ("encode", "train", "segment", "evaluate", "simulate", "info", "export", "import", "phantom", "pretrain")
+COMMANDS = ("encode", "train", "segment", "evaluate", "simulate", "info", "export", "import", "phantom")
 SLICES = [4, 6]
 
 

@@ -52,7 +52,10 @@ class ResidualBlock(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What the levels say together: a second, non-linear way from coarse to fine. For trained weights only."""
+    """What the levels say together: a second, non-linear way from coarse to fine.
+
+    For files of weights that earlier versions trained (docs/research/pretraining.md).
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Generated patients, and pretraining on generated slices."""
+"""Generated patients."""
