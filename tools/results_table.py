@@ -143,6 +143,8 @@ def caption(results: dict[str, Any], k: int | None = None) -> str:
         f"Measured on {results['date']} at commit {results['commit']}, on {results['machine']}, with the encoder "
         f"`{encoder['name']}` and trainings of {settings['steps']} steps.",
     ]
+    if any(cell["method"] == "fewsam+unlabelled" for cell in cells):
+        text.append("The unlabelled images are the tested ones, without their labels.")
     if results["versions_of_the_code"] > 1:
         text.append(f"The rows come from {results['versions_of_the_code']} versions of the code.")
     if tasks and tasks <= CHOSE_THE_DESIGN:
