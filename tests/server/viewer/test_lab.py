@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from scipy import ndimage
 
 from fewsam.server.guard import api_key
 from fewsam.synthetic.phantom import write_dataset
@@ -37,6 +38,7 @@ def test_a_series_from_the_log_in_to_the_file(tmp_path: Path) -> None:
             nora.draw("liver", 5, (20, 20))
             nora.submit()
             nora.wait_to_submit(0)
+            prompts_obey_hang_together_and_are_undone(nora)
             the_worklist_knows_it(nora)
             it_is_done_sent_back_and_accepted(nora)
             the_result_is_what_was_drawn(nora, tmp_path)
@@ -68,6 +70,33 @@ def logs_in(nora: Person, study: str) -> None:
     assert nora.page.locator("#fewsam-who").count() == 0  # the name is known
 
 
+def prompts_obey_hang_together_and_are_undone(nora: Person) -> None:
+    """On a slice that nobody drew; the slice beside it is labelled."""
+    k, row = 6, 22
+    nora.go_to(k)
+    before = nora.voxels(SHAPE[0])
+    nora.tool("scribble")
+    nora.stroke([(i, row) for i in range(18, 27)], k)
+    nora.wait_text("#fewsam-text", "1 prompt on")
+    scribbled = nora.voxels(SHAPE[0])
+    assert (scribbled[k, row, 19:26] == 1).all()
+    parts = ndimage.label((scribbled[k] == 1) & (before[k] != 1), np.ones((3, 3)))[1]
+    assert parts == 1
+    assert np.array_equal(np.delete(scribbled, k, 0), np.delete(before, k, 0))  # not in 3D: this slice alone
+    nora.click("propagate")
+    nora.tool("box")
+    nora.stroke([(15, 16), (20, 22), (30, 28)], k)
+    nora.wait_text("#fewsam-text", "2 prompts on")
+    nora.picture("2-prompts")
+    assert np.array_equal(nora.voxels(SHAPE[0])[5], before[5])  # it is labelled
+    nora.take_back()
+    nora.wait_voxels(scribbled)
+    nora.take_back()
+    nora.wait_voxels(before)
+    nora.tool("brush")
+    nora.wait_to_submit(0)
+
+
 def the_worklist_knows_it(nora: Person) -> None:
     nora.page.locator("#fewsam-worklist summary").click()
     nora.wait_text("#fewsam-place", "in progress")
@@ -75,7 +104,7 @@ def the_worklist_knows_it(nora: Person) -> None:
     assert nora.page.locator("#fewsam-studies .series").count() == 3
     nora.wait_text("#fewsam-studies .series.on", "Nora")  # she has it open
     nora.page.locator("#fewsam-worklist").scroll_into_view_if_needed()
-    nora.picture("2-in-progress")
+    nora.picture("3-in-progress")
 
 
 def it_is_done_sent_back_and_accepted(nora: Person) -> None:
@@ -87,12 +116,12 @@ def it_is_done_sent_back_and_accepted(nora: Person) -> None:
     nora.page.fill("#fewsam-note", "The dome is missing.")
     nora.click("sendback")
     nora.wait_text("#fewsam-place", "The dome is missing.")
-    nora.picture("3-sent-back")
+    nora.picture("4-sent-back")
     nora.click("done")
     nora.wait_text("#fewsam-place", "done")
     nora.click("accept")
     nora.wait_text("#fewsam-place", "accepted")
-    nora.picture("4-accepted")
+    nora.picture("5-accepted")
 
 
 def the_result_is_what_was_drawn(nora: Person, folder: Path) -> None:

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 672f7d52600064149e0b24fcf3608cdd32c173cfcf46dedae9c137b2ab456de3 */
+/* fewsam panel, built from sources 7511ce1c129ae2ed0cb51e2ef06bc8943337bf66e15f8cd9f6e9bfd250ac7676 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1134,6 +1134,8 @@
 	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
 	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
 	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+	/** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
+	var prompts = async (body) => framed(await ask("/fewsam/prompts", json(body)));
 	var next = async (asked) => (await ask("/fewsam/next", json({
 		client_id: client,
 		...asked
@@ -1859,13 +1861,13 @@
 		while (stack.length) neighbours(stack.pop(), width, height).forEach(visit);
 		return outside.map((value) => 1 - value);
 	}
-	var LEAST = .1;
+	var LEAST$1 = .1;
 	/** Without parts that are smaller than a tenth of the largest one. */
 	function withoutIslands(mask, width) {
 		const parts = components(mask, width);
 		const largest = Math.max(0, ...parts.map((part) => part.length));
 		const result = new Uint8Array(mask.length);
-		for (const part of parts) if (part.length >= LEAST * largest) part.forEach((at) => result[at] = 1);
+		for (const part of parts) if (part.length >= LEAST$1 * largest) part.forEach((at) => result[at] = 1);
 		return result;
 	}
 	/** Connected parts of a mask, each as places of its pixels; pixels that share an edge are connected. */
@@ -2147,7 +2149,9 @@
 		t: "threshold",
 		p: "lasso",
 		a: "include",
-		x: "exclude"
+		x: "exclude",
+		w: "scribble",
+		q: "box"
 	};
 	var COMMANDS = {
 		s: "submit",
@@ -2175,7 +2179,8 @@
 				["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
 				["[ and ]", "smaller and larger brush"],
 				["1 to 9", "structure of the list, while a tool is in hand"],
-				["A and X", "include and exclude points"]
+				["A and X", "include and exclude points"],
+				["W and Q", "scribble and box; with Alt they exclude"]
 			]
 		},
 		{
@@ -2893,6 +2898,15 @@
 			this.points = points;
 			return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
 		}
+		/** Slices as prompts changed them: one step with the prompts. */
+		correctAll(slices, points) {
+			const note = {
+				before: this.points,
+				after: points
+			};
+			this.points = points;
+			return this.keeping(this.slices.draw(slices, note));
+		}
 		/** The slice is right as it is shown. */
 		confirm(k) {
 			return this.keeping(this.slices.confirm(k));
@@ -3276,9 +3290,11 @@
 	/** Clicked points: each is answered in its turn, also one that was made while another is computed. */
 	var Pointing = class {
 		desk;
+		prompting;
 		queue = Promise.resolve();
-		constructor(desk) {
+		constructor(desk, prompting) {
 			this.desk = desk;
+			this.prompting = prompting;
 		}
 		point({ i: x, j: y, k }) {
 			const [i, j] = [Math.round(x), Math.round(y)];
@@ -3287,6 +3303,13 @@
 			const include = store.tool.value === "include";
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
 			const { value, name } = structure;
+			if (this.prompting.takes(value)) return this.prompting.add({
+				i,
+				j,
+				k,
+				include,
+				value
+			});
 			this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
 				map.commit();
 				const session = map.session;
@@ -3318,6 +3341,147 @@
 			this.desk.show();
 		}
 	};
+	// src/model/prompts.ts
+	/** The prompts as the server takes them. */
+	function asked(points) {
+		return points.map(({ i, j, k, include, kind, line }) => ({
+			kind: kind ?? "point",
+			slice: k,
+			include,
+			points: line ?? [[i, j]]
+		}));
+	}
+	/** Planes of the slices that the head of an answer names. */
+	function planes(slices, voxels) {
+		const size = slices.length ? voxels.length / slices.length : 0;
+		return new Map(slices.map((k, n) => [k, voxels.subarray(n * size, (n + 1) * size)]));
+	}
+	/** A slice with the change that its prompts make now, instead of the one they made before: what was drawn since stays.
+	*
+	* Args:
+	*     slice: as it is shown.
+	*     base: as it was before the first prompt.
+	*/
+	function reapplied(slice, base, before, now, value) {
+		const result = slice.slice();
+		for (let at = 0; at < slice.length; at++) {
+			const [was, is] = [before?.[at] ?? 0, now?.[at] ?? 0];
+			if (was === is) continue;
+			if (is === 1) result[at] = value;
+			else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
+			else result[at] = base[at];
+		}
+		return result;
+	}
+	/** The pixels under points and scribbles obey them, whatever the server knew of what is drawn here. */
+	function obeyed(slice, points, width, value) {
+		const result = slice.slice();
+		for (const point of points.filter((one) => one.kind !== "box")) for (const [i, j] of pixels(point.line ?? [[point.i, point.j]])) {
+			const at = j * width + i;
+			if (point.include) result[at] = value;
+			else if (result[at] === value) result[at] = 0;
+		}
+		return result;
+	}
+	/** Pixels along a line. */
+	function pixels(line) {
+		const found = [line[0]];
+		for (let n = 1; n < line.length; n++) {
+			const [[i, j], [to, down]] = [line[n - 1], line[n]];
+			const steps = Math.max(Math.abs(to - i), Math.abs(down - j));
+			for (let s = 1; s <= steps; s++) found.push([Math.round(i + (to - i) * s / steps), Math.round(j + (down - j) * s / steps)]);
+		}
+		return found;
+	}
+	// src/acts/prompting.ts
+	/** Scribbles and boxes, and points that are propagated to other slices: the server answers for all prompts of a structure. */
+	var Prompting = class {
+		desk;
+		queue = Promise.resolve();
+		base = /* @__PURE__ */ new Map();
+		known = /* @__PURE__ */ new Map();
+		constructor(desk) {
+			this.desk = desk;
+		}
+		/** A scribble or a box was drawn. */
+		stroke(kind, places, k, exclude) {
+			const { map, store } = this.desk;
+			if (!map) return;
+			const { columns, rows } = map.geometry.planes[k];
+			const inside = ([i, j]) => [clamp(Math.round(i), columns), clamp(Math.round(j), rows)];
+			const line = places.map(inside);
+			this.add({
+				i: line[0][0],
+				j: line[0][1],
+				k,
+				include: !exclude,
+				value: store.chosen.value,
+				kind,
+				line
+			});
+		}
+		/** Whether a point is to be answered here: it is propagated, or other prompts of its structure are. */
+		takes(value) {
+			const points = this.desk.map?.session.points ?? [];
+			return this.desk.store.propagate.value || points.some((one) => one.value === value && one.kind !== void 0);
+		}
+		add(prompt) {
+			const { value } = prompt;
+			const structure = this.desk.structures.of(value);
+			if (!structure) return this.desk.say("Choose a structure first.", "bad");
+			this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
+				map.commit();
+				const { session } = map;
+				const same = (one) => !one.kind && !prompt.kind && one.i === prompt.i && one.j === prompt.j && one.k === prompt.k;
+				const all = [...session.points.filter((one) => one.value !== value || !same(one)), prompt];
+				const mine = all.filter((one) => one.value === value);
+				if (mine.length === 1) {
+					this.base.clear();
+					this.known.clear();
+				}
+				const before = this.known.get(named(session.points, value)) ?? /* @__PURE__ */ new Map();
+				const keep = session.slices.dirty.filter((k) => !before.has(k));
+				const { head, voxels } = await prompts({
+					image: map.series,
+					label: structure.name,
+					prompts: asked(mine),
+					propagate: this.desk.store.propagate.value,
+					keep
+				});
+				await map.released();
+				map.commit();
+				const now = planes(head.slices, voxels);
+				this.known.set(named(all, value), now);
+				map.render(session.correctAll(this.changed(map, before, now, mine, value), all));
+				const others = now.size - (now.has(prompt.k) ? 1 : 0);
+				const propagated = others > 0 ? `, and ${count(others, "other slice")} changed` : "";
+				const said = `${structure.name}: ${count(mine.length, "prompt")} on ${slicesOf([...new Set(mine.map((one) => one.k))])}`;
+				this.desk.say(`${said}${propagated}. Submit when it is right; Undo takes the last one back.`, "");
+			}));
+		}
+		changed(map, before, now, mine, value) {
+			const { slices } = map.session;
+			const found = /* @__PURE__ */ new Map();
+			const width = map.geometry.planes[0].columns;
+			for (const k of /* @__PURE__ */ new Set([
+				...before.keys(),
+				...now.keys(),
+				...mine.map((one) => one.k)
+			])) {
+				const shown = slices.shown(k);
+				if (!this.base.has(k)) this.base.set(k, shown.slice());
+				const pixels = reapplied(shown, this.base.get(k), before.get(k), now.get(k), value);
+				found.set(k, obeyed(pixels, mine.filter((one) => one.k === k), width, value));
+			}
+			return found;
+		}
+	};
+	function named(points, value) {
+		return JSON.stringify(points.filter((one) => one.value === value));
+	}
+	function clamp(n, size) {
+		return Math.max(0, Math.min(size - 1, n));
+	}
 	// src/acts/submitting.ts
 	/** Submit what is drawn, and the questions of the server about it. */
 	var Submitting = class {
@@ -4053,37 +4217,62 @@
 	}
 	var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
 	// src/components/points.tsx
-	/** Correct with clicked points. */
+	/** Correct with points, scribbles and boxes. */
 	function Points({ store, acts }) {
 		const given = {
 			store,
 			acts
 		};
 		return /* @__PURE__ */ a("section", {
-			"aria-label": "Correct with points",
-			children: [/* @__PURE__ */ a("h4", { children: "Correct with points" }), /* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a(ToolButton, {
+			"aria-label": "Correct",
+			children: [
+				/* @__PURE__ */ a("h4", { children: "Correct" }),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "include",
 						title: "A click adds what belongs to the chosen structure (A)",
 						children: "+ Include"
-					}),
-					/* @__PURE__ */ a(ToolButton, {
+					}), /* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "exclude",
 						title: "A click takes away what does not belong to it (X)",
 						children: "− Exclude"
-					}),
-					/* @__PURE__ */ a(Button, {
-						...given,
-						command: "clear",
-						title: "Forget the points; what they changed stays",
-						children: "Clear points"
-					})
-				]
-			})]
+					})]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: [
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "scribble",
+							title: "A line inside of what belongs to the chosen structure; with Alt, of what does not (W)",
+							children: "Scribble"
+						}),
+						/* @__PURE__ */ a(ToolButton, {
+							...given,
+							tool: "box",
+							title: "A box that holds the chosen structure; with Alt, one that holds none of it (Q)",
+							children: "Box"
+						}),
+						/* @__PURE__ */ a("button", {
+							id: "fewsam-propagate",
+							class: store.propagate.value ? "on" : "",
+							"aria-pressed": store.propagate.value,
+							title: "Propagate what a prompt changes to the neighbouring slices, while it holds there. They are then drawn slices too: look at them before you submit.",
+							onClick: () => store.propagate.value = !store.propagate.value,
+							children: "In 3D"
+						}),
+						/* @__PURE__ */ a(Button, {
+							...given,
+							command: "clear",
+							title: "Forget the points, scribbles and boxes; what they changed stays",
+							children: "Clear"
+						})
+					]
+				})
+			]
 		});
 	}
 	// src/components/sheet.tsx
@@ -4654,7 +4843,9 @@
 		"threshold",
 		"lasso",
 		"include",
-		"exclude"
+		"exclude",
+		"scribble",
+		"box"
 	];
 	var EDITS = [
 		"holes",
@@ -4683,6 +4874,8 @@
 		/** A tool of the panel, or '' for one of the viewer's own. */
 		tool = y$1("");
 		radius = y$1(8);
+		/** Whether what prompts change is propagated to neighbouring slices. */
+		propagate = y$1(false);
 		/** How structures look, and which are locked. */
 		look = y$1(LOOK$1);
 		/** Whether the sheet of keys is shown. */
@@ -4857,6 +5050,7 @@
 		}
 	};
 	// src/viewer/overlay.ts
+	/** What lies over the viewport: the strip along the slice slider, marks on the image, and tools of ours that point at it. */
 	var SVG = "http://www.w3.org/2000/svg";
 	var EVENTS = [
 		"mousedown",
@@ -4963,7 +5157,12 @@
 			const viewport = viewportOf(this.map.viewportId);
 			if (!viewport || !this.map.session.points.length) return;
 			const k = this.map.geometry.current();
+			const screen = ([i, j]) => viewport.worldToCanvas(this.map.geometry.world(i, j, k));
 			for (const point of this.map.session.points.filter((one) => one.k === k)) {
+				if (point.kind && point.line) {
+					this.points.append(outline(point.kind, point.line, point.include, screen));
+					continue;
+				}
 				const [x, y] = viewport.worldToCanvas(this.map.geometry.world(point.i, point.j, point.k));
 				const fill = point.include ? "#3ddc5b" : "#ff4d4d";
 				this.points.append(element$1("circle", {
@@ -4980,6 +5179,68 @@
 		const made = document.createElementNS(SVG, name);
 		for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
 		return made;
+	}
+	// src/viewer/drag.ts
+	/** Scribbles and boxes: drawn by a drag, done when the button is released. */
+	var LEAST = .5;
+	var Drag = class {
+		kind;
+		done;
+		places = [];
+		k = 0;
+		exclude = false;
+		/**
+		* Args:
+		*     done: takes the line of a scribble, or two corners of a box, and whether it excludes.
+		*/
+		constructor(kind, done) {
+			this.kind = kind;
+			this.done = done;
+		}
+		down(at, event) {
+			this.k = at.k;
+			this.exclude = event.altKey;
+			this.places = [[at.i, at.j]];
+		}
+		move(at, event) {
+			if (!this.places.length) return;
+			if (!event.buttons || at.k !== this.k) return this.leave();
+			if (this.kind === "box") this.places = [this.places[0], [at.i, at.j]];
+			else {
+				const [i, j] = this.places[this.places.length - 1];
+				if (Math.hypot(at.i - i, at.j - j) >= LEAST) this.places.push([at.i, at.j]);
+			}
+		}
+		up() {
+			const [places, k] = [this.places, this.k];
+			this.leave();
+			if (places.length > 1) this.done(this.kind, places, k, this.exclude);
+		}
+		leave() {
+			this.places = [];
+		}
+		draw(svg, screen, k) {
+			if (this.places.length > 1 && k === this.k) svg.append(outline(this.kind, this.places, !this.exclude, (place) => screen(...place, k)));
+		}
+	};
+	/** A scribble or a box as it is drawn over the image. */
+	function outline(kind, places, include, screen) {
+		const points = (kind === "box" ? boxed(places) : places).map((place) => screen(place).join(",")).join(" ");
+		return element$1(kind === "box" ? "polygon" : "polyline", {
+			points,
+			fill: "none",
+			stroke: include ? "#3ddc5b" : "#ff4d4d",
+			"stroke-width": kind === "box" ? 1.5 : 3,
+			"stroke-linecap": "round"
+		});
+	}
+	function boxed([[i, j], [to, down]]) {
+		return [
+			[i, j],
+			[to, j],
+			[to, down],
+			[i, down]
+		];
 	}
 	// src/viewer/lasso.ts
 	/** The lasso: drag round an area, or click its corners and close it with Enter, a double click or a click on the first one. */
@@ -5087,7 +5348,9 @@
 	var POINTING = [
 		"include",
 		"exclude",
-		"lasso"
+		"lasso",
+		"scribble",
+		"box"
 	];
 	var Toolbox = class {
 		store;
@@ -5145,13 +5408,16 @@
 		labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
 		tracing = new Tracing(this);
 		learning = new Learning(this);
-		pointing = new Pointing(this);
+		prompting = new Prompting(this);
+		pointing = new Pointing(this, this.prompting);
 		editing = new Editing(this);
 		acts = this.made();
 		keys = new Keys(this.store, this.acts, () => this.structures.all);
 		hands = {
 			include: { down: (at) => this.pointing.point(at) },
 			exclude: { down: (at) => this.pointing.point(at) },
+			scribble: new Drag("scribble", (...stroke) => this.prompting.stroke(...stroke)),
+			box: new Drag("box", (...stroke) => this.prompting.stroke(...stroke)),
 			lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw())
 		};
 		watching = new Watching(this, this.toolbox);

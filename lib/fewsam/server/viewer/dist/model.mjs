@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 672f7d52600064149e0b24fcf3608cdd32c173cfcf46dedae9c137b2ab456de3 */
+/* fewsam panel, built from sources 7511ce1c129ae2ed0cb51e2ef06bc8943337bf66e15f8cd9f6e9bfd250ac7676 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -316,7 +316,9 @@ var TOOLS$1 = {
 	t: "threshold",
 	p: "lasso",
 	a: "include",
-	x: "exclude"
+	x: "exclude",
+	w: "scribble",
+	q: "box"
 };
 var COMMANDS = {
 	s: "submit",
@@ -344,7 +346,8 @@ var SHEET = [
 			["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
 			["[ and ]", "smaller and larger brush"],
 			["1 to 9", "structure of the list, while a tool is in hand"],
-			["A and X", "include and exclude points"]
+			["A and X", "include and exclude points"],
+			["W and Q", "scribble and box; with Alt they exclude"]
 		]
 	},
 	{
@@ -459,6 +462,58 @@ function corrected(slice, planes, value, points, width) {
 		else if (result[at] === value) result[at] = 0;
 	}
 	return result;
+}
+// src/model/prompts.ts
+/** The prompts as the server takes them. */
+function asked(points) {
+	return points.map(({ i, j, k, include, kind, line }) => ({
+		kind: kind ?? "point",
+		slice: k,
+		include,
+		points: line ?? [[i, j]]
+	}));
+}
+/** Planes of the slices that the head of an answer names. */
+function planes(slices, voxels) {
+	const size = slices.length ? voxels.length / slices.length : 0;
+	return new Map(slices.map((k, n) => [k, voxels.subarray(n * size, (n + 1) * size)]));
+}
+/** A slice with the change that its prompts make now, instead of the one they made before: what was drawn since stays.
+*
+* Args:
+*     slice: as it is shown.
+*     base: as it was before the first prompt.
+*/
+function reapplied(slice, base, before, now, value) {
+	const result = slice.slice();
+	for (let at = 0; at < slice.length; at++) {
+		const [was, is] = [before?.[at] ?? 0, now?.[at] ?? 0];
+		if (was === is) continue;
+		if (is === 1) result[at] = value;
+		else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
+		else result[at] = base[at];
+	}
+	return result;
+}
+/** The pixels under points and scribbles obey them, whatever the server knew of what is drawn here. */
+function obeyed(slice, points, width, value) {
+	const result = slice.slice();
+	for (const point of points.filter((one) => one.kind !== "box")) for (const [i, j] of pixels(point.line ?? [[point.i, point.j]])) {
+		const at = j * width + i;
+		if (point.include) result[at] = value;
+		else if (result[at] === value) result[at] = 0;
+	}
+	return result;
+}
+/** Pixels along a line. */
+function pixels(line) {
+	const found = [line[0]];
+	for (let n = 1; n < line.length; n++) {
+		const [[i, j], [to, down]] = [line[n - 1], line[n]];
+		const steps = Math.max(Math.abs(to - i), Math.abs(down - j));
+		for (let s = 1; s <= steps; s++) found.push([Math.round(i + (to - i) * s / steps), Math.round(j + (down - j) * s / steps)]);
+	}
+	return found;
 }
 // src/model/scale.ts
 var STEPS = [
@@ -758,6 +813,15 @@ var Session = class {
 		};
 		this.points = points;
 		return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
+	}
+	/** Slices as prompts changed them: one step with the prompts. */
+	correctAll(slices, points) {
+		const note = {
+			before: this.points,
+			after: points
+		};
+		this.points = points;
+		return this.keeping(this.slices.draw(slices, note));
 	}
 	/** The slice is right as it is shown. */
 	confirm(k) {
@@ -2328,37 +2392,62 @@ function Message({ store }) {
 }
 var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
 // src/components/points.tsx
-/** Correct with clicked points. */
+/** Correct with points, scribbles and boxes. */
 function Points({ store, acts }) {
 	const given = {
 		store,
 		acts
 	};
 	return /* @__PURE__ */ a$2("section", {
-		"aria-label": "Correct with points",
-		children: [/* @__PURE__ */ a$2("h4", { children: "Correct with points" }), /* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [
-				/* @__PURE__ */ a$2(ToolButton, {
+		"aria-label": "Correct",
+		children: [
+			/* @__PURE__ */ a$2("h4", { children: "Correct" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2(ToolButton, {
 					...given,
 					tool: "include",
 					title: "A click adds what belongs to the chosen structure (A)",
 					children: "+ Include"
-				}),
-				/* @__PURE__ */ a$2(ToolButton, {
+				}), /* @__PURE__ */ a$2(ToolButton, {
 					...given,
 					tool: "exclude",
 					title: "A click takes away what does not belong to it (X)",
 					children: "− Exclude"
-				}),
-				/* @__PURE__ */ a$2(Button, {
-					...given,
-					command: "clear",
-					title: "Forget the points; what they changed stays",
-					children: "Clear points"
-				})
-			]
-		})]
+				})]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "scribble",
+						title: "A line inside of what belongs to the chosen structure; with Alt, of what does not (W)",
+						children: "Scribble"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "box",
+						title: "A box that holds the chosen structure; with Alt, one that holds none of it (Q)",
+						children: "Box"
+					}),
+					/* @__PURE__ */ a$2("button", {
+						id: "fewsam-propagate",
+						class: store.propagate.value ? "on" : "",
+						"aria-pressed": store.propagate.value,
+						title: "Propagate what a prompt changes to the neighbouring slices, while it holds there. They are then drawn slices too: look at them before you submit.",
+						onClick: () => store.propagate.value = !store.propagate.value,
+						children: "In 3D"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "clear",
+						title: "Forget the points, scribbles and boxes; what they changed stays",
+						children: "Clear"
+					})
+				]
+			})
+		]
 	});
 }
 // src/components/sheet.tsx
@@ -3708,7 +3797,9 @@ var TOOLS = [
 	"threshold",
 	"lasso",
 	"include",
-	"exclude"
+	"exclude",
+	"scribble",
+	"box"
 ];
 var EDITS = [
 	"holes",
@@ -3737,6 +3828,8 @@ var Store = class {
 	/** A tool of the panel, or '' for one of the viewer's own. */
 	tool = y$1("");
 	radius = y$1(8);
+	/** Whether what prompts change is propagated to neighbouring slices. */
+	propagate = y$1(false);
 	/** How structures look, and which are locked. */
 	look = y$1(LOOK);
 	/** Whether the sheet of keys is shown. */
@@ -3812,4 +3905,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, LOOK, Lab, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, pack, painted, polygon, pressed, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, LOOK, Lab, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

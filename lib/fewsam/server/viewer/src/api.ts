@@ -149,6 +149,9 @@ export const segment = async (image: string): Promise<Voxels> =>
 
 export const correct = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/clicks', json(body)));
 
+/** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
+export const prompts = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/prompts', json(body)));
+
 export interface Asked {
   image: string;
   skip: number[]; // slices of the open series that the person does not want now

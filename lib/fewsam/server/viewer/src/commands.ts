@@ -27,7 +27,7 @@ export type Command =
   | 'copy'
   | 'interpolate';
 
-export type Tool = 'brush' | 'eraser' | 'threshold' | 'lasso' | 'include' | 'exclude';
+export type Tool = 'brush' | 'eraser' | 'threshold' | 'lasso' | 'include' | 'exclude' | 'scribble' | 'box';
 
 export interface Acts {
   press(command: Command): void;

@@ -6,6 +6,7 @@ export { type Keys, pressed, SHEET } from './model/keys';
 export { LOOK, colourOf, hex, keep, kept, toggled, unhex } from './model/look';
 export { between, distances, filled, polygon, smoothed, withoutIslands } from './model/masks';
 export { corrected } from './model/points';
+export { asked, obeyed, planes, reapplied } from './model/prompts';
 export { MARKS, STEPS, colourOfError } from './model/scale';
 export { Session } from './model/session';
 export { Slices } from './model/slices';

@@ -11,6 +11,7 @@ import { Learning } from './acts/learning';
 import { Naming } from './acts/naming';
 import { Opening } from './acts/opening';
 import { Pointing } from './acts/pointing';
+import { Prompting } from './acts/prompting';
 import { Submitting } from './acts/submitting';
 import { Tracing } from './acts/tracing';
 import { Watching } from './acts/watching';
@@ -22,6 +23,7 @@ import { type Look, keep, kept } from './model/look';
 import type { Head } from './model/session';
 import { Structures } from './model/structures';
 import { type Answer, type Kind, type Open, Store } from './store';
+import { Drag } from './viewer/drag';
 import type { Labelmap } from './viewer/labelmap';
 import { Lasso } from './viewer/lasso';
 import { showPanel } from './viewer/ohif';
@@ -40,13 +42,16 @@ export class Panel implements Desk {
   private labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
   private tracing = new Tracing(this);
   private learning = new Learning(this);
-  private pointing = new Pointing(this);
+  private prompting = new Prompting(this);
+  private pointing = new Pointing(this, this.prompting);
   private editing = new Editing(this);
   private acts = this.made();
   private keys = new Keys(this.store, this.acts, () => this.structures.all);
   private hands: Partial<Record<string, Hand>> = {
     include: { down: at => this.pointing.point(at) },
     exclude: { down: at => this.pointing.point(at) },
+    scribble: new Drag('scribble', (...stroke) => this.prompting.stroke(...stroke)),
+    box: new Drag('box', (...stroke) => this.prompting.stroke(...stroke)),
     lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw()),
   };
   private watching = new Watching(this, this.toolbox);

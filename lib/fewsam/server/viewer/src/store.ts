@@ -33,7 +33,7 @@ export interface Open {
   kept: boolean; // the browser keeps what is drawn
 }
 
-const TOOLS = ['brush', 'eraser', 'threshold', 'lasso', 'include', 'exclude'];
+const TOOLS = ['brush', 'eraser', 'threshold', 'lasso', 'include', 'exclude', 'scribble', 'box'];
 const EDITS = ['holes', 'smooth', 'islands', 'copy', 'interpolate', 'absent'];
 
 export class Store {
@@ -50,6 +50,8 @@ export class Store {
   /** A tool of the panel, or '' for one of the viewer's own. */
   readonly tool = signal('');
   readonly radius = signal(8);
+  /** Whether what prompts change is propagated to neighbouring slices. */
+  readonly propagate = signal(false);
   /** How structures look, and which are locked. */
   readonly look = signal<Look>(LOOK);
   /** Whether the sheet of keys is shown. */

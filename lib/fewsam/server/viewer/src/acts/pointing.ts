@@ -4,11 +4,15 @@ import * as api from '../api';
 import { corrected } from '../model/points';
 import * as texts from '../model/texts';
 import type { Desk } from './desk';
+import type { Prompting } from './prompting';
 
 export class Pointing {
   private queue: Promise<void> = Promise.resolve();
 
-  constructor(private desk: Desk) {}
+  constructor(
+    private desk: Desk,
+    private prompting: Prompting,
+  ) {}
 
   point({ i: x, j: y, k }: { i: number; j: number; k: number }): void {
     const [i, j] = [Math.round(x), Math.round(y)];
@@ -17,6 +21,7 @@ export class Pointing {
     const include = store.tool.value === 'include';
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
     const { value, name } = structure;
+    if (this.prompting.takes(value)) return this.prompting.add({ i, j, k, include, value });
     this.queue = this.queue.then(() =>
       this.desk.work('Correcting', async map => {
         map.commit();

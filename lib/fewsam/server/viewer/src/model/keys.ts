@@ -13,7 +13,7 @@ export interface Keys {
   shiftKey?: boolean;
 }
 
-const TOOLS: Record<string, Tool> = { b: 'brush', e: 'eraser', t: 'threshold', p: 'lasso', a: 'include', x: 'exclude' };
+const TOOLS: Record<string, Tool> = { b: 'brush', e: 'eraser', t: 'threshold', p: 'lasso', a: 'include', x: 'exclude', w: 'scribble', q: 'box' };
 
 const COMMANDS: Record<string, Command> = {
   s: 'submit',
@@ -43,6 +43,7 @@ export const SHEET: { title: string; rows: [string, string][] }[] = [
       ['[ and ]', 'smaller and larger brush'],
       ['1 to 9', 'structure of the list, while a tool is in hand'],
       ['A and X', 'include and exclude points'],
+      ['W and Q', 'scribble and box; with Alt they exclude'],
     ],
   },
   {

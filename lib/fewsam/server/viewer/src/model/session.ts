@@ -4,13 +4,16 @@ import { Drafts, Store } from './drafts';
 import { Drawn, Pixels, Slices } from './slices';
 import { Named, Structures } from './structures';
 
-/** A clicked point of pixel (i, j) on slice k, for the structure of this voxel value. */
+/** A prompt at pixel (i, j) of slice k, for the structure of this voxel value: a point, a scribble, or a box. */
 export interface Point {
   i: number;
   j: number;
   k: number;
   include: boolean;
   value: number;
+  kind?: 'scribble' | 'box';
+  /** Of a scribble its line, of a box two corners. */
+  line?: [number, number][];
 }
 
 /** What the server says beside voxels: what their values mean, and the submission of each labelled slice. */
@@ -70,6 +73,13 @@ export class Session {
     const note = { before: this.points, after: points };
     this.points = points;
     return this.keeping(this.slices.draw(new Map([[k, pixels]]), note));
+  }
+
+  /** Slices as prompts changed them: one step with the prompts. */
+  correctAll(slices: Map<number, Pixels>, points: Point[]): number[] {
+    const note = { before: this.points, after: points };
+    this.points = points;
+    return this.keeping(this.slices.draw(slices, note));
   }
 
   /** The slice is right as it is shown. */

@@ -1,5 +1,6 @@
 /** What lies over the viewport: the strip along the slice slider, marks on the image, and tools of ours that point at it. */
 
+import { outline } from './drag';
 import type { Labelmap } from './labelmap';
 import { viewportOf } from './ohif';
 import { Strip, type StripShown } from './strip';
@@ -131,7 +132,12 @@ export class Overlay {
     const viewport = viewportOf(this.map.viewportId);
     if (!viewport || !this.map.session.points.length) return;
     const k = this.map.geometry.current();
+    const screen = ([i, j]: [number, number]): [number, number] => viewport.worldToCanvas(this.map.geometry.world(i, j, k));
     for (const point of this.map.session.points.filter(one => one.k === k)) {
+      if (point.kind && point.line) {
+        this.points.append(outline(point.kind, point.line, point.include, screen));
+        continue;
+      }
       const [x, y] = viewport.worldToCanvas(this.map.geometry.world(point.i, point.j, point.k));
       const fill = point.include ? '#3ddc5b' : '#ff4d4d';
       this.points.append(element('circle', { cx: x, cy: y, r: 5, fill, stroke: '#fff' }));

@@ -9,7 +9,7 @@ const VIEWER: Record<string, string> = {
   threshold: 'ThresholdCircularBrushDynamic',
 };
 const NONE = 'WindowLevel';
-const POINTING = ['include', 'exclude', 'lasso']; // ours: the viewer sees nothing of them
+const POINTING = ['include', 'exclude', 'lasso', 'scribble', 'box']; // ours: the viewer sees nothing of them
 
 export class Toolbox {
   constructor(private store: Store) {}
