@@ -39,7 +39,7 @@ export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help env run demo serve viewer mobile-sam panel wheel test lint sample-data benchmark evidence evidence-more \
-	evidence-medsam evidence-points evidence-series reliability trust fuzz fuzz-windows audit clean
+	evidence-medsam evidence-points evidence-series scaling reliability trust fuzz fuzz-windows audit clean
 
 help:
 	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
@@ -56,6 +56,7 @@ help:
 	@echo "make evidence     the README's results: few-shot IoU beside the baselines, the annotator's loop, uncertainty (an hour)"
 	@echo "make evidence-more the same with every K on all sets, three seeds of the loops, SAM's prompts (hours)"
 	@echo "make reliability  attack a server of its own: kills, full disks, damage, load; hours (also: make trust)"
+	@echo "make scaling      workers, deaths in the middle of a run and a large cache, measured: docs/results/scaling.md"
 	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
 	@echo "make fuzz-windows two windows of the panel under 500 random sequences of strokes, undo, submissions and reloads"
 	@echo "make audit        look the pinned packages up for published vulnerabilities"
@@ -151,6 +152,11 @@ fuzz: $(READY)
 WINDOWS ?= 500
 fuzz-windows: $(READY)
 	$(IN_VENV) FEWSAM_WINDOWS=$(WINDOWS) python -m pytest -q tests/server/viewer/test_windows_fuzz.py
+
+# Workers, deaths in the middle, and a cache of 100,000 entries: docs/results/scaling.md and its plots, some minutes.
+scaling: $(READY)
+	$(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt
+	$(IN_VENV) OMP_NUM_THREADS=1 python tools/scaling.py
 
 # 500 random DICOM series against an independent reading by pydicom, some five minutes.
 evidence-series: $(READY)

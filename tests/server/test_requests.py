@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,42 @@ def test_the_queue_before_the_models_is_bounded() -> None:
     assert asyncio.run(many()) == [True, True, True]
     assert pool.held == 0
     assert asyncio.run(pool.run(lambda: "served")) == "served"
+
+
+def test_people_take_turns_in_the_queue() -> None:
+    """Whoever asks for three volumes lets the one of somebody else go before the second."""
+    pool, go, served = BoundedPool(workers=1, waiting=5), threading.Event(), []
+
+    async def many() -> None:
+        asked = ["busy 1", "busy 2", "busy 3", "other 1"]
+        held = [asyncio.create_task(pool.run(go.wait, "busy"))]
+        held += [asyncio.create_task(pool.run(partial(served.append, name), name.split()[0])) for name in asked]
+        while pool.status()["running"] != 1 or pool.status()["waiting"] != 4:
+            await asyncio.sleep(0.01)
+        assert pool.status() == {"running": 1, "waiting": 4, "people_waiting": 2, "workers": 1, "may_wait": 5}
+        go.set()
+        await asyncio.gather(*held)
+
+    asyncio.run(many())
+    assert served == ["busy 1", "other 1", "busy 2", "busy 3"]
+    assert pool.status()["running"] == pool.status()["waiting"] == 0
+
+
+def test_work_whose_client_hung_up_is_counted_until_it_ends() -> None:
+    pool, go = BoundedPool(workers=1, waiting=1), threading.Event()
+
+    async def hang_up() -> None:
+        asked = asyncio.create_task(pool.run(go.wait))
+        while not pool.status()["running"]:
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert pool.held == 1
+        go.set()
+        assert await pool.run(lambda: "served") == "served"
+
+    asyncio.run(hang_up())
+    assert pool.held == 0
 
 
 def test_more_requests_than_are_taken_on_get_503() -> None:

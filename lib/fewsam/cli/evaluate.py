@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, parse_numbers, refuse, say
 from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
+from fewsam.cli.workers import Cluster, Rate, Workers, chosen_pool
 
 if TYPE_CHECKING:
     from fewsam.evaluation.report.cells import Cell
@@ -47,6 +48,8 @@ def evaluate(
         typer.Option("--out", "-o", help="The folder for tables, plots and report.md; a second run resumes there."),
     ] = Path("fewsam-evaluation"),
     preset: Preset = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
     conf: Conf = None,
 ) -> None:
     """Compare fewsam and the baselines on the same few labelled slices: overlap, surfaces, and wall times."""
@@ -64,7 +67,11 @@ def evaluate(
     check_choice(choice)
     names = split_methods(methods)
     counts = parse_numbers(k, "--k")
-    with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
+    with (
+        EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache,
+        chosen_pool(workers, cluster) as pool,
+        bars(Rate()) as progress,
+    ):
         embedder = Embedder(settings, cache)
         encoder = embedder.info.as_dict()
         described = describe_tasks(chosen)
@@ -79,7 +86,7 @@ def evaluate(
             progress.update(bar, advance=1, note=f"{cell.task} {cell.method} K={cell.k} seed {cell.seed}: {told}")
 
         progress.update(bar, note=f"{chosen[0][0].name}: reading")
-        cells = run(chosen, names, counts, range(seeds), settings, embedder, folder, progress=show, choice=choice)
+        cells = run(chosen, names, counts, range(seeds), settings, embedder, folder, show, choice, pool)
         progress.update(bar, completed=total, note="report")
         mine = _asked(cells, {task.name: task.protocol for task, _ in chosen}, names, counts, seeds, choice)
         write_report(cells, folder / "report.md", encoder, settings)

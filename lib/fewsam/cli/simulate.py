@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fewsam.cli.common import Conf, Preset, bars, err, out, parse_conf, refuse, say
 from fewsam.cli.tasklist import DataFolder, OnlyTasks, Protocol, TaskList, TaskRoot, choose_tasks
+from fewsam.cli.workers import Cluster, Rate, Workers, chosen_pool
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -61,6 +62,8 @@ def simulate(
         typer.Option("--out", "-o", help="The folder for tables, plots and report.md; a second run resumes there."),
     ] = Path("fewsam-simulation"),
     preset: Preset = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
     conf: Conf = None,
 ) -> None:
     """Simulate an annotator who labels slice after slice, with a training after every second one (`auto_train`)."""
@@ -77,7 +80,11 @@ def simulate(
     chosen = choose_tasks(tasks, root, data, only, protocol)
     names = _strategies(strategies, through)
     noise, pace = Noise(dilate, shift, forget), Pace(fresh, corrected)
-    with EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache, bars() as progress:
+    with (
+        EmbeddingCache(folder / "cache", int(settings.cache_gb * 1e9)) as cache,
+        chosen_pool(workers, cluster) as pool,
+        bars(Rate()) as progress,
+    ):
         embedder = Embedder(settings, cache)
         encoder = embedder.info.as_dict()
         described = describe_tasks(chosen)
@@ -88,7 +95,7 @@ def simulate(
         bar = progress.add_task("curves", total=total, note=f"{chosen[0][0].name}: reading")
         curves = run(
             chosen, names, range(seeds), budget, settings, embedder, folder,
-            noise=noise, pace=pace, through=through, full=full, progress=_shown(progress, bar),
+            noise=noise, pace=pace, through=through, full=full, progress=_shown(progress, bar), pool=pool,
         )  # fmt: skip
         progress.update(bar, completed=total, note="")
         write_report(curves, folder, encoder, settings, noise, pace)

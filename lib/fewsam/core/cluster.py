@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from fewsam.core.errors import ConfigError, FewSAMError
 from fewsam.core.loopback import is_loopback
-from fewsam.core.pool import Pool, ProcessPool
+from fewsam.core.pool import SHARED_KEPT, Pool, ProcessPool
 from fewsam.core.version import __version__
 from fewsam.core.yamlfile import read_yaml
 
@@ -55,13 +55,13 @@ def open_pool(workers: int, cluster: str | None = None) -> Pool:
     try:
         import distributed  # noqa: F401
     except ImportError:
-        raise ConfigError(f"--cluster {cluster}: Dask is not installed; install it with `{INSTALL}`") from None
+        raise ConfigError(f"the cluster {cluster}: Dask is not installed; install it with `{INSTALL}`") from None
     kind, _, rest = cluster.partition(":")
     if kind in SYSTEMS and rest:
         return _queueing_system(kind, Path(rest))
     if kind in ("tcp", "tls") and urlsplit(cluster).hostname:
         return _scheduler(cluster)
-    raise ConfigError(f"--cluster {cluster!r} is no cluster; give {WAYS}")
+    raise ConfigError(f"{cluster!r} is no cluster; give {WAYS}")
 
 
 class DaskPool(Pool):
@@ -101,6 +101,8 @@ class DaskPool(Pool):
         if key not in self._shared:
             # A task, not scattered data: Dask can do it again where the worker that held the value has died.
             self._shared[key] = self._client.submit(pickle.loads, body, key=key)
+            while len(self._shared) > SHARED_KEPT:
+                del self._shared[next(iter(self._shared))]
         stand_in: T = self._shared[key]
         return stand_in
 
@@ -130,7 +132,7 @@ def _scheduler(address: str) -> DaskPool:
     security = Security()  # takes the certificates that Dask's own configuration names
     if address.startswith("tls:") and not getattr(security, "tls_ca_file", None):
         raise ConfigError(
-            f"--cluster {address}: no certificates are configured; name them in Dask's configuration "
+            f"the cluster {address}: no certificates are configured; name them in Dask's configuration "
             "(distributed.comm.tls), see docs/guides/cluster.md"
         )
     if not address.startswith("tls:") and not is_loopback(host):
@@ -143,7 +145,7 @@ def _scheduler(address: str) -> DaskPool:
         client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ConfigError(
-            f"--cluster {address}: no scheduler answers there ({type(error).__name__}); start one with `dask "
+            f"the cluster {address}: no scheduler answers there ({type(error).__name__}); start one with `dask "
             "scheduler`, and workers with `dask worker`"
         ) from None
     _check_workers(client)

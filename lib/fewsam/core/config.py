@@ -71,6 +71,8 @@ class Settings(BaseModel):
     cache_gb: float = Field(default=8.0, gt=0, le=1e6)
     device: str = "auto"
     precompute: bool = True
+    # of a server: how many processes segment, or the address of a Dask cluster; None: the server itself, two at a time
+    workers: str | None = None
 
     # -- prompts and decoder: each line a switch that `fewsam evaluate` can ablate
     prompt_tokens: bool = True
@@ -159,6 +161,14 @@ class Settings(BaseModel):
         if not (low < high and math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"low must be below high and both finite, got {_shown(value)}")
         return low, high
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _number_or_cluster(cls, value: Any) -> Any:
+        text = str(value) if isinstance(value, int) else value
+        if text is None or (isinstance(text, str) and (re.fullmatch("[1-9][0-9]{0,2}", text) or ":" in text)):
+            return text
+        raise ValueError(f"expected a number of processes or tcp://HOST:PORT, got {_shown(value)}")
 
     @field_validator("auto_train")
     @classmethod

@@ -31,7 +31,8 @@ from fewsam.core.errors import FewSAMError
 T = TypeVar("T")
 
 ATTEMPTS = 3  # workers that one job may kill, as in Dask
-_SHARED_KEPT = 2  # shared values that a worker keeps in memory
+SHARED_KEPT = 16  # shared values that jobs may still ask for: the last ones
+_IN_MEMORY = 2  # shared values that a worker keeps in memory
 
 
 class WorkerLostError(FewSAMError):
@@ -81,6 +82,7 @@ class ProcessPool(Pool):
     def __init__(self, workers: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fewsam-shared-", ignore_cleanup_errors=True)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._sharing = threading.Lock()
         self._closed = False
         cores = _cores()
         self._workers = [_Worker(max(1, cores // workers)) for _ in range(workers)]
@@ -102,8 +104,11 @@ class ProcessPool(Pool):
     def share(self, value: T) -> T:
         body = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         path = Path(self._folder.name) / hashlib.blake2b(body, digest_size=20).hexdigest()
-        if not path.exists():
-            path.write_bytes(body)
+        with self._sharing:
+            if not path.exists():
+                path.write_bytes(body)
+                for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime_ns)[:-SHARED_KEPT]:
+                    old.unlink()
         return _Shared(str(path))  # type: ignore[return-value]  # a stand-in, as the interface says
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -235,7 +240,7 @@ def _value(given: Any, shared: dict[str, Any]) -> Any:
     if not isinstance(given, _Shared):
         return given
     if given.path not in shared:
-        while len(shared) >= _SHARED_KEPT:
+        while len(shared) >= _IN_MEMORY:
             del shared[next(iter(shared))]
         shared[given.path] = pickle.loads(Path(given.path).read_bytes())
     return shared[given.path]

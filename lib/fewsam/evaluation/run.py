@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from fewsam.collection import Collection
+from fewsam.core.atomic import write_atomically
 from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, FewSAMError
+from fewsam.core.jobs import Job, as_finished
 from fewsam.core.metrics import iou
+from fewsam.core.pool import Pool
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.data.cases import Case, load_cases
@@ -27,6 +30,7 @@ from fewsam.evaluation.report.measures import score
 from fewsam.evaluation.report.overlays import keep_examples
 from fewsam.evaluation.report.provenance import code_hash
 from fewsam.evaluation.report.stages import stage
+from fewsam.evaluation.worker import cache_for, cases_on_worker, embedder_on_worker
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +45,31 @@ def evaluate(
     folder: Path,
     progress: Callable[[Cell], None] | None = None,
     choice: str = "random",
+    pool: Pool | None = None,
 ) -> list[Cell]:
-    """Run all cells that are not in ``folder`` yet, and write each there as it ends; all cells of the folder."""
+    """Run all cells that are not in ``folder`` yet, and write each there as it ends; all cells of the folder.
+
+    Args:
+        pool: Workers that run them; without, this process does, one after the other.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     cells = read_cells(folder)
     done = {cell.key for cell in cells if not cell.error}
+
+    def todo_of(task: Task) -> list[Cell]:
+        each = [(k, s, m) for k in ks for s in seeds for m in methods]
+        wanted = [Cell(task.name, m, k, s, protocol=task.protocol, choice=choice) for k, s, m in each]
+        return [cell for cell in wanted if cell.key not in done]
+
+    if pool is not None:
+        new = _on_pool(
+            pool, [(task, root, todo_of(task)) for task, root in tasks], settings, embedder, folder, progress
+        )
+        cells += new
+        write_tables(cells, folder)
+        return cells
     for task, root in tasks:
-        wanted = [
-            Cell(task.name, m, k, s, protocol=task.protocol, choice=choice) for k in ks for s in seeds for m in methods
-        ]
-        todo = [cell for cell in wanted if cell.key not in done]
+        todo = todo_of(task)
         if not todo:
             continue
         try:
@@ -69,6 +88,52 @@ def evaluate(
                 progress(cell)
     write_tables(cells, folder)
     return cells
+
+
+def _on_pool(
+    pool: Pool,
+    todo: Sequence[tuple[Task, Path, list[Cell]]],
+    settings: Settings,
+    embedder: Embedder,
+    folder: Path,
+    progress: Callable[[Cell], None] | None,
+) -> list[Cell]:
+    """Run cells on a pool, and write each as it ends; the cells in the order in which one process would run them."""
+    cache, fingerprint = cache_for(pool, folder), embedder.info.fingerprint
+    jobs = (
+        Job(cell.title, cell_on_worker, (cell, task, str(root.absolute()), settings, fingerprint, cache), about=cell)
+        for task, root, cells in todo
+        for cell in cells
+    )
+    ended: dict[tuple, Cell] = {}
+    for done in as_finished(pool, jobs):
+        cell, examples = done.value if done.error is None else (done.job.about, {})
+        if done.error is not None:
+            cell.error, cell.code = done.why, code_hash()
+        for name, body in examples.items():
+            write_atomically(folder / name, body)
+        ended[cell.key] = cell
+        append_cell(folder, cell)
+        if progress:
+            progress(cell)
+    return [ended[cell.key] for _, _, cells in todo for cell in cells]
+
+
+def cell_on_worker(
+    cell: Cell, task: Task, root: str, settings: Settings, fingerprint: str, cache: str | None
+) -> tuple[Cell, dict[str, bytes]]:
+    """The cell, run in this worker, and the files of its examples by their names in the run's folder.
+
+    Args:
+        root: Of the task's files, as this worker sees them.
+        fingerprint: Of the run's encoder.
+        cache: As `cache_for` has it.
+    """
+    cases = cases_on_worker(task, root, str(task.settings.get("axis", settings.axis)))
+    with embedder_on_worker(settings, fingerprint, cache) as embedder, tempfile.TemporaryDirectory() as name:
+        _attempt(cell, cases, task, settings, embedder, Path(name))
+        files = [path for path in Path(name).rglob("*") if path.is_file()]
+        return cell, {path.relative_to(name).as_posix(): path.read_bytes() for path in files}
 
 
 def _attempt(

@@ -30,6 +30,7 @@ from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, TrainingError, hide_folders
 from fewsam.server.guard import api_key
 from fewsam.server.names import check_tag
+from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.storage.datastore import FolderDatastore, open_folder
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -130,9 +131,10 @@ class FewSAMApp(MONAILabelApp):
         from monailabel.app import app as web
 
         from fewsam.server.guard import log_redaction
-        from fewsam.server.routes import routes
+        from fewsam.server.routes import routes, threads
 
         log_redaction.install()
+        threads.for_workers(self.workspace.settings.workers)
         routes.install(web)
         super().on_init_complete()
         self.start_background()
@@ -167,6 +169,7 @@ class FewSAMApp(MONAILabelApp):
         meta: dict[str, Any] = super().info()
         meta["labels"] = list(self.workspace.collection.classes)
         meta.update(self.background_status())
+        meta["queue"] = INFER_THREADS.status()
         return meta
 
     def image_path(self, image_id: Any) -> str:

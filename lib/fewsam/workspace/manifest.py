@@ -97,7 +97,7 @@ def hash_of(image: Path) -> str:
 def _state(workspace: Workspace) -> str:
     """What of the task an answer depends on, as one hash."""
     parts = [
-        workspace.settings.model_dump(mode="json"),
+        workspace.settings.model_dump(mode="json", exclude={"workers", "cache_gb"}),
         workspace.embedder.info.fingerprint,
         workspace.collection.version,
         workspace.store.version(),

@@ -19,10 +19,12 @@ from typing import Any
 
 from fewsam.collection.imported import TaskCollection
 from fewsam.core.atomic import sweep
+from fewsam.core.cluster import open_pool
 from fewsam.core.config import Settings
 from fewsam.core.device import resolve_device
 from fewsam.core.errors import ConfigError, FewSAMError, ImageError, StorageError
 from fewsam.core.lazy import locked_property
+from fewsam.core.pool import Pool
 from fewsam.encoders import describe_engine, encoder_info
 from fewsam.encoders.cache import EmbeddingCache
 from fewsam.encoders.embedder import Embedder
@@ -72,6 +74,12 @@ class Workspace:
     @locked_property
     def embedder(self) -> Embedder:
         return Embedder(self.settings, self.cache, cached_only=self.cached_only)
+
+    @locked_property
+    def pool(self) -> Pool | None:
+        """The workers that the setting ``workers`` asks for; None where there are none."""
+        given = self.settings.workers
+        return None if given is None else open_pool(int(given)) if given.isdigit() else open_pool(1, given)
 
     @locked_property
     def store(self) -> ModelStore:
@@ -219,6 +227,8 @@ class Workspace:
     def close(self) -> None:
         """Close what was opened."""
         with self.lock:
+            if (pool := self.__dict__.pop("pool", None)) is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
             for name in ("cache", "collection"):
                 opened = self.__dict__.pop(name, None)
                 if opened is not None:

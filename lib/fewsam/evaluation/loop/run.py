@@ -11,6 +11,8 @@ from pathlib import Path
 
 from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, FewSAMError
+from fewsam.core.jobs import Job, as_finished
+from fewsam.core.pool import Pool
 from fewsam.encoders.embedder import Embedder
 from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.tasks import Task
@@ -19,6 +21,7 @@ from fewsam.evaluation.loop.lab import DirectLab, Lab
 from fewsam.evaluation.loop.loop import Curve, full_supervision, run_loop
 from fewsam.evaluation.loop.plan import Plan, plan
 from fewsam.evaluation.loop.rest import RestLab
+from fewsam.evaluation.worker import cache_for, cases_on_worker, embedder_on_worker
 
 logger = logging.getLogger(__name__)
 
@@ -41,24 +44,41 @@ def simulate(
     through: str = "direct",
     full: bool = True,
     progress: Callable[[Curve], None] | None = None,
+    pool: Pool | None = None,
 ) -> list[Curve]:
     """Run the curves that ``folder`` lacks; all of the folder's curves.
 
     Args:
         full: Measure full supervision too, once a seed: every slice that may be offered labelled, and trained on.
-        progress: Called with each curve at each of its points, and at its end.
+        progress: Called with each curve at each of its points, and at its end; with a pool, at its end.
+        pool: Workers that run them; without, this process does, one after the other.
     """
     if through not in THROUGH:
         raise ConfigError(f"no way {through!r} to the annotator; known: {', '.join(THROUGH)}")
     folder.mkdir(parents=True, exist_ok=True)
     curves = read_curves(folder)
     done = {curve.key for curve in curves if not curve.error}
-    for task, root in tasks:
+
+    def todo_of(task: Task) -> list[Curve]:
         names = [*strategies, *([FULL] if full else [])]
         wanted = [
             Curve(task.name, name, seed, budget, through, protocol=task.protocol) for seed in seeds for name in names
         ]
-        todo = [curve for curve in wanted if curve.key not in done]
+        return [curve for curve in wanted if curve.key not in done]
+
+    def keep(curve: Curve) -> None:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(curve.as_json() + "\n")
+        if progress:
+            progress(curve)
+
+    if pool is not None:
+        todo_by_task = [(task, root, todo_of(task)) for task, root in tasks]
+        curves += _on_pool(pool, todo_by_task, settings, embedder, cache_for(pool, folder), noise, pace, keep)
+        write_table(curves, folder / "curves.csv")
+        return curves
+    for task, root in tasks:
+        todo = todo_of(task)
         if not todo:
             continue
         mine, cases, why = settings, [], ""
@@ -73,12 +93,59 @@ def simulate(
             else:
                 _attempt(curve, cases, task, mine, embedder.like(mine), noise, pace, progress)
             curves.append(curve)
-            with (folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(curve.as_json() + "\n")
-            if progress:
-                progress(curve)
+            keep(curve)
     write_table(curves, folder / "curves.csv")
     return curves
+
+
+def _on_pool(
+    pool: Pool,
+    todo: Sequence[tuple[Task, Path, list[Curve]]],
+    settings: Settings,
+    embedder: Embedder,
+    cache: str | None,
+    noise: Noise,
+    pace: Pace,
+    keep: Callable[[Curve], None],
+) -> list[Curve]:
+    """Run curves on a pool; the curves in the order in which one process would run them."""
+    fingerprint = embedder.info.fingerprint
+    jobs = (
+        Job(
+            f"{curve.task}, {curve.strategy}, seed {curve.seed}",
+            curve_on_worker,
+            (curve, task, str(root.absolute()), settings, fingerprint, cache, noise, pace),
+            about=curve,
+        )
+        for task, root, curves in todo
+        for curve in curves
+    )
+    ended: dict[tuple, Curve] = {}
+    for done in as_finished(pool, jobs):
+        curve: Curve = done.job.about if done.error is not None else done.value
+        if done.error is not None:
+            curve.error = done.why
+        ended[curve.key] = curve
+        keep(curve)
+    return [ended[curve.key] for _, _, curves in todo for curve in curves]
+
+
+def curve_on_worker(
+    curve: Curve,
+    task: Task,
+    root: str,
+    settings: Settings,
+    fingerprint: str,
+    cache: str | None,
+    noise: Noise,
+    pace: Pace,
+) -> Curve:
+    """The curve, run in this worker; ``root`` is as it sees the task's files, ``cache`` as `cache_for` has it."""
+    mine = load_settings(None, {**settings.model_dump(), **task.settings})
+    cases = cases_on_worker(task, root, mine.axis)
+    with embedder_on_worker(settings, fingerprint, cache) as embedder:
+        _attempt(curve, cases, task, mine, embedder.like(mine), noise, pace, None)
+    return curve
 
 
 def _attempt(

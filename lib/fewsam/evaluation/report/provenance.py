@@ -57,7 +57,8 @@ def claim_folder(
     """
     path = folder / CONFIGURATION
     # as JSON reads it back: tuples become lists
-    made = {"settings": settings.model_dump(mode="json"), "encoder": encoder.get("fingerprint"), **(further or {})}
+    chosen = settings.model_dump(mode="json", exclude={"workers"})  # changes no figure
+    made = {"settings": chosen, "encoder": encoder.get("fingerprint"), **(further or {})}
     now = json.loads(json.dumps(made))
     before: dict[str, Any] = {}
     if path.is_file():

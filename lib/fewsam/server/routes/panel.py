@@ -59,26 +59,26 @@ class NextRequest(BaseModel):
     unshown: list[str] = []
 
 
-async def _threaded(work: Callable[[], T]) -> T:
-    return await INFER_THREADS.run(work)
+async def _threaded(work: Callable[[], T], user: User) -> T:
+    return await INFER_THREADS.run(work, user.username)
 
 
 @router.get("/labelmap")
 async def labelmap(image: str, user: User = USER) -> Response:
     """What is known of an image without computing: slices as drawn and, elsewhere, what was served last."""
-    return await _threaded(partial(_labelmap, image))
+    return await _threaded(partial(_labelmap, image), user)
 
 
 @router.post("/segment")
 async def segment(image: str, user: User = USER) -> Response:
     """Segment an image of the studies."""
-    return await _threaded(partial(_segment, image))
+    return await _threaded(partial(_segment, image), user)
 
 
 @router.post("/clicks")
 async def clicks(request: ClickRequest, user: User = ANNOTATOR) -> Response:
     """One class on one slice, corrected by clicks: two planes of 0 and 1, with the clicks and without."""
-    return await _threaded(partial(_clicks, request))
+    return await _threaded(partial(_clicks, request), user)
 
 
 @router.post("/next")

@@ -57,7 +57,7 @@ def history(image: str, slice: int, user: User = USER) -> list[dict[str, Any]]:
 @router.get("/shot")
 async def shot(image: str, shot: int, user: User = USER) -> Response:
     """One slice as it was labelled once."""
-    return await INFER_THREADS.run(partial(_shot, image, shot))
+    return await INFER_THREADS.run(partial(_shot, image, shot), user.username)
 
 
 @router.post("/unlabel", response_model=None)

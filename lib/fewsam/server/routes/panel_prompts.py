@@ -62,7 +62,7 @@ async def prompts(request: PromptRequest, user: User = ANNOTATOR) -> Response:
     The head's ``slices`` names the slices of the planes, ``prompted`` those of them with prompts of their own. The
     change is one of what the server shows, slices as drawn over the answer served last.
     """
-    return await INFER_THREADS.run(partial(_prompts, request))
+    return await INFER_THREADS.run(partial(_prompts, request), user.username)
 
 
 def _prompts(request: PromptRequest) -> Response:

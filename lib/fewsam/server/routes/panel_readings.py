@@ -30,13 +30,13 @@ async def readings(image: str, user: User = USER) -> list[dict[str, Any]]:
     The Dice compares each reading with the label in force; null where neither draws the structure. The readings are
     the last ones of each annotator.
     """
-    return await INFER_THREADS.run(partial(_readings, image))
+    return await INFER_THREADS.run(partial(_readings, image), user.username)
 
 
 @router.get("/reading")
 async def reading(image: str, reading: int, user: User = USER) -> Response:
     """One slice as a second reader labelled it."""
-    return await INFER_THREADS.run(partial(_reading, image, reading))
+    return await INFER_THREADS.run(partial(_reading, image, reading), user.username)
 
 
 def _readings(image_id: str) -> list[dict[str, Any]]:

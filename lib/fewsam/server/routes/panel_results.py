@@ -34,13 +34,13 @@ async def result(image: str, format: str = "nii.gz", user: User = USER) -> FileR
 
     ``format`` is ``nii.gz``, ``nrrd``, ``seg.nrrd`` (3D Slicer) or ``dcm`` (DICOM SEG).
     """
-    return await INFER_THREADS.run(partial(_result, image, format))
+    return await INFER_THREADS.run(partial(_result, image, format), user.username)
 
 
 @router.get("/volumes")
 async def volumes(image: str, user: User = USER) -> dict[str, Any]:
     """Millilitres and voxels of each structure of an image, and what they rest on."""
-    return await INFER_THREADS.run(partial(_volumes, image))
+    return await INFER_THREADS.run(partial(_volumes, image), user.username)
 
 
 @router.get("/volumes.csv", response_class=Response)

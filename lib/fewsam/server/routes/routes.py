@@ -116,7 +116,7 @@ async def infer(
 ) -> Any:
     """Segment an image of the studies, an uploaded file, or the image of a session."""
     work = partial(_infer, background_tasks, model, image, session_id, params, file, output)
-    return await INFER_THREADS.run(work)
+    return await INFER_THREADS.run(work, user.username)
 
 
 def _infer(

@@ -19,6 +19,7 @@ from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS
 from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import RequestError
 from fewsam.server.tasks.shown import served_labelmap
+from fewsam.workspace.segment import predict_on
 from fewsam.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -68,13 +69,17 @@ class SegmentationTask(InferTask):
         image_id = request.get("image_id")
         with workspace.embedder.request():  # background encoding holds back until the answer is there
             slices = _slices(request.get("slices"), volume.depth)
-            prediction = workspace.predictor.predict(
-                volume,
-                image_id,
-                slices=slices,
-                time_limit=_seconds(request.get("time_limit")),
-                progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
-            )
+            limit = _seconds(request.get("time_limit"))
+            if workspace.pool is not None:
+                prediction = predict_on(workspace, workspace.pool, volume, image_id, slices, limit)
+            else:
+                prediction = workspace.predictor.predict(
+                    volume,
+                    image_id,
+                    slices=slices,
+                    time_limit=limit,
+                    progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
+                )
         if image_id is not None and prediction.shots:  # without a label there is no answer: nothing was served
             prediction = self._complete(prediction, image_id, slices)
             # It is remembered before it is sent, since what comes back is compared with it.

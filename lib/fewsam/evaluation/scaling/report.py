@@ -1,0 +1,145 @@
+"""The page and the plots of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+VIT_B_SECONDS, VIT_H_TIMES = 15.0, 7.4  # a slice on two cores, and how much more arithmetic ViT-H is than ViT-B
+MANY = 100_000  # slices of the estimate
+EMBEDDING_MB = 2.1
+
+
+def write_page(found: Mapping[str, dict[str, Any]], page: Path, pictures: Path) -> None:
+    """Write ``page`` with its plots beside the documentation's pictures.
+
+    Args:
+        found: Figures by part; a part that was not measured is left out.
+    """
+    parts = [
+        "# Scaling",
+        "`make scaling` measures this on the machine it runs on, and writes this page. The other guide: [Several "
+        "processes, or a cluster](../guides/cluster.md).",
+        "**The machine had other work meanwhile**, as the load of each table says (programs that want a core; two "
+        "cores were there). So seconds are too long, and an efficiency says little; the counts are exact.",
+    ]
+    for name, write in (("workers", _workers), ("deaths", _deaths), ("storage", _storage), ("writer", _writer)):
+        if name in found:
+            parts += write(found[name], pictures)
+    parts += _estimate(found.get("writer"))
+    parts += [
+        "## What is not measured",
+        "Growth of the time against volumes, classes and labelled slices; a real queueing system; more than two cores; "
+        "a network between the machines. The workers were processes of one machine, with a real Dask scheduler on "
+        "loopback.",
+    ]
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _workers(found: dict[str, Any], pictures: Path) -> list[str]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = found["rows"]
+    one = next(row for row in rows if row["workers"] == 1)
+    lines = ["| who encodes | slices | seconds in all, with the start | a slice, after the start | efficiency |"]
+    lines.append("|---|---|---|---|---|")
+    for row in rows:
+        who = f"{row['workers']} worker processes" if row["workers"] else "this process"
+        efficiency = one["steady"] / row["steady"] / row["workers"] if row["workers"] else None
+        told = "" if efficiency is None else f"{efficiency:.2f}"
+        lines.append(f"| {who} | {row['slices']} | {row['wall']:.0f} | {row['steady']:.2f} | {told} |")
+    counts = [row["workers"] for row in rows if row["workers"]]
+    speeds = [one["steady"] / row["steady"] for row in rows if row["workers"]]
+    figure, axes = plt.subplots(figsize=(4.5, 3.2))
+    axes.plot(counts, counts, "--", color="grey", label="ideal")
+    axes.plot(counts, speeds, "o-", label="measured")
+    axes.set(xlabel="worker processes", ylabel="times as fast as one", xticks=counts, ylim=(0, max(counts) + 0.2))
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(pictures / "scaling-workers.png", dpi=90)
+    plt.close(figure)
+    return [
+        "## Workers",
+        f"{found['volumes']} generated volumes of 6 slices, encoder `compact`, one thread each. {_when(found)}",
+        "\n".join(lines),
+        "![Speed with one and two workers, beside the ideal](../images/scaling-workers.png)",
+    ]
+
+
+def _deaths(found: dict[str, Any], _: Path) -> list[str]:
+    lines = ["| killed | slices done before | by this run | by the second run | in the cache, of | failed |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in found["rows"]:
+        cells = (row["killed"], row["after"], row["first_run"], row["second_run"])
+        lines.append(f"| {' | '.join(map(str, cells))} | {row['entries']} of {row['slices']} | {row['failed']} |")
+    return [
+        "## A death in the middle",
+        "Two Dask workers encode the same volumes, and one of them, or the scheduler, is killed (SIGKILL). After the "
+        f"scheduler's death a new cluster is started, and the same work asked for again. {_when(found)}",
+        "\n".join(lines),
+        "The two runs add up to the slices there are: nothing was lost, and nothing stored twice.",
+    ]
+
+
+def _storage(found: dict[str, Any], pictures: Path) -> list[str]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    parts = [
+        "## The cache of embeddings",
+        f"Made-up embeddings; milliseconds, the start in seconds. A full cache evicts 5 % at once. {_when(found)}",
+    ]
+    figure, axes = plt.subplots(figsize=(5, 3.2))
+    for kind, title in (("real", "2 MB each, as real ones are"), ("small", "16 kB each, for the number of keys")):
+        stages = found.get(kind, [])
+        if not stages:
+            continue
+        lines = [f"| entries ({title}) | start, s | get | put | put into a full cache | the longest of these |"]
+        lines.append("|---|---|---|---|---|---|")
+        for s in stages:
+            times = [1000 * s[name] for name in ("get", "put", "full_put", "worst_put")]
+            lines.append(f"| {s['entries']:,} | {s['start']:.2f} | {' | '.join(f'{ms:.1f}' for ms in times)} |")
+        parts.append("\n".join(lines))
+        for name, mark in (("get", "o-"), ("put", "s-")):
+            axes.loglog([s["entries"] for s in stages], [1000 * s[name] for s in stages], mark, label=f"{name}, {kind}")
+    axes.set(xlabel="entries", ylabel="milliseconds")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(pictures / "scaling-cache.png", dpi=90)
+    plt.close(figure)
+    return [*parts, "![Milliseconds of a get and of a put](../images/scaling-cache.png)"]
+
+
+def _writer(found: dict[str, Any], _: Path) -> list[str]:
+    seconds = found["seconds_a_slice"]
+    return [
+        "## The one writer",
+        f"The process that reads images and writes the cache needs {1000 * seconds:.0f} ms of a core for a slice, the "
+        f"encoder left out (slices of {found['side']} px for the encoder). It keeps N workers busy as long as the "
+        f"encoder takes N times as long: {8 * seconds:.1f} s a slice for 8 workers, {64 * seconds:.1f} s for 64. "
+        f"{_when(found)}",
+    ]
+
+
+def _estimate(writer: dict[str, Any] | None) -> list[str]:
+    seconds = VIT_B_SECONDS * VIT_H_TIMES
+    days = MANY * seconds / 86400
+    told = (
+        f"ViT-H was not run. It has {VIT_H_TIMES} times the arithmetic of ViT-B, which takes {VIT_B_SECONDS:.0f} s a "
+        f"slice on two cores: {seconds:.0f} s. For {MANY:,} slices that is {days:.0f} days on two cores, and "
+        f"{days / 64:.1f} days on 64 such workers if all of them stay busy. The embeddings take "
+        f"{MANY * EMBEDDING_MB / 1000:.0f} GB, so `cache_gb` has to be raised and the disk to be local."
+    )
+    if writer is not None:
+        told += f" The one writer needs {MANY * writer['seconds_a_slice'] / 3600:.1f} hours of a core for them."
+    return ["## An estimate: ViT-H on 100,000 slices", told]
+
+
+def _when(found: dict[str, Any]) -> str:
+    return f"Measured on {found['when']}, load {found['load']}."
