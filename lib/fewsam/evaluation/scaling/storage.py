@@ -19,14 +19,12 @@ SMALL = (256, 8, 4)  # 16 kB: as many keys and pages of keys as real embeddings 
 
 @dataclass(frozen=True)
 class Stage:
-    """Seconds with this many entries; ``full_put`` is the mean with the evictions that fall due, ``worst_put`` the one
-    that evicted most."""
+    """Seconds with this many entries; ``worst_put`` is the one into a full cache that evicts a twentieth of it."""
 
     entries: int
     start: float
     get: float
     put: float
-    full_put: float
     worst_put: float
 
 
@@ -60,24 +58,24 @@ def measure_cache(folder: Path, counts: Sequence[int], shape: tuple[int, ...] | 
             found = cache.get_many(wanted)
             get = (time.monotonic() - began) / SAMPLES
             assert all(one is not None for one in found)
-        full_put, worst = _full(folder, count, embedding)
+        worst = _full(folder, count, embedding)
         with EmbeddingCache(folder, room) as cache:  # what was evicted comes back
             missing = [n for n, there in enumerate(cache.contains([_key(n) for n in range(count)])) if not there]
             for number in missing:
                 cache.put(_key(number), embedding)
-        stages.append(asdict(Stage(count, start, get, put, full_put, worst)))
+        stages.append(asdict(Stage(count, start, get, put, worst)))
     return stages
 
 
-def _full(folder: Path, count: int, embedding: np.ndarray) -> tuple[float, float]:
-    """Mean and longest seconds of puts into a cache whose bound is ``count`` entries."""
+def _full(folder: Path, count: int, embedding: np.ndarray) -> float:
+    """The longest seconds of puts into a cache whose bound is ``count`` entries."""
     seconds = []
     with EmbeddingCache(folder, count * cache_module.EMBEDDING_BYTES) as cache:
         for number in range(SAMPLES // 4):
             began = time.monotonic()
             cache.put(f"{'f' * 56}{number:08x}", embedding)
             seconds.append(time.monotonic() - began)
-    return float(np.mean(seconds)), max(seconds)
+    return max(seconds)
 
 
 def _key(number: int) -> str:

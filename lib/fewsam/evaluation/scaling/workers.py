@@ -15,7 +15,7 @@ import numpy as np
 from fewsam.core.cluster import ClusterLostError, open_pool
 from fewsam.core.config import Settings, load_settings
 from fewsam.encoders.cache import EMBEDDING_SHAPE
-from fewsam.encoders.embedder import GPU_BATCH
+from fewsam.encoders.embedder import BATCH
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.encoders.worker import packed
 from fewsam.evaluation.scaling.loopback_cluster import LoopbackCluster
@@ -133,7 +133,7 @@ def _killer(kill: Callable[[], None], noted: list[int]) -> Callable[[Encoded, st
     """Kill once, when some batches have come back."""
 
     def look(encoded: Encoded, _: str) -> None:
-        if encoded.new >= 2 * GPU_BATCH and not noted:
+        if encoded.new >= 2 * BATCH and not noted:
             noted.append(encoded.new)
             kill()
 
