@@ -30,6 +30,9 @@ T = TypeVar("T")
 _DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError)
 _GROWTH = 1.25
 _CHECK_SECONDS = 60
+_CHECK_BYTES_PER_SECOND = (
+    10e6  # beyond that: the check reads the whole file, which takes minutes on a slow or busy disk
+)
 _READERS = 256
 _LOCK_BYTES = 20 << 10  # more than LMDB's file of locks takes for that many readers
 _FULL = 8 << 20  # bytes free; a transaction may need this much
@@ -227,14 +230,16 @@ def _reserve(lock: Path) -> None:
 
 def _damage(folder: Path) -> str:
     """What is wrong with the data file of ``folder``; empty if it is whole, or not there."""
-    if not (folder / "data.mdb").exists() or not sys.executable:
+    data = folder / "data.mdb"
+    if not data.exists() or not sys.executable:
         return ""
+    seconds = _CHECK_SECONDS + data.stat().st_size / _CHECK_BYTES_PER_SECOND
     packages = str(Path(lmdb.__file__).parents[1])
     command = [sys.executable, "-S", "-c", _CHECK, packages, str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return f"not read in {_CHECK_SECONDS} s"
+        return f"not read in {seconds:.0f} s"
     if done.returncode == 0:
         return ""
     if done.returncode < 0:

@@ -122,7 +122,7 @@ def _storage(found: dict[str, Any], pictures: Path) -> list[str]:
     figure.savefig(pictures / "scaling-cache.png", dpi=90)
     plt.close(figure)
     parts.append(
-        "Gets and puts take about as long with many entries as with few. The start grows with the entries, because a "
+        "The start grows with the entries, because a "
         "process of its own checks the whole file first. So does an eviction, which sorts the times of use; it comes "
         "once in as many puts as a twentieth of the cache."
     )
