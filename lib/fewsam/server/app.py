@@ -189,7 +189,8 @@ class FewSAMApp(MONAILabelApp):
             raise NotFoundError(f"no image is called {image_id!r}; GET /datastore/?output=all lists those there are")
         pacs = isinstance(datastore, PacsDatastore)
         path = str(datastore.image_folder(image_id) if pacs else datastore.get_image_uri(image_id))
-        self.opened[image_id] = path
+        self.opened.pop(image_id, None)
+        self.opened[image_id] = path  # at the end: it is the one opened last
         return path
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:

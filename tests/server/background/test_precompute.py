@@ -49,3 +49,48 @@ def test_images_wait_while_views_are_encoded_and_views_have_the_priority_of_requ
             precompute.stop()
     assert encoded == ["views", "other"]
     assert niceness == [os.getpriority(os.PRIO_PROCESS, os.getpid())]
+
+
+def test_the_image_opened_last_comes_first(tmp_path):
+    paths = {name: str(tiny.write_scan(tmp_path, name, seed=n)[0]) for n, name in enumerate(("a", "b", "c", "d"))}
+    encoded: list[str] = []
+    opened = ["c"]
+    with Workspace(tiny.settings(labels=tiny.CLASSES), tmp_path / "task") as workspace:
+
+        class Index(ImageIndex):
+            def put(self, image_id, entry):
+                super().put(image_id, entry)
+                encoded.append(image_id)
+                if image_id == "c":
+                    opened.append("d")
+
+        precompute = Precompute(workspace, Index(tmp_path / "index"), lambda: paths, lambda: opened)
+        assert not precompute._views_turn()  # no views are wanted
+        while precompute._encode_next():
+            pass
+    assert encoded == ["c", "d", "a", "b"]
+
+
+def test_an_image_that_is_opened_meanwhile_goes_before_the_one_that_is_encoded(tmp_path):
+    paths = {name: str(tiny.write_scan(tmp_path, name, seed=n)[0]) for n, name in enumerate(("a", "b"))}
+    encoded: list[str] = []
+    opened: list[str] = []
+    with Workspace(tiny.settings(labels=tiny.CLASSES), tmp_path / "task") as workspace:
+
+        class Index(ImageIndex):
+            def put(self, image_id, entry):
+                super().put(image_id, entry)
+                encoded.append(image_id)
+
+        precompute = Precompute(workspace, Index(tmp_path / "index"), lambda: paths, lambda: opened)
+        volume = workspace.volume
+
+        def opens_b(path):
+            opened.append("b")  # while a is read
+            return volume(path)
+
+        workspace.volume = opens_b  # type: ignore[method-assign]
+        assert not precompute._views_turn()  # no views are wanted
+        while precompute._encode_next():
+            pass
+    assert encoded == ["b", "a"]

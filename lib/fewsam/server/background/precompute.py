@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,18 +28,25 @@ NICE = 10
 class Precompute:
     """Two threads: one for views, which a person who trains may be waiting for, and one of low priority for images.
 
-    Images wait while views are encoded.
+    Images wait while views are encoded, and the image that somebody opened last comes before all others.
 
     Args:
         workspace: The task.
         index: Filled with depths and descriptors.
         images: Ids and paths of the images to encode; asked for again every few seconds.
+        opened: Ids of the images that people opened, the last one at the end.
     """
 
-    def __init__(self, workspace: Workspace, index: ImageIndex, images: Callable[[], dict[str, str]]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        index: ImageIndex,
+        images: Callable[[], dict[str, str]],
+        opened: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self.workspace = workspace
         self.index = index
-        self.images = images
+        self.images, self.opened = images, opened
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
         self._views_wanted, self._views_begun = threading.Event(), threading.Event()
         self._views_wanted.set()  # a preparation that a restart cut short goes on
@@ -133,7 +140,7 @@ class Precompute:
         self.progress = {"state": state, "done": len(images) - len(todo), "total": len(images), "unit": "images"}
         if not todo:
             return False
-        image_id = todo[0]
+        image_id = self._most_wanted() or todo[0]
         path = images[image_id]
         try:
             self._encode(image_id, path)
@@ -144,6 +151,10 @@ class Precompute:
         if self._done(image_id, path):  # otherwise something more urgent came up
             todo.remove(image_id)
         return True
+
+    def _most_wanted(self) -> str | None:
+        """The image opened last of those that are not encoded; None where nobody opened one."""
+        return next((image_id for image_id in reversed(self.opened()) if image_id in self._todo), None)
 
     def _done(self, image_id: str, path: str) -> bool:
         try:
@@ -163,7 +174,7 @@ class Precompute:
             return
         slices, found = EncoderSlices(volume, settings, self.workspace.embedder), []
         for chunk in slices.chunks():
-            if self._worker.stopping or self._views_first():
+            if self._worker.stopping or self._views_first() or self._most_wanted() not in (None, image_id):
                 return  # the cache keeps what is done; the image comes up again
             found.append(descriptors(slices.embed(chunk, priority=False)))  # every request goes first
             progress = {"image": image_id, "slices_done": chunk.stop, "slices_total": volume.depth}

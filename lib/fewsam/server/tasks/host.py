@@ -24,7 +24,7 @@ class Host(Protocol):
         workspace: The task.
         trainer: The training task, which knows how far a run is.
         index: What is known of each image without opening it.
-        opened: Images that somebody asked for: id -> path.
+        opened: Images that somebody asked for, the last one at the end: id -> path.
     """
 
     workspace: Workspace
