@@ -45,7 +45,7 @@ def test_the_packages_keep_their_layers() -> None:
         ("core/atomic.py", "from fewsam.collection.store import Collection", "Packages import those below them"),
         ("images/volume.py", "def late():\n    import fewsam.cli.app", "Packages import those below them"),
         ("evaluation/run.py", "import fewsam.server.errors", "Packages import those below them"),
-        ("fewshot/model/losses.py", "import fewsam.fewshot.training.run", "Training imports inference"),
+        ("fewshot/model/losses.py", "import fewsam.fewshot.training.run", "training imports inference"),
         ("server/routes/panel.py", "import fewsam.server.app", "Only the app knows"),
         ("images/volume.py", "from monailabel.client import MONAILabelClient", "Only the server imports monailabel"),
         ("core/errors.py", "import fewsam.core.config", "in a circle"),

@@ -24,7 +24,7 @@ from fewsam.evaluation.report.summary import OURS, finished, summary, title
 COLOURS = (
     "#0072b2", "#56b4e9", "#999999", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#b8a800",
     "#000000", "#7a3500", "#00523b", "#6b3a56", "#3b2f8f", "#5f5f5f",
-    "#4b0082",
+    "#4b0082", "#1fa187", "#a01f52",
 )  # fmt: skip
 STRUCTURES = (
     "#ff4b4b",
