@@ -203,6 +203,7 @@ class Person:
 
     def stroke(self, points: list[tuple[int, int]], k: int) -> None:
         """One stroke of the chosen tool through pixels (i, j) of slice k, which is shown."""
+        self.page.bring_to_front()  # a page behind another one may get one move of the mouse a second
         first = self.screen(0, 0, k)
         right, down = self.screen(1, 0, k), self.screen(0, 1, k)
         places = [
