@@ -25,7 +25,6 @@ from fewsam.core.errors import ConfigError, ImageError, LabelError, StorageError
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.endings import split_ending
 from fewsam.server.app import FewSAMApp
-from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.errors import NotFoundError, RequestError, hide_folders, message_of, reworded, status_of
 from fewsam.server.paths import data_folder
@@ -164,43 +163,6 @@ def test_endings() -> None:
     assert split_ending("p.1.seg.nrrd") == ("p.1", ".seg.nrrd")
     assert split_ending("A.NII.GZ") == ("A", ".NII.GZ")
     assert split_ending("notes.txt") == ("notes.txt", "")
-
-
-# -- automatic training
-
-
-def test_labels_during_a_run_lead_to_one_further_run(tmp_path: Path) -> None:
-    running, started = [False], []
-    auto = AutoTrain("every:2", tmp_path, lambda: running[0], lambda: started.append(1))
-    auto.label_stored()
-    assert not auto.look()
-    auto.label_stored()
-    assert auto.look()
-    running[0] = True
-    for _ in range(7):
-        auto.label_stored()
-        assert not auto.look()
-    running[0] = False
-    assert auto.look()
-    assert not auto.look()
-    assert len(started) == 2
-    auto.label_stored()
-    assert AutoTrain("every:2", tmp_path, lambda: False, list).waiting == 1  # outlives a restart
-
-
-def test_idle_training_waits_for_the_last_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    auto = AutoTrain("idle:30", tmp_path, lambda: False, list)
-    assert not auto.due()
-    auto.label_stored()
-    now[0] += 29
-    auto.label_stored()
-    now[0] += 29
-    assert not auto.due()
-    now[0] += 1
-    assert auto.due()
-    assert not AutoTrain("off", tmp_path, lambda: False, list).due()
 
 
 # -- the folder

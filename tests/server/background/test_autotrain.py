@@ -1,4 +1,4 @@
-"""Learning from unlabelled images starts when nobody works, once for what there is."""
+"""Trainings that the server starts by itself: after labels, and on unlabelled images when nobody works."""
 
 import time
 from pathlib import Path
@@ -65,3 +65,37 @@ def test_without_a_trained_decoder_nothing_begins(tmp_path, monkeypatch):
     auto = rule(tmp_path, "idle:30", started, [None])
     clock.now += 30
     assert not auto.look() and not started
+
+
+def test_labels_during_a_run_lead_to_one_further_run(tmp_path: Path) -> None:
+    running, started = [False], []
+    auto = AutoTrain("every:2", tmp_path, lambda: running[0], lambda: started.append(1))
+    auto.label_stored()
+    assert not auto.look()
+    auto.label_stored()
+    assert auto.look()
+    running[0] = True
+    for _ in range(7):
+        auto.label_stored()
+        assert not auto.look()
+    running[0] = False
+    assert auto.look()
+    assert not auto.look()
+    assert len(started) == 2
+    auto.label_stored()
+    assert AutoTrain("every:2", tmp_path, lambda: False, list).waiting == 1  # outlives a restart
+
+
+def test_idle_training_waits_for_the_last_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    auto = AutoTrain("idle:30", tmp_path, lambda: False, list)
+    assert not auto.due()
+    auto.label_stored()
+    now[0] += 29
+    auto.label_stored()
+    now[0] += 29
+    assert not auto.due()
+    now[0] += 1
+    assert auto.due()
+    assert not AutoTrain("off", tmp_path, lambda: False, list).due()
