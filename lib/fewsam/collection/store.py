@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from fewsam.collection import structures
-from fewsam.collection.codec import digest
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
-from fewsam.collection.loop import LoopState
-from fewsam.collection.reading import CURRENT, read_image, read_readings, read_shot
-from fewsam.collection.records import ImageRecord, Shot, Submission
+from fewsam.collection.reading import CURRENT, read_readings, read_shot
+from fewsam.collection.records import Shot, Submission
+from fewsam.collection.summary import CollectionSummary
 from fewsam.collection.worklist import Worklist
 from fewsam.collection.writing import withdraw
 from fewsam.core.errors import StorageError
@@ -31,7 +27,7 @@ log = logging.getLogger(__name__)
 NAMED = 3  # of the labelled slices that cannot be read, in a message
 
 
-class Collection(LoopState):
+class Collection(CollectionSummary):
     """Labelled slices in ``folder``, for several threads and processes at once.
 
     Args:
@@ -54,8 +50,7 @@ class Collection(LoopState):
         accept_new: bool | str = False,
         absent_classes: str = "auto",
     ) -> None:
-        super().__init__(Database(Path(folder)))
-        self._labels = tuple(name.strip() for name in labels)
+        super().__init__(Database(Path(folder)), labels)
         self._accept_new = accept_new
         self._absent_classes = absent_classes
 
@@ -78,23 +73,6 @@ class Collection(LoopState):
         return self._database.path.parent
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Display names; a class's value in labelmaps is its position + 1. The settings' labels come first, then
-        what was drawn beyond them, in the order of first drawing."""
-        return tuple(self._database.read(self._class_names).values())
-
-    def _class_names(self, db: sqlite3.Connection) -> dict[str, str]:
-        return self._names(db).present
-
-    def _names(self, db: sqlite3.Connection) -> structures.Names:
-        return structures.read_names(db, self._labels)
-
-    @property
-    def names(self) -> structures.Names:
-        """The structures by key, those that were deleted too."""
-        return self._database.read(self._names)
-
-    @property
     def version(self) -> int:
         """Grows with each stored submission, and with each change of the structures."""
         return int(
@@ -102,26 +80,6 @@ class Collection(LoopState):
                 "SELECT (SELECT COALESCE(MAX(id), 0) FROM submissions) + (SELECT COALESCE(MAX(id), 0) FROM structures)"
             )
         )
-
-    def add_structure(self, name: str, annotator: str = "") -> str:
-        """Make a structure before anybody draws it, or bring a deleted one of this name back; its key.
-
-        Raises:
-            LabelError: no usable name, or too many structures.
-        """
-        return self._database.write(lambda db: structures.add(db, self._names(db), name, annotator))
-
-    def rename_structure(self, key: str, name: str, annotator: str = "") -> None:
-        """Give a structure another name; its labels, and its value in labelmaps, stay.
-
-        Raises:
-            LabelError: there is no such structure, or another one has this name.
-        """
-        self._database.write(lambda db: structures.rename(db, self._names(db), key, name, annotator))
-
-    def delete_structure(self, key: str, annotator: str = "") -> None:
-        """Take a structure out of the task; its labels stay in the history."""
-        self._database.write(lambda db: structures.delete(db, self._names(db), key, annotator))
 
     def withdraw(self, image_id: str, slice: int, shot_id: int, annotator: str = "") -> bool:
         """Take back what was said of a slice: it counts as not labelled, and its label stays in the history.
@@ -274,110 +232,8 @@ class Collection(LoopState):
         )
         return [z for (z,) in rows]
 
-    def label_state(self, image_id: str) -> str:
-        """Changes when the shots in force of an image change, or what their classes are called; never otherwise."""
-
-        def work(db: sqlite3.Connection) -> str:
-            names = self._class_names(db)
-            rows = db.execute(
-                "SELECT shots.id, slice, drawn FROM shots JOIN images ON images.id = shots.image"
-                f" WHERE image_id = ? AND {CURRENT} ORDER BY shots.id",
-                (image_id,),
-            )
-            said = [(number, z, sorted(names.get(key, key) for key in json.loads(drawn))) for number, z, drawn in rows]
-            return digest(json.dumps(said).encode()).hex()
-
-        return self._database.read(work)
-
-    def labelled_by_image(self) -> dict[str, list[int]]:
-        """The same of every image with shots, at once."""
-        found: dict[str, tuple[str, int, dict[str, list[int]]]] = {}
-        for image_id, content, z, last in self._rows(
-            "SELECT image_id, content_hash, slice, MAX(shots.id) FROM shots JOIN images ON images.id = shots.image"
-            f" WHERE {CURRENT} GROUP BY image_id, content_hash, slice ORDER BY MIN(images.id), slice"
-        ):
-            newest, latest, slices = found.get(image_id, (content, 0, {}))
-            slices.setdefault(content, []).append(z)
-            found[image_id] = (content, last, slices) if last > latest else (newest, latest, slices)
-        return {image_id: slices[newest] for image_id, (newest, _, slices) in found.items()}
-
-    def counts(self) -> dict[str, int]:
-        """How many shots in force each class is drawn on."""
-
-        def work(db: sqlite3.Connection) -> dict[str, int]:
-            names = self._class_names(db)
-            counts = dict.fromkeys(names.values(), 0)
-            for (drawn,) in db.execute(f"SELECT drawn FROM shots WHERE {CURRENT}"):
-                for key in json.loads(drawn):
-                    if key in names:  # else deleted since
-                        counts[names[key]] += 1
-            return counts
-
-        return self._database.read(work)
-
-    def history(self, image_id: str, slice: int) -> list[dict[str, Any]]:
-        """Every shot a slice ever had, oldest first; ``shot(entry["shot_id"])`` gives its masks."""
-        rows = self._rows(
-            "SELECT shots.id, shots.submission, submissions.time, submissions.annotator, submissions.source,"
-            " images.content_hash, shots.drawn, shots.known FROM shots JOIN images ON images.id = shots.image"
-            " JOIN submissions ON submissions.id = shots.submission"
-            " WHERE images.image_id = ? AND shots.slice = ? ORDER BY shots.id",
-            image_id,
-            int(slice),
-        )
-        names = self.names
-        fields = ("shot_id", "submission", "time", "annotator", "source", "content_hash")
-        return [
-            dict(zip(fields, row, strict=False))
-            | {
-                "drawn": [names.shown(key) for key in json.loads(row[6])],
-                "known": sorted(names.shown(key) for key in json.loads(row[7])),
-            }
-            for row in rows
-        ]
-
-    # -- what was served speaks of structures by key, so that it fits after one got another name
-
-    def remember_served(
-        self, image_id: str, labelmap: npt.NDArray[np.uint8], classes: Sequence[str], model_version: int
-    ) -> None:
-        names = self.names
-        super().remember_served(image_id, labelmap, [names.key_of(name) for name in classes], model_version)
-
-    def served(self, image_id: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...], int] | None:
-        found = super().served(image_id)
-        if found is None:
-            return None
-        labelmap, keys, version = found
-        names = self.names
-        return labelmap, tuple(names.shown(names.key_of(key)) for key in keys), version
-
-    def images(self) -> list[ImageRecord]:
-        """Images with shots, in the order of their first one."""
-        return self._database.read(
-            lambda db: [
-                read_image(db, number) for (number,) in db.execute("SELECT id FROM images ORDER BY id").fetchall()
-            ]
-        )
-
-    def learning_curve(self) -> list[dict[str, Any]]:
-        """The Dice of what was served against what was then submitted, for each submission after an answer.
-
-        Each entry: ``submission``, ``image``, ``time``, ``model_version``, ``slices`` (those compared: drawn or
-        corrected by a person for the first time) and ``dice`` by class.
-        """
-        rows = self._rows("SELECT id, image_id, time, curve FROM submissions WHERE curve IS NOT NULL ORDER BY id")
-        return [{"submission": row[0], "image": row[1], "time": row[2], **json.loads(row[3])} for row in rows]
-
     def close(self) -> None:
         """Do nothing: no file is open between calls. Callers close all stores alike."""
-
-    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._database.read(lambda db: db.execute(sql, values).fetchall())
-
-    def _value(self, sql: str, *values: Any) -> Any:
-        rows = self._rows(sql, *values)
-        return rows[0][0] if rows else None
 
 
 def unread_notes(collection: Collection, shots: Sequence[Shot]) -> list[str]:
