@@ -12,7 +12,8 @@ import pytest
 from fewsam.core.errors import ConfigError
 from fewsam.server.routes.viewer_folder import ViewerFolder, find_viewer
 from fewsam.synthetic.phantom import write_dataset
-from helpers.browser import Person, need_chromium, open_browser, pictures_of, start_pacs
+from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
+from helpers.person import Person
 from helpers.server_harness import REPOSITORY, Server
 
 FILES = {

@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from fewsam.server.guard import api_key
 from fewsam.synthetic.phantom import write_dataset
-from helpers.browser import Person, need_chromium, open_browser, pictures_of, start_pacs
+from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
+from helpers.person import Person
 from helpers.server_harness import Server
 
 KEY = "correct-horse-battery-staple"

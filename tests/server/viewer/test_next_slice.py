@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from fewsam.synthetic.phantom import write_dataset
-from helpers.browser import Person, need_chromium, open_browser, pictures_of, start_pacs
+from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
+from helpers.person import Person
 from helpers.server_harness import Server
 
 SHAPE = (64, 50, 16)

@@ -16,7 +16,8 @@ from dicomweb_client import DICOMwebClient
 from fewsam.images.dicomseg import read_seg
 from fewsam.images.volume import Volume, load_volume
 from fewsam.synthetic.phantom import write_dataset
-from helpers.browser import Person, need_chromium, open_browser, pictures_of, start_pacs
+from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
+from helpers.person import Person
 from helpers.server_harness import Server
 
 STRUCTURES = ("liver", "kidney_right")
