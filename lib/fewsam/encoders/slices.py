@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -49,6 +49,12 @@ class EncoderSlices:
     def embed(self, chunk: Sequence[int], *, priority: bool = True) -> np.ndarray:
         """Embeddings (N, 256, 64, 64) float16 of the slices with these numbers; see `Embedder.embed`."""
         return self.embedder.embed(self.inputs(self.raw(chunk)), priority=priority)
+
+
+def nearest(left: Collection[int], shown: int | None, depth: int) -> int:
+    """Which of the slices ``left`` is to be encoded next: the one nearest to ``shown``, by default to the middle."""
+    centre = depth // 2 if shown is None else shown
+    return min(left, key=lambda z: (abs(z - centre), z))
 
 
 def descriptors(embeddings: np.ndarray) -> np.ndarray:

@@ -80,6 +80,7 @@ class FewSAMApp(MONAILabelApp):
         self.index = ImageIndex(self.workspace.folder / "index")
         self.background: Background | None = None
         self.opened: dict[str, str] = {}  # images that somebody asked for: id -> path
+        self.shown: dict[str, int] = {}  # of these, the slice that somebody looks at: id -> canonical slice
         super().__init__(
             app_dir=app_dir,
             studies=studies,

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import threading
 
+import numpy as np
+import pytest
+
 from fewsam.core.processes import PATIENCE
+from fewsam.encoders.slices import EncoderSlices, embed_volume
 from fewsam.fewshot.training import episodes
 from fewsam.server.background import precompute as module
 from fewsam.server.background.precompute import Precompute
@@ -94,3 +98,38 @@ def test_an_image_that_is_opened_meanwhile_goes_before_the_one_that_is_encoded(t
         while precompute._encode_next():
             pass
     assert encoded == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "wanted"),
+    [
+        (None, None, [6, 5, 7, 4, 8, 3, 9, 2, 10, 1, 11, 0]),  # from the middle: nobody said what is looked at
+        (1, None, [1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+        (1, 10, [1, 0, 10, 9, 11, 8, 7, 6, 5, 4, 3, 2]),  # somebody scrolled while the second slice was encoded
+    ],
+)
+def test_within_an_image_encoding_goes_outwards_from_the_slice_that_is_looked_at(tmp_path, first, later, wanted):
+    path, _ = tiny.write_scan(tmp_path)  # 12 slices
+    shown = {} if first is None else {"scan": first}
+    encoded: list[int] = []
+    with Workspace(tiny.settings(input_size=64, labels=tiny.CLASSES), tmp_path / "task") as workspace:
+        slices = EncoderSlices(workspace.volume(str(path)), workspace.settings, workspace.embedder)
+        numbers = {key: z for z, key in enumerate(workspace.embedder.keys(slices.inputs(slices.raw(range(12)))))}
+        put = workspace.cache.put
+
+        def note(key, embedding):
+            put(key, embedding)
+            encoded.append(numbers[key])
+            if later is not None and len(encoded) == 2:
+                shown["scan"] = later
+
+        workspace.cache.put = note  # type: ignore[method-assign]
+        index = ImageIndex(tmp_path / "index")
+        precompute = Precompute(workspace, index, lambda: {"scan": str(path)}, shown=shown.get)
+        assert not precompute._views_turn()  # no views are wanted
+        while precompute._encode_next():
+            pass
+        entry = index.get("scan")
+        expected = embed_volume(slices.volume, workspace.settings, workspace.embedder)
+    assert encoded == wanted
+    assert entry is not None and np.array_equal(entry.descriptors, expected)  # in the order of the slices

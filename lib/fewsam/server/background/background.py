@@ -44,7 +44,7 @@ class Background:
             self.watch = FolderWatch(datastore, self.intake, self.seen)
         elif isinstance(datastore, PacsDatastore):
             self.watch = PacsWatch(datastore, self.intake)
-        self.precompute = Precompute(workspace, app.index, self._images, lambda: list(app.opened))
+        self.precompute = Precompute(workspace, app.index, self._images, lambda: list(app.opened), app.shown.get)
         self.auto_train = AutoTrain(
             workspace.settings.auto_train,
             workspace.folder,

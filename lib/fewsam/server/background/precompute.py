@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fewsam.core.errors import FewSAMError, ImageError
-from fewsam.encoders.slices import EncoderSlices, descriptors
+from fewsam.encoders.cache import EMBEDDING_SHAPE
+from fewsam.encoders.slices import EncoderSlices, descriptors, nearest
 from fewsam.fewshot.training.episodes import prepare_views
 from fewsam.server.background.worker import Worker
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
@@ -28,13 +29,15 @@ NICE = 10
 class Precompute:
     """Two threads: one for views, which a person who trains may be waiting for, and one of low priority for images.
 
-    Images wait while views are encoded, and the image that somebody opened last comes before all others.
+    Images wait while views are encoded, and the image that somebody opened last comes before all others. Within an
+    image the slice that somebody looks at comes first, and then its neighbours, outwards.
 
     Args:
         workspace: The task.
         index: Filled with depths and descriptors.
         images: Ids and paths of the images to encode; asked for again every few seconds.
         opened: Ids of the images that people opened, the last one at the end.
+        shown: The slice of an image that somebody looks at; None where nobody said so, which means the middle.
     """
 
     def __init__(
@@ -43,10 +46,11 @@ class Precompute:
         index: ImageIndex,
         images: Callable[[], dict[str, str]],
         opened: Callable[[], Sequence[str]] = tuple,
+        shown: Callable[[str], int | None] = lambda image_id: None,
     ) -> None:
         self.workspace = workspace
         self.index = index
-        self.images, self.opened = images, opened
+        self.images, self.opened, self.shown = images, opened, shown
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
         self._views_wanted, self._views_begun = threading.Event(), threading.Event()
         self._views_wanted.set()  # a preparation that a restart cut short goes on
@@ -172,14 +176,17 @@ class Precompute:
         if not settings.precompute:
             self.index.put(image_id, IndexEntry(made_from, volume.depth))
             return
-        slices, found = EncoderSlices(volume, settings, self.workspace.embedder), []
-        for chunk in slices.chunks():
+        slices, left = EncoderSlices(volume, settings, self.workspace.embedder), set(range(volume.depth))
+        found = np.empty((volume.depth, EMBEDDING_SHAPE[0]), np.float32)
+        while left:
             if self._worker.stopping or self._views_first() or self._most_wanted() not in (None, image_id):
                 return  # the cache keeps what is done; the image comes up again
-            found.append(descriptors(slices.embed(chunk, priority=False)))  # every request goes first
-            progress = {"image": image_id, "slices_done": chunk.stop, "slices_total": volume.depth}
+            z = nearest(left, self.shown(image_id), volume.depth)  # asked for each time: people scroll meanwhile
+            found[z] = descriptors(slices.embed([z], priority=False))[0]  # every request goes first
+            left.remove(z)
+            progress = {"image": image_id, "slices_done": volume.depth - len(left), "slices_total": volume.depth}
             self.progress = {**self.progress, **progress}
-        self.index.put(image_id, IndexEntry(made_from, volume.depth, np.concatenate(found)))
+        self.index.put(image_id, IndexEntry(made_from, volume.depth, found))
         logger.info("image %s is encoded (%d slices)", image_id, volume.depth)
 
 

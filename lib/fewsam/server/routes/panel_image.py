@@ -41,6 +41,15 @@ def open_image(app: Host, image_id: str) -> Volume:
     return volume
 
 
+def looks_at(app: Host, image_id: str, volume: Volume, k: int | None) -> None:
+    """Note that somebody looks at stored slice ``k``: it is encoded first, and then its neighbours.
+
+    A slice that the image does not have says nothing: the viewer may know files that the server leaves out.
+    """
+    if k is not None and 0 <= k < volume.depth:
+        app.shown[image_id] = to_k(volume.geometry, k)
+
+
 def submissions(geometry: Geometry, shots: list[Shot]) -> dict[str, int]:
     """Labelled slice, by its stored number, -> the submission it is of."""
     return {str(to_k(geometry, shot.slice)): shot.submission for shot in shots}

@@ -10,7 +10,7 @@ from monailabel.endpoints.user.auth import User
 
 from fewsam.fewshot.inference.uncertainty import by_slice
 from fewsam.server.guard.person import author
-from fewsam.server.routes.panel_image import open_image, submissions, to_k
+from fewsam.server.routes.panel_image import looks_at, open_image, submissions, to_k
 from fewsam.server.routes.panel_structures import listed
 from fewsam.server.routes.roles import USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -21,8 +21,11 @@ router = APIRouter(prefix="/fewsam")
 
 
 @router.get("/state")
-def state(image: str = "", user: User = USER) -> dict[str, Any]:
-    """Structures with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt."""
+def state(image: str = "", slice: int | None = None, user: User = USER) -> dict[str, Any]:
+    """Structures with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt.
+
+    ``slice``, the stored slice that is looked at, is encoded before the others.
+    """
     app = current()
     info = app.background_status()
     collection, datastore = app.workspace.collection, app.datastore()
@@ -44,14 +47,15 @@ def state(image: str = "", user: User = USER) -> dict[str, Any]:
         datastore.list_images()
         answer["pacs"] = {"problem": datastore.problem, "waiting": len(datastore.outbox.waiting())}
     if image:
-        answer["image"] = _image_state(app, image)
+        answer["image"] = _image_state(app, image, slice)
         if who := author(user):
             PRESENCE.note(image, who)
     return answer
 
 
-def _image_state(app: Host, image_id: str) -> dict[str, Any]:
+def _image_state(app: Host, image_id: str, k: int | None) -> dict[str, Any]:
     volume = open_image(app, image_id)
+    looks_at(app, image_id, volume, k)
     collection = app.workspace.collection
     shots = collection.shots(image_id, content_hash=volume.content_hash)
     by_class: dict[str, int] = {}

@@ -25,12 +25,14 @@ class Host(Protocol):
         trainer: The training task, which knows how far a run is.
         index: What is known of each image without opening it.
         opened: Images that somebody asked for, the last one at the end: id -> path.
+        shown: The slice of an image that somebody looks at, as far as a client said so: id -> canonical slice.
     """
 
     workspace: Workspace
     trainer: DecoderTraining
     index: ImageIndex
     opened: dict[str, str]
+    shown: dict[str, int]
 
     def datastore(self) -> Datastore:
         """Where images and label files are."""

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7511ce1c129ae2ed0cb51e2ef06bc8943337bf66e15f8cd9f6e9bfd250ac7676 */
+/* fewsam panel, built from sources 8980b601a57c9d8024eae2cd5eeb11cca5c7ab24797ab8b49763b24f4e266da2 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1130,7 +1130,14 @@
 		headers: { "content-type": "application/json" },
 		body: JSON.stringify(body)
 	});
-	var getState = async (image) => (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ""}`)).json();
+	/** ``slice``: the one on the screen, which the server encodes before the others. */
+	var getState = async (image, slice) => {
+		const about = {
+			...image && { image },
+			...image && slice !== void 0 && { slice: String(slice) }
+		};
+		return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+	};
 	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
 	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
 	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
@@ -5523,7 +5530,7 @@
 			this.timer = window.setTimeout(() => this.poll(), this.store.training.value ? 800 : 2500);
 		}
 		async refresh() {
-			const state = this.store.server.value = await getState(this.map?.series);
+			const state = this.store.server.value = await getState(this.map?.series, this.map?.geometry.current());
 			const before = this.structures.all.length;
 			if (this.structures.update(state.structures)) {
 				this.map?.segments();

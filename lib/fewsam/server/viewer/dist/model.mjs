@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7511ce1c129ae2ed0cb51e2ef06bc8943337bf66e15f8cd9f6e9bfd250ac7676 */
+/* fewsam panel, built from sources 8980b601a57c9d8024eae2cd5eeb11cca5c7ab24797ab8b49763b24f4e266da2 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {

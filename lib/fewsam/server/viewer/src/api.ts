@@ -138,8 +138,11 @@ const json = (body: unknown): RequestInit => ({
   body: JSON.stringify(body),
 });
 
-export const getState = async (image?: string): Promise<State> =>
-  (await ask(`/fewsam/state${image ? `?image=${encodeURIComponent(image)}` : ''}`)).json();
+/** ``slice``: the one on the screen, which the server encodes before the others. */
+export const getState = async (image?: string, slice?: number): Promise<State> => {
+  const about = { ...(image && { image }), ...(image && slice !== undefined && { slice: String(slice) }) };
+  return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+};
 
 export const getLabelmap = async (image: string): Promise<Voxels> =>
   framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));

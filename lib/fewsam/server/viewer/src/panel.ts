@@ -158,7 +158,7 @@ export class Panel implements Desk {
   }
 
   async refresh(): Promise<void> {
-    const state = (this.store.server.value = await api.getState(this.map?.series));
+    const state = (this.store.server.value = await api.getState(this.map?.series, this.map?.geometry.current()));
     const before = this.structures.all.length;
     if (this.structures.update(state.structures)) {
       this.map?.segments();
