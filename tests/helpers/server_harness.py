@@ -104,7 +104,7 @@ def shots(server: Server) -> dict[str, int]:
     return dict(server.client.info()["labelled_slices"])
 
 
-def workspace_of(tmp_path: Path) -> Workspace:
+def workspace_of(tmp_path: Path, **conf: str) -> Workspace:
     """What a server has of a task, without the server."""
-    settings, _ = settings_for({"encoder": "compact", "labels": "ball,box"}, "http://nowhere")
+    settings, _ = settings_for({"encoder": "compact", "labels": "ball,box", **conf}, "http://nowhere")
     return Workspace(settings, tmp_path / "task")
