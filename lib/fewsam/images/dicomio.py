@@ -12,7 +12,7 @@ from fewsam.images.dicom_frames import Frame
 from fewsam.images.dicom_pixels import read_pixels
 from fewsam.images.dicom_series import Series, find_series, is_dicom
 from fewsam.images.imagebounds import check_size
-from fewsam.images.imageio import LPS, NativeImage, native_image
+from fewsam.images.native import LPS, NativeImage, native_image
 
 __all__ = ["is_dicom", "read_dicom"]
 

@@ -17,7 +17,8 @@ from fewsam.core.errors import EmptyLabelError, LabelError
 from fewsam.core.version import __version__
 from fewsam.images.dicom_frames import Frame
 from fewsam.images.dicom_series import find_series
-from fewsam.images.imageio import LPS, brief
+from fewsam.images.imageio import brief
+from fewsam.images.native import LPS
 from fewsam.images.segcodes import code_of
 from fewsam.images.segread import read_seg
 from fewsam.images.volume import Geometry

@@ -1,14 +1,10 @@
-"""Image files to native arrays, each format through the library that maintains it.
-
-A native array is ordered ``(i, j, k[, c])``; the affine takes ``(i, j, k)`` to RAS millimetres.
-"""
+"""Image files to native arrays (`fewsam.images.native`), each format through the library that maintains it."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +16,17 @@ from nibabel.arrayproxy import ArrayProxy
 from PIL import Image, ImageOps
 
 from fewsam.core.errors import ImageError
-from fewsam.images.endings import FLAT_ENDINGS
+from fewsam.images.endings import FLAT_ENDINGS, NIFTI, has_suffix
 from fewsam.images.imagebounds import MAX_HEADER, check_metaimage, check_nifti, check_size, nrrd_stream
+from fewsam.images.native import LPS, NativeImage, native_image
+from fewsam.images.nifti_place import placed_as_itk_does
 
 logger = logging.getLogger(__name__)
 
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between LPS (DICOM, ITK, NRRD) and RAS (nibabel)
-NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 METAIMAGE = (".mha", ".mhd")
-_SAME_PLACE = 0.1  # voxels
 _ORIENTATION = 0x0112  # EXIF's number for it
-TWO_PLACES = (
-    "its header places it in two ways (sform, qform or unit of length); it is placed as ITK and Slicer do, a label in "
-    "either place is taken"
-)
 SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
-
-
-@dataclass(frozen=True, eq=False)
-class NativeImage:
-    """An image as it is stored.
-
-    Attributes:
-        array: voxels ``(i, j, k)`` or, in colour, ``(i, j, k, 3)``.
-        affine: ``(4, 4)`` float64 to RAS millimetres.
-        positions: ``(K, 3)``, where the first voxel of each slice ``k`` is, in RAS; None where the affine says it all.
-        readings: other affines by which programs place the same voxels.
-        instances: DICOM SOPInstanceUID and frame (from 0) of each slice ``k``; empty for other formats.
-        notes: what a person should know of the file.
-    """
-
-    array: np.ndarray
-    affine: np.ndarray
-    modality: str | None = None
-    positions: np.ndarray | None = None
-    readings: tuple[np.ndarray, ...] = ()
-    instances: tuple[tuple[str, int], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether the file name ends so; UIDs have dots of their own, so `Path.suffix` would mislead."""
-    return path.name.lower().endswith(suffixes)
 
 
 def read_native(path: Path, limit: int | None = None) -> NativeImage:
@@ -105,42 +69,6 @@ def brief(error: Exception) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def native_image(
-    path: Path, array: np.ndarray, affine: np.ndarray, *, colour: bool = False, modality: str | None = None
-) -> NativeImage:
-    """Check and normalise what a reader got.
-
-    Args:
-        array: ``(i, j)`` or ``(i, j, k)``, with a last axis for channels where ``colour``.
-        affine: ``(4, 4)`` to RAS.
-
-    Returns:
-        bool as uint8, floats as float32, native byte order; other integers as they are.
-    """
-    if array.ndim == 2 + colour:
-        array = array[:, :, None]
-    if 0 in array.shape:
-        raise ImageError(f"{path}: the image has no voxels, its shape is {array.shape}; export it again")
-    colour = colour and array.shape[-1] == 3 and array.dtype.kind == "u"
-    if colour and (array == array[..., :1]).all():  # grey that was stored as colour
-        array, colour = array[..., 0], False
-    if array.ndim != 3 + colour:
-        raise ImageError(
-            f"{path}: shape {array.shape} of {array.dtype} is a time series or has several values a voxel; "
-            "split it into 3D images and give one of them"
-        )
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    elif array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # out of range becomes inf, which the caller refuses with a count
-            array = np.asarray(array, dtype=np.float32)
-    elif array.dtype.kind in "iu":
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    else:
-        raise ImageError(f"{path}: voxels of type {array.dtype} are not supported; convert them to integers or floats")
-    return NativeImage(array, affine, modality)
-
-
 def _read_nifti(path: Path, limit: int | None) -> NativeImage:
     kind = nib.Nifti2Image if check_nifti(path, limit) == 540 else nib.Nifti1Image
     # Not memory-mapped: the file may be replaced while we work on it. Given as a map, since nibabel looks for
@@ -164,75 +92,6 @@ def _read_nifti(path: Path, limit: int | None) -> NativeImage:
         array = array[..., 0]
     read = native_image(path, array, np.asarray(image.affine, dtype=np.float64), colour=colour)
     return placed_as_itk_does(path, read, image.header)
-
-
-def placed_as_itk_does(path: Path, image: NativeImage, header: nib.Nifti1Header) -> NativeImage:
-    """The image in the place where ITK and Slicer show it.
-
-    A NIfTI header holds two forms and a unit of length, and libraries choose between them in different ways. Labels on
-    any of these grids are the image's.
-    """
-    shape = image.array.shape[:3]
-    found = _other_place(path, image.affine, shape)
-    if found is None:
-        return image
-    others = [image.affine, *(form for form in (header.get_sform(), header.get_qform()) if _usable(form))]
-    readings: list[np.ndarray] = []
-    for other in filter(_usable, others):
-        if not any(_same_place(other, known, shape) for known in (found, *readings)):
-            readings.append(np.asarray(other, dtype=np.float64))
-    return replace(image, affine=found, readings=tuple(readings), notes=(*image.notes, TWO_PLACES))
-
-
-def header_note(path: Path) -> str:
-    """What a person should know of a NIfTI file by its header alone; empty for others, and where it cannot be read."""
-    if not has_suffix(path, NIFTI):
-        return ""
-    try:
-        kind = nib.Nifti2Image if check_nifti(path) == 540 else nib.Nifti1Image
-        image = kind.from_file_map(kind.make_file_map({"image": str(path)}))
-        found = _other_place(path, np.asarray(image.affine, dtype=np.float64), (*image.shape, 1, 1)[:3])
-    except Exception:  # reading it says what is wrong with it
-        return ""
-    return TWO_PLACES if found is not None else ""
-
-
-def _other_place(path: Path, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray | None:
-    """The affine by which ITK places a NIfTI file, where that is another place than ``affine``."""
-    found = _itk_affine(path)
-    same = found is None or (_usable(affine) and _same_place(found, affine, shape))
-    return None if same else found
-
-
-def _itk_affine(path: Path) -> np.ndarray | None:
-    """Affine to RAS by which ITK places a NIfTI file; None where it refuses or has fewer than three dimensions."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("NiftiImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return None
-    dimension = reader.GetDimension()
-    if dimension < 3:
-        return None
-    affine = np.eye(4)
-    direction = np.asarray(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
-    affine[:3, :3] = direction * np.asarray(reader.GetSpacing()[:3])
-    affine[:3, 3] = reader.GetOrigin()[:3]
-    return LPS @ affine if _usable(affine) else None
-
-
-def _usable(affine: np.ndarray) -> bool:
-    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
-
-
-def _same_place(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> bool:
-    """Whether two affines put the corners of a grid within a tenth of a voxel."""
-    corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
-    away = np.linalg.norm(corners @ (np.asarray(one) - other).T, axis=1).max()
-    smallest = min(float(np.linalg.norm(affine[:3, :3], axis=0).min()) for affine in (one, other))
-    return bool(away <= _SAME_PLACE * smallest)
 
 
 def read_nrrd(path: Path, limit: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 
 from fewsam.core.errors import EmptyLabelError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
-from fewsam.images.endings import FLAT_ENDINGS
+from fewsam.images.endings import FLAT_ENDINGS, has_suffix
 from fewsam.images.imagebounds import MAX_LAYERS, check_size, max_bytes
-from fewsam.images.imageio import NRRD, has_suffix, is_turned, nrrd_affine, read_native, read_nrrd
+from fewsam.images.imageio import NRRD, is_turned, nrrd_affine, read_native, read_nrrd
 from fewsam.images.labelgrid import align
 from fewsam.images.volume import Geometry
 

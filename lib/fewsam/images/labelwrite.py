@@ -15,7 +15,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from fewsam.core.errors import LabelError, StorageError
-from fewsam.images.imageio import LPS, NIFTI, brief, has_suffix
+from fewsam.images.endings import NIFTI, has_suffix
+from fewsam.images.imageio import brief
+from fewsam.images.native import LPS
 
 
 def write_native_labelmap(

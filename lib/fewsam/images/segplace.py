@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewsam.images.imageio import LPS
+from fewsam.images.native import LPS
 from fewsam.images.volume import Geometry
 
 _SAME_PIXEL = 0.1  # pixels by which two grids may differ at a corner and still be one grid

@@ -21,9 +21,10 @@ from scipy import ndimage
 
 from fewsam.core.errors import ImageError
 from fewsam.images.dicomio import is_dicom
-from fewsam.images.endings import IMAGE_ENDINGS, split_ending
+from fewsam.images.endings import IMAGE_ENDINGS, NIFTI, has_suffix, split_ending
 from fewsam.images.imagebounds import check_nifti
-from fewsam.images.imageio import NIFTI, has_suffix, native_image, placed_as_itk_does
+from fewsam.images.native import native_image
+from fewsam.images.nifti_place import placed_as_itk_does
 from fewsam.images.volume import Geometry, Volume, load_volume, volume_of
 
 _SAME_PLACE = 0.01  # voxels by which two grids may differ at a corner and still be one grid

@@ -20,8 +20,9 @@ import numpy as np
 
 from fewsam.core.errors import ImageError, LabelError
 from fewsam.images.dicomio import is_dicom, read_dicom
-from fewsam.images.imageio import NativeImage, read_native
+from fewsam.images.imageio import read_native
 from fewsam.images.labelwrite import nifti_of, write_native_labelmap
+from fewsam.images.native import NativeImage
 
 logger = logging.getLogger(__name__)
 

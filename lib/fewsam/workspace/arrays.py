@@ -16,7 +16,7 @@ import numpy as np
 
 from fewsam.core.errors import ConfigError, ImageError, LabelError
 from fewsam.images.casefiles import case_id
-from fewsam.images.imageio import native_image
+from fewsam.images.native import native_image
 from fewsam.images.sequences import load_image
 from fewsam.images.volume import Geometry, Volume, volume_of
 

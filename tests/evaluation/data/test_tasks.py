@@ -16,7 +16,7 @@ from fewsam.cli.tasklist import choose_tasks
 from fewsam.core.errors import ConfigError, FewSAMError, LabelError
 from fewsam.evaluation.data.cases import load_cases
 from fewsam.evaluation.data.tasks import Task, folder_task, load_tasks, read_tasks
-from fewsam.images.imageio import LPS
+from fewsam.images.native import LPS
 from fewsam.images.volume import load_volume, save_labelmap
 from helpers import tiny_volume as tiny
 

@@ -17,9 +17,10 @@ from fewsam.evaluation.data.tasks import Task
 from fewsam.images.casefiles import case_id
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.dicomseg import read_seg
+from fewsam.images.endings import NIFTI, has_suffix
 from fewsam.images.imagebounds import check_nifti
-from fewsam.images.imageio import LPS, NIFTI, has_suffix, native_image
 from fewsam.images.labelfile import read_label
+from fewsam.images.native import LPS, native_image
 from fewsam.images.volume import Volume, geometry_for, load_volume, volume_of
 
 HDF5 = (".h5", ".hdf5")

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
-from fewsam.images.imageio import header_note
+from fewsam.images.nifti_place import header_note
 from fewsam.images.sequences import are_numbers, missing, sequence_of_file
 
 FOLLOW_LINKS = "FEWSAM_FOLLOW_LINKS"
