@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fewsam.cli.common import DEFAULT_TASK, Conf, Task, bars, counter, note, parse_conf, say
+from fewsam.cli.segment_pacs import is_address, segment_pacs
 from fewsam.cli.workers import Cluster, Failures, Rate, Workers, chosen_pool
 from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS, split_ending
 
@@ -28,7 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    images: Annotated[list[Path], typer.Argument(help="The images: files, DICOM folders, or folders of images.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="The images: files, DICOM folders, or folders of images; or the DICOMweb address of a PACS, "
+            "e.g. http://127.0.0.1:8042/dicom-web?Modality=CT."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A file (.nii.gz, .nrrd, .seg.nrrd, .png), or a folder.")
     ],
@@ -37,21 +44,35 @@ def segment(
         bool, typer.Option("--json", help="Write a JSON file with uncertainty and model beside each labelmap.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labelmaps that exist already.")] = False,
+    store: Annotated[
+        bool, typer.Option("--store", help="Store the answers in the PACS as DICOM SEG, and write no labelmaps.")
+    ] = False,
     workers: Workers = None,
     cluster: Cluster = None,
     conf: Conf = None,
 ) -> None:
     """Segment images with the task's labelled slices, and with its decoder once it is trained.
 
-    With --workers or --cluster the folder gets a manifest.jsonl, and the same command goes on where it was stopped.
+    For a PACS, and with --workers or --cluster, the folder gets a manifest.jsonl, and the same command goes on where it
+    was stopped.
     """
+    from fewsam.core.errors import ConfigError
     from fewsam.images.casefiles import find_images
     from fewsam.images.sequences import load_image
     from fewsam.workspace.task_settings import task_settings
     from fewsam.workspace.workspace import open_task
 
+    addresses = [image for image in images if is_address(image)]
+    if addresses:
+        if len(images) > 1 or not _is_folder(output) or json_beside:
+            raise ConfigError(f"{addresses[0]}: a PACS is segmented alone, into a folder, and without --json")
+        _check_folder(output)
+        segment_pacs(addresses[0], task, parse_conf(conf), output, store, overwrite, workers, cluster)
+        return
+    if store:
+        raise ConfigError("--store is for a PACS; give its DICOMweb address, e.g. http://127.0.0.1:8042/dicom-web")
     sequences = task_settings(task, None, parse_conf(conf)).sequences
-    paths = find_images(images, sequences)
+    paths = find_images(map(Path, images), sequences)
     if workers is not None or cluster:
         _segment_many(task, parse_conf(conf), paths, output, overwrite, json_beside, workers, cluster)
         return

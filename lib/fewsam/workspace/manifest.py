@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,14 @@ class Manifest:
     Args:
         workspace: The task that segments; what was made with other labels, another model or other settings is not
             taken for done.
+
+    Attributes:
+        task: The state of the task, as one hash.
     """
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         self.path = folder / NAME
-        self._task = _state(workspace)
+        self.task = _state(workspace)
         self._lines: dict[str, dict[str, Any]] = {}
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         for line in text.splitlines():
@@ -45,25 +49,33 @@ class Manifest:
                 continue  # half written by a run that was killed: its image is done again
         self._ends_whole = not text or text.endswith("\n")
 
+    def made(self, image: str) -> dict[str, Any] | None:
+        """What is noted of an image that this task segmented as it is now; None where it failed, or is not there."""
+        entry = self._lines.get(image)
+        return None if entry is None or entry.get("error") or entry.get("task") != self.task else entry
+
     def is_done(self, image: Path, result: Path) -> bool:
         """Whether the file ``result`` is what this task makes of ``image``, both as they are now."""
-        entry = self._lines.get(str(image))
-        if entry is None or entry.get("error") or entry.get("task") != self._task or not result.is_file():
-            return False
-        same_image, same_result = entry.get("image_sha256") == hash_of(image), entry.get("sha256") == sha256_of(result)
-        return same_image and same_result and entry.get("result") == result.name
+        entry = self.made(str(image))
+        return entry is not None and entry.get("image_sha256") == hash_of(image) and is_result(entry, result)
 
     def add(self, image: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
-        """Note an image whose labelmap is written."""
+        """Note an image file or folder whose labelmap is written."""
+        self.note(str(image), {"image_sha256": hash_of(image), **named(result)}, volume, prediction)
+
+    def note(self, image: str, about: Mapping[str, Any], volume: Volume, prediction: Prediction) -> None:
+        """Note an image whose labelmap is where it belongs.
+
+        Args:
+            about: What says which image and which labelmap it is.
+        """
         masks = {name: prediction.labelmap == value for value, name in names_by_value(prediction.classes).items()}
         uncertainty = by_slice(prediction.uncertainty, prediction.foreground)
         self._write(
             {
-                "image": str(image),
-                "image_sha256": hash_of(image),
-                "result": result.name,
-                "sha256": sha256_of(result),
-                "task": self._task,
+                "image": image,
+                **about,
+                "task": self.task,
                 "model_version": prediction.model_version,
                 "trained": prediction.trained,
                 "shots": prediction.shots,
@@ -76,9 +88,9 @@ class Manifest:
             }
         )
 
-    def fail(self, image: Path, why: str) -> None:
+    def fail(self, image: Path | str, why: str) -> None:
         """Note an image that has no labelmap."""
-        self._write({"image": str(image), "error": why, "task": self._task})
+        self._write({"image": str(image), "error": why, "task": self.task})
 
     def _write(self, entry: dict[str, Any]) -> None:
         entry |= {"fewsam": __version__, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
@@ -87,6 +99,16 @@ class Manifest:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(("" if self._ends_whole else "\n") + json.dumps(entry) + "\n")
         self._ends_whole = True
+
+
+def named(result: Path) -> dict[str, str]:
+    """What a line says of the file of a labelmap."""
+    return {"result": result.name, "sha256": sha256_of(result)}
+
+
+def is_result(entry: Mapping[str, Any], result: Path) -> bool:
+    """Whether the file is there as the line says."""
+    return result.is_file() and named(result).items() <= entry.items()
 
 
 def hash_of(image: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fewsam.collection import Shot
-from fewsam.core.errors import FewSAMError
+from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.core.jobs import Job, as_finished
 from fewsam.core.pool import Pool
 from fewsam.encoders.slices import EncoderSlices
@@ -86,6 +86,35 @@ def segment_images(
         _remember(workspace, known_as(workspace, volume) or case_id(path), prediction)
     while unread:
         deliver(unread.pop())
+
+
+def segment_each(
+    workspace: Workspace,
+    paths: Iterable[Path],
+    deliver: Callable[[Segmented], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """What `segment_images` does, by this process alone, one image after the other.
+
+    Args:
+        progress: Called with slices of the image done and in all.
+
+    Raises:
+        StorageError: the disk is full. What was delivered stays.
+    """
+    settings = workspace.settings
+    for path in paths:
+        try:
+            volume = load_image(path, settings.axis, settings.sequences)
+            known = known_as(workspace, volume)
+            prediction = workspace.predictor.predict(volume, known, progress=progress)
+        except StorageError:
+            raise
+        except FewSAMError as error:  # one bad image must not end a long run
+            deliver(Segmented(path, error=str(error)))
+            continue
+        deliver(Segmented(path, volume, prediction))
+        _remember(workspace, known or case_id(path), prediction)
 
 
 def predict_on(

@@ -17,6 +17,7 @@ from fewsam.server.background.worker import Worker
 from fewsam.server.errors import PacsError, RefusedError, reworded
 from fewsam.server.paths import scratch
 from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.storage.pacs_segment import is_prediction
 from fewsam.server.storage.segrecord import SegRecord
 from fewsam.server.tasks.labels import LabelIntake
 
@@ -102,6 +103,9 @@ class PacsWatch:
         """Take in a SEG that is new. False where it must be looked at again."""
         instance = str(header.SOPInstanceUID)
         if self.record.outcome(instance) is not None:
+            return True
+        if is_prediction(header):  # what a model found is no label, whichever task it is of
+            self.record.add(instance, "prediction")
             return True
         name = str(header.get("SeriesDescription") or instance)
         images = self.datastore.list_images()

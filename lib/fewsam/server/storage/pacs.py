@@ -30,7 +30,7 @@ FRESH_SECONDS = 5.0  # seconds for which a list of series is used again
 TIMEOUT = (5.0, 60.0)  # to connect, and between two bytes
 # Series that are no images to label.
 NO_IMAGES = {"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "ANN", "PLAN", "AU", "ECG", "FID"}
-_FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "StudyDate", "StudyTime",
+FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "StudyDate", "StudyTime",
            "SeriesDescription", "NumberOfSeriesRelatedInstances")  # fmt: skip
 
 
@@ -143,14 +143,10 @@ class Pacs:
             raise RefusedError(f"the PACS at {self.address} answered {status}: see its log") from error
         except (requests.RequestException, OSError) as error:
             raise PacsError(
-                f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check "
-                "the address that this server was started with"
+                f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check its address"
             ) from error
         except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
-            raise PacsError(
-                f"what {self.address} answered is not DICOMweb ({error}); check the address that "
-                "this server was started with"
-            ) from error
+            raise PacsError(f"what {self.address} answered is not DICOMweb ({error}); check the address") from error
 
 
 def is_image(entry: dict[str, str]) -> bool:
@@ -160,7 +156,7 @@ def is_image(entry: dict[str, str]) -> bool:
     wanted = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
     if wanted == {"Modality": "CT"}:  # MONAI Label's default, which would leave MR and all others out
         return True
-    return all(entry.get(key) == str(value) for key, value in wanted.items() if key in _FIELDS)
+    return all(entry.get(key) == str(value) for key, value in wanted.items() if key in FIELDS)
 
 
 def _by_uid(found: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
@@ -179,7 +175,7 @@ def _by_uid(found: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 def _plain(entry: dict[str, Any]) -> dict[str, str]:
     data = Dataset.from_json(entry)
-    return {name: str(data.get(name) or "") for name in _FIELDS}
+    return {name: str(data.get(name) or "") for name in FIELDS}
 
 
 def _retrieved(client: DICOMwebClient, study: str, series: str) -> list[Dataset]:

@@ -11,7 +11,7 @@ from fewsam.server.paths import read_json
 
 
 class SegRecord:
-    """SOP Instance UID -> ``sent`` (stored there by this server), ``taken`` or ``refused``."""
+    """SOP Instance UID -> ``sent`` (by this server), ``taken``, ``refused``, or ``prediction`` (no label)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
