@@ -154,6 +154,15 @@ test('a name is asked for once, and only where the server does not know who it i
   known.name.value = 'Nora';
   assert.doesNotMatch(html(asking, known), /id="fewsam-who"/);
   assert.doesNotMatch(html(panel({ state: server({ person: 'Nora', ask_name: false }) })), /id="fewsam-who"/);
+  known.naming.value = true; // somebody else sits down
+  assert.match(html(asking, known), /id="fewsam-who"/);
+});
+
+test('while a training runs its progress has the whole row', () => {
+  const training = { running: true, step: 150, seconds: 9, limits: { steps: 600, train_seconds: 45 } };
+  assert.match(element(panel({ state: server({ training }) }), 'progress'), /value="0.25"/);
+  assert.doesNotMatch(html(panel({ state: server({ training }) })), /fewsam-improve/);
+  assert.match(html(panel()), /fewsam-improve/);
 });
 
 test('the worklist says where each series stands, who is on it, and how many are done', () => {

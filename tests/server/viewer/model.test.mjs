@@ -299,4 +299,7 @@ test('what came of a training is said in steps, seconds and Dice of the slices h
   assert.match(whole, /not better than what is served; model 1 stays\.\nIt took 600 steps in 45 s\./);
   const running = { running: true, state: 'running', step: 12, seconds: 3.2, limits: { steps: 600, train_seconds: 45 } };
   assert.equal(texts.progress({ training: running }, ''), 'training, step 12 of 600, 3 s');
+  assert.equal(texts.done({ step: 150, seconds: 9, limits: { steps: 600, train_seconds: 45 } }), 0.25);
+  assert.equal(texts.done({ step: 12, seconds: 36, limits: { steps: 600, train_seconds: 45 } }), 0.8); // the clock ends it
+  assert.equal(texts.done({}), undefined);
 });

@@ -21,7 +21,7 @@ SHAPE = (64, 50, 24)
 WIDTH = SHAPE[0]
 STRUCTURES = ["liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "vertebrae", "lungs"]
 SMALL = {"width": 1366, "height": 768}
-IN_A_ROUND = ["message", "hint", "classes", "brush", "eraser", "lasso", "undo", "size", "holes", "interpolate",
+IN_A_ROUND = ["message", "below", "classes", "brush", "eraser", "lasso", "undo", "size", "holes", "interpolate",
               "include", "right", "absent", "submit", "segment", "train", "next", "skip", "back", "status"]  # fmt: skip
 AXE = BUILT.parent / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = pytest.mark.timeout(600)
@@ -39,10 +39,12 @@ def test_the_panel_by_keys_on_a_small_screen(tmp_path: Path) -> None:
             me = Person(context.new_page(), server.url, pictures_of("panel"))
             me.page.set_viewport_size(SMALL)
             me.open_study(study)
+            me.page.wait_for_selector("#fewsam-who")
+            before = all_of_a_round_is_on_the_screen(me)
             me.page.fill("#fewsam-who", "Nora")
             me.page.keyboard.press("Enter")
             me.page.wait_for_selector("#fewsam-who", state="detached")
-            all_of_a_round_is_on_the_screen(me)
+            assert all_of_a_round_is_on_the_screen(me) == before  # whoever answers finds everything where it was
             lasso_and_interpolation(me)
             locked_structures_stay(me)
             the_round_by_keys(me)
@@ -55,14 +57,18 @@ def test_the_panel_by_keys_on_a_small_screen(tmp_path: Path) -> None:
         pacs.stop()
 
 
-def all_of_a_round_is_on_the_screen(me: Person) -> None:
+def all_of_a_round_is_on_the_screen(me: Person) -> dict[str, float]:
+    """Where each part begins, in pixels from the top."""
+    places = {}
     for part in IN_A_ROUND:
         box = me.page.locator(f"#fewsam-{part}").bounding_box()
         assert box is not None and box["y"] + box["height"] <= SMALL["height"], part
+        places[part] = box["y"]
     last = me.page.locator("#fewsam-panel .class").last
     assert last.get_attribute("data-name") == "lungs" and last.bounding_box()["y"] < SMALL["height"] / 2
     assert me.page.get_by_text("Confirm and Hide").count() == 0  # the viewer's notice covers nothing
     me.picture("1-open")
+    return places
 
 
 def lasso_and_interpolation(me: Person) -> None:

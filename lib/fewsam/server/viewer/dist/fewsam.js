@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 8980b601a57c9d8024eae2cd5eeb11cca5c7ab24797ab8b49763b24f4e266da2 */
+/* fewsam panel, built from sources 0c0d0257913ae74099e19e84c21c5cf802084c2b69d51fabed2390cbca941158 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1219,7 +1219,7 @@
 	var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
   scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
-#fewsam-panel h4 { margin:6px 0 2px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
+#fewsam-panel h4 { margin:4px 0 1px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
 #fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
 #fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
 #fewsam-panel button:hover:not(:disabled) { background:#31499a }
@@ -1233,11 +1233,12 @@
 #fewsam-panel .faint { color:#a9b8e6; font-size:12px }
 #fewsam-panel p.faint { margin:8px 0 0 }
 
-#fewsam-said { position:relative; height:86px; z-index:2 }
+#fewsam-said { display:flow-root; position:relative; height:86px; z-index:2 }
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
 #fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
+#fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }
 #fewsam-panel #fewsam-message summary { display:inline; margin:0 0 0 4px; color:inherit; text-decoration:underline; list-style:none }
 #fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
@@ -1245,11 +1246,15 @@
 #fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
 #fewsam-panel #fewsam-below { flex-wrap:nowrap; margin:2px 0 0 }
 #fewsam-panel #fewsam-below > button { flex:none }
+#fewsam-person { flex:1; display:flex; gap:4px; min-width:0 }
+#fewsam-panel #fewsam-person input { padding:0 6px; line-height:18px; border-color:#ffe9a8 }
 #fewsam-hint { flex:1; color:#ffe9a8; font-size:12px; height:18px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-panel #fewsam-problems { margin:6px 0 }
 #fewsam-panel #fewsam-problems:empty { display:none }
 
+#fewsam-panel #fewsam-new > button { flex:none; min-width:64px }
 #fewsam-classes { max-height:194px; overflow-y:auto; scrollbar-width:thin }
+#fewsam-classes:has(.class:nth-child(9)) { max-height:180px } /* half of a row shows that there are more */
 #fewsam-panel .class { display:flex; align-items:center; gap:5px; height:24px; padding:0 4px; border-radius:4px; cursor:pointer; box-sizing:border-box; position:relative }
 #fewsam-panel .class:hover { background:#16224a }
 #fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0; outline-offset:-1px }
@@ -1269,10 +1274,10 @@
 
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:2px 6px; font:inherit }
 #fewsam-panel input::placeholder { color:#a9b8e6; opacity:1 }
-#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px; margin:0 }
-#fewsam-panel progress { width:100%; height:8px; display:block; accent-color:#5a78f0 }
+#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#9db4ff; background:transparent; border:0; height:18px; margin:0 }
+#fewsam-panel progress { width:100%; height:6px; display:block; accent-color:#9db4ff }
 #fewsam-panel progress[hidden] { display:block; visibility:hidden }
-#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0 }
+#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0; min-height:22px }
 #fewsam-panel #fewsam-below-progress button { flex:none; font-size:12px; padding:0 5px }
 #fewsam-status { flex:1; min-width:0; white-space:nowrap; overflow:hidden; text-overflow:ellipsis }
 #fewsam-panel summary { cursor:pointer; margin:4px 0 2px; font-size:12px; color:#a9b8e6 }
@@ -1281,7 +1286,7 @@
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
-#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
@@ -1634,7 +1639,7 @@
 			[
 				true,
 				"next",
-				"Next slice, or correct this one"
+				"another slice, or correct this one"
 			]
 		].find(([wanted]) => wanted);
 		return now.open ? {
@@ -1646,6 +1651,11 @@
 			hint: "",
 			blocked
 		};
+	}
+	/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+	function done({ step, seconds, limits, epoch, total_epochs }) {
+		if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+		return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
 	}
 	function progress(state, busy) {
 		const stats = state?.training;
@@ -3826,7 +3836,7 @@
 		const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 		const y = (dice) => 95 - 85 * dice;
 		const places = points.map((point, n) => [x(n), y(mean(point))]);
-		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Right on the slices you corrected (Dice)" }), /* @__PURE__ */ a("svg", {
+		return /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("h4", { children: "Dice on the slices you corrected" }), /* @__PURE__ */ a("svg", {
 			class: "curve",
 			id: "fewsam-curve",
 			viewBox: "0 0 240 110",
@@ -4143,7 +4153,7 @@
 			store.busy.value,
 			store.server.value?.training
 		];
-		const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : void 0;
+		const share = training && stats ? done(stats) : void 0;
 		return /* @__PURE__ */ a($, { children: [share === void 0 ? /* @__PURE__ */ a("progress", {
 			id: "fewsam-progress",
 			"aria-label": "progress",
@@ -4161,7 +4171,7 @@
 				class: "faint",
 				id: "fewsam-status",
 				children: progress(store.server.value, busy)
-			}), /* @__PURE__ */ a(Button, {
+			}), !training && /* @__PURE__ */ a(Button, {
 				store,
 				acts,
 				lab,
@@ -4171,12 +4181,63 @@
 			})]
 		})] });
 	}
+	// src/components/textinput.tsx
+	function TextInput({ id, label, value, input, enter, escape, select }) {
+		return /* @__PURE__ */ a("input", {
+			type: "text",
+			id,
+			placeholder: label,
+			"aria-label": label,
+			value,
+			ref: (element) => {
+				if (select && element && !element.dataset.selected) {
+					element.dataset.selected = "once";
+					window.setTimeout(() => {
+						element.focus();
+						element.select();
+					});
+				}
+			},
+			onMouseDown: (event) => event.stopPropagation(),
+			onInput: (event) => input(event.currentTarget.value),
+			onKeyDown: (event) => {
+				event.stopPropagation();
+				if (event.key === "Enter") enter();
+				if (event.key === "Escape") escape?.();
+			}
+		});
+	}
+	// src/components/person.tsx
+	function Person({ store, acts, lab }) {
+		const known = store.server.value?.person ?? "";
+		const why = "Your name is stored with each label that you submit.";
+		return /* @__PURE__ */ a("div", {
+			id: "fewsam-person",
+			title: known ? `${why} So far: ${known}.` : why,
+			children: [/* @__PURE__ */ a(TextInput, {
+				id: "fewsam-who",
+				label: "Your name",
+				value: lab.typed.value,
+				input: (text) => lab.typed.value = text,
+				enter: () => acts.lab.name(),
+				select: lab.naming.value
+			}), /* @__PURE__ */ a("button", {
+				id: "fewsam-named",
+				class: "small",
+				disabled: !lab.typed.value.trim(),
+				onClick: () => acts.lab.name(),
+				children: "That is me"
+			})]
+		});
+	}
 	// src/components/message.tsx
 	/** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
-	function Message({ store }) {
+	function Message(given) {
+		const { store, lab } = given;
 		const { text, kind, answers, serial } = store.message.value;
 		const { hint } = store.guide.value;
 		const notes = store.problems.value.length;
+		const named = !asksName(store.server.value, lab.name.value) && !lab.naming.value;
 		const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
 		return /* @__PURE__ */ a("div", {
 			id: "fewsam-said",
@@ -4199,10 +4260,10 @@
 				class: "fs-row",
 				id: "fewsam-below",
 				children: [
-					/* @__PURE__ */ a("div", {
+					named ? /* @__PURE__ */ a("div", {
 						id: "fewsam-hint",
 						children: hint && `Next: ${hint}`
-					}),
+					}) : /* @__PURE__ */ a(Person, { ...given }),
 					notes > 0 && /* @__PURE__ */ a("button", {
 						class: "small",
 						id: "fewsam-noted",
@@ -4321,29 +4382,6 @@
 				"stroke-linejoin": "round",
 				"stroke-linecap": "round"
 			})
-		});
-	}
-	// src/components/textinput.tsx
-	function TextInput({ id, label, value, input, enter, escape, select }) {
-		return /* @__PURE__ */ a("input", {
-			type: "text",
-			id,
-			placeholder: label,
-			"aria-label": label,
-			value,
-			ref: (element) => {
-				if (select && element && !element.dataset.selected) {
-					element.dataset.selected = "once";
-					window.setTimeout(() => element.select());
-				}
-			},
-			onMouseDown: (event) => event.stopPropagation(),
-			onInput: (event) => input(event.currentTarget.value),
-			onKeyDown: (event) => {
-				event.stopPropagation();
-				if (event.key === "Enter") enter();
-				if (event.key === "Escape") escape?.();
-			}
 		});
 	}
 	// src/components/structures.tsx
@@ -4487,33 +4525,6 @@
 			onMouseDown: (event) => event.stopPropagation(),
 			onClick: act,
 			children: /* @__PURE__ */ a(Icon, { name: icon })
-		});
-	}
-	// src/components/person.tsx
-	/** Who draws: asked once where the server does not know it, since each label bears a name. */
-	function Person({ store, acts, lab }) {
-		const known = store.server.value?.person ?? "";
-		if (!asksName(store.server.value, lab.name.value) && !lab.naming.value) return null;
-		return /* @__PURE__ */ a("div", {
-			id: "fewsam-person",
-			children: [/* @__PURE__ */ a("div", {
-				class: "fs-row",
-				children: [/* @__PURE__ */ a(TextInput, {
-					id: "fewsam-who",
-					label: "Your name",
-					value: lab.typed.value,
-					input: (text) => lab.typed.value = text,
-					enter: () => acts.lab.name()
-				}), /* @__PURE__ */ a("button", {
-					id: "fewsam-named",
-					disabled: !lab.typed.value.trim(),
-					onClick: () => acts.lab.name(),
-					children: "That is me"
-				})]
-			}), /* @__PURE__ */ a("div", {
-				class: "faint",
-				children: known ? `So far: ${known}.` : "It is stored with each label that you submit."
-			})]
 		});
 	}
 	// src/components/worklist.tsx
@@ -4689,8 +4700,10 @@
 		});
 	}
 	function title(series) {
+		const labelled = `${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`;
 		return [
-			`${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`,
+			series.description,
+			labelled,
 			series.note && `“${series.note}”`,
 			series.people.length && `open: ${series.people.join(", ")}`
 		].filter(Boolean).join("\n");
@@ -4701,7 +4714,6 @@
 		return /* @__PURE__ */ a($, { children: [
 			/* @__PURE__ */ a("style", { children: style }),
 			/* @__PURE__ */ a(Message, { ...given }),
-			/* @__PURE__ */ a(Person, { ...given }),
 			/* @__PURE__ */ a(StructureList, { ...given }),
 			/* @__PURE__ */ a(Draw, { ...given }),
 			/* @__PURE__ */ a(Points, { ...given }),

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 8980b601a57c9d8024eae2cd5eeb11cca5c7ab24797ab8b49763b24f4e266da2 */
+/* fewsam panel, built from sources 0c0d0257913ae74099e19e84c21c5cf802084c2b69d51fabed2390cbca941158 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1015,6 +1015,7 @@ var texts_exports = /* @__PURE__ */ __exportAll({
 	capital: () => capital,
 	conflict: () => conflict,
 	count: () => count,
+	done: () => done,
 	emptied: () => emptied,
 	greeting: () => greeting,
 	guide: () => guide,
@@ -1176,7 +1177,7 @@ function guide(now) {
 		[
 			true,
 			"next",
-			"Next slice, or correct this one"
+			"another slice, or correct this one"
 		]
 	].find(([wanted]) => wanted);
 	return now.open ? {
@@ -1188,6 +1189,11 @@ function guide(now) {
 		hint: "",
 		blocked
 	};
+}
+/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+function done({ step, seconds, limits, epoch, total_epochs }) {
+	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
 }
 function progress(state, busy) {
 	const stats = state?.training;
@@ -1994,7 +2000,7 @@ function Curve({ store }) {
 	const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 	const y = (dice) => 95 - 85 * dice;
 	const places = points.map((point, n) => [x(n), y(mean(point))]);
-	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Right on the slices you corrected (Dice)" }), /* @__PURE__ */ a$2("svg", {
+	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Dice on the slices you corrected" }), /* @__PURE__ */ a$2("svg", {
 		class: "curve",
 		id: "fewsam-curve",
 		viewBox: "0 0 240 110",
@@ -2311,7 +2317,7 @@ function Progress({ store, acts, lab }) {
 		store.busy.value,
 		store.server.value?.training
 	];
-	const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : void 0;
+	const share = training && stats ? done(stats) : void 0;
 	return /* @__PURE__ */ a$2($$1, { children: [share === void 0 ? /* @__PURE__ */ a$2("progress", {
 		id: "fewsam-progress",
 		"aria-label": "progress",
@@ -2329,7 +2335,7 @@ function Progress({ store, acts, lab }) {
 			class: "faint",
 			id: "fewsam-status",
 			children: progress(store.server.value, busy)
-		}), /* @__PURE__ */ a$2(Button, {
+		}), !training && /* @__PURE__ */ a$2(Button, {
 			store,
 			acts,
 			lab,
@@ -2338,132 +2344,6 @@ function Progress({ store, acts, lab }) {
 			children: "Improve overnight"
 		})]
 	})] });
-}
-// src/components/message.tsx
-/** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
-function Message({ store }) {
-	const { text, kind, answers, serial } = store.message.value;
-	const { hint } = store.guide.value;
-	const notes = store.problems.value.length;
-	const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
-	return /* @__PURE__ */ a$2("div", {
-		id: "fewsam-said",
-		children: [/* @__PURE__ */ a$2("div", {
-			class: `message ${kind}`,
-			id: "fewsam-message",
-			role: "status",
-			children: [/* @__PURE__ */ a$2("div", {
-				id: "fewsam-text",
-				children: [short, more && /* @__PURE__ */ a$2("details", { children: [/* @__PURE__ */ a$2("summary", { children: "More" }), more] })]
-			}, serial), /* @__PURE__ */ a$2("div", {
-				class: "fs-row",
-				id: "fewsam-answers",
-				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
-					onClick: act,
-					children: label
-				}, label))
-			})]
-		}), /* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			id: "fewsam-below",
-			children: [
-				/* @__PURE__ */ a$2("div", {
-					id: "fewsam-hint",
-					children: hint && `Next: ${hint}`
-				}),
-				notes > 0 && /* @__PURE__ */ a$2("button", {
-					class: "small",
-					id: "fewsam-noted",
-					title: "Go to what is odd or waits",
-					onClick: toNotes,
-					children: [count(notes, "note"), " ↓"]
-				}),
-				/* @__PURE__ */ a$2("button", {
-					class: "small",
-					id: "fewsam-keys",
-					title: "Keys (?)",
-					"aria-expanded": store.sheet.value,
-					onClick: () => store.sheet.value = !store.sheet.value,
-					children: "Keys"
-				})
-			]
-		})]
-	});
-}
-var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
-// src/components/points.tsx
-/** Correct with points, scribbles and boxes. */
-function Points({ store, acts }) {
-	const given = {
-		store,
-		acts
-	};
-	return /* @__PURE__ */ a$2("section", {
-		"aria-label": "Correct",
-		children: [
-			/* @__PURE__ */ a$2("h4", { children: "Correct" }),
-			/* @__PURE__ */ a$2("div", {
-				class: "fs-row",
-				children: [/* @__PURE__ */ a$2(ToolButton, {
-					...given,
-					tool: "include",
-					title: "A click adds what belongs to the chosen structure (A)",
-					children: "+ Include"
-				}), /* @__PURE__ */ a$2(ToolButton, {
-					...given,
-					tool: "exclude",
-					title: "A click takes away what does not belong to it (X)",
-					children: "− Exclude"
-				})]
-			}),
-			/* @__PURE__ */ a$2("div", {
-				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a$2(ToolButton, {
-						...given,
-						tool: "scribble",
-						title: "A line inside of what belongs to the chosen structure; with Alt, of what does not (W)",
-						children: "Scribble"
-					}),
-					/* @__PURE__ */ a$2(ToolButton, {
-						...given,
-						tool: "box",
-						title: "A box that holds the chosen structure; with Alt, one that holds none of it (Q)",
-						children: "Box"
-					}),
-					/* @__PURE__ */ a$2("button", {
-						id: "fewsam-propagate",
-						class: store.propagate.value ? "on" : "",
-						"aria-pressed": store.propagate.value,
-						title: "Propagate what a prompt changes to the neighbouring slices, while it holds there. They are then drawn slices too: look at them before you submit.",
-						onClick: () => store.propagate.value = !store.propagate.value,
-						children: "In 3D"
-					}),
-					/* @__PURE__ */ a$2(Button, {
-						...given,
-						command: "clear",
-						title: "Forget the points, scribbles and boxes; what they changed stays",
-						children: "Clear"
-					})
-				]
-			})
-		]
-	});
-}
-// src/components/sheet.tsx
-/** The sheet of keys. */
-function Sheet({ store }) {
-	if (!store.sheet.value) return null;
-	return /* @__PURE__ */ a$2("div", {
-		id: "fewsam-sheet",
-		role: "dialog",
-		"aria-label": "Keys",
-		onClick: () => store.sheet.value = false,
-		children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a$2("section", { children: [/* @__PURE__ */ a$2("h4", { children: title }), /* @__PURE__ */ a$2("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a$2("div", { children: [/* @__PURE__ */ a$2("dt", { children: keys }), /* @__PURE__ */ a$2("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a$2("p", {
-			class: "faint",
-			children: "Press ? or Escape to close. All other keys are the viewer's own."
-		})]
-	});
 }
 // node_modules/preact/hooks/dist/hooks.mjs
 var t$1;
@@ -3224,6 +3104,217 @@ function F() {
 function M() {
 	if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
 }
+// src/lab.ts
+/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
+var NAME = "fewsam.name";
+/** A person's name, kept in the browser: asked once. */
+function storedName() {
+	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+}
+var Lab = class {
+	name = y$1(storedName());
+	/** A name, or a note for a series that is sent back, as it is typed. */
+	typed = y$1("");
+	note = y$1("");
+	/** Whether the person is about to say another name. */
+	naming = y$1(false);
+	unfolded = y$1(false);
+	worklist = y$1(null);
+	keepName(name) {
+		this.name.value = name.trim().slice(0, 80);
+		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+	}
+	/** The series that is open, with its place in the worklist. */
+	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
+	/** "2 of 9 series done". */
+	summary = O$1(() => {
+		const counts = this.worklist.value?.counts;
+		if (!counts) return "";
+		const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+		return `${counts.done + counts.accepted} of ${all} series done`;
+	});
+};
+/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
+function asksName(state, name) {
+	return state?.ask_name === true && !name;
+}
+// src/components/textinput.tsx
+function TextInput({ id, label, value, input, enter, escape, select }) {
+	return /* @__PURE__ */ a$2("input", {
+		type: "text",
+		id,
+		placeholder: label,
+		"aria-label": label,
+		value,
+		ref: (element) => {
+			if (select && element && !element.dataset.selected) {
+				element.dataset.selected = "once";
+				window.setTimeout(() => {
+					element.focus();
+					element.select();
+				});
+			}
+		},
+		onMouseDown: (event) => event.stopPropagation(),
+		onInput: (event) => input(event.currentTarget.value),
+		onKeyDown: (event) => {
+			event.stopPropagation();
+			if (event.key === "Enter") enter();
+			if (event.key === "Escape") escape?.();
+		}
+	});
+}
+// src/components/person.tsx
+function Person({ store, acts, lab }) {
+	const known = store.server.value?.person ?? "";
+	const why = "Your name is stored with each label that you submit.";
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-person",
+		title: known ? `${why} So far: ${known}.` : why,
+		children: [/* @__PURE__ */ a$2(TextInput, {
+			id: "fewsam-who",
+			label: "Your name",
+			value: lab.typed.value,
+			input: (text) => lab.typed.value = text,
+			enter: () => acts.lab.name(),
+			select: lab.naming.value
+		}), /* @__PURE__ */ a$2("button", {
+			id: "fewsam-named",
+			class: "small",
+			disabled: !lab.typed.value.trim(),
+			onClick: () => acts.lab.name(),
+			children: "That is me"
+		})]
+	});
+}
+// src/components/message.tsx
+/** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
+function Message(given) {
+	const { store, lab } = given;
+	const { text, kind, answers, serial } = store.message.value;
+	const { hint } = store.guide.value;
+	const notes = store.problems.value.length;
+	const named = !asksName(store.server.value, lab.name.value) && !lab.naming.value;
+	const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-said",
+		children: [/* @__PURE__ */ a$2("div", {
+			class: `message ${kind}`,
+			id: "fewsam-message",
+			role: "status",
+			children: [/* @__PURE__ */ a$2("div", {
+				id: "fewsam-text",
+				children: [short, more && /* @__PURE__ */ a$2("details", { children: [/* @__PURE__ */ a$2("summary", { children: "More" }), more] })]
+			}, serial), /* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				id: "fewsam-answers",
+				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+					onClick: act,
+					children: label
+				}, label))
+			})]
+		}), /* @__PURE__ */ a$2("div", {
+			class: "fs-row",
+			id: "fewsam-below",
+			children: [
+				named ? /* @__PURE__ */ a$2("div", {
+					id: "fewsam-hint",
+					children: hint && `Next: ${hint}`
+				}) : /* @__PURE__ */ a$2(Person, { ...given }),
+				notes > 0 && /* @__PURE__ */ a$2("button", {
+					class: "small",
+					id: "fewsam-noted",
+					title: "Go to what is odd or waits",
+					onClick: toNotes,
+					children: [count(notes, "note"), " ↓"]
+				}),
+				/* @__PURE__ */ a$2("button", {
+					class: "small",
+					id: "fewsam-keys",
+					title: "Keys (?)",
+					"aria-expanded": store.sheet.value,
+					onClick: () => store.sheet.value = !store.sheet.value,
+					children: "Keys"
+				})
+			]
+		})]
+	});
+}
+var toNotes = () => document.querySelector("#fewsam-problems")?.scrollIntoView();
+// src/components/points.tsx
+/** Correct with points, scribbles and boxes. */
+function Points({ store, acts }) {
+	const given = {
+		store,
+		acts
+	};
+	return /* @__PURE__ */ a$2("section", {
+		"aria-label": "Correct",
+		children: [
+			/* @__PURE__ */ a$2("h4", { children: "Correct" }),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "include",
+					title: "A click adds what belongs to the chosen structure (A)",
+					children: "+ Include"
+				}), /* @__PURE__ */ a$2(ToolButton, {
+					...given,
+					tool: "exclude",
+					title: "A click takes away what does not belong to it (X)",
+					children: "− Exclude"
+				})]
+			}),
+			/* @__PURE__ */ a$2("div", {
+				class: "fs-row",
+				children: [
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "scribble",
+						title: "A line inside of what belongs to the chosen structure; with Alt, of what does not (W)",
+						children: "Scribble"
+					}),
+					/* @__PURE__ */ a$2(ToolButton, {
+						...given,
+						tool: "box",
+						title: "A box that holds the chosen structure; with Alt, one that holds none of it (Q)",
+						children: "Box"
+					}),
+					/* @__PURE__ */ a$2("button", {
+						id: "fewsam-propagate",
+						class: store.propagate.value ? "on" : "",
+						"aria-pressed": store.propagate.value,
+						title: "Propagate what a prompt changes to the neighbouring slices, while it holds there. They are then drawn slices too: look at them before you submit.",
+						onClick: () => store.propagate.value = !store.propagate.value,
+						children: "In 3D"
+					}),
+					/* @__PURE__ */ a$2(Button, {
+						...given,
+						command: "clear",
+						title: "Forget the points, scribbles and boxes; what they changed stays",
+						children: "Clear"
+					})
+				]
+			})
+		]
+	});
+}
+// src/components/sheet.tsx
+/** The sheet of keys. */
+function Sheet({ store }) {
+	if (!store.sheet.value) return null;
+	return /* @__PURE__ */ a$2("div", {
+		id: "fewsam-sheet",
+		role: "dialog",
+		"aria-label": "Keys",
+		onClick: () => store.sheet.value = false,
+		children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a$2("section", { children: [/* @__PURE__ */ a$2("h4", { children: title }), /* @__PURE__ */ a$2("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a$2("div", { children: [/* @__PURE__ */ a$2("dt", { children: keys }), /* @__PURE__ */ a$2("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a$2("p", {
+			class: "faint",
+			children: "Press ? or Escape to close. All other keys are the viewer's own."
+		})]
+	});
+}
 // src/components/icons.tsx
 /** Small drawings on buttons: fonts of symbols differ from machine to machine. */
 var PATHS = {
@@ -3248,29 +3339,6 @@ function Icon({ name }) {
 			"stroke-linejoin": "round",
 			"stroke-linecap": "round"
 		})
-	});
-}
-// src/components/textinput.tsx
-function TextInput({ id, label, value, input, enter, escape, select }) {
-	return /* @__PURE__ */ a$2("input", {
-		type: "text",
-		id,
-		placeholder: label,
-		"aria-label": label,
-		value,
-		ref: (element) => {
-			if (select && element && !element.dataset.selected) {
-				element.dataset.selected = "once";
-				window.setTimeout(() => element.select());
-			}
-		},
-		onMouseDown: (event) => event.stopPropagation(),
-		onInput: (event) => input(event.currentTarget.value),
-		onKeyDown: (event) => {
-			event.stopPropagation();
-			if (event.key === "Enter") enter();
-			if (event.key === "Escape") escape?.();
-		}
 	});
 }
 // src/components/structures.tsx
@@ -3416,72 +3484,11 @@ function Small({ kind, icon, title, act }) {
 		children: /* @__PURE__ */ a$2(Icon, { name: icon })
 	});
 }
-// src/lab.ts
-/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
-var NAME = "fewsam.name";
-/** A person's name, kept in the browser: asked once. */
-function storedName() {
-	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
-}
-var Lab = class {
-	name = y$1(storedName());
-	/** A name, or a note for a series that is sent back, as it is typed. */
-	typed = y$1("");
-	note = y$1("");
-	/** Whether the person is about to say another name. */
-	naming = y$1(false);
-	unfolded = y$1(false);
-	worklist = y$1(null);
-	keepName(name) {
-		this.name.value = name.trim().slice(0, 80);
-		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
-	}
-	/** The series that is open, with its place in the worklist. */
-	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
-	/** "2 of 9 series done". */
-	summary = O$1(() => {
-		const counts = this.worklist.value?.counts;
-		if (!counts) return "";
-		const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
-		return `${counts.done + counts.accepted} of ${all} series done`;
-	});
-};
-/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
-function asksName(state, name) {
-	return state?.ask_name === true && !name;
-}
-// src/components/person.tsx
-/** Who draws: asked once where the server does not know it, since each label bears a name. */
-function Person({ store, acts, lab }) {
-	const known = store.server.value?.person ?? "";
-	if (!asksName(store.server.value, lab.name.value) && !lab.naming.value) return null;
-	return /* @__PURE__ */ a$2("div", {
-		id: "fewsam-person",
-		children: [/* @__PURE__ */ a$2("div", {
-			class: "fs-row",
-			children: [/* @__PURE__ */ a$2(TextInput, {
-				id: "fewsam-who",
-				label: "Your name",
-				value: lab.typed.value,
-				input: (text) => lab.typed.value = text,
-				enter: () => acts.lab.name()
-			}), /* @__PURE__ */ a$2("button", {
-				id: "fewsam-named",
-				disabled: !lab.typed.value.trim(),
-				onClick: () => acts.lab.name(),
-				children: "That is me"
-			})]
-		}), /* @__PURE__ */ a$2("div", {
-			class: "faint",
-			children: known ? `So far: ${known}.` : "It is stored with each label that you submit."
-		})]
-	});
-}
 // src/components/style.ts
 var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
   scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
-#fewsam-panel h4 { margin:6px 0 2px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
+#fewsam-panel h4 { margin:4px 0 1px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
 #fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
 #fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
 #fewsam-panel button:hover:not(:disabled) { background:#31499a }
@@ -3495,11 +3502,12 @@ var style = `
 #fewsam-panel .faint { color:#a9b8e6; font-size:12px }
 #fewsam-panel p.faint { margin:8px 0 0 }
 
-#fewsam-said { position:relative; height:86px; z-index:2 }
+#fewsam-said { display:flow-root; position:relative; height:86px; z-index:2 }
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
 #fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
+#fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }
 #fewsam-panel #fewsam-message summary { display:inline; margin:0 0 0 4px; color:inherit; text-decoration:underline; list-style:none }
 #fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
@@ -3507,11 +3515,15 @@ var style = `
 #fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
 #fewsam-panel #fewsam-below { flex-wrap:nowrap; margin:2px 0 0 }
 #fewsam-panel #fewsam-below > button { flex:none }
+#fewsam-person { flex:1; display:flex; gap:4px; min-width:0 }
+#fewsam-panel #fewsam-person input { padding:0 6px; line-height:18px; border-color:#ffe9a8 }
 #fewsam-hint { flex:1; color:#ffe9a8; font-size:12px; height:18px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-panel #fewsam-problems { margin:6px 0 }
 #fewsam-panel #fewsam-problems:empty { display:none }
 
+#fewsam-panel #fewsam-new > button { flex:none; min-width:64px }
 #fewsam-classes { max-height:194px; overflow-y:auto; scrollbar-width:thin }
+#fewsam-classes:has(.class:nth-child(9)) { max-height:180px } /* half of a row shows that there are more */
 #fewsam-panel .class { display:flex; align-items:center; gap:5px; height:24px; padding:0 4px; border-radius:4px; cursor:pointer; box-sizing:border-box; position:relative }
 #fewsam-panel .class:hover { background:#16224a }
 #fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0; outline-offset:-1px }
@@ -3531,10 +3543,10 @@ var style = `
 
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:2px 6px; font:inherit }
 #fewsam-panel input::placeholder { color:#a9b8e6; opacity:1 }
-#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px; margin:0 }
-#fewsam-panel progress { width:100%; height:8px; display:block; accent-color:#5a78f0 }
+#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#9db4ff; background:transparent; border:0; height:18px; margin:0 }
+#fewsam-panel progress { width:100%; height:6px; display:block; accent-color:#9db4ff }
 #fewsam-panel progress[hidden] { display:block; visibility:hidden }
-#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0 }
+#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0; min-height:22px }
 #fewsam-panel #fewsam-below-progress button { flex:none; font-size:12px; padding:0 5px }
 #fewsam-status { flex:1; min-width:0; white-space:nowrap; overflow:hidden; text-overflow:ellipsis }
 #fewsam-panel summary { cursor:pointer; margin:4px 0 2px; font-size:12px; color:#a9b8e6 }
@@ -3543,7 +3555,7 @@ var style = `
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
-#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
@@ -3751,8 +3763,10 @@ function State({ series }) {
 	});
 }
 function title(series) {
+	const labelled = `${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`;
 	return [
-		`${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`,
+		series.description,
+		labelled,
 		series.note && `“${series.note}”`,
 		series.people.length && `open: ${series.people.join(", ")}`
 	].filter(Boolean).join("\n");
@@ -3763,7 +3777,6 @@ function App(given) {
 	return /* @__PURE__ */ a$2($$1, { children: [
 		/* @__PURE__ */ a$2("style", { children: style }),
 		/* @__PURE__ */ a$2(Message, { ...given }),
-		/* @__PURE__ */ a$2(Person, { ...given }),
 		/* @__PURE__ */ a$2(StructureList, { ...given }),
 		/* @__PURE__ */ a$2(Draw, { ...given }),
 		/* @__PURE__ */ a$2(Points, { ...given }),

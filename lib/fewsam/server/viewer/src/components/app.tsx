@@ -10,7 +10,6 @@ import { Message } from './message';
 import { Points } from './points';
 import { Sheet } from './sheet';
 import { StructureList } from './structures';
-import { Person } from './person';
 import { style } from './style';
 import { Worklist } from './worklist';
 
@@ -19,7 +18,6 @@ export function App(given: Given) {
     <>
       <style>{style}</style>
       <Message {...given} />
-      <Person {...given} />
       <StructureList {...given} />
       <Draw {...given} />
       <Points {...given} />

@@ -18,7 +18,7 @@ export function Curve({ store }: Given) {
   const places = points.map((point, n) => [x(n), y(mean(point))]);
   return (
     <>
-      <h4>Right on the slices you corrected (Dice)</h4>
+      <h4>Dice on the slices you corrected</h4>
       <svg class="curve" id="fewsam-curve" viewBox="0 0 240 110">
         {[0, 0.5, 1].map(dice => (
           <>

@@ -1,6 +1,6 @@
 /** The round: submit, segment, train, and on to the next slice; and how far what runs is. */
 
-import { count, progress } from '../model/texts';
+import { count, done, progress } from '../model/texts';
 import { Button, type Given } from './buttons';
 
 export function Learn({ store, acts }: Given) {
@@ -53,7 +53,7 @@ export function Learn({ store, acts }: Given) {
 
 export function Progress({ store, acts, lab }: Given) {
   const [training, busy, stats] = [store.training.value, store.busy.value, store.server.value?.training];
-  const share = training && stats?.total_epochs ? (stats.epoch ?? 0) / stats.total_epochs : undefined;
+  const share = training && stats ? done(stats) : undefined;
   return (
     <>
       {share === undefined ? (
@@ -65,9 +65,11 @@ export function Progress({ store, acts, lab }: Given) {
         <div class="faint" id="fewsam-status">
           {progress(store.server.value, busy)}
         </div>
-        <Button {...{ store, acts, lab }} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">
-          Improve overnight
-        </Button>
+        {!training && (
+          <Button {...{ store, acts, lab }} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">
+            Improve overnight
+          </Button>
+        )}
       </div>
     </>
   );

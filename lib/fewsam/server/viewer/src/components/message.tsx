@@ -1,12 +1,16 @@
 /** What the panel says or asks, and the next thing to do. Its place is reserved, so that nothing below it jumps. */
 
+import { asksName } from '../lab';
 import { count, inShort } from '../model/texts';
 import type { Given } from './buttons';
+import { Person } from './person';
 
-export function Message({ store }: Given) {
+export function Message(given: Given) {
+  const { store, lab } = given;
   const { text, kind, answers, serial } = store.message.value;
   const { hint } = store.guide.value;
   const notes = store.problems.value.length;
+  const named = !asksName(store.server.value, lab.name.value) && !lab.naming.value;
   const [short, more] = kind === 'asks' ? [text, ''] : inShort(text); // a question is shown in full
   return (
     <div id="fewsam-said">
@@ -29,7 +33,7 @@ export function Message({ store }: Given) {
         </div>
       </div>
       <div class="fs-row" id="fewsam-below">
-        <div id="fewsam-hint">{hint && `Next: ${hint}`}</div>
+        {named ? <div id="fewsam-hint">{hint && `Next: ${hint}`}</div> : <Person {...given} />}
         {notes > 0 && (
           <button class="small" id="fewsam-noted" title="Go to what is odd or waits" onClick={toNotes}>
             {count(notes, 'note')} ↓

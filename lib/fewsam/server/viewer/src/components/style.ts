@@ -14,7 +14,7 @@ export const outside = `
 export const style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
   scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
-#fewsam-panel h4 { margin:6px 0 2px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
+#fewsam-panel h4 { margin:4px 0 1px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
 #fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
 #fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
 #fewsam-panel button:hover:not(:disabled) { background:#31499a }
@@ -28,11 +28,12 @@ export const style = `
 #fewsam-panel .faint { color:#a9b8e6; font-size:12px }
 #fewsam-panel p.faint { margin:8px 0 0 }
 
-#fewsam-said { position:relative; height:86px; z-index:2 }
+#fewsam-said { display:flow-root; position:relative; height:86px; z-index:2 }
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
 #fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
+#fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }
 #fewsam-panel #fewsam-message summary { display:inline; margin:0 0 0 4px; color:inherit; text-decoration:underline; list-style:none }
 #fewsam-panel .message.asks { background:#5a4a1f; color:#fff2d0 }
@@ -40,11 +41,15 @@ export const style = `
 #fewsam-panel .message.good { background:#1c4a2c; color:#d9ffe4 }
 #fewsam-panel #fewsam-below { flex-wrap:nowrap; margin:2px 0 0 }
 #fewsam-panel #fewsam-below > button { flex:none }
+#fewsam-person { flex:1; display:flex; gap:4px; min-width:0 }
+#fewsam-panel #fewsam-person input { padding:0 6px; line-height:18px; border-color:#ffe9a8 }
 #fewsam-hint { flex:1; color:#ffe9a8; font-size:12px; height:18px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap }
 #fewsam-panel #fewsam-problems { margin:6px 0 }
 #fewsam-panel #fewsam-problems:empty { display:none }
 
+#fewsam-panel #fewsam-new > button { flex:none; min-width:64px }
 #fewsam-classes { max-height:194px; overflow-y:auto; scrollbar-width:thin }
+#fewsam-classes:has(.class:nth-child(9)) { max-height:180px } /* half of a row shows that there are more */
 #fewsam-panel .class { display:flex; align-items:center; gap:5px; height:24px; padding:0 4px; border-radius:4px; cursor:pointer; box-sizing:border-box; position:relative }
 #fewsam-panel .class:hover { background:#16224a }
 #fewsam-panel .class.on { background:#27397a; outline:1px solid #5a78f0; outline-offset:-1px }
@@ -64,10 +69,10 @@ export const style = `
 
 #fewsam-panel input[type=text] { flex:1; min-width:60px; background:#0d1430; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:2px 6px; font:inherit }
 #fewsam-panel input::placeholder { color:#a9b8e6; opacity:1 }
-#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#5a78f0; background:transparent; border:0; height:18px; margin:0 }
-#fewsam-panel progress { width:100%; height:8px; display:block; accent-color:#5a78f0 }
+#fewsam-panel input[type=range] { flex:1; min-width:60px; appearance:auto; accent-color:#9db4ff; background:transparent; border:0; height:18px; margin:0 }
+#fewsam-panel progress { width:100%; height:6px; display:block; accent-color:#9db4ff }
 #fewsam-panel progress[hidden] { display:block; visibility:hidden }
-#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0 }
+#fewsam-panel #fewsam-below-progress { flex-wrap:nowrap; margin:1px 0; min-height:22px }
 #fewsam-panel #fewsam-below-progress button { flex:none; font-size:12px; padding:0 5px }
 #fewsam-status { flex:1; min-width:0; white-space:nowrap; overflow:hidden; text-overflow:ellipsis }
 #fewsam-panel summary { cursor:pointer; margin:4px 0 2px; font-size:12px; color:#a9b8e6 }
@@ -76,7 +81,7 @@ export const style = `
 #fewsam-panel svg.curve { width:100%; height:110px; background:#0d1430; border-radius:4px }
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
-#fewsam-studies { max-height:220px; overflow-y:auto }
+#fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }

@@ -21,7 +21,10 @@ export function TextInput({ id, label, value, input, enter, escape, select }: Ty
       ref={element => {
         if (select && element && !element.dataset.selected) {
           element.dataset.selected = 'once';
-          window.setTimeout(() => element.select());
+          window.setTimeout(() => {
+            element.focus(); // which scrolls to it
+            element.select();
+          });
         }
       }}
       onMouseDown={event => event.stopPropagation()}

@@ -123,5 +123,5 @@ function State({ series }: { series: Series }) {
 
 function title(series: Series): string {
   const labelled = `${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ''}`;
-  return [labelled, series.note && `“${series.note}”`, series.people.length && `open: ${series.people.join(', ')}`].filter(Boolean).join('\n');
+  return [series.description, labelled, series.note && `“${series.note}”`, series.people.length && `open: ${series.people.join(', ')}`].filter(Boolean).join('\n');
 }

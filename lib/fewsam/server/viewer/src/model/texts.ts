@@ -151,10 +151,16 @@ export function guide(now: {
     [!now.labelled && !now.dirty, 'brush', 'Draw on 2 or 3 slices'],
     [now.dirty > 0, 'submit', `Submit ${count(now.dirty, 'slice')}`],
     [!now.answered, 'segment', 'Segment'],
-    [true, 'next', 'Next slice, or correct this one'],
+    [true, 'next', 'another slice, or correct this one'],
   ];
   const [, highlight, hint] = steps.find(([wanted]) => wanted)!;
   return now.open ? { highlight, hint, blocked } : { highlight: '', hint: '', blocked };
+}
+
+/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+export function done({ step, seconds, limits, epoch, total_epochs }: api.State['training']): number | undefined {
+  if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+  return total_epochs ? (epoch ?? 0) / total_epochs : undefined;
 }
 
 export function progress(state: api.State | null, busy: string): string {

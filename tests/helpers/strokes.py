@@ -1,0 +1,54 @@
+"""Strokes of a person round a structure: its outline, drawn with the panel's lasso in a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import contourpy
+import numpy as np
+
+from helpers.browser import Person
+
+Places = list[tuple[float, float]]  # (i, j)
+
+
+def outlines(mask: np.ndarray, step: float = 1.5) -> list[Places]:
+    """Closed lines round the parts of a mask (H, W), the longest first, with a place every ``step`` pixels."""
+    padded = np.pad(mask.astype(float), 1)
+    lines = contourpy.contour_generator(z=padded).lines(0.5)
+    found = [_spaced(line - 1, step) for line in sorted(lines, key=len, reverse=True)]
+    return [[(float(i), float(j)) for i, j in line] for line in found if len(line) > 3]
+
+
+def _spaced(line: np.ndarray, step: float) -> np.ndarray:
+    """The same line with its places at equal distances along it."""
+    along = np.concatenate([[0.0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
+    wanted = np.linspace(0, along[-1], max(4, round(along[-1] / step)))
+    return np.stack([np.interp(wanted, along, line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def on_screen(me: Person, places: Places, k: int) -> list[tuple[float, float]]:
+    """Places of slice k, which is shown, as pixels of the screen."""
+    corner, right, down = me.screen(0, 0, k), me.screen(1, 0, k), me.screen(0, 1, k)
+    across, along = right["x"] - corner["x"], down["y"] - corner["y"]
+    return [(corner["x"] + i * across, corner["y"] + j * along) for i, j in places]
+
+
+def lasso(me: Person, mask: np.ndarray, k: int, erase: bool = False) -> None:
+    """Drag the lasso, which is in hand, round each part of a mask on slice k, which is shown."""
+    for places in outlines(mask):
+        drag(me.page, on_screen(me, [*places, places[0]], k), erase)
+
+
+def drag(page: Any, places: list[tuple[float, float]], alt: bool = False) -> None:
+    """Drag the mouse along places of the screen, with Alt held down or without."""
+    page.bring_to_front()
+    if alt:
+        page.keyboard.down("Alt")
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for x, y in places[1:]:
+        page.mouse.move(x, y)
+    page.mouse.up()
+    if alt:
+        page.keyboard.up("Alt")
