@@ -5,8 +5,11 @@ import random
 import numpy as np
 import pytest
 
+from fewsam.core.errors import StorageError
 from fewsam.encoders import cache as cache_module
+from fewsam.encoders import cache_order
 from fewsam.encoders.cache import EMBEDDING_BYTES, EMBEDDING_SHAPE, TRAINING, EmbeddingCache, embedding_key
+from fewsam.encoders.cache_order import note_use
 from helpers.cached_embeddings import BIG, constant, embedding, filled
 
 
@@ -69,6 +72,40 @@ def test_after_the_clock_stepped_back_the_newest_entries_stay(tmp_path, monkeypa
             now += 1000
             cache.put(key, constant(2))
         assert cache.contains(["a", "b", "c", "d", "e"]) == [False, False, True, True, True]
+
+
+def test_a_cache_of_an_earlier_version_has_no_order_and_gets_one(tmp_path):
+    with EmbeddingCache(tmp_path, 3 * EMBEDDING_BYTES) as cache:
+        for key in "cab":
+            cache.put(key, constant(0))
+        env = cache._opened()
+        env.write(lambda txn: txn.drop(env.tables["order"], delete=False))
+        cache.put("d", constant(0))
+        assert cache.contains(list("cabd")) == [False, True, True, True]
+        env.write(lambda txn: txn.delete(b"a", db=env.tables["used"]) and txn.delete(b"a", db=env.tables["data"]))
+        env.write(lambda txn: txn.put(b"x" * 9, b"", db=env.tables["order"]))  # as many places as entries, but others
+        cache.put("e", constant(0))
+        cache.put("f", constant(0))
+        assert cache.contains(list("abdef")) == [False, False, True, True, True]
+
+
+def test_a_full_cache_evicts_a_few_at_once_however_large_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "EMBEDDING_SHAPE", (1, 1, 2))
+    monkeypatch.setattr(cache_module, "EMBEDDING_BYTES", 4)
+    looked = []
+    with EmbeddingCache(tmp_path, 4 * 4000) as cache:
+        env, small = cache._opened(), np.zeros((1, 1, 2), np.float16)
+        keys = [f"{n:04d}" for n in range(4000)]
+        env.write(lambda txn: [note_use(txn, env.tables, key.encode(), n) for n, key in enumerate(keys)])
+        env.write(lambda txn: [txn.put(key.encode(), b"", db=env.tables["data"]) for key in keys])
+        real = cache_order._oldest_first
+        monkeypatch.setattr(
+            cache_order, "_oldest_first", lambda *given: (looked.append(one) or one for one in real(*given))
+        )
+        cache.put("new", small)
+        assert looked == [place for place in looked if int(place[8:]) <= 64] and len(looked) == 65
+        assert cache.stats()["entries"] == 4000 - 64
+        assert cache.contains(["0064", "0065", "new"]) == [False, True, True]
 
 
 def test_random_use_agrees_with_a_simple_model(tmp_path):
@@ -155,6 +192,18 @@ def test_each_holder_lets_go_of_its_own_pins_alone(tmp_path):
         cache.pin_only([], TRAINING)
         cache.put("e", constant(0))
         assert (cache.stats()["pinned"], cache.stats()["entries"]) == (0, 2)
+
+
+def test_what_another_process_owns_is_only_read(tmp_path):
+    with EmbeddingCache(tmp_path, 2 * EMBEDDING_BYTES) as owner:
+        for n, key in enumerate("ab"):
+            owner.put(key, constant(n))
+        with EmbeddingCache(tmp_path, BIG, read_only=True) as reader:
+            assert np.array_equal(reader.get("a"), constant(0)) and reader.get("c") is None
+            with pytest.raises(StorageError, match="only read"):
+                reader.put("c", constant(2))
+        owner.put("c", constant(2))
+        assert owner.contains(list("abc")) == [False, True, True], "being read there was no use"
 
 
 def test_the_file_stays_near_its_bound(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from fewsam.core.errors import StorageError
+from fewsam.encoders import lmdb_env
 from fewsam.encoders.cache import EmbeddingCache
 from helpers.cached_embeddings import BIG, constant, embedding, filled
 
@@ -119,6 +120,85 @@ def _starts_empty(folder: Path, caplog) -> None:
     assert "set aside" in caplog.text
     with EmbeddingCache(folder, BIG) as cache:
         assert np.array_equal(cache.get("new"), embedding(9))
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """The folders whose file was read as a whole."""
+    found, real = [], lmdb_env._damage
+    monkeypatch.setattr(lmdb_env, "_damage", lambda folder: found.append(folder) or real(folder))
+    return found
+
+
+def test_a_file_that_was_closed_is_not_read_as_a_whole_again(tmp_path, checks):
+    filled(tmp_path)
+    assert len(checks) == 1, "there was none yet"
+    with EmbeddingCache(tmp_path, BIG) as cache:
+        assert np.array_equal(cache.get("2"), embedding(2))
+        assert len(checks) == 1
+        running, pipe = _start(tmp_path, 100, 2)  # a process that opens it meanwhile
+        _drain(pipe)
+        running.join()
+        assert running.exitcode == 0
+    with (tmp_path / "data.mdb").open("r+b") as file:  # at once, within the same tick of the clock
+        file.write(file.read(1))
+    with EmbeddingCache(tmp_path, BIG):
+        assert len(checks) == 2, "somebody else wrote it"
+    with EmbeddingCache(tmp_path, BIG):
+        assert len(checks) == 2
+
+
+_ENDS = """
+import sys
+from fewsam.encoders.cache import EmbeddingCache
+cache = EmbeddingCache(sys.argv[1], 1 << 30)
+cache.get("2")
+"""
+
+
+def test_a_process_that_ends_closes_what_it_has_open(tmp_path, checks):
+    filled(tmp_path)
+    subprocess.run([sys.executable, "-c", _ENDS, str(tmp_path)], check=True)
+    with EmbeddingCache(tmp_path, BIG):
+        assert len(checks) == 1, "that of the new file"
+
+
+def _use(folder: Path, pipe, last: str) -> None:
+    """Open the cache, say whether its file was read as a whole, and end as told."""
+    found, real = [], lmdb_env._damage
+    lmdb_env._damage = lambda folder: found.append(folder) or real(folder)
+    cache = EmbeddingCache(folder, BIG)
+    pipe.send(len(found))
+    if last == "wait":
+        pipe.recv()
+        cache.close()
+    else:
+        cache.put("new", constant(1))
+    os._exit(0)
+
+
+@fork
+def test_the_file_is_checked_after_a_death_and_not_while_others_use_it(tmp_path):
+    def use(last: str):
+        context = multiprocessing.get_context("fork")
+        mine, theirs = context.Pipe()
+        process = context.Process(target=_use, args=(tmp_path, theirs, last))
+        process.start()
+        return process, mine
+
+    filled(tmp_path)
+    died, pipe = use("die")
+    assert pipe.recv() == 0, "it was closed before"
+    died.join()
+    user, its = use("wait")
+    assert its.recv() == 1, "the one before died with it open"
+    other, pipe = use("die")
+    assert pipe.recv() == 0, "it is open elsewhere"
+    other.join()
+    its.send("close")
+    user.join()
+    with EmbeddingCache(tmp_path, BIG) as cache:
+        assert np.array_equal(cache.get("3"), embedding(3))
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.001, 0.5, 0.9])

@@ -1,8 +1,8 @@
 """Embeddings on disk: a bounded store which several processes share and a crash leaves whole.
 
-Beside the embeddings there are two small tables: when each entry was last used, and which keys are pinned (those of
-labelled slices, which training needs) and for whom. Every embedding has one size, so that the entry count bounds the
-bytes. Whoever pins states all that it needs, and so lets go of what it needs no longer.
+Beside the embeddings there are small tables: when each entry was last used (`cache_order`), and which keys are pinned
+(those of labelled slices, which training needs) and for whom. Every embedding has one size, so that the entry count
+bounds the bytes. Whoever pins states all that it needs, and so lets go of what it needs no longer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import lmdb
 import numpy as np
 
 from fewsam.core.errors import StorageError
-from fewsam.encoders import lmdb_env
+from fewsam.encoders import cache_order, lmdb_env
 from fewsam.images.preprocess import PREPROCESS_VERSION
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 EMBEDDING_SHAPE = (256, 64, 64)
 EMBEDDING_BYTES = 2 * 256 * 64 * 64
 _CHECKSUM = struct.Struct("<I")
-_TIME = struct.Struct("<Q")
+_TABLES = (*cache_order.TABLES, "pins")
+_EVICTED = 64  # entries at once at most, so that no put waits long
 _HELD = b":"  # between a pin's holder and its key
 _FLUSH_AFTER = 256  # reads remembered in memory before their times are written
 
@@ -114,18 +115,27 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         folder: made if missing.
         max_bytes: bound of the entries; the least recently used one that is not pinned goes first. The file itself
             is a little larger, and does not shrink.
+        read_only: Another process is the one that writes: nothing is stored here, and reading counts as no use.
 
     Raises:
         StorageError: the folder cannot be made or written, or (in any method) the disk is full.
     """
 
-    def __init__(self, folder: Path | str, max_bytes: int) -> None:
+    def __init__(self, folder: Path | str, max_bytes: int, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self._capacity = max(1, int(max_bytes) // EMBEDDING_BYTES)
         map_bytes = int(1.5 * self._capacity * EMBEDDING_BYTES) + (64 << 20)
-        self._env: lmdb_env.Environment | None = lmdb_env.acquire(Path(folder), map_bytes, ("data", "used", "pins"))
+        self._env: lmdb_env.Environment | None = lmdb_env.acquire(
+            Path(folder), map_bytes, ("data", "used", "pins", "order")
+        )
         self._reads: dict[bytes, int] = {}  # times of reads not written yet
         self._reads_lock = threading.Lock()
         self._overfull = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._opened().folder
 
     @property
     def notices(self) -> list[str]:
@@ -152,6 +162,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
         # One short transaction an entry: others of this process need not wait for a whole volume.
         found = [env.read(partial(work, key.encode())) for key in keys]
+        if self._read_only:
+            return found
         with self._reads_lock:
             now = time.time_ns()
             self._reads.update({key.encode(): now for key, value in zip(keys, found, strict=True) if value is not None})
@@ -171,6 +183,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         Raises:
             StorageError: the disk is full. What was stored before stays.
         """
+        if self._read_only:
+            raise StorageError(f"the cache {self._opened().folder} belongs to another process, and is only read here")
         if array.shape != EMBEDDING_SHAPE:
             raise ValueError(f"an embedding is {EMBEDDING_SHAPE}, got {array.shape}")
         env = self._opened()
@@ -182,7 +196,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         def work(txn: lmdb.Transaction) -> None:
             self._write_times(txn, reads)
             txn.put(key.encode(), value, db=env.tables["data"])
-            txn.put(key.encode(), _TIME.pack(time.time_ns()), db=env.tables["used"])
+            cache_order.note_use(txn, env.tables, key.encode(), time.time_ns())
             self._evict(txn, keep=key.encode())
 
         env.write(work)
@@ -257,7 +271,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         tables = self._opened().tables
         for key, when in reads.items():
             if txn.get(key, db=tables["used"]) is not None:  # else evicted meanwhile
-                txn.put(key, _TIME.pack(when), db=tables["used"])
+                cache_order.note_use(txn, tables, key, when)
 
     def _pins(self, txn: lmdb.Transaction) -> Iterator[bytes]:
         cursor = txn.cursor(self._opened().tables["pins"])
@@ -268,18 +282,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         entries = txn.stat(tables["data"])["entries"]
         if entries <= self._capacity:
             return
-        # A twentieth at once, so that a full cache does not sort its table for every new entry.
-        excess = entries - (self._capacity - self._capacity // 20)
+        # Some at once, so that a full cache does not begin anew with every entry.
+        excess = entries - (self._capacity - min(self._capacity // 20, _EVICTED))
         pinned = {pin.rpartition(_HELD)[2] for pin in self._pins(txn)}
-        now = time.time_ns()
-        stamps = ((_TIME.unpack(when)[0], bytes(key)) for key, when in txn.cursor(tables["used"]))
-        # A time to come was written before the clock was set back: older than anything written since.
-        used = sorted((when <= now, when, key) for when, key in stamps)
-        victims = [key for *_, key in used if key not in pinned and key != keep][:excess]
-        for key in victims:
-            txn.delete(key, db=tables["data"])
-            txn.delete(key, db=tables["used"])
-        overfull = entries - len(victims) > self._capacity
+        gone = cache_order.evict(txn, tables, excess, lambda key: key in pinned or key == keep)
+        overfull = entries - gone > self._capacity
         if overfull and not self._overfull:
             logger.warning(
                 "the embedding cache %s holds more than its bound: %d pinned entries of labelled slices stay; "

@@ -7,6 +7,7 @@ see two methods, `read` and `write`, each given a function of a transaction.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from fewsam.core.errors import StorageError
+from fewsam.encoders.lmdb_seal import Seal
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Environment:
         self._map_bytes = map_bytes
         self._lock = threading.RLock()
         self._env: lmdb.Environment | None = None
+        self._seal: Seal | None = None
         self._identity: tuple[int, int, int] | None = None
         self._open()
 
@@ -95,9 +98,21 @@ class Environment:
     def close(self) -> None:
         """Close the file; the object must not be used again."""
         with self._lock:
-            if self._env is not None:
-                self._env.close()
-                self._env = None
+            self._disconnect(whole=self._identity is not None and self._identity == self._data_identity())
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process opened it, and not one that it was forked from."""
+        return self._identity is not None and self._identity[0] == os.getpid()
+
+    def _disconnect(self, *, whole: bool) -> None:
+        """Close the file, and note whether it is whole for the next one that opens it."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+        if self._seal is not None:
+            self._seal.release(whole=whole)
+            self._seal = None
 
     def _run(self, work: Callable[[lmdb.Transaction], T], write: bool) -> T:
         if self._identity is not None and self._identity[0] != os.getpid():
@@ -117,6 +132,7 @@ class Environment:
                     if attempt:
                         raise StorageError(self._message("is damaged", error)) from error
                     self._set_aside(str(error))
+                    self._disconnect(whole=False)
                     self._open()
                 except lmdb.Error as error:
                     raise _storage_error(self.folder, error) from error
@@ -135,8 +151,7 @@ class Environment:
     def _ensure_current(self) -> None:
         """Open again after a fork, or when the file under us was deleted or set aside by another process."""
         if self._env is None or self._identity != self._data_identity():
-            if self._env is not None:
-                self._env.close()
+            self._disconnect(whole=False)
             self._open()
 
     def _grow(self) -> None:
@@ -149,7 +164,8 @@ class Environment:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _reserve(self.folder / "lock.mdb")
-            damage = _damage(self.folder)
+            self._seal = Seal(self.folder)
+            damage = "" if self._seal.is_known_whole else _damage(self.folder)
             if damage:
                 self._set_aside(damage)
             try:
@@ -157,7 +173,9 @@ class Environment:
             except _DAMAGE as error:
                 self._set_aside(str(error))
                 self._connect()
+            self._seal.share()
         except (lmdb.Error, OSError) as error:
+            self._disconnect(whole=False)
             raise _storage_error(self.folder, error) from error
 
     def _connect(self) -> None:
@@ -210,6 +228,14 @@ def release(environment: Environment) -> None:
             _OPEN[environment.folder] = (environment, users - 1)
         else:
             del _OPEN[environment.folder]
+            environment.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a process that ends has open, such as a server, so that the next start finds it whole."""
+    for environment, _ in list(_OPEN.values()):
+        if environment.is_of_this_process:
             environment.close()
 
 
