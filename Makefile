@@ -64,7 +64,7 @@ help:
 	@echo "  make benchmark      time encoding, decoding and training on this machine, and measure the memory"
 	@echo "  make evidence       compare fewsam with other methods, and simulate annotators (an hour and more)"
 	@echo "  make evidence-more  the same with three draws, every K on all data, and SAM's prompts (many hours)"
-	@echo "  make scaling        measure workers, workers that die, and a large cache (some minutes)"
+	@echo "  make scaling        measure workers, workers that die, growth, and a large cache (a quarter of an hour)"
 	@echo "  make reliability    attack a server with kills, full disks, damaged files and load (hours)"
 	@echo "  make fuzz           attack every parser and the REST interface (CASES=20000 REST_CASES=2000)"
 	@echo "  make fuzz-windows   let two windows of the panel draw, undo, submit and reload at random (WINDOWS=500)"
@@ -147,6 +147,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
+	@# 4 MB for the tests of the cluster; where they cannot be had those tests are skipped.
+	@$(BIN)/python -c 'import distributed, dask_jobqueue' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt || true
 	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
 
 # atheris has wheels for Linux and Python 3.11 and later; without it the cases are made by hypothesis.

@@ -12,6 +12,7 @@ import numpy as np
 
 from fewsam.encoders import cache as cache_module
 from fewsam.encoders.cache import EmbeddingCache
+from fewsam.encoders.lmdb_seal import SEAL
 
 SAMPLES = 200  # gets and puts that are timed at each number of entries
 SMALL = (256, 8, 4)  # 16 kB: as many keys and pages of keys as real embeddings have, in a hundredth of the disk
@@ -19,10 +20,17 @@ SMALL = (256, 8, 4)  # 16 kB: as many keys and pages of keys as real embeddings 
 
 @dataclass(frozen=True)
 class Stage:
-    """Seconds with this many entries; ``worst_put`` is the one into a full cache that evicts a twentieth of it."""
+    """Seconds with this many entries.
+
+    Attributes:
+        start: Of a start after the last process closed the cache.
+        checked_start: Of one after a process that was killed: the whole file is read.
+        worst_put: The longest put into a full cache, which evicts others.
+    """
 
     entries: int
     start: float
+    checked_start: float
     get: float
     put: float
     worst_put: float
@@ -50,9 +58,10 @@ def measure_cache(folder: Path, counts: Sequence[int], shape: tuple[int, ...] | 
             for number in range(SAMPLES):
                 cache.put(_key(written + number), embedding)
             put, written = (time.monotonic() - began) / SAMPLES, written + SAMPLES
-        began = time.monotonic()
+        start = _start(folder, room)
+        (folder / SEAL).unlink()
+        checked = _start(folder, room)
         with EmbeddingCache(folder, room) as cache:
-            start = time.monotonic() - began
             wanted = [_key(int(number)) for number in rng.integers(0, count, SAMPLES)]
             began = time.monotonic()
             found = cache.get_many(wanted)
@@ -63,8 +72,14 @@ def measure_cache(folder: Path, counts: Sequence[int], shape: tuple[int, ...] | 
             missing = [n for n, there in enumerate(cache.contains([_key(n) for n in range(count)])) if not there]
             for number in missing:
                 cache.put(_key(number), embedding)
-        stages.append(asdict(Stage(count, start, get, put, worst)))
+        stages.append(asdict(Stage(count, start, checked, get, put, worst)))
     return stages
+
+
+def _start(folder: Path, room: int) -> float:
+    began = time.monotonic()
+    with EmbeddingCache(folder, room):
+        return time.monotonic() - began
 
 
 def _full(folder: Path, count: int, embedding: np.ndarray) -> float:
