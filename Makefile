@@ -101,12 +101,13 @@ demo: $(READY) $(SAMPLE_SCANS)
 
 serve: $(READY) $(SAMPLES)
 	@echo
-	@echo "Server:    http://$(HOST):$(PORT)   (Ctrl-C stops it; the first seconds load the libraries)"
+	@echo "Server:    http://$(HOST):$(PORT)   (ready when the log says 'Uvicorn running'; Ctrl-C stops it)"
 	@echo "3D Slicer: MONAI Label module, server address http://$(HOST):$(PORT)"
 	@echo "curl:      curl -s http://$(HOST):$(PORT)/info/"
 	@echo "           curl -s -X POST http://$(HOST):$(PORT)/activelearning/random"
 	@echo "           curl -s -X POST 'http://$(HOST):$(PORT)/infer/segmentation?image=patient01&output=image' -o mask.nii.gz"
-	@echo "No server: $(BIN)/fewsam train sample-data/ct/patient01.nii.gz --labels sample-data/truth/ct --slices 10,20,30 --task demo"
+	@echo "Without a server:"
+	@echo "           $(BIN)/fewsam train sample-data/ct/patient01.nii.gz --labels sample-data/truth/ct --slices 10,20,30 --task demo"
 	@echo "           $(BIN)/fewsam segment sample-data/ct/patient02.nii.gz --task demo -o patient02.seg.nrrd"
 	@echo
 	@$(IN_VENV) MONAI_LABEL_TRACKING_ENABLED=false MONAI_LABEL_AUTO_UPDATE_SCORING=false exec \

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 
+import fewsam
 from fewsam.evaluation.reliability.studies import make_studies
 from helpers.server_harness import MODEL, PATIENCE, QUICK, Server, shots, write_label
 
@@ -55,6 +56,7 @@ def submissions(server: Server) -> int:
 def test_info_is_what_both_viewers_expect(served: SimpleNamespace) -> None:
     info = served.server.client.info()
     assert info["labels"] == ["ball", "box"]  # a dict would crash OHIF
+    assert info["version"] == fewsam.__version__
     assert "config" not in info  # Slicer would refuse
     model = info["models"][MODEL]
     assert (model["type"], model["dimension"]) == ("segmentation", 3)

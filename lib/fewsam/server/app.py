@@ -25,6 +25,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.interfaces.utils import app as monai_apps
 
 from fewsam.core.errors import ConfigError
+from fewsam.core.version import __version__
 from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, TrainingError, hide_folders
@@ -87,6 +88,7 @@ class FewSAMApp(MONAILabelApp):
             conf=conf or {},
             name="fewsam",
             description="Few-shot SAM: label a few slices, get the volume",
+            version=__version__,
             labels=list(self.workspace.settings.labels),  # OHIF's panel crashes on a dict
         )
 

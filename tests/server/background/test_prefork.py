@@ -113,3 +113,19 @@ def test_an_answer_out_of_turn_does_not_stop_a_training(monkeypatch: pytest.Monk
     assert prefork.begin(["true", *prefork.TASK, "-m", "train"], env={**os.environ}).wait() == 0
     assert prefork._template is None
     theirs.close()
+
+
+@linux
+def test_ctrl_c_ends_a_training_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monailabel.interfaces.utils.app.run_main", interrupted)
+    monkeypatch.setattr(prefork, "_forget_the_server", lambda environment: None)
+    output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+    child = os.fork()
+    if child == 0:
+        prefork._become(list(prefork.TASK), {}, output)
+    os.close(output)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    assert (tmp_path / "output").read_text() == ""

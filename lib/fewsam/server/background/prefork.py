@@ -215,6 +215,8 @@ def _become(command: list[str], environment: dict[str, str], output: int) -> Non
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # Ctrl-C in the terminal reaches this process too, and says all that there is to say
+        status = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
     finally:
