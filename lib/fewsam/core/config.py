@@ -105,6 +105,9 @@ class Settings(BaseModel):
     smooth_z: bool = True
     presence_gate: bool = True
     largest_component: Literal["auto", "on", "off"] = "auto"  # auto: where that helped; of volumes islands go
+    # seconds that Segment in the viewer waits for slices to be encoded; what is not encoded then is answered without
+    # the encoder, marked, and answered again when all is encoded; none: it waits for all
+    encode_wait: float | None = Field(default=5.0, gt=0)
     time_limit: float | None = Field(default=None, gt=0)  # seconds; a time-boxed request says what remains
 
     @field_validator("labels", mode="before")

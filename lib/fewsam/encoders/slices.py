@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -55,6 +56,29 @@ def nearest(left: Collection[int], shown: int | None, depth: int) -> int:
     """Which of the slices ``left`` is to be encoded next: the one nearest to ``shown``, by default to the middle."""
     centre = depth // 2 if shown is None else shown
     return min(left, key=lambda z: (abs(z - centre), z))
+
+
+def encode_until(slices: EncoderSlices, wanted: Sequence[int], shown: int | None, until: float) -> list[int]:
+    """Encode slices from ``shown`` outwards, before background work, and return those that are left.
+
+    Args:
+        wanted: Numbers of slices.
+        shown: As in `nearest`.
+        until: Value of ``time.monotonic`` at which no other slice is begun.
+
+    Raises:
+        FewSAMError: as in `Embedder.ensure`.
+    """
+    embedder, left = slices.embedder, set()
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
+        there = embedder.cache.contains(embedder.keys(slices.inputs(slices.raw(chunk))))
+        left |= {z for z, known in zip(chunk, there, strict=True) if not known}
+    while left and time.monotonic() < until:
+        z = nearest(left, shown, slices.volume.depth)
+        embedder.ensure(slices.inputs(slices.raw([z])), priority=True)
+        left.remove(z)
+    return sorted(left)
 
 
 def descriptors(embeddings: np.ndarray) -> np.ndarray:

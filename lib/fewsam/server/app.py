@@ -212,6 +212,7 @@ class FewSAMApp(MONAILabelApp):
         image_id = None if request.get("image_file") else request.get("image")
         request["image"] = request.get("image_file") or self.image_path(image_id)
         request["image_id"] = image_id
+        request |= self._waiting(image_id, request.get("encode_wait"))
         tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
         file, answer = task(request)
         if image_id is not None and file and request.get("save_label") in (True, "true", "True", 1):
@@ -231,8 +232,19 @@ class FewSAMApp(MONAILabelApp):
         self.somebody_works()
         task: SegmentationTask = self._infers[MODEL]
         volume = self.workspace.volume(self.image_path(image_id))
-        prediction = task.predict({"image_id": image_id}, volume)
+        waiting = self._waiting(image_id, self.workspace.settings.encode_wait)
+        prediction = task.predict({"image_id": image_id, **waiting}, volume)
         return prediction.labelmap, as_json(prediction)
+
+    def _waiting(self, image_id: str | None, seconds: Any) -> dict[str, Any]:
+        """How long a request waits for slices to be encoded, and which it would have first.
+
+        It waits for all of them where the background will not encode the image, or has done so.
+        """
+        encoding = self.workspace.settings.precompute and self.background is not None
+        if image_id is None or not encoding or self.index.is_encoded(image_id):
+            return {"encode_wait": None}
+        return {"encode_wait": seconds, "shown": self.shown.get(image_id)}
 
     def somebody_works(self) -> None:
         """A person asked for something that takes work: what is done while nobody waits makes way.

@@ -124,6 +124,7 @@ def predict_on(
     image_id: str | None,
     slices: Sequence[int] | None = None,
     time_limit: float | None = None,
+    unencoded: Sequence[int] = (),
 ) -> Prediction:
     """What `Predictor.predict` gives, computed by a worker of the pool; it waits for that.
 
@@ -132,7 +133,7 @@ def predict_on(
     """
     predictor = workspace.predictor
     given = (pool.share(freeze(predictor)), volume, predictor.drawn(volume, image_id), _known(workspace, volume))
-    prediction, fresh = pool.submit(segment_frozen, *given, slices, time_limit).result()
+    prediction, fresh = pool.submit(segment_frozen, *given, slices, time_limit, unencoded).result()
     _keep(workspace, fresh)
     return prediction
 

@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from fewsam.collection import Collection
+from fewsam.core.errors import NotEncodedError
 from fewsam.fewshot.inference.clicks import Clicks
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
@@ -96,6 +98,35 @@ def test_a_time_limit_returns_what_is_done_and_names_the_rest(tmp_path):
     found = predictor(tmp_path, collection).predict(volume, "scan", time_limit=1e-9)
     assert found.remaining and found.remaining[-1] == volume.depth - 1
     assert not found.labelmap[[z for z in found.remaining if z != 6]].any()
+
+
+def test_slices_that_are_not_encoded_yet_are_answered_by_registration_and_marked(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 8])
+    made = predictor(tmp_path, collection, smooth_z=False)
+    whole = made.predict(volume, "scan", slices=[4, 5, 6])  # from here on these are encoded, and no others
+    assert not whole.unencoded
+    made.embedder.cached_only = True
+    rest = [z for z in range(volume.depth) if z not in (4, 5, 6, 8)]
+    found = made.predict(volume, "scan", unencoded=[*rest, 8])
+    assert found.unencoded == rest and not found.remaining  # what is drawn needs no encoder
+    assert np.array_equal(found.labelmap[[4, 5, 6]], whole.labelmap[[4, 5, 6]])  # those encoded are as ever
+    assert np.array_equal(found.uncertainty[[4, 5, 6]], whole.uncertainty[[4, 5, 6]])
+    assert tiny.mean_iou(found.labelmap[rest], labelmap_of(masks)[rest]) > 0.5
+    assert f"{len(rest)} of {volume.depth} slices are not encoded yet" in " ".join(found.notes)
+    assert found.as_json()["unencoded"] == rest
+    with pytest.raises(NotEncodedError):  # the others were not encoded on the way
+        made.predict(volume, "scan")
+
+
+def test_without_a_slice_to_register_what_is_not_encoded_remains(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [6])
+    made = predictor(tmp_path, collection, propagate=False)
+    found = made.predict(volume, "scan", unencoded=[0, 1, 2])  # no other image is labelled
+    assert found.remaining == found.unencoded == [0, 1, 2] and not found.labelmap[:3].any()
+    assert "3 of 12 slices are not encoded yet and are not answered" in " ".join(found.notes)
+    other, masks = tiny.scan(tmp_path, "other", seed=5)
+    found = made.predict(other, "other", unencoded=list(range(12)))  # another image, whose labelled slice is registered
+    assert not found.remaining and tiny.mean_iou(found.labelmap[5:8], labelmap_of(masks)[5:8]) > 0.3
 
 
 def test_only_the_slices_asked_for(tmp_path):

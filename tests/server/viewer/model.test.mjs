@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Drafts, LOOK, MARKS, SHEET, STEPS, Session, Slices, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
+  Drafts, LOOK, Learning, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const named = (...names) => names.map(name => ({ id: name, name, color: [1, 2, 3], slices: 0 }));
@@ -302,4 +302,70 @@ test('what came of a training is said in steps, seconds and Dice of the slices h
   assert.equal(texts.done({ step: 150, seconds: 9, limits: { steps: 600, train_seconds: 45 } }), 0.25);
   assert.equal(texts.done({ step: 12, seconds: 36, limits: { steps: 600, train_seconds: 45 } }), 0.8); // the clock ends it
   assert.equal(texts.done({}), undefined);
+});
+
+// -- an answer before all slices are encoded
+
+/** A panel with series 'ct' open, whose server answers Segment with what ``answers`` holds, in turn. */
+function desk(answers) {
+  const asked = [];
+  globalThis.fetch = async url => {
+    asked.push(String(url).replace(/^.*\/fewsam/, '/fewsam'));
+    const text = new TextEncoder().encode(JSON.stringify({ shots: 2, notes: [], ...answers.shift() }));
+    const bytes = new Uint8Array(4 + text.length);
+    new DataView(bytes.buffer).setUint32(0, text.length, true);
+    bytes.set(text, 4);
+    return { ok: true, arrayBuffer: async () => bytes.buffer };
+  };
+  const store = new Store();
+  const map = { series: 'ct', drawing: false, commit() {}, geometry: { current: () => 7 }, session: { points: [], slices: { dirty: [] } } };
+  const said = [];
+  const made = { store, map, said, asked, say: text => said.push(text), take: async () => [], work: async (_, todo) => todo(made.map) };
+  return made;
+}
+
+const encoded = { training: {}, image: { id: 'ct', encoded: true } };
+const settled = () => new Promise(done => setTimeout(done));
+
+test('a first answer says what is not encoded yet, and the next one comes by itself once all is', async () => {
+  const panel = desk([{ unencoded: [0, 1, 2] }, { unencoded: [] }]);
+  const learning = new Learning(panel);
+  await learning.segment();
+  assert.deepEqual(panel.asked, ['/fewsam/segment?image=ct&slice=7']);
+  assert.match(panel.said.at(-1), /3 slices are not encoded yet and will improve\./);
+  learning.look({ training: {}, image: { id: 'ct', encoded: false } });
+  panel.map.drawing = true;
+  learning.look(encoded); // in the middle of a stroke
+  panel.map.drawing = false;
+  panel.store.busy.value = 'Submitting';
+  learning.look(encoded);
+  panel.store.busy.value = '';
+  await settled();
+  assert.equal(panel.asked.length, 1);
+  learning.look(encoded);
+  await settled();
+  assert.equal(panel.asked.length, 2);
+  assert.doesNotMatch(panel.said.at(-1), /not encoded/);
+  learning.look(encoded);
+  await settled();
+  assert.equal(panel.asked.length, 2);
+});
+
+test('where something was drawn meanwhile, or another series is open, nothing is asked unbidden', async () => {
+  const panel = desk([{ unencoded: [0] }, { unencoded: [0] }]);
+  const learning = new Learning(panel);
+  await learning.segment();
+  assert.match(panel.said.at(-1), /1 slice is not encoded yet/);
+  panel.map.session.slices.dirty = [4];
+  learning.look(encoded);
+  await settled();
+  assert.equal(panel.asked.length, 1);
+  assert.match(panel.said.at(-1), /Segment again for a better answer; what you drew stays/);
+  panel.map.session.slices.dirty = [];
+  await learning.segment();
+  learning.look({ training: {}, image: { id: 'mr', encoded: true } });
+  panel.map.series = 'mr';
+  learning.look(encoded);
+  await settled();
+  assert.equal(panel.asked.length, 2);
 });

@@ -48,13 +48,14 @@ def segment_frozen(
     embeddings: Mapping[str, np.ndarray],
     slices: Sequence[int] | None = None,
     time_limit: float | None = None,
+    unencoded: Sequence[int] = (),
 ) -> tuple[Prediction, dict[str, np.ndarray]]:
     """The prediction for ``volume``, and the embeddings of its slices that had to be computed, by key.
 
     Args:
         drawn: The labelled slices of the volume.
         embeddings: Those of its slices that are known, by key.
-        slices, time_limit: As in `Predictor.predict`.
+        slices, time_limit, unencoded: As in `Predictor.predict`.
 
     Raises:
         ConfigError: this process has other weights of the encoder.
@@ -64,7 +65,7 @@ def segment_frozen(
     check_encoder(settings, frozen.fingerprint)
     cache = MemoryCache(embeddings)
     predictor = _FrozenPredictor(frozen, Embedder(settings, cache, build=built_encoder), settings, drawn)
-    return predictor.predict(volume, slices=slices, time_limit=time_limit), cache.new
+    return predictor.predict(volume, slices=slices, time_limit=time_limit, unencoded=unencoded), cache.new
 
 
 class _FrozenPredictor(Predictor):

@@ -22,7 +22,8 @@ class Prediction:
             that are as somebody drew them.
         foreground: (Z, C) float32, share of the slice's pixels given to the class.
         model_version: 0 while no decoder is trained.
-        remaining: Slices not segmented because time ran out.
+        remaining: Slices not segmented: time ran out, or nothing is known of them before they are encoded.
+        unencoded: Slices without an embedding yet: segmented from labelled slices by registration alone, or remaining.
         pasted: Slices that are as somebody drew them.
     """
 
@@ -36,6 +37,7 @@ class Prediction:
     encoder: dict[str, Any]
     pasted: list[int] = field(default_factory=list)
     remaining: list[int] = field(default_factory=list)
+    unencoded: list[int] = field(default_factory=list)
     latencies: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -54,6 +56,7 @@ class Prediction:
             },
             "pasted": self.pasted,
             "remaining": self.remaining,
+            "unencoded": self.unencoded,
             "latencies": {name: round(seconds, 4) for name, seconds in self.latencies.items()},
             "notes": self.notes,
             "encoder": self.encoder,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Predictor:
         slices: Sequence[int] | None = None,
         progress: Callable[[int, int], None] | None = None,
         time_limit: float | None = None,
+        unencoded: Sequence[int] = (),
     ) -> Prediction:
         """Segment ``volume``, or only ``slices`` of it.
 
@@ -59,6 +61,8 @@ class Predictor:
             image_id: Its id in the collection, so that its drawn slices are pasted.
             progress: Called with slices done and in all.
             time_limit: Seconds after which the slices left are returned in ``remaining`` (default: the setting).
+            unencoded: Slices to answer without their embeddings: from labelled slices, by registration alone. They are
+                in ``remaining`` where there is nothing to register.
         """
         started = time.monotonic()
         limit = time_limit if time_limit is not None else self.settings.time_limit
@@ -69,28 +73,30 @@ class Predictor:
             return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
         runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
-        done = self._run(runner, wanted, progress, None if limit is None else started + limit)
+        apart = frozenset(unencoded)
+        todo = wanted if runner.can_register else [z for z in wanted if z not in apart]
+        done = self._run(runner, todo, apart, progress, None if limit is None else started + limit)
         tick = time.monotonic()
         labelmap = self._compose(volume, task, runner, done, mine)
         runner.latencies["postprocess"] = time.monotonic() - tick
         runner.latencies["total"] = time.monotonic() - started
-        return self._answer(labelmap, task, runner, mine, wanted[len(done) :])
+        return self._answer(labelmap, task, runner, mine, wanted, done, apart)
 
     @staticmethod
     def _run(
         runner: VolumeRunner,
         wanted: Sequence[int],
+        unencoded: frozenset[int],
         progress: Callable[[int, int], None] | None,
         until: float | None,
     ) -> list[int]:
         """Segment slices chunk by chunk, at least one chunk, until all are done or time is up; those that are done."""
         done: list[int] = []
         size = CHUNK if runner.embedder.device.type == "cpu" else CHUNK_ACCELERATOR
-        for start in range(0, len(wanted), size):
+        for chunk in _chunks(wanted, unencoded, size):
             if until is not None and done and time.monotonic() > until:
                 break
-            chunk = wanted[start : start + size]
-            runner.run(chunk)
+            (runner.run_without_embeddings if chunk[0] in unencoded else runner.run)(chunk)
             done += chunk
             if progress:
                 progress(len(done), len(wanted))
@@ -102,7 +108,9 @@ class Predictor:
         task: FewShotTask,
         runner: VolumeRunner,
         mine: dict[int, Shot],
-        remaining: list[int],
+        wanted: Sequence[int],
+        done: Sequence[int],
+        apart: frozenset[int],
     ) -> Prediction:
         """The labelmap with its uncertainty and with what stands behind it."""
         classes, notes = self.classes, list(task.notes)
@@ -110,6 +118,14 @@ class Predictor:
             notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
         if missing := [name for name in classes if name not in task.classes]:
             notes.append(f"no labelled slice yet for: {', '.join(missing)}")
+        unencoded = [z for z in wanted if z in apart and z not in mine]
+        if unencoded:
+            how = "answered from labelled slices alone" if runner.can_register else "not answered"
+            notes.append(
+                f"{len(unencoded)} of {len(labelmap)} slices are not encoded yet and are {how}; segment again when all "
+                "are encoded, and the answer will be better"
+            )
+        remaining = [z for z in wanted if z not in set(done)]
         answer = self._empty(labelmap, sorted(mine), remaining, notes)
         columns = [classes.index(name) for name in task.classes]
         answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
@@ -122,6 +138,7 @@ class Predictor:
             trained=task.model is not None,
             shots=len(task.supports.bank.shots.unique()),
             latencies=runner.latencies,
+            unencoded=unencoded,
         )
 
     def drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
@@ -179,3 +196,10 @@ class Predictor:
             if self._task is None or self._task[0] != key:
                 self._task = (key, make_ready(self.settings, self.embedder, self.collection, self.store))
             return self._task[1]
+
+
+def _chunks(slices: Sequence[int], unencoded: frozenset[int], size: int) -> Iterator[list[int]]:
+    """``slices`` in order, at most ``size`` at once, those in ``unencoded`` apart from the others."""
+    for _, group in groupby(slices, unencoded.__contains__):
+        part = list(group)
+        yield from (part[start : start + size] for start in range(0, len(part), size))

@@ -14,12 +14,13 @@ from fewsam.core.config import Settings
 from fewsam.core.device import in_smaller_steps
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.fewshot.inference.fusion import SliceEvidence, fused_answer
+from fewsam.fewshot.inference.fusion import SliceEvidence, fused_answer, log_opinion_pool
 from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.inference.uncertainty import expected_error
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.images.preprocess import detail_bytes, detail_tensor, make_frame
+from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 
 MIN_SHOTS_FOR_SUBSETS = 3  # labelled slices from which on parts of them answer too, for the uncertainty
@@ -71,6 +72,29 @@ class VolumeRunner:
         what = "segmenting one slice; set device to cpu, or detail_size or ensemble to a smaller number"
         in_smaller_steps(self._run, list(chunk), self.embedder.device, what)
 
+    @property
+    def can_register(self) -> bool:
+        """Whether there is a labelled slice that could be registered to others."""
+        atlases = self.task.atlases.num_atlases(self.volume) if self.settings.atlas else 0
+        return bool(self.propagation.drawn or atlases)
+
+    @torch.inference_mode()
+    def run_without_embeddings(self, chunk: Sequence[int]) -> None:
+        """Segment slices that are not encoded yet, from labelled slices by registration alone.
+
+        A slice that nothing is registered to is background.
+        """
+        tick = time.monotonic()
+        propagated, atlas_log_probs = self._registered(chunk, tick)
+        tick, classes = time.monotonic(), 1 + len(self.task.classes)
+        nothing = torch.zeros(len(chunk), classes, self.task.detail_size, self.task.detail_size, device="cpu")
+        # Other images' slices stand where the decoder's answer would.
+        other = nothing if atlas_log_probs is None else resize(atlas_log_probs, self.task.detail_size)
+        answer = log_opinion_pool(other, propagated, None, 0.0).softmax(dim=1)
+        self.uncertainty[list(chunk)] = expected_error(answer[None], torch.ones(1, classes, device="cpu")).numpy()
+        self._kept.append(answer.half().numpy())
+        self._spent("decode", tick)
+
     @torch.inference_mode()
     def _run(self, chunk: Sequence[int]) -> None:
         tick = time.monotonic()
@@ -80,17 +104,23 @@ class VolumeRunner:
         tick = self._spent("preprocess", tick)
         embeddings = self.embedder.tensor(images)
         tick = self._spent("encode", tick)
+        propagated, atlas_log_probs = self._registered(chunk, tick)
+        tick = time.monotonic()
+        detail = detail_tensor(details).to(self.embedder.device)
+        evidence = self.task.evidence(self.volume, embeddings, detail, propagated, atlas_log_probs)
+        self._answer(chunk, evidence)
+        self._spent("decode", tick)
+
+    def _registered(self, chunk: Sequence[int], tick: float) -> tuple[Tensor | None, Tensor | None]:
+        """What labelled slices of this volume, and those of other images, say of the slices by registration."""
         propagated = self.propagation(chunk)
         tick = self._spent("propagate", tick)
         atlas_log_probs = None
         if self.settings.atlas:
             fields = self.propagation.fields
             atlas_log_probs = self.task.atlases.log_probs(self.volume, chunk, self.intensity, fields)
-        tick = self._spent("atlas", tick)
-        detail = detail_tensor(details).to(self.embedder.device)
-        evidence = self.task.evidence(self.volume, embeddings, detail, propagated, atlas_log_probs)
-        self._answer(chunk, evidence)
-        self._spent("decode", tick)
+        self._spent("atlas", tick)
+        return propagated, atlas_log_probs
 
     def _answer(self, chunk: Sequence[int], evidence: SliceEvidence) -> None:
         """Keep the answer on the slices of ``chunk``, and how wrong it may be."""

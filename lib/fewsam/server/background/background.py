@@ -121,11 +121,7 @@ class Background:
         if not is_training():
             self.app.trainer.announce()
         index = self.app.index
-        encoded = {
-            image_id: path
-            for image_id, path in self._images().items()
-            if (entry := index.get(image_id)) is not None and entry.descriptors is not None
-        }
+        encoded = {image_id: path for image_id, path in self._images().items() if index.is_encoded(image_id)}
         self.app.trainer.offer_unlabelled(encoded)
         self.precompute.want_views()
 

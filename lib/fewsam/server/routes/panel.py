@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from fewsam.collection.worklist import FINISHED
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.routes.panel_image import open_image, overlapping, structures_of, submissions, to_k, voxels
+from fewsam.server.routes.panel_image import looks_at, open_image, overlapping, structures_of, submissions, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import Host, current
@@ -70,9 +70,12 @@ async def labelmap(image: str, user: User = USER) -> Response:
 
 
 @router.post("/segment")
-async def segment(image: str, user: User = USER) -> Response:
-    """Segment an image of the studies."""
-    return await _threaded(partial(_segment, image), user)
+async def segment(image: str, slice: int | None = None, user: User = USER) -> Response:
+    """Segment an image of the studies; slices that are not encoded in time are ``unencoded``, and will be better.
+
+    ``slice``, the stored slice that is looked at, is encoded before the others.
+    """
+    return await _threaded(partial(_segment, image, slice), user)
 
 
 @router.post("/clicks")
@@ -143,12 +146,14 @@ def _labelmap(image_id: str) -> Response:
     return voxels(head, volume.geometry.to_native(labels))
 
 
-def _segment(image_id: str) -> Response:
+def _segment(image_id: str, k: int | None) -> Response:
     app = current()
     volume = open_image(app, image_id)
+    looks_at(app, image_id, volume, k)
     shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
     labels, answer = app.segment(image_id)
-    answer["pasted"] = sorted(to_k(volume.geometry, z) for z in answer["pasted"])
+    for kind in ("pasted", "remaining", "unencoded"):
+        answer[kind] = sorted(to_k(volume.geometry, z) for z in answer[kind])
     answer["submissions"] = submissions(volume.geometry, shots)
     answer["structures"] = structures_of(app.workspace.collection)
     return voxels(answer, volume.geometry.to_native(labels))

@@ -73,6 +73,7 @@ def _image_state(app: Host, image_id: str, k: int | None) -> dict[str, Any]:
         "id": image_id,
         "slices": volume.depth,
         "notes": list(volume.notes),
+        "encoded": app.index.is_encoded(image_id),
         "labelled": sorted(order[shot.slice] for shot in shots),
         "submissions": submissions(volume.geometry, shots),
         "counts": by_class,

@@ -69,6 +69,11 @@ class ImageIndex:
                 self._entries[image_id] = self._read(self._path(image_id))
             return self._entries[image_id]
 
+    def is_encoded(self, image_id: str) -> bool:
+        """Whether all slices of an image have been encoded."""
+        entry = self.get(image_id)
+        return entry is not None and entry.descriptors is not None
+
     def put(self, image_id: str, entry: IndexEntry) -> None:
         path = self._path(image_id)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -14,6 +14,8 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fewsam.core.class_values import names_by_value
+from fewsam.core.errors import StorageError
+from fewsam.encoders.slices import EncoderSlices, encode_until
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.images.endings import FLAT_ENDINGS, LABELMAP_ENDINGS
 from fewsam.images.volume import Volume, save_labelmap
@@ -36,7 +38,7 @@ class SegmentationTask(InferTask):
             dimension=3,
             description="Few-shot SAM: segments what a few labelled slices show",
             # Scalars become fields in the viewers. Zero seconds mean no limit.
-            config={"time_limit": float(workspace.settings.time_limit or 0)},
+            config={"time_limit": float(workspace.settings.time_limit or 0), "encode_wait": 0.0},
         )
 
     def info(self) -> dict[str, Any]:
@@ -69,15 +71,17 @@ class SegmentationTask(InferTask):
         image_id = request.get("image_id")
         with workspace.embedder.request():  # background encoding holds back until the answer is there
             slices = _slices(request.get("slices"), volume.depth)
-            limit = _seconds(request.get("time_limit"))
+            limit = _seconds("time_limit", request.get("time_limit"))
+            unencoded = self._unencoded(request, volume, slices, started)
             if workspace.pool is not None:
-                prediction = predict_on(workspace, workspace.pool, volume, image_id, slices, limit)
+                prediction = predict_on(workspace, workspace.pool, volume, image_id, slices, limit, unencoded)
             else:
                 prediction = workspace.predictor.predict(
                     volume,
                     image_id,
                     slices=slices,
                     time_limit=limit,
+                    unencoded=unencoded,
                     progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
                 )
         if image_id is not None and prediction.shots:  # without a label there is no answer: nothing was served
@@ -93,6 +97,21 @@ class SegmentationTask(InferTask):
             prediction.shots, len(prediction.pasted), len(prediction.remaining),
         )  # fmt: skip
         return prediction
+
+    def _unencoded(
+        self, request: Mapping[str, Any], volume: Volume, slices: list[int] | None, started: float
+    ) -> list[int]:
+        """Slices that are still not encoded after the seconds that the request waits for them; without it, none."""
+        workspace = self.workspace
+        wait = _seconds("encode_wait", request.get("encode_wait"))
+        if wait is None or workspace.predictor.ready() is None:
+            return []
+        wanted = range(volume.depth) if slices is None else slices
+        encoder_slices = EncoderSlices(volume, workspace.settings, workspace.embedder)
+        try:
+            return encode_until(encoder_slices, wanted, request.get("shown"), started + wait)
+        except StorageError:  # what cannot be kept would never be there: all is encoded for this answer
+            return []
 
     def _complete(self, prediction: Prediction, image_id: str, slices: list[int] | None) -> Prediction:
         """Fill slices that were not asked for, or not reached, with what was served before.
@@ -186,9 +205,9 @@ def _slices(value: Any, depth: int) -> list[int] | None:
     return sorted(set(value))
 
 
-def _seconds(value: Any) -> float | None:
+def _seconds(name: str, value: Any) -> float | None:
     try:
         seconds = float(value) if value is not None else 0.0
     except (TypeError, ValueError):
-        raise RequestError(f"time_limit must be a number of seconds, got {value!r}") from None
+        raise RequestError(f"{name} must be a number of seconds, got {value!r}") from None
     return seconds if seconds > 0 else None

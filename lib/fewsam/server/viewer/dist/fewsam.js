@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 0c0d0257913ae74099e19e84c21c5cf802084c2b69d51fabed2390cbca941158 */
+/* fewsam panel, built from sources 1d0f449a83da5b88022a4dfb3ccf828db2dc09633e193247560322a3b553d129 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1139,7 +1139,11 @@
 		return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
 	};
 	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
-	var segment = async (image) => framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: "POST" }));
+	/** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
+	var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new URLSearchParams({
+		image,
+		slice: String(slice)
+	})}`, { method: "POST" }));
 	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
 	/** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
 	var prompts = async (body) => framed(await ask("/fewsam/prompts", json(body)));
@@ -1556,8 +1560,14 @@
 	/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
 	function answer(head, dirty) {
 		const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
-		return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+		return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
 	}
+	/** That an answer is not the last one yet; '' where all slices are encoded. */
+	function waiting(head) {
+		const left = head.unencoded?.length ?? 0;
+		return left ? ` ${count(left, "slice")} ${left === 1 ? "is" : "are"} not encoded yet and will improve.` : "";
+	}
+	var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
 	var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
 	/** What came of a training that began when model ``from`` was served. */
 	function trained({ training, model_version, trained }, from) {
@@ -2360,6 +2370,7 @@
 	var Learning = class {
 		desk;
 		wasTraining = false;
+		improvable = "";
 		trainedFrom = 0;
 		constructor(desk) {
 			this.desk = desk;
@@ -2367,11 +2378,12 @@
 		async segment() {
 			await this.desk.work("Segmenting", async (map) => {
 				map.commit();
-				const { head, voxels } = await segment(map.series);
+				const { head, voxels } = await segment(map.series, map.geometry.current());
 				if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
 				const before = this.desk.store.server.value?.image?.uncertainty.length;
 				const changed = await this.desk.take(map, voxels, head) ?? [];
 				this.desk.store.changed.value = before ? changed : [];
+				this.improvable = head.unencoded?.length ? map.series : "";
 				map.session.points = [];
 				this.desk.store.answered.value = true;
 				this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
@@ -2397,8 +2409,22 @@
 				this.desk.say(improving, "");
 			});
 		}
-		/** Say what came of a training that ran at the last look and has ended. */
+		/** Go on with what has changed at the server since the last look. */
 		look(state) {
+			this.lookAtTraining(state);
+			this.lookAtEncoding(state);
+		}
+		/** Ask again once all slices are encoded, unless something was drawn: then the person decides. */
+		lookAtEncoding({ image }) {
+			const { map, store } = this.desk;
+			if (!this.improvable || store.busy.value || map?.drawing || !image?.encoded || image.id !== this.improvable) return;
+			this.improvable = "";
+			if (map?.series !== image.id) return;
+			if (map.session.slices.dirty.length) this.desk.say(encoded, "");
+			else this.segment();
+		}
+		/** Say what came of a training that ran at the last look and has ended. */
+		lookAtTraining(state) {
 			if (this.wasTraining && !state.training.running) {
 				const { text, kind } = trained(state, this.trainedFrom);
 				this.desk.say(text, kind);

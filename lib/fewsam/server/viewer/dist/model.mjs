@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 0c0d0257913ae74099e19e84c21c5cf802084c2b69d51fabed2390cbca941158 */
+/* fewsam panel, built from sources 1d0f449a83da5b88022a4dfb3ccf828db2dc09633e193247560322a3b553d129 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1009,272 +1009,6 @@ var Structures = class {
 		return value;
 	}
 };
-// src/model/texts.ts
-var texts_exports = /* @__PURE__ */ __exportAll({
-	answer: () => answer,
-	capital: () => capital,
-	conflict: () => conflict,
-	count: () => count,
-	done: () => done,
-	emptied: () => emptied,
-	greeting: () => greeting,
-	guide: () => guide,
-	improving: () => improving,
-	inShort: () => inShort,
-	numbering: () => numbering,
-	problems: () => problems,
-	progress: () => progress,
-	receipt: () => receipt,
-	slicesOf: () => slicesOf,
-	trained: () => trained
-});
-function count(n, what) {
-	return `${n} ${what}${n === 1 ? "" : "s"}`;
-}
-/** The number of slice k that the viewer shows in its corner ("I: 10"). */
-var numbering = { of: (k) => k + 1 };
-/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
-function slicesOf(ks) {
-	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
-	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
-	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
-}
-function capital(text) {
-	return text.charAt(0).toUpperCase() + text.slice(1);
-}
-var SHORT = 84;
-/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
-function inShort(text) {
-	const [line, ...rest] = text.split("\n");
-	if (line.length <= SHORT) return [line, rest.join("\n")];
-	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
-	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
-}
-function greeting(known, drafts, state) {
-	const parts = [];
-	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-	else parts.push("Draw a structure on two or three slices, then Submit.");
-	if (known.served) parts.push("The last segmentation is shown.");
-	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
-	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
-	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
-	return parts.join(" ");
-}
-function receipt(answer) {
-	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-	const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
-	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
-	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
-	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-	if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
-	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
-	if (answer.waiting_for_pacs) {
-		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
-		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
-	}
-	return parts.join(" ");
-}
-/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
-function problems(state, foreign, unkept) {
-	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
-	found.push(...state?.image?.notes ?? []);
-	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
-	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
-	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
-	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
-	return found;
-}
-/** Why the server asks before it takes a submission. */
-function conflict(slices, who) {
-	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
-}
-function emptied(slices) {
-	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
-}
-/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
-function answer(head, dirty) {
-	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
-	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${kept}\n${(head.notes ?? []).join("\n")}`.trim();
-}
-var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
-/** What came of a training that began when model ``from`` was served. */
-function trained({ training, model_version, trained }, from) {
-	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
-	if (training.state === "stopped" && training.kind === "unlabelled") return {
-		text: "Learning from unlabelled images stopped; it goes on when you start it again.",
-		kind: ""
-	};
-	if (training.state === "failed") return {
-		text: `Training failed: ${training.error}`,
-		kind: "bad"
-	};
-	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
-	if (model_version > from) return {
-		text: `Model ${model_version} is live. Segment again to use it.${details}`,
-		kind: "good"
-	};
-	return {
-		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
-		kind: ""
-	};
-}
-/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
-function compared({ measured_on, best_metric, previous_metric }) {
-	const held = measured_on?.length ?? 0;
-	if (!held || best_metric === void 0) return "";
-	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
-	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
-}
-/** How long a training was, and whether it ended before it had learnt what it could. */
-function spent({ steps, seconds, limits, kind }) {
-	if (!steps || kind === "unlabelled") return "";
-	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
-	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
-	return `It took ${count(steps, "step")}${time}.`;
-}
-/** The one thing to do next, and why others cannot be done now: by button. */
-function guide(now) {
-	const blocked = {};
-	const all = [
-		"submit",
-		"theirs",
-		"both",
-		"segment",
-		"train",
-		"next",
-		"skip"
-	];
-	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
-	if (!now.open) block("Open an image series first.", [
-		...all,
-		"back",
-		"right"
-	]);
-	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
-	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
-	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
-	const [, highlight, hint] = [
-		[
-			!now.structures,
-			"add",
-			"Name a structure"
-		],
-		[
-			!now.labelled && !now.dirty,
-			"brush",
-			"Draw on 2 or 3 slices"
-		],
-		[
-			now.dirty > 0,
-			"submit",
-			`Submit ${count(now.dirty, "slice")}`
-		],
-		[
-			!now.answered,
-			"segment",
-			"Segment"
-		],
-		[
-			true,
-			"next",
-			"another slice, or correct this one"
-		]
-	].find(([wanted]) => wanted);
-	return now.open ? {
-		highlight,
-		hint,
-		blocked
-	} : {
-		highlight: "",
-		hint: "",
-		blocked
-	};
-}
-/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
-function done({ step, seconds, limits, epoch, total_epochs }) {
-	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
-	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
-}
-function progress(state, busy) {
-	const stats = state?.training;
-	const parts = [];
-	if (busy) parts.push(`${busy} …`);
-	if (stats?.running) {
-		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
-		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
-		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
-	}
-	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
-	return parts.join(" · ");
-}
-// src/model/trail.ts
-var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
-	"fewsam.trail",
-	"fewsam.skipped",
-	"fewsam.unshown",
-	"fewsam.jump"
-];
-var Trail = class {
-	store;
-	constructor(store) {
-		this.store = store;
-	}
-	/** Note where the person is, before Next leads elsewhere. */
-	leave(place) {
-		const places = this.read(TRAIL, []);
-		const last = places[places.length - 1];
-		if (last?.series === place.series && last.slice === place.slice) return;
-		this.write(TRAIL, [...places, place].slice(-200));
-	}
-	get length() {
-		return this.read(TRAIL, []).length;
-	}
-	/** Where the person was before; null at the start. */
-	back() {
-		const places = this.read(TRAIL, []);
-		const last = places.pop() ?? null;
-		this.write(TRAIL, places);
-		return last;
-	}
-	/** Do not offer a slice again in this sitting. */
-	skip(series, slice) {
-		const all = this.read(SKIPPED, {});
-		this.write(SKIPPED, {
-			...all,
-			[series]: [.../* @__PURE__ */ new Set([...all[series] ?? [], slice])]
-		});
-	}
-	skipped(series) {
-		return this.read(SKIPPED, {})[series] ?? [];
-	}
-	/** The viewer cannot show a series: it is not offered again. */
-	unshowable(series) {
-		this.write(UNSHOWN, [.../* @__PURE__ */ new Set([...this.unshown, series])]);
-	}
-	get unshown() {
-		return this.read(UNSHOWN, []);
-	}
-	/** Go to a place in another study once that is loaded. */
-	depart(place) {
-		this.write(JUMP, place);
-	}
-	get destination() {
-		return this.read(JUMP, null);
-	}
-	arrived() {
-		this.store.removeItem(JUMP);
-	}
-	read(key, otherwise) {
-		try {
-			return JSON.parse(this.store.getItem(key) ?? "null") ?? otherwise;
-		} catch {
-			return otherwise;
-		}
-	}
-	write(key, value) {
-		this.store.setItem(key, JSON.stringify(value));
-	}
-};
 // node_modules/preact/dist/preact.mjs
 var n$1;
 var t$2;
@@ -1554,29 +1288,1231 @@ n$1 = { __e: function(n, t, r, u) {
 }, x$2.prototype.render = $$1, u$4 = [], f$4 = 0, o$4 = function(n, t) {
 	return n.__v.__b - t.__v.__b;
 }, e$2 = Symbol(), l$3 = /(PointerCapture)$|Capture$/i, c$3 = 0, a$4 = {};
+// node_modules/preact/hooks/dist/hooks.mjs
+var t$1;
+var r$1;
+var u$3;
+var i$2;
+var o$3 = Object.is;
+var f$3 = 0;
+var c$2 = [];
+var e$1 = [];
+var a$3 = n$1;
+var v$2 = a$3.__b;
+var l$2 = a$3.__r;
+var m$3 = a$3.diffed;
+var h$3 = a$3.__c;
+var s$2 = a$3.unmount;
+var p$3 = a$3.__;
+function y$3(n, t) {
+	a$3.__h && a$3.__h(r$1, n, f$3 || t), f$3 = 0;
+	var u = r$1.__H || (r$1.__H = {
+		__: [],
+		__h: []
+	});
+	return n >= u.__.length && u.__.push({}), u.__[n];
+}
+function w$3(n, r) {
+	var u = y$3(t$1++, 7);
+	return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
+}
+function g$3() {
+	var n;
+	do {
+		for (; n = e$1.shift();) try {
+			C(n);
+		} catch (t) {
+			a$3.__e(t, { __: (n = n.__P) && n.__v });
+		}
+		for (; n = c$2.shift();) {
+			var t = n.__H;
+			if (n.__P && t) try {
+				t.__h.some(C), t.__h.some(D), t.__h = [];
+			} catch (r) {
+				t.__h = [], a$3.__e(r, n.__v);
+			}
+		}
+	} while (e$1.length);
+}
+a$3.__b = function(n) {
+	r$1 = null, v$2 && v$2(n);
+}, a$3.__ = function(n, t) {
+	n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$3 && p$3(n, t);
+}, a$3.__r = function(n) {
+	l$2 && l$2(n), t$1 = 0;
+	var i = (r$1 = n.__c).__H;
+	i && (u$3 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
+		n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
+	})), u$3 = r$1;
+}, a$3.diffed = function(n) {
+	m$3 && m$3(n);
+	var t = n.__c;
+	t && t.__H && (t.__H.__h.length && B$1(c$2.push(t)), t.__H.__.some(function(n) {
+		n.u && (n.__H = n.u);
+	})), u$3 = r$1 = null;
+}, a$3.__c = function(n, t) {
+	t.some(function(n) {
+		try {
+			n.__h.some(C), n.__h = n.__h.filter(function(n) {
+				return !n.__ || D(n);
+			});
+		} catch (t) {
+			n.__h = [function() {
+				throw t;
+			}];
+		}
+	}), h$3 && h$3(n, t);
+}, a$3.unmount = function(n) {
+	s$2 && s$2(n);
+	var t, r, u = n.__c;
+	u && u.__H && (u.__H.__.some(function(u) {
+		try {
+			if (u.__P && u.__c) {
+				if (void 0 === r) {
+					for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
+					r = r && r.__c;
+				}
+				u.__P = r, B$1(e$1.push(u));
+			} else C(u);
+		} catch (n) {
+			t = n;
+		}
+	}), u.__H = void 0, t && a$3.__e(t, u.__v));
+};
+var k$3 = "function" == typeof requestAnimationFrame;
+function z$1(n) {
+	var t, r = function() {
+		clearTimeout(u), k$3 && cancelAnimationFrame(t), setTimeout(n);
+	}, u = setTimeout(r, 35);
+	k$3 && (t = requestAnimationFrame(r));
+}
+function B$1(n) {
+	1 != n && i$2 == a$3.requestAnimationFrame || ((i$2 = a$3.requestAnimationFrame) || z$1)(g$3);
+}
+function C(n) {
+	var t = r$1, u = n.__c;
+	"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
+}
+function D(n) {
+	var t = r$1;
+	n.__c = n.__(), r$1 = t;
+}
+function E(n, t) {
+	return !n || n.length != t.length || t.some(function(t, r) {
+		return !o$3(t, n[r]);
+	});
+}
+// node_modules/@preact/signals-core/dist/signals-core.module.js
+var i$1 = Symbol.for("preact-signals");
+function t() {
+	if (!(v$1 > 1)) {
+		var i, t = !1;
+		(function() {
+			var i = c$1;
+			c$1 = void 0;
+			while (void 0 !== i) {
+				var t = i.S;
+				if (t.v === i.v) {
+					for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
+				}
+				i = i.o;
+			}
+		})();
+		while (void 0 !== h$2) {
+			var r = h$2;
+			h$2 = void 0;
+			s$1++;
+			while (void 0 !== r) {
+				var n = r.u;
+				r.u = void 0;
+				r.f &= -3;
+				if (!(8 & r.f) && w$2(r)) try {
+					r.c();
+				} catch (r) {
+					if (!t) {
+						i = r;
+						t = !0;
+					}
+				}
+				r = n;
+			}
+		}
+		s$1 = 0;
+		v$1--;
+		if (t) throw i;
+	} else v$1--;
+}
+function r(i) {
+	if (v$1 > 0) return i();
+	u$2 = ++e;
+	v$1++;
+	try {
+		return i();
+	} finally {
+		t();
+	}
+}
+var n;
+var o$2 = void 0;
+function f$2(i) {
+	var t = o$2, r = n;
+	o$2 = void 0;
+	n = void 0;
+	try {
+		return i();
+	} finally {
+		o$2 = t;
+		n = r;
+	}
+}
+var h$2 = void 0;
+var v$1 = 0;
+var s$1 = 0;
+var e = 0;
+var u$2 = 0;
+var c$1 = void 0;
+var a$2 = 0;
+function d$2(i) {
+	if (void 0 !== o$2) {
+		var t = i.n;
+		if (void 0 === t || t.t !== o$2) {
+			t = {
+				i: 0,
+				S: i,
+				p: o$2.s,
+				n: void 0,
+				t: o$2,
+				e: void 0,
+				x: void 0,
+				r: t
+			};
+			if (void 0 !== o$2.s) o$2.s.n = t;
+			o$2.s = t;
+			i.n = t;
+			if (32 & o$2.f) i.S(t);
+			return t;
+		} else if (-1 === t.i) {
+			t.i = 0;
+			if (void 0 !== t.n) {
+				t.n.p = t.p;
+				if (void 0 !== t.p) t.p.n = t.n;
+				t.p = o$2.s;
+				t.n = void 0;
+				o$2.s.n = t;
+				o$2.s = t;
+			}
+			return t;
+		}
+	}
+}
+function l$1(i, t) {
+	this.v = i;
+	this.i = 0;
+	this.n = void 0;
+	this.t = void 0;
+	this.l = 0;
+	this.W = null == t ? void 0 : t.watched;
+	this.Z = null == t ? void 0 : t.unwatched;
+	this.name = null == t ? void 0 : t.name;
+}
+l$1.prototype.brand = i$1;
+l$1.prototype.h = function() {
+	return !0;
+};
+l$1.prototype.S = function(i) {
+	var t = this, r = this.t;
+	if (r !== i && void 0 === i.e) {
+		i.x = r;
+		this.t = i;
+		if (void 0 !== r) r.e = i;
+		else f$2(function() {
+			var i;
+			null == (i = t.W) || i.call(t);
+		});
+	}
+};
+l$1.prototype.U = function(i) {
+	var t = this;
+	if (void 0 !== this.t) {
+		var r = i.e, n = i.x;
+		if (void 0 !== r) {
+			r.x = n;
+			i.e = void 0;
+		}
+		if (void 0 !== n) {
+			n.e = r;
+			i.x = void 0;
+		}
+		if (i === this.t) {
+			this.t = n;
+			if (void 0 === n) f$2(function() {
+				var i;
+				null == (i = t.Z) || i.call(t);
+			});
+		}
+	}
+};
+l$1.prototype.subscribe = function(i) {
+	var t = this;
+	return x$1(function() {
+		var r = t.value;
+		f$2(function() {
+			return i(r);
+		});
+	}, { name: "sub" });
+};
+l$1.prototype.valueOf = function() {
+	return this.value;
+};
+l$1.prototype.toString = function() {
+	return this.value + "";
+};
+l$1.prototype.toJSON = function() {
+	return this.value;
+};
+l$1.prototype.peek = function() {
+	var i = this;
+	return f$2(function() {
+		return i.value;
+	});
+};
+Object.defineProperty(l$1.prototype, "value", {
+	get: function() {
+		var i = d$2(this);
+		if (void 0 !== i) i.i = this.i;
+		return this.v;
+	},
+	set: function(i) {
+		if (i !== this.v) {
+			if (s$1 > 100) throw new Error("Cycle detected");
+			(function(i) {
+				if (0 !== v$1 && 0 === s$1) {
+					if (i.l !== u$2) {
+						i.l = u$2;
+						c$1 = {
+							S: i,
+							v: i.v,
+							i: i.i,
+							o: c$1
+						};
+					}
+				}
+			})(this);
+			this.v = i;
+			this.i++;
+			a$2++;
+			v$1++;
+			try {
+				for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
+			} finally {
+				t();
+			}
+		}
+	}
+});
+function y$2(i, t) {
+	return new l$1(i, t);
+}
+function w$2(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
+	return !1;
+}
+function b$2(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) {
+		var r = t.S.n;
+		if (void 0 !== r) t.r = r;
+		t.S.n = t;
+		t.i = -1;
+		if (void 0 === t.n) {
+			i.s = t;
+			break;
+		}
+	}
+}
+function _$1(i) {
+	var t = i.s, r = void 0;
+	while (void 0 !== t) {
+		var n = t.p;
+		if (-1 === t.i) {
+			t.S.U(t);
+			if (void 0 !== n) n.n = t.n;
+			if (void 0 !== t.n) t.n.p = n;
+		} else r = t;
+		t.S.n = t.r;
+		if (void 0 !== t.r) t.r = void 0;
+		t = n;
+	}
+	i.s = r;
+}
+function j$1(i, t) {
+	l$1.call(this, void 0, t);
+	this.x = i;
+	this.s = void 0;
+	this.g = a$2 - 1;
+	this.f = 4;
+}
+j$1.prototype = new l$1();
+j$1.prototype.h = function() {
+	this.f &= -3;
+	if (1 & this.f) return !1;
+	if (32 == (36 & this.f)) return !0;
+	this.f &= -5;
+	if (this.g === a$2) return !0;
+	this.g = a$2;
+	this.f |= 1;
+	if (this.i > 0 && !w$2(this)) {
+		this.f &= -2;
+		return !0;
+	}
+	var i = o$2;
+	try {
+		b$2(this);
+		o$2 = this;
+		var t = this.x();
+		if (16 & this.f || this.v !== t || 0 === this.i) {
+			this.v = t;
+			this.f &= -17;
+			this.i++;
+		}
+	} catch (i) {
+		this.v = i;
+		this.f |= 16;
+		this.i++;
+	}
+	o$2 = i;
+	_$1(this);
+	this.f &= -2;
+	return !0;
+};
+j$1.prototype.S = function(i) {
+	if (void 0 === this.t) {
+		this.f |= 36;
+		for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
+	}
+	l$1.prototype.S.call(this, i);
+};
+j$1.prototype.U = function(i) {
+	if (void 0 !== this.t) {
+		l$1.prototype.U.call(this, i);
+		if (void 0 === this.t) {
+			this.f &= -33;
+			for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
+		}
+	}
+};
+j$1.prototype.N = function() {
+	if (!(2 & this.f)) {
+		this.f |= 6;
+		for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
+	}
+};
+Object.defineProperty(j$1.prototype, "value", { get: function() {
+	if (1 & this.f) throw new Error("Cycle detected");
+	var i = d$2(this);
+	this.h();
+	if (void 0 !== i) i.i = this.i;
+	if (16 & this.f) throw this.v;
+	return this.v;
+} });
+function O$1(i, t) {
+	return new j$1(i, t);
+}
+function p$2(i) {
+	var r = i.j;
+	i.j = void 0;
+	if ("function" == typeof r) {
+		v$1++;
+		var n = o$2;
+		o$2 = void 0;
+		try {
+			r();
+		} catch (t) {
+			i.f &= -2;
+			i.f |= 8;
+			g$2(i);
+			throw t;
+		} finally {
+			o$2 = n;
+			t();
+		}
+	}
+}
+function g$2(i) {
+	for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
+	i.x = void 0;
+	i.s = void 0;
+	p$2(i);
+}
+function S(i) {
+	if (o$2 !== this) throw new Error("Out-of-order effect");
+	_$1(this);
+	o$2 = i;
+	this.f &= -2;
+	try {
+		if (8 & this.f) g$2(this);
+	} finally {
+		t();
+	}
+}
+function m$2(i, t) {
+	this.x = i;
+	this.j = void 0;
+	this.s = void 0;
+	this.u = void 0;
+	this.f = 32;
+	this.name = null == t ? void 0 : t.name;
+	if (n) n.push(this);
+}
+m$2.prototype.c = function() {
+	var i = this.S();
+	try {
+		if (8 & this.f) return;
+		if (void 0 === this.x) return;
+		var t = this.x();
+		if ("function" == typeof t) this.j = t;
+	} finally {
+		i();
+	}
+};
+m$2.prototype.S = function() {
+	if (1 & this.f) throw new Error("Cycle detected");
+	this.f |= 1;
+	this.f &= -9;
+	p$2(this);
+	b$2(this);
+	v$1++;
+	var i = o$2;
+	o$2 = this;
+	return S.bind(this, i);
+};
+m$2.prototype.N = function() {
+	if (!(2 & this.f)) {
+		this.f |= 2;
+		this.u = h$2;
+		h$2 = this;
+	}
+};
+m$2.prototype.d = function() {
+	this.f |= 8;
+	if (!(1 & this.f)) g$2(this);
+};
+m$2.prototype.dispose = function() {
+	this.d();
+};
+function x$1(i, t) {
+	var r = new m$2(i, t);
+	try {
+		r.c();
+	} catch (i) {
+		r.d();
+		throw i;
+	}
+	var n = r.d.bind(r);
+	n[Symbol.dispose] = n;
+	return n;
+}
+// node_modules/@preact/signals/dist/signals.module.js
+var h$1;
+var p$1;
+var m$1 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+var g$1 = [];
+x$1(function() {
+	h$1 = this.N;
+})();
+function b$1(i, n) {
+	n$1[i] = n.bind(null, n$1[i] || function() {});
+}
+function y$1(i) {
+	if (p$1) {
+		var n = p$1;
+		p$1 = void 0;
+		n();
+	}
+	p$1 = i && i.S();
+}
+function w$1(i) {
+	var n = this, r = i.data, t = useSignal(r);
+	t.name = "ReactiveDom";
+	t.value = r;
+	var e = w$3(function() {
+		var i = n, r = n.__v;
+		while (r = r.__) if (r.__c) {
+			r.__c.__$f |= 4;
+			break;
+		}
+		var o = O$1(function() {
+			var i = t.value.value;
+			return 0 === i ? 0 : !0 === i ? "" : i || "";
+		}), e = O$1(function() {
+			return !Array.isArray(o.value) && !r$2(o.value);
+		}), u = x$1(function() {
+			this.N = M$1;
+			if (e.value) {
+				var n = o.value;
+				if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
+			}
+		}), c = n.__$u.d;
+		n.__$u.d = function() {
+			u();
+			c.call(this);
+		};
+		return [e, o];
+	}, []), u = e[0], c = e[1];
+	return u.value ? c.peek() : c.value;
+}
+w$1.displayName = "ReactiveTextNode";
+Object.defineProperties(l$1.prototype, {
+	constructor: {
+		configurable: !0,
+		value: k($$1, null).constructor
+	},
+	type: {
+		configurable: !0,
+		value: w$1
+	},
+	props: {
+		configurable: !0,
+		get: function() {
+			var i = this;
+			return { data: { get value() {
+				return i.value;
+			} } };
+		}
+	},
+	__b: {
+		configurable: !0,
+		value: 1
+	}
+});
+b$1("__b", function(i, n) {
+	y$1();
+	if ("string" == typeof n.type) {
+		var r, t = n.props;
+		for (var f in t) if ("children" !== f) {
+			var o = t[f];
+			if (o instanceof l$1) {
+				if (!r) n.__np = r = {};
+				r[f] = o;
+				t[f] = o.peek();
+			}
+		}
+	}
+	i(n);
+});
+b$1("__r", function(i, r) {
+	i(r);
+	if (r.type !== $$1) {
+		y$1();
+		var t, f = r.__c;
+		if (f) {
+			f.__$f &= -2;
+			if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
+				var r;
+				x$1(function() {
+					r = this;
+				}, { name: n });
+				r.c = i;
+				return r;
+			}(function(i) {
+				return function() {
+					var n;
+					if (m$1) null == (n = this.y) || n.call(this);
+					i.__$f |= 1;
+					i.setState({});
+				};
+			}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
+		}
+		y$1(t);
+	}
+});
+b$1("__e", function(i, n, r, t) {
+	y$1();
+	i(n, r, t);
+});
+b$1("diffed", function(i, n) {
+	y$1();
+	var r;
+	if ("string" == typeof n.type && (r = n.__e)) {
+		var t = n.__np, f = n.props, o = r.U;
+		if (o) for (var e in o) {
+			var u = o[e];
+			if (!(void 0 === u || t && e in t)) {
+				u.d();
+				o[e] = void 0;
+			}
+		}
+		if (t) {
+			if (!o) {
+				o = {};
+				r.U = o;
+			}
+			for (var a in t) {
+				var c = o[a], v = t[a];
+				if (void 0 === c) {
+					c = k$2(r, a, v, f);
+					o[a] = c;
+				} else c.o(v, f);
+			}
+		}
+	}
+	i(n);
+});
+function k$2(i, n, r, t) {
+	var f = n in i && void 0 === i.ownerSVGElement, o = y$2(r);
+	return {
+		o: function(i, n) {
+			o.value = i;
+			t = n;
+		},
+		d: x$1(function() {
+			this.N = M$1;
+			var r = o.value.value;
+			if (t[n] !== r) {
+				t[n] = r;
+				if (f) i[n] = r;
+				else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
+				else i.removeAttribute(n);
+			}
+		})
+	};
+}
+b$1("unmount", function(i, n) {
+	if ("string" == typeof n.type) {
+		var r = n.__e;
+		if (r) {
+			var t = r.U;
+			if (t) {
+				r.U = void 0;
+				for (var f in t) {
+					var o = t[f];
+					if (o) o.d();
+				}
+			}
+		}
+		var e = n.__np;
+		if (e) {
+			var u = n.props;
+			for (var a in e) u[a] = e[a];
+		}
+		n.__np = void 0;
+	} else {
+		var c = n.__c;
+		if (c) {
+			c.__$f |= 8;
+			var v = c.__$u;
+			if (v) {
+				c.__$u = void 0;
+				v.d();
+			}
+		}
+	}
+	i(n);
+});
+b$1("__h", function(i, n, r, t) {
+	if (t < 3) n.__$f |= 2;
+	i(n, r, t);
+});
+x$2.prototype.shouldComponentUpdate = function(i, n) {
+	if (this.__R) return !0;
+	var r = this.__$u, t = r && void 0 !== r.s;
+	for (var f in n) return !0;
+	if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
+		var o = 2 & this.__$f;
+		if (!(t || o || 4 & this.__$f)) return !0;
+		if (1 & this.__$f) return !0;
+	} else {
+		if (!(t || 4 & this.__$f)) return !0;
+		if (3 & this.__$f) return !0;
+	}
+	for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
+	for (var u in this.props) if (!(u in i)) return !0;
+	return !1;
+};
+function useSignal(i, n) {
+	return w$3(function() {
+		return y$2(i, n);
+	}, []);
+}
+var A = function(i) {
+	queueMicrotask(function() {
+		queueMicrotask(i);
+	});
+};
+function F$1() {
+	r(function() {
+		var i;
+		while (i = g$1.shift()) h$1.call(i);
+	});
+}
+function M$1() {
+	if (1 === g$1.push(this)) (n$1.requestAnimationFrame || A)(F$1);
+}
+// src/lab.ts
+/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
+var NAME = "fewsam.name";
+/** A person's name, kept in the browser: asked once. */
+function storedName() {
+	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+}
+var Lab = class {
+	name = y$2(storedName());
+	/** A name, or a note for a series that is sent back, as it is typed. */
+	typed = y$2("");
+	note = y$2("");
+	/** Whether the person is about to say another name. */
+	naming = y$2(false);
+	unfolded = y$2(false);
+	worklist = y$2(null);
+	keepName(name) {
+		this.name.value = name.trim().slice(0, 80);
+		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+	}
+	/** The series that is open, with its place in the worklist. */
+	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
+	/** "2 of 9 series done". */
+	summary = O$1(() => {
+		const counts = this.worklist.value?.counts;
+		if (!counts) return "";
+		const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+		return `${counts.done + counts.accepted} of ${all} series done`;
+	});
+};
+/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
+function asksName(state, name) {
+	return state?.ask_name === true && !name;
+}
+// src/api.ts
+/** Calls to the server. Every refusal becomes an Error whose message a person can read. */
+/** What the server says no to, with all that it says. */
+var Refusal = class extends Error {
+	status;
+	body;
+	constructor(message, status, body) {
+		super(message);
+		this.status = status;
+		this.body = body;
+	}
+};
+var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
+(() => {
+	if (typeof sessionStorage === "undefined") return "";
+	let id = sessionStorage.getItem("fewsam.client");
+	if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
+	return id;
+})();
+/** A request with the name of who makes it, where the browser knows one. */
+function signed(init = {}) {
+	const name = storedName();
+	return name ? {
+		...init,
+		headers: {
+			...init.headers,
+			"x-annotator": encodeURIComponent(name)
+		}
+	} : init;
+}
+async function ask(path, init) {
+	let answer;
+	try {
+		answer = await fetch(base + path, signed(init));
+	} catch {
+		throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
+	}
+	if (answer.ok) return answer;
+	const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
+	throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
+}
+async function framed(answer) {
+	const bytes = new Uint8Array(await answer.arrayBuffer());
+	const length = new DataView(bytes.buffer).getUint32(0, true);
+	return {
+		head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
+		voxels: bytes.subarray(4 + length)
+	};
+}
+var json = (body) => ({
+	method: "POST",
+	headers: { "content-type": "application/json" },
+	body: JSON.stringify(body)
+});
+/** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
+var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new URLSearchParams({
+	image,
+	slice: String(slice)
+})}`, { method: "POST" }));
+var train = async () => void await ask("/train/segmentation", json({}));
+/** Have the served model learn from images that nobody labelled too; it takes minutes. */
+var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
+var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
+	image,
+	format
+})}`;
+var tableAddress = () => `${base}/fewsam/volumes.csv`;
+// src/model/texts.ts
+var texts_exports = /* @__PURE__ */ __exportAll({
+	answer: () => answer,
+	capital: () => capital,
+	conflict: () => conflict,
+	count: () => count,
+	done: () => done,
+	emptied: () => emptied,
+	encoded: () => encoded,
+	greeting: () => greeting,
+	guide: () => guide,
+	improving: () => improving,
+	inShort: () => inShort,
+	numbering: () => numbering,
+	problems: () => problems,
+	progress: () => progress,
+	receipt: () => receipt,
+	slicesOf: () => slicesOf,
+	trained: () => trained
+});
+function count(n, what) {
+	return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+var numbering = { of: (k) => k + 1 };
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
+function slicesOf(ks) {
+	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
+	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+}
+function capital(text) {
+	return text.charAt(0).toUpperCase() + text.slice(1);
+}
+var SHORT = 84;
+/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+function inShort(text) {
+	const [line, ...rest] = text.split("\n");
+	if (line.length <= SHORT) return [line, rest.join("\n")];
+	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
+	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
+}
+function greeting(known, drafts, state) {
+	const parts = [];
+	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+	else parts.push("Draw a structure on two or three slices, then Submit.");
+	if (known.served) parts.push("The last segmentation is shown.");
+	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
+	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+	return parts.join(" ");
+}
+function receipt(answer) {
+	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+	const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
+	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
+	if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
+	if (answer.waiting_for_pacs) {
+		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
+		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+	}
+	return parts.join(" ");
+}
+/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+function problems(state, foreign, unkept) {
+	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+	found.push(...state?.image?.notes ?? []);
+	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+	return found;
+}
+/** Why the server asks before it takes a submission. */
+function conflict(slices, who) {
+	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
+}
+function emptied(slices) {
+	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
+}
+/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+function answer(head, dirty) {
+	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
+	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+}
+/** That an answer is not the last one yet; '' where all slices are encoded. */
+function waiting(head) {
+	const left = head.unencoded?.length ?? 0;
+	return left ? ` ${count(left, "slice")} ${left === 1 ? "is" : "are"} not encoded yet and will improve.` : "";
+}
+var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
+var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
+/** What came of a training that began when model ``from`` was served. */
+function trained({ training, model_version, trained }, from) {
+	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+	if (training.state === "stopped" && training.kind === "unlabelled") return {
+		text: "Learning from unlabelled images stopped; it goes on when you start it again.",
+		kind: ""
+	};
+	if (training.state === "failed") return {
+		text: `Training failed: ${training.error}`,
+		kind: "bad"
+	};
+	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
+	if (model_version > from) return {
+		text: `Model ${model_version} is live. Segment again to use it.${details}`,
+		kind: "good"
+	};
+	return {
+		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
+		kind: ""
+	};
+}
+/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+function compared({ measured_on, best_metric, previous_metric }) {
+	const held = measured_on?.length ?? 0;
+	if (!held || best_metric === void 0) return "";
+	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
+	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+}
+/** How long a training was, and whether it ended before it had learnt what it could. */
+function spent({ steps, seconds, limits, kind }) {
+	if (!steps || kind === "unlabelled") return "";
+	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
+	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+	return `It took ${count(steps, "step")}${time}.`;
+}
+/** The one thing to do next, and why others cannot be done now: by button. */
+function guide(now) {
+	const blocked = {};
+	const all = [
+		"submit",
+		"theirs",
+		"both",
+		"segment",
+		"train",
+		"next",
+		"skip"
+	];
+	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
+	if (!now.open) block("Open an image series first.", [
+		...all,
+		"back",
+		"right"
+	]);
+	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
+	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
+	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
+	const [, highlight, hint] = [
+		[
+			!now.structures,
+			"add",
+			"Name a structure"
+		],
+		[
+			!now.labelled && !now.dirty,
+			"brush",
+			"Draw on 2 or 3 slices"
+		],
+		[
+			now.dirty > 0,
+			"submit",
+			`Submit ${count(now.dirty, "slice")}`
+		],
+		[
+			!now.answered,
+			"segment",
+			"Segment"
+		],
+		[
+			true,
+			"next",
+			"another slice, or correct this one"
+		]
+	].find(([wanted]) => wanted);
+	return now.open ? {
+		highlight,
+		hint,
+		blocked
+	} : {
+		highlight: "",
+		hint: "",
+		blocked
+	};
+}
+/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+function done({ step, seconds, limits, epoch, total_epochs }) {
+	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
+}
+function progress(state, busy) {
+	const stats = state?.training;
+	const parts = [];
+	if (busy) parts.push(`${busy} …`);
+	if (stats?.running) {
+		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
+		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
+		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
+	}
+	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
+	return parts.join(" · ");
+}
+// src/acts/learning.ts
+/** Segment the open series, train, and say what came of a training. */
+var Learning = class {
+	desk;
+	wasTraining = false;
+	improvable = "";
+	trainedFrom = 0;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	async segment() {
+		await this.desk.work("Segmenting", async (map) => {
+			map.commit();
+			const { head, voxels } = await segment(map.series, map.geometry.current());
+			if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
+			const before = this.desk.store.server.value?.image?.uncertainty.length;
+			const changed = await this.desk.take(map, voxels, head) ?? [];
+			this.desk.store.changed.value = before ? changed : [];
+			this.improvable = head.unencoded?.length ? map.series : "";
+			map.session.points = [];
+			this.desk.store.answered.value = true;
+			this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
+		});
+	}
+	/** Start a training, or stop the one that runs. */
+	async train() {
+		const { store } = this.desk;
+		if (store.training.value) return this.desk.work("Stopping", () => stopTraining());
+		await this.desk.work("Starting", async () => {
+			this.trainedFrom = store.server.value?.model_version ?? 0;
+			await train();
+			this.wasTraining = true;
+			this.desk.say("Training started.", "");
+		});
+	}
+	/** Learn from images that nobody labelled, for when nobody waits. */
+	async improve() {
+		await this.desk.work("Starting", async () => {
+			this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
+			await improve();
+			this.wasTraining = true;
+			this.desk.say(improving, "");
+		});
+	}
+	/** Go on with what has changed at the server since the last look. */
+	look(state) {
+		this.lookAtTraining(state);
+		this.lookAtEncoding(state);
+	}
+	/** Ask again once all slices are encoded, unless something was drawn: then the person decides. */
+	lookAtEncoding({ image }) {
+		const { map, store } = this.desk;
+		if (!this.improvable || store.busy.value || map?.drawing || !image?.encoded || image.id !== this.improvable) return;
+		this.improvable = "";
+		if (map?.series !== image.id) return;
+		if (map.session.slices.dirty.length) this.desk.say(encoded, "");
+		else this.segment();
+	}
+	/** Say what came of a training that ran at the last look and has ended. */
+	lookAtTraining(state) {
+		if (this.wasTraining && !state.training.running) {
+			const { text, kind } = trained(state, this.trainedFrom);
+			this.desk.say(text, kind);
+			this.desk.store.answered.value = false;
+		}
+		this.wasTraining = Boolean(state.training.running);
+	}
+};
+// src/model/trail.ts
+var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
+	"fewsam.trail",
+	"fewsam.skipped",
+	"fewsam.unshown",
+	"fewsam.jump"
+];
+var Trail = class {
+	store;
+	constructor(store) {
+		this.store = store;
+	}
+	/** Note where the person is, before Next leads elsewhere. */
+	leave(place) {
+		const places = this.read(TRAIL, []);
+		const last = places[places.length - 1];
+		if (last?.series === place.series && last.slice === place.slice) return;
+		this.write(TRAIL, [...places, place].slice(-200));
+	}
+	get length() {
+		return this.read(TRAIL, []).length;
+	}
+	/** Where the person was before; null at the start. */
+	back() {
+		const places = this.read(TRAIL, []);
+		const last = places.pop() ?? null;
+		this.write(TRAIL, places);
+		return last;
+	}
+	/** Do not offer a slice again in this sitting. */
+	skip(series, slice) {
+		const all = this.read(SKIPPED, {});
+		this.write(SKIPPED, {
+			...all,
+			[series]: [.../* @__PURE__ */ new Set([...all[series] ?? [], slice])]
+		});
+	}
+	skipped(series) {
+		return this.read(SKIPPED, {})[series] ?? [];
+	}
+	/** The viewer cannot show a series: it is not offered again. */
+	unshowable(series) {
+		this.write(UNSHOWN, [.../* @__PURE__ */ new Set([...this.unshown, series])]);
+	}
+	get unshown() {
+		return this.read(UNSHOWN, []);
+	}
+	/** Go to a place in another study once that is loaded. */
+	depart(place) {
+		this.write(JUMP, place);
+	}
+	get destination() {
+		return this.read(JUMP, null);
+	}
+	arrived() {
+		this.store.removeItem(JUMP);
+	}
+	read(key, otherwise) {
+		try {
+			return JSON.parse(this.store.getItem(key) ?? "null") ?? otherwise;
+		} catch {
+			return otherwise;
+		}
+	}
+	write(key, value) {
+		this.store.setItem(key, JSON.stringify(value));
+	}
+};
 // node_modules/preact-render-to-string/dist/index.module.js
-var o$3 = "__s";
-var i$2 = "__c";
-var a$3 = "__k";
-var u$3 = "__d";
-var c$2 = "__s";
-var f$3 = /[\s\n\\/='"\0<>]/;
-var s$2 = /^(xlink|xmlns|xml)([A-Z])/;
-var l$2 = /^(?:accessK|auto[A-Z]|cell|ch|col|cont|cross|dateT|encT|form[A-Z]|frame|hrefL|inputM|maxL|minL|noV|playsI|popoverT|readO|rowS|src[A-Z]|tabI|useM|item[A-Z])/;
-var p$3 = /^ac|^ali|arabic|basel|cap|clipPath$|clipRule$|color|dominant|enable|fill|flood|font|glyph[^R]|horiz|image|letter|lighting|marker[^WUH]|overline|panose|pointe|paint|rendering|shape|stop|strikethrough|stroke|text[^L]|transform|underline|unicode|units|^v[^i]|^w|^xH/;
-var h$3 = /* @__PURE__ */ new Set(["draggable", "spellcheck"]);
-function d$2(e) {
-	void 0 !== e.__g ? e.__g |= 8 : e[u$3] = !0;
+var o$1 = "__s";
+var i = "__c";
+var a$1 = "__k";
+var u$1 = "__d";
+var c = "__s";
+var f$1 = /[\s\n\\/='"\0<>]/;
+var s = /^(xlink|xmlns|xml)([A-Z])/;
+var l = /^(?:accessK|auto[A-Z]|cell|ch|col|cont|cross|dateT|encT|form[A-Z]|frame|hrefL|inputM|maxL|minL|noV|playsI|popoverT|readO|rowS|src[A-Z]|tabI|useM|item[A-Z])/;
+var p = /^ac|^ali|arabic|basel|cap|clipPath$|clipRule$|color|dominant|enable|fill|flood|font|glyph[^R]|horiz|image|letter|lighting|marker[^WUH]|overline|panose|pointe|paint|rendering|shape|stop|strikethrough|stroke|text[^L]|transform|underline|unicode|units|^v[^i]|^w|^xH/;
+var h = /* @__PURE__ */ new Set(["draggable", "spellcheck"]);
+function d(e) {
+	void 0 !== e.__g ? e.__g |= 8 : e[u$1] = !0;
 }
-function v$2(e) {
-	void 0 !== e.__g ? e.__g &= -9 : e[u$3] = !1;
+function v(e) {
+	void 0 !== e.__g ? e.__g &= -9 : e[u$1] = !1;
 }
-function m$3(e) {
-	return void 0 !== e.__g ? !!(8 & e.__g) : !0 === e[u$3];
+function m(e) {
+	return void 0 !== e.__g ? !!(8 & e.__g) : !0 === e[u$1];
 }
-var y$3 = /["&<]/;
-function _$1(e) {
-	if (0 === e.length || !1 === y$3.test(e)) return e;
+var y = /["&<]/;
+function _(e) {
+	if (0 === e.length || !1 === y.test(e)) return e;
 	for (var t = 0, n = 0, r = "", o = ""; n < e.length; n++) {
 		switch (e.charCodeAt(n)) {
 			case 34:
@@ -1594,8 +2530,8 @@ function _$1(e) {
 	}
 	return n !== t && (r += e.slice(t, n)), r;
 }
-var g$3 = {};
-var k$3 = /* @__PURE__ */ new Set([
+var g = {};
+var k$1 = /* @__PURE__ */ new Set([
 	"animation-iteration-count",
 	"border-image-outset",
 	"border-image-slice",
@@ -1631,19 +2567,19 @@ var k$3 = /* @__PURE__ */ new Set([
 	"z-index",
 	"zoom"
 ]);
-var b$2 = /[A-Z]/g;
-function x$1(e) {
+var b = /[A-Z]/g;
+function x(e) {
 	var t = "";
 	for (var n in e) {
 		var r = e[n];
 		if (null != r && "" !== r) {
-			var o = "-" == n[0] ? n : g$3[n] || (g$3[n] = n.replace(b$2, "-$&").toLowerCase()), i = ";";
-			"number" != typeof r || o.startsWith("--") || k$3.has(o) || (i = "px;"), t = t + o + ":" + r + i;
+			var o = "-" == n[0] ? n : g[n] || (g[n] = n.replace(b, "-$&").toLowerCase()), i = ";";
+			"number" != typeof r || o.startsWith("--") || k$1.has(o) || (i = "px;"), t = t + o + ":" + r + i;
 		}
 	}
 	return t || void 0;
 }
-function w$3() {
+function w() {
 	this.__d = !0;
 }
 function H(e, t) {
@@ -1651,21 +2587,21 @@ function H(e, t) {
 		__v: e,
 		context: t,
 		props: e.props,
-		setState: w$3,
-		forceUpdate: w$3,
+		setState: w,
+		forceUpdate: w,
 		__d: !0,
 		__h: new Array(0)
 	};
 }
 var T = {};
-var j$1 = [];
+var j = [];
 var P = Array.isArray;
 var $ = Object.assign;
 var U = "";
 var Z = "<!--$s-->";
-var F$1 = "<!--/$s-->";
-function M$1(e) {
-	return "string" == typeof e ? Z + e + F$1 : P(e) ? (e.unshift(Z), e.push(F$1), e) : e && "function" == typeof e.then ? e.then(M$1) : Z + e + F$1;
+var F = "<!--/$s-->";
+function M(e) {
+	return "string" == typeof e ? Z + e + F : P(e) ? (e.unshift(Z), e.push(F), e) : e && "function" == typeof e.then ? e.then(M) : Z + e + F;
 }
 function W() {
 	return {
@@ -1679,43 +2615,43 @@ function W() {
 		errorBoundaries: n$1.errorBoundaries
 	};
 }
-function B$1(e) {
-	var t = n$1[o$3];
-	n$1[o$3] = !0;
+function B(e) {
+	var t = n$1[o$1];
+	n$1[o$1] = !0;
 	try {
 		return e();
 	} finally {
-		n$1[o$3] = t;
+		n$1[o$1] = t;
 	}
 }
-function z$1(n, r, o) {
+function z(n, r, o) {
 	var i = W();
 	try {
-		var u = B$1(function() {
+		var u = B(function() {
 			var u, c = k($$1, null);
-			return c[a$3] = [n], i.rootHook && i.rootHook(n, ((u = {})[a$3] = c, u.nodeType = 1, u)), q(n, r || T, !1, void 0, c, !1, o, i);
+			return c[a$1] = [n], i.rootHook && i.rootHook(n, ((u = {})[a$1] = c, u.nodeType = 1, u)), q(n, r || T, !1, void 0, c, !1, o, i);
 		});
 		return P(u) ? u.join(U) : u;
 	} catch (e) {
 		if (e.then) throw new Error("Use \"renderToStringAsync\" for suspenseful rendering.");
 		throw e;
 	} finally {
-		i.commitHook && B$1(function() {
-			return i.commitHook(n, j$1);
-		}), j$1.length = 0;
+		i.commitHook && B(function() {
+			return i.commitHook(n, j);
+		}), j.length = 0;
 	}
 }
 function N(e, t, n) {
 	var r, o = e.type, a = !0;
-	return e[i$2] ? (a = !1, (r = e[i$2]).state = r[c$2]) : r = new o(e.props, t), e[i$2] = r, r.__v = e, r.props = e.props, r.context = t, d$2(r), r.state ?? (r.state = T), r[c$2] ?? (r[c$2] = r.state), o.getDerivedStateFromProps ? r.state = $({}, r.state, o.getDerivedStateFromProps(r.props, r.state)) : a && r.componentWillMount ? (r.componentWillMount(), r.state = r[c$2] !== r.state ? r[c$2] : r.state) : !a && r.componentWillUpdate && r.componentWillUpdate(), n.renderHook && n.renderHook(e), r.render(r.props, r.state, t);
+	return e[i] ? (a = !1, (r = e[i]).state = r[c]) : r = new o(e.props, t), e[i] = r, r.__v = e, r.props = e.props, r.context = t, d(r), r.state ?? (r.state = T), r[c] ?? (r[c] = r.state), o.getDerivedStateFromProps ? r.state = $({}, r.state, o.getDerivedStateFromProps(r.props, r.state)) : a && r.componentWillMount ? (r.componentWillMount(), r.state = r[c] !== r.state ? r[c] : r.state) : !a && r.componentWillUpdate && r.componentWillUpdate(), n.renderHook && n.renderHook(e), r.render(r.props, r.state, t);
 }
 function q(e, n, o, u, y, g, k, b) {
 	if (null == e || !0 === e || !1 === e || e === U) return U;
 	var w = typeof e;
-	if ("object" != w) return "function" == w ? U : "string" == w ? _$1(e) : e + U;
+	if ("object" != w) return "function" == w ? U : "string" == w ? _(e) : e + U;
 	if (P(e)) {
 		var C, D = U;
-		y[a$3] = e;
+		y[a$1] = e;
 		for (var A = e.length, S = 0; S < A; S++) {
 			var E = e[S];
 			if (null != E && "boolean" != typeof E) {
@@ -1742,7 +2678,7 @@ function q(e, n, o, u, y, g, k, b) {
 				}
 				return K ? (G && K.push(G), K) : G;
 			}
-			if ("UNSTABLE_comment" in F) return "<!--" + _$1(F.UNSTABLE_comment) + "-->";
+			if ("UNSTABLE_comment" in F) return "<!--" + _(F.UNSTABLE_comment) + "-->";
 			z = F.children;
 		} else {
 			if (null != (W = Z.contextType)) {
@@ -1750,25 +2686,25 @@ function q(e, n, o, u, y, g, k, b) {
 				R = ee ? ee.props.value : W.__;
 			}
 			var te = Z.prototype && "function" == typeof Z.prototype.render;
-			if (te) z = N(e, R, b), O = e[i$2];
+			if (te) z = N(e, R, b), O = e[i];
 			else {
-				e[i$2] = O = H(e, R);
-				for (var ne = 0; m$3(O) && ne++ < 25;) {
-					v$2(O), b.renderHook && b.renderHook(e);
+				e[i] = O = H(e, R);
+				for (var ne = 0; m(O) && ne++ < 25;) {
+					v(O), b.renderHook && b.renderHook(e);
 					try {
 						z = Z.call(O, F, R);
 					} catch (t) {
 						throw g && t && "function" == typeof t.then && (e._suspended = !0), t;
 					}
 				}
-				d$2(O);
+				d(O);
 			}
 			if (null != O.getChildContext && (n = $({}, n, O.getChildContext())), te && b.errorBoundaries && (Z.getDerivedStateFromError || O.componentDidCatch)) {
 				z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z;
 				try {
 					return q(z, n, o, u, e, g, !1, b);
 				} catch (r) {
-					return Z.getDerivedStateFromError && (O[c$2] = Z.getDerivedStateFromError(r)), O.componentDidCatch && O.componentDidCatch(r, T), m$3(O) ? (z = N(e, n, b), null != (O = e[i$2]).getChildContext && (n = $({}, n, O.getChildContext())), q(z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z, n, o, u, e, g, k, b)) : U;
+					return Z.getDerivedStateFromError && (O[c] = Z.getDerivedStateFromError(r)), O.componentDidCatch && O.componentDidCatch(r, T), m(O) ? (z = N(e, n, b), null != (O = e[i]).getChildContext && (n = $({}, n, O.getChildContext())), q(z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z, n, o, u, e, g, k, b)) : U;
 				} finally {
 					b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e);
 				}
@@ -1777,13 +2713,13 @@ function q(e, n, o, u, y, g, k, b) {
 		z = null != z && z.type === $$1 && null == z.key && null == z.props.tpl ? z.props.children : z;
 		try {
 			var re = q(z, n, o, u, e, g, k, b);
-			return b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), e._suspended ? M$1(re) : re;
+			return b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), e._suspended ? M(re) : re;
 		} catch (t) {
 			if (!g && k && k.onError) {
 				var oe = function t(r) {
 					return k.onError(r, e, function(e, r) {
 						try {
-							return B$1(function() {
+							return B(function() {
 								return q(e, n, o, u, r, g, k, b);
 							});
 						} catch (e) {
@@ -1797,10 +2733,10 @@ function q(e, n, o, u, y, g, k, b) {
 			if (!t || "function" != typeof t.then) throw t;
 			return t.then(function t() {
 				try {
-					var r = B$1(function() {
+					var r = B(function() {
 						return q(z, n, o, u, e, g, k, b);
 					});
-					return e._suspended ? M$1(r) : r;
+					return e._suspended ? M(r) : r;
 				} catch (e) {
 					if (!e || "function" != typeof e.then) throw e;
 					return e.then(t);
@@ -1850,7 +2786,7 @@ function q(e, n, o, u, y, g, k, b) {
 					ue = fe && fe.__html;
 					continue;
 				case "style":
-					"object" == typeof fe && (fe = x$1(fe));
+					"object" == typeof fe && (fe = x(fe));
 					break;
 				case "acceptCharset":
 					ce = "accept-charset";
@@ -1859,14 +2795,14 @@ function q(e, n, o, u, y, g, k, b) {
 					ce = "http-equiv";
 					break;
 				default:
-					if (f$3.test(ce)) continue;
-					s$2.test(ce) ? ce = ce.replace(s$2, "$1:$2").toLowerCase() : "-" !== ce[4] && !h$3.has(ce) || null == fe ? o ? p$3.test(ce) && (ce = "panose1" === ce ? "panose-1" : ce.replace(/([A-Z])/g, "-$1").toLowerCase()) : l$2.test(ce) && (ce = ce.toLowerCase()) : fe += U;
+					if (f$1.test(ce)) continue;
+					s.test(ce) ? ce = ce.replace(s, "$1:$2").toLowerCase() : "-" !== ce[4] && !h.has(ce) || null == fe ? o ? p.test(ce) && (ce = "panose1" === ce ? "panose-1" : ce.replace(/([A-Z])/g, "-$1").toLowerCase()) : l.test(ce) && (ce = ce.toLowerCase()) : fe += U;
 			}
-			null != fe && !1 !== fe && (ae = !0 === fe || fe === U ? ae + " " + ce : ae + " " + ce + "=\"" + _$1(fe + U) + "\"");
+			null != fe && !1 !== fe && (ae = !0 === fe || fe === U ? ae + " " + ce : ae + " " + ce + "=\"" + _(fe + U) + "\"");
 		}
 	}
-	if (f$3.test(Z)) throw new Error(Z + " is not a valid HTML tag name in " + ae + ">");
-	if (ue || ("string" == typeof ie ? ue = _$1(ie) : null != ie && !1 !== ie && !0 !== ie && (ue = q(ie, n, "svg" === Z || "foreignObject" !== Z && o, u, e, g, k, b))), b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), !ue && I.has(Z)) return ae + "/>";
+	if (f$1.test(Z)) throw new Error(Z + " is not a valid HTML tag name in " + ae + ">");
+	if (ue || ("string" == typeof ie ? ue = _(ie) : null != ie && !1 !== ie && !0 !== ie && (ue = q(ie, n, "svg" === Z || "foreignObject" !== Z && o, u, e, g, k, b))), b.afterDiff && b.afterDiff(e), b.unmountHook && b.unmountHook(e), !ue && I.has(Z)) return ae + "/>";
 	var se = "</" + Z + ">", le = ae + ">";
 	return P(ue) ? [le].concat(ue, [se]) : "string" != typeof ue ? [
 		le,
@@ -1892,15 +2828,15 @@ var I = /* @__PURE__ */ new Set([
 	"track",
 	"wbr"
 ]);
-var O = z$1;
+var O = z;
 function V(e) {
 	return null !== e && "object" == typeof e && "function" == typeof e.peek && "value" in e;
 }
 // node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var f$2 = Symbol.for("pv");
-var o$2 = 0;
+var f = Symbol.for("pv");
+var o = 0;
 Array.isArray;
-function a$2(t, e, n, u, a, i) {
+function a(t, e, n, u, a, i) {
 	e || (e = {});
 	var c, l, p = e;
 	if ("ref" in p && "function" != typeof t) for (l in p = {}, e) "ref" == l ? c = e[l] : p[l] = e[l];
@@ -1914,8 +2850,8 @@ function a$2(t, e, n, u, a, i) {
 		__b: 0,
 		__e: null,
 		__c: null,
-		constructor: f$2,
-		__v: --o$2,
+		constructor: f,
+		__v: --o,
 		__i: -1,
 		__u: 0
 	};
@@ -1925,16 +2861,16 @@ function a$2(t, e, n, u, a, i) {
 /** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
 function Appearance({ store, acts }) {
 	const look = store.look.value;
-	return /* @__PURE__ */ a$2("details", {
+	return /* @__PURE__ */ a("details", {
 		id: "fewsam-look",
 		children: [
-			/* @__PURE__ */ a$2("summary", { children: "Appearance, and the colours of the strip" }),
-			/* @__PURE__ */ a$2("label", {
+			/* @__PURE__ */ a("summary", { children: "Appearance, and the colours of the strip" }),
+			/* @__PURE__ */ a("label", {
 				class: "fs-row",
-				children: [/* @__PURE__ */ a$2("span", {
+				children: [/* @__PURE__ */ a("span", {
 					class: "faint",
 					children: "opacity"
-				}), /* @__PURE__ */ a$2("input", {
+				}), /* @__PURE__ */ a("input", {
 					type: "range",
 					id: "fewsam-opacity",
 					min: "0",
@@ -1944,12 +2880,12 @@ function Appearance({ store, acts }) {
 					onInput: (event) => acts.dress({ opacity: Number(event.currentTarget.value) })
 				})]
 			}),
-			/* @__PURE__ */ a$2("label", {
+			/* @__PURE__ */ a("label", {
 				class: "fs-row",
-				children: [/* @__PURE__ */ a$2("span", {
+				children: [/* @__PURE__ */ a("span", {
 					class: "faint",
 					children: "outline"
-				}), /* @__PURE__ */ a$2("input", {
+				}), /* @__PURE__ */ a("input", {
 					type: "range",
 					id: "fewsam-outline",
 					min: "0",
@@ -1959,19 +2895,19 @@ function Appearance({ store, acts }) {
 					onInput: (event) => acts.dress({ outline: Number(event.currentTarget.value) })
 				})]
 			}),
-			/* @__PURE__ */ a$2("ul", {
+			/* @__PURE__ */ a("ul", {
 				id: "fewsam-legend",
 				"aria-label": "Colours of the strip",
 				children: [
-					/* @__PURE__ */ a$2("li", {
+					/* @__PURE__ */ a("li", {
 						class: "faint",
 						children: "Expected Dice of a slice"
 					}),
-					STEPS.map(({ colour, label }) => /* @__PURE__ */ a$2(Entry, {
+					STEPS.map(({ colour, label }) => /* @__PURE__ */ a(Entry, {
 						colour,
 						label
 					}, label)),
-					Object.values(MARKS).map(({ colour, label }) => /* @__PURE__ */ a$2(Entry, {
+					Object.values(MARKS).map(({ colour, label }) => /* @__PURE__ */ a(Entry, {
 						colour,
 						label
 					}, label))
@@ -1981,8 +2917,8 @@ function Appearance({ store, acts }) {
 	});
 }
 function Entry({ colour, label }) {
-	return /* @__PURE__ */ a$2("li", { children: [
-		/* @__PURE__ */ a$2("span", {
+	return /* @__PURE__ */ a("li", { children: [
+		/* @__PURE__ */ a("span", {
 			class: "swatch",
 			style: { background: colour }
 		}),
@@ -2000,7 +2936,7 @@ function Curve({ store }) {
 	const x = (n) => points.length < 2 ? 130 : 30 + 200 * n / (points.length - 1);
 	const y = (dice) => 95 - 85 * dice;
 	const places = points.map((point, n) => [x(n), y(mean(point))]);
-	return /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("h4", { children: "Dice on the slices you corrected" }), /* @__PURE__ */ a$2("svg", {
+	return /* @__PURE__ */ a($$1, { children: [/* @__PURE__ */ a("h4", { children: "Dice on the slices you corrected" }), /* @__PURE__ */ a("svg", {
 		class: "curve",
 		id: "fewsam-curve",
 		viewBox: "0 0 240 110",
@@ -2009,38 +2945,38 @@ function Curve({ store }) {
 				0,
 				.5,
 				1
-			].map((dice) => /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("line", {
+			].map((dice) => /* @__PURE__ */ a($$1, { children: [/* @__PURE__ */ a("line", {
 				x1: "24",
 				x2: "235",
 				y1: y(dice),
 				y2: y(dice),
 				stroke: "#2a3866"
-			}), /* @__PURE__ */ a$2("text", {
+			}), /* @__PURE__ */ a("text", {
 				x: "3",
 				y: y(dice) + 3,
 				fill: "#8fa3d6",
 				"font-size": "9",
 				children: dice.toFixed(1)
 			})] })),
-			/* @__PURE__ */ a$2("polyline", {
+			/* @__PURE__ */ a("polyline", {
 				points: places.map((p) => p.join(",")).join(" "),
 				fill: "none",
 				stroke: "#5a78f0",
 				"stroke-width": "1.5"
 			}),
-			places.map(([cx, cy], n) => /* @__PURE__ */ a$2($$1, { children: [/* @__PURE__ */ a$2("circle", {
+			places.map(([cx, cy], n) => /* @__PURE__ */ a($$1, { children: [/* @__PURE__ */ a("circle", {
 				cx,
 				cy,
 				r: "3",
 				fill: points[n].model_version ? "#3ddc5b" : "#ffb347"
-			}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a$2("text", {
+			}), (points.length <= 8 || n === points.length - 1) && /* @__PURE__ */ a("text", {
 				x: cx - 8,
 				y: Math.max(cy - 6, 9),
 				fill: "#e6ecff",
 				"font-size": "9",
 				children: mean(points[n]).toFixed(2)
 			})] })),
-			/* @__PURE__ */ a$2("text", {
+			/* @__PURE__ */ a("text", {
 				x: "28",
 				y: "107",
 				fill: "#8fa3d6",
@@ -2054,7 +2990,7 @@ function Curve({ store }) {
 /** Starts a command; stands out where that is the next thing to do. */
 function Button({ store, acts, command, title, children }) {
 	const { highlight, blocked } = store.guide.value;
-	return /* @__PURE__ */ a$2("button", {
+	return /* @__PURE__ */ a("button", {
 		id: `fewsam-${command}`,
 		class: highlight === command ? "main" : "",
 		disabled: command in blocked,
@@ -2067,7 +3003,7 @@ function Button({ store, acts, command, title, children }) {
 function ToolButton({ store, acts, tool, title, children }) {
 	const { highlight, blocked } = store.guide.value;
 	const inHand = store.tool.value === tool;
-	return /* @__PURE__ */ a$2("button", {
+	return /* @__PURE__ */ a("button", {
 		id: `fewsam-${tool}`,
 		class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
 		"aria-pressed": inHand,
@@ -2084,32 +3020,32 @@ function Draw({ store, acts }) {
 		store,
 		acts
 	};
-	return /* @__PURE__ */ a$2("section", {
+	return /* @__PURE__ */ a("section", {
 		"aria-label": "Draw",
 		children: [
-			/* @__PURE__ */ a$2("h4", { children: "Draw" }),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("h4", { children: "Draw" }),
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "brush",
 						title: "Brush (B)",
 						children: "Brush"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "eraser",
 						title: "Eraser (E)",
 						children: "Eraser"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "threshold",
 						title: "Paints what looks like the tissue under the cursor (T)",
 						children: "Threshold"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "lasso",
 						title: "Drag round an area, or click its corners and press Enter; with Alt it erases (P)",
@@ -2117,26 +3053,26 @@ function Draw({ store, acts }) {
 					})
 				]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "undo",
 						title: "Undo (Ctrl+Z)",
 						children: "Undo"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "redo",
 						title: "Redo (Ctrl+Shift+Z or Ctrl+Y)",
 						children: "Redo"
 					}),
-					/* @__PURE__ */ a$2("span", {
+					/* @__PURE__ */ a("span", {
 						class: "faint",
 						children: "size"
 					}),
-					/* @__PURE__ */ a$2("input", {
+					/* @__PURE__ */ a("input", {
 						type: "range",
 						id: "fewsam-size",
 						"aria-label": "brush size",
@@ -2149,22 +3085,22 @@ function Draw({ store, acts }) {
 					})
 				]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row edits",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "holes",
 						title: "Fill the holes of the chosen structure on this slice (F)",
 						children: "Fill holes"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "smooth",
 						title: "Smooth the outline of the chosen structure on this slice (O)",
 						children: "Smooth"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "islands",
 						title: "Remove small parts of the chosen structure on this slice (U)",
@@ -2172,14 +3108,14 @@ function Draw({ store, acts }) {
 					})
 				]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row edits",
-				children: [/* @__PURE__ */ a$2(Button, {
+				children: [/* @__PURE__ */ a(Button, {
 					...given,
 					command: "copy",
 					title: "Copy the chosen structure from the slice before (D)",
 					children: "Copy from before"
-				}), /* @__PURE__ */ a$2(Button, {
+				}), /* @__PURE__ */ a(Button, {
 					...given,
 					command: "interpolate",
 					title: "The chosen structure on all slices between drawn ones (J)",
@@ -2192,15 +3128,15 @@ function Draw({ store, acts }) {
 // src/components/history.tsx
 function History({ store, acts }) {
 	const [open, shots] = [store.open.value, store.history.value];
-	return /* @__PURE__ */ a$2("details", {
+	return /* @__PURE__ */ a("details", {
 		id: "fewsam-history",
 		onToggle: (event) => acts.trace(event.currentTarget.open),
-		children: [/* @__PURE__ */ a$2("summary", { children: ["History of slice ", /* @__PURE__ */ a$2("span", {
+		children: [/* @__PURE__ */ a("summary", { children: ["History of slice ", /* @__PURE__ */ a("span", {
 			id: "fewsam-slice",
 			children: open ? numbering.of(open.slice) : ""
-		})] }), /* @__PURE__ */ a$2("div", {
+		})] }), /* @__PURE__ */ a("div", {
 			id: "fewsam-shots",
-			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a$2(Row$1, {
+			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$1, {
 				acts,
 				shot
 			}, shot.shot)) : "Nobody has labelled this slice."
@@ -2210,12 +3146,12 @@ function History({ store, acts }) {
 function Row$1({ acts, shot }) {
 	const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
 	const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		class: "shot",
-		children: [/* @__PURE__ */ a$2("span", {
+		children: [/* @__PURE__ */ a("span", {
 			title: shot.source,
 			children: `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`
-		}), !shot.withdrawn && /* @__PURE__ */ a$2("button", {
+		}), !shot.withdrawn && /* @__PURE__ */ a("button", {
 			class: `small ${act}`,
 			onClick: () => acts.history(act, shot),
 			children: text
@@ -2230,40 +3166,40 @@ function Learn({ store, acts }) {
 		acts
 	};
 	const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
-	return /* @__PURE__ */ a$2("section", {
+	return /* @__PURE__ */ a("section", {
 		"aria-label": "Learn",
 		children: [
-			/* @__PURE__ */ a$2("h4", { children: "Learn" }),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("h4", { children: "Learn" }),
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
-				children: [/* @__PURE__ */ a$2(Button, {
+				children: [/* @__PURE__ */ a(Button, {
 					...given,
 					command: "right",
 					title: "What is shown on this slice is right: Submit makes it a label (Y)",
 					children: "This slice is right"
-				}), /* @__PURE__ */ a$2(Button, {
+				}), /* @__PURE__ */ a(Button, {
 					...given,
 					command: "absent",
 					title: "The chosen structure is not on this slice (0)",
 					children: "Not on this slice"
 				})]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "submit",
 						title: "What is drawn or confirmed becomes a label (S)",
 						children: `Submit${conflict ? " mine" : ""}${dirty ? ` (${count(dirty, "slice")})` : ""}`
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "segment",
 						title: "The model's answer for the whole series (G)",
 						children: "Segment"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "train",
 						title: "The model learns from all submitted slices (M)",
@@ -2271,36 +3207,36 @@ function Learn({ store, acts }) {
 					})
 				]
 			}),
-			conflict && /* @__PURE__ */ a$2("div", {
+			conflict && /* @__PURE__ */ a("div", {
 				class: "fs-row",
-				children: [/* @__PURE__ */ a$2(Button, {
+				children: [/* @__PURE__ */ a(Button, {
 					...given,
 					command: "theirs",
 					title: "Show what was submitted from elsewhere; Undo brings yours back",
 					children: "Take theirs"
-				}), /* @__PURE__ */ a$2(Button, {
+				}), /* @__PURE__ */ a(Button, {
 					...given,
 					command: "both",
 					title: "Theirs stays the label; yours is kept beside it, to compare the two",
 					children: "Keep both"
 				})]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "next",
 						title: "To the slice whose label would teach most (N)",
 						children: "Next slice"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "skip",
 						title: "Another one; this slice is not offered again (K)",
 						children: "Skip"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "back",
 						title: "To where you were before Next slice (Shift+N)",
@@ -2318,24 +3254,24 @@ function Progress({ store, acts, lab }) {
 		store.server.value?.training
 	];
 	const share = training && stats ? done(stats) : void 0;
-	return /* @__PURE__ */ a$2($$1, { children: [share === void 0 ? /* @__PURE__ */ a$2("progress", {
+	return /* @__PURE__ */ a($$1, { children: [share === void 0 ? /* @__PURE__ */ a("progress", {
 		id: "fewsam-progress",
 		"aria-label": "progress",
 		max: "1",
 		hidden: !training && !busy
-	}, "unknown") : /* @__PURE__ */ a$2("progress", {
+	}, "unknown") : /* @__PURE__ */ a("progress", {
 		id: "fewsam-progress",
 		"aria-label": "progress",
 		max: "1",
 		value: share
-	}, "share"), /* @__PURE__ */ a$2("div", {
+	}, "share"), /* @__PURE__ */ a("div", {
 		class: "fs-row",
 		id: "fewsam-below-progress",
-		children: [/* @__PURE__ */ a$2("div", {
+		children: [/* @__PURE__ */ a("div", {
 			class: "faint",
 			id: "fewsam-status",
 			children: progress(store.server.value, busy)
-		}), !training && /* @__PURE__ */ a$2(Button, {
+		}), !training && /* @__PURE__ */ a(Button, {
 			store,
 			acts,
 			lab,
@@ -2345,802 +3281,9 @@ function Progress({ store, acts, lab }) {
 		})]
 	})] });
 }
-// node_modules/preact/hooks/dist/hooks.mjs
-var t$1;
-var r$1;
-var u$1;
-var i$1;
-var o$1 = Object.is;
-var f$1 = 0;
-var c$1 = [];
-var e$1 = [];
-var a$1 = n$1;
-var v$1 = a$1.__b;
-var l$1 = a$1.__r;
-var m$2 = a$1.diffed;
-var h$2 = a$1.__c;
-var s$1 = a$1.unmount;
-var p$2 = a$1.__;
-function y$2(n, t) {
-	a$1.__h && a$1.__h(r$1, n, f$1 || t), f$1 = 0;
-	var u = r$1.__H || (r$1.__H = {
-		__: [],
-		__h: []
-	});
-	return n >= u.__.length && u.__.push({}), u.__[n];
-}
-function w$2(n, r) {
-	var u = y$2(t$1++, 7);
-	return E(u.__H, r) && (u.__ = n(), u.__H = r), u.__;
-}
-function g$2() {
-	var n;
-	do {
-		for (; n = e$1.shift();) try {
-			C(n);
-		} catch (t) {
-			a$1.__e(t, { __: (n = n.__P) && n.__v });
-		}
-		for (; n = c$1.shift();) {
-			var t = n.__H;
-			if (n.__P && t) try {
-				t.__h.some(C), t.__h.some(D), t.__h = [];
-			} catch (r) {
-				t.__h = [], a$1.__e(r, n.__v);
-			}
-		}
-	} while (e$1.length);
-}
-a$1.__b = function(n) {
-	r$1 = null, v$1 && v$1(n);
-}, a$1.__ = function(n, t) {
-	n && t.__k && t.__k.__m && (n.__m = t.__k.__m), p$2 && p$2(n, t);
-}, a$1.__r = function(n) {
-	l$1 && l$1(n), t$1 = 0;
-	var i = (r$1 = n.__c).__H;
-	i && (u$1 == r$1 ? r$1.__h = [] : (i.__h.some(C), i.__h.some(D), t$1 = 0), i.__h = [], i.__.some(function(n) {
-		n.__N && (n.__ = n.__N), n.u = n.__N = void 0;
-	})), u$1 = r$1;
-}, a$1.diffed = function(n) {
-	m$2 && m$2(n);
-	var t = n.__c;
-	t && t.__H && (t.__H.__h.length && B(c$1.push(t)), t.__H.__.some(function(n) {
-		n.u && (n.__H = n.u);
-	})), u$1 = r$1 = null;
-}, a$1.__c = function(n, t) {
-	t.some(function(n) {
-		try {
-			n.__h.some(C), n.__h = n.__h.filter(function(n) {
-				return !n.__ || D(n);
-			});
-		} catch (t) {
-			n.__h = [function() {
-				throw t;
-			}];
-		}
-	}), h$2 && h$2(n, t);
-}, a$1.unmount = function(n) {
-	s$1 && s$1(n);
-	var t, r, u = n.__c;
-	u && u.__H && (u.__H.__.some(function(u) {
-		try {
-			if (u.__P && u.__c) {
-				if (void 0 === r) {
-					for (r = n.__; r && (!r.__c || !r.__c.__P);) r = r.__;
-					r = r && r.__c;
-				}
-				u.__P = r, B(e$1.push(u));
-			} else C(u);
-		} catch (n) {
-			t = n;
-		}
-	}), u.__H = void 0, t && a$1.__e(t, u.__v));
-};
-var k$2 = "function" == typeof requestAnimationFrame;
-function z(n) {
-	var t, r = function() {
-		clearTimeout(u), k$2 && cancelAnimationFrame(t), setTimeout(n);
-	}, u = setTimeout(r, 35);
-	k$2 && (t = requestAnimationFrame(r));
-}
-function B(n) {
-	1 != n && i$1 == a$1.requestAnimationFrame || ((i$1 = a$1.requestAnimationFrame) || z)(g$2);
-}
-function C(n) {
-	var t = r$1, u = n.__c;
-	"function" == typeof u && (n.__c = void 0, u()), r$1 = t;
-}
-function D(n) {
-	var t = r$1;
-	n.__c = n.__(), r$1 = t;
-}
-function E(n, t) {
-	return !n || n.length != t.length || t.some(function(t, r) {
-		return !o$1(t, n[r]);
-	});
-}
-// node_modules/@preact/signals-core/dist/signals-core.module.js
-var i = Symbol.for("preact-signals");
-function t() {
-	if (!(v > 1)) {
-		var i, t = !1;
-		(function() {
-			var i = c;
-			c = void 0;
-			while (void 0 !== i) {
-				var t = i.S;
-				if (t.v === i.v) {
-					for (var r = t.t; void 0 !== r; r = r.x) if (r.i === i.i) r.i = t.i;
-				}
-				i = i.o;
-			}
-		})();
-		while (void 0 !== h$1) {
-			var r = h$1;
-			h$1 = void 0;
-			s++;
-			while (void 0 !== r) {
-				var n = r.u;
-				r.u = void 0;
-				r.f &= -3;
-				if (!(8 & r.f) && w$1(r)) try {
-					r.c();
-				} catch (r) {
-					if (!t) {
-						i = r;
-						t = !0;
-					}
-				}
-				r = n;
-			}
-		}
-		s = 0;
-		v--;
-		if (t) throw i;
-	} else v--;
-}
-function r(i) {
-	if (v > 0) return i();
-	u = ++e;
-	v++;
-	try {
-		return i();
-	} finally {
-		t();
-	}
-}
-var n;
-var o = void 0;
-function f(i) {
-	var t = o, r = n;
-	o = void 0;
-	n = void 0;
-	try {
-		return i();
-	} finally {
-		o = t;
-		n = r;
-	}
-}
-var h$1 = void 0;
-var v = 0;
-var s = 0;
-var e = 0;
-var u = 0;
-var c = void 0;
-var a = 0;
-function d$1(i) {
-	if (void 0 !== o) {
-		var t = i.n;
-		if (void 0 === t || t.t !== o) {
-			t = {
-				i: 0,
-				S: i,
-				p: o.s,
-				n: void 0,
-				t: o,
-				e: void 0,
-				x: void 0,
-				r: t
-			};
-			if (void 0 !== o.s) o.s.n = t;
-			o.s = t;
-			i.n = t;
-			if (32 & o.f) i.S(t);
-			return t;
-		} else if (-1 === t.i) {
-			t.i = 0;
-			if (void 0 !== t.n) {
-				t.n.p = t.p;
-				if (void 0 !== t.p) t.p.n = t.n;
-				t.p = o.s;
-				t.n = void 0;
-				o.s.n = t;
-				o.s = t;
-			}
-			return t;
-		}
-	}
-}
-function l(i, t) {
-	this.v = i;
-	this.i = 0;
-	this.n = void 0;
-	this.t = void 0;
-	this.l = 0;
-	this.W = null == t ? void 0 : t.watched;
-	this.Z = null == t ? void 0 : t.unwatched;
-	this.name = null == t ? void 0 : t.name;
-}
-l.prototype.brand = i;
-l.prototype.h = function() {
-	return !0;
-};
-l.prototype.S = function(i) {
-	var t = this, r = this.t;
-	if (r !== i && void 0 === i.e) {
-		i.x = r;
-		this.t = i;
-		if (void 0 !== r) r.e = i;
-		else f(function() {
-			var i;
-			null == (i = t.W) || i.call(t);
-		});
-	}
-};
-l.prototype.U = function(i) {
-	var t = this;
-	if (void 0 !== this.t) {
-		var r = i.e, n = i.x;
-		if (void 0 !== r) {
-			r.x = n;
-			i.e = void 0;
-		}
-		if (void 0 !== n) {
-			n.e = r;
-			i.x = void 0;
-		}
-		if (i === this.t) {
-			this.t = n;
-			if (void 0 === n) f(function() {
-				var i;
-				null == (i = t.Z) || i.call(t);
-			});
-		}
-	}
-};
-l.prototype.subscribe = function(i) {
-	var t = this;
-	return x(function() {
-		var r = t.value;
-		f(function() {
-			return i(r);
-		});
-	}, { name: "sub" });
-};
-l.prototype.valueOf = function() {
-	return this.value;
-};
-l.prototype.toString = function() {
-	return this.value + "";
-};
-l.prototype.toJSON = function() {
-	return this.value;
-};
-l.prototype.peek = function() {
-	var i = this;
-	return f(function() {
-		return i.value;
-	});
-};
-Object.defineProperty(l.prototype, "value", {
-	get: function() {
-		var i = d$1(this);
-		if (void 0 !== i) i.i = this.i;
-		return this.v;
-	},
-	set: function(i) {
-		if (i !== this.v) {
-			if (s > 100) throw new Error("Cycle detected");
-			(function(i) {
-				if (0 !== v && 0 === s) {
-					if (i.l !== u) {
-						i.l = u;
-						c = {
-							S: i,
-							v: i.v,
-							i: i.i,
-							o: c
-						};
-					}
-				}
-			})(this);
-			this.v = i;
-			this.i++;
-			a++;
-			v++;
-			try {
-				for (var r = this.t; void 0 !== r; r = r.x) r.t.N();
-			} finally {
-				t();
-			}
-		}
-	}
-});
-function y$1(i, t) {
-	return new l(i, t);
-}
-function w$1(i) {
-	for (var t = i.s; void 0 !== t; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
-	return !1;
-}
-function b$1(i) {
-	for (var t = i.s; void 0 !== t; t = t.n) {
-		var r = t.S.n;
-		if (void 0 !== r) t.r = r;
-		t.S.n = t;
-		t.i = -1;
-		if (void 0 === t.n) {
-			i.s = t;
-			break;
-		}
-	}
-}
-function _(i) {
-	var t = i.s, r = void 0;
-	while (void 0 !== t) {
-		var n = t.p;
-		if (-1 === t.i) {
-			t.S.U(t);
-			if (void 0 !== n) n.n = t.n;
-			if (void 0 !== t.n) t.n.p = n;
-		} else r = t;
-		t.S.n = t.r;
-		if (void 0 !== t.r) t.r = void 0;
-		t = n;
-	}
-	i.s = r;
-}
-function j(i, t) {
-	l.call(this, void 0, t);
-	this.x = i;
-	this.s = void 0;
-	this.g = a - 1;
-	this.f = 4;
-}
-j.prototype = new l();
-j.prototype.h = function() {
-	this.f &= -3;
-	if (1 & this.f) return !1;
-	if (32 == (36 & this.f)) return !0;
-	this.f &= -5;
-	if (this.g === a) return !0;
-	this.g = a;
-	this.f |= 1;
-	if (this.i > 0 && !w$1(this)) {
-		this.f &= -2;
-		return !0;
-	}
-	var i = o;
-	try {
-		b$1(this);
-		o = this;
-		var t = this.x();
-		if (16 & this.f || this.v !== t || 0 === this.i) {
-			this.v = t;
-			this.f &= -17;
-			this.i++;
-		}
-	} catch (i) {
-		this.v = i;
-		this.f |= 16;
-		this.i++;
-	}
-	o = i;
-	_(this);
-	this.f &= -2;
-	return !0;
-};
-j.prototype.S = function(i) {
-	if (void 0 === this.t) {
-		this.f |= 36;
-		for (var t = this.s; void 0 !== t; t = t.n) t.S.S(t);
-	}
-	l.prototype.S.call(this, i);
-};
-j.prototype.U = function(i) {
-	if (void 0 !== this.t) {
-		l.prototype.U.call(this, i);
-		if (void 0 === this.t) {
-			this.f &= -33;
-			for (var t = this.s; void 0 !== t; t = t.n) t.S.U(t);
-		}
-	}
-};
-j.prototype.N = function() {
-	if (!(2 & this.f)) {
-		this.f |= 6;
-		for (var i = this.t; void 0 !== i; i = i.x) i.t.N();
-	}
-};
-Object.defineProperty(j.prototype, "value", { get: function() {
-	if (1 & this.f) throw new Error("Cycle detected");
-	var i = d$1(this);
-	this.h();
-	if (void 0 !== i) i.i = this.i;
-	if (16 & this.f) throw this.v;
-	return this.v;
-} });
-function O$1(i, t) {
-	return new j(i, t);
-}
-function p$1(i) {
-	var r = i.j;
-	i.j = void 0;
-	if ("function" == typeof r) {
-		v++;
-		var n = o;
-		o = void 0;
-		try {
-			r();
-		} catch (t) {
-			i.f &= -2;
-			i.f |= 8;
-			g$1(i);
-			throw t;
-		} finally {
-			o = n;
-			t();
-		}
-	}
-}
-function g$1(i) {
-	for (var t = i.s; void 0 !== t; t = t.n) t.S.U(t);
-	i.x = void 0;
-	i.s = void 0;
-	p$1(i);
-}
-function S(i) {
-	if (o !== this) throw new Error("Out-of-order effect");
-	_(this);
-	o = i;
-	this.f &= -2;
-	try {
-		if (8 & this.f) g$1(this);
-	} finally {
-		t();
-	}
-}
-function m$1(i, t) {
-	this.x = i;
-	this.j = void 0;
-	this.s = void 0;
-	this.u = void 0;
-	this.f = 32;
-	this.name = null == t ? void 0 : t.name;
-	if (n) n.push(this);
-}
-m$1.prototype.c = function() {
-	var i = this.S();
-	try {
-		if (8 & this.f) return;
-		if (void 0 === this.x) return;
-		var t = this.x();
-		if ("function" == typeof t) this.j = t;
-	} finally {
-		i();
-	}
-};
-m$1.prototype.S = function() {
-	if (1 & this.f) throw new Error("Cycle detected");
-	this.f |= 1;
-	this.f &= -9;
-	p$1(this);
-	b$1(this);
-	v++;
-	var i = o;
-	o = this;
-	return S.bind(this, i);
-};
-m$1.prototype.N = function() {
-	if (!(2 & this.f)) {
-		this.f |= 2;
-		this.u = h$1;
-		h$1 = this;
-	}
-};
-m$1.prototype.d = function() {
-	this.f |= 8;
-	if (!(1 & this.f)) g$1(this);
-};
-m$1.prototype.dispose = function() {
-	this.d();
-};
-function x(i, t) {
-	var r = new m$1(i, t);
-	try {
-		r.c();
-	} catch (i) {
-		r.d();
-		throw i;
-	}
-	var n = r.d.bind(r);
-	n[Symbol.dispose] = n;
-	return n;
-}
-// node_modules/@preact/signals/dist/signals.module.js
-var h;
-var p;
-var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
-var g = [];
-x(function() {
-	h = this.N;
-})();
-function b(i, n) {
-	n$1[i] = n.bind(null, n$1[i] || function() {});
-}
-function y(i) {
-	if (p) {
-		var n = p;
-		p = void 0;
-		n();
-	}
-	p = i && i.S();
-}
-function w(i) {
-	var n = this, r = i.data, t = useSignal(r);
-	t.name = "ReactiveDom";
-	t.value = r;
-	var e = w$2(function() {
-		var i = n, r = n.__v;
-		while (r = r.__) if (r.__c) {
-			r.__c.__$f |= 4;
-			break;
-		}
-		var o = O$1(function() {
-			var i = t.value.value;
-			return 0 === i ? 0 : !0 === i ? "" : i || "";
-		}), e = O$1(function() {
-			return !Array.isArray(o.value) && !r$2(o.value);
-		}), u = x(function() {
-			this.N = M;
-			if (e.value) {
-				var n = o.value;
-				if (i.__v && i.__v.__e && 3 === i.__v.__e.nodeType) i.__v.__e.data = n;
-			}
-		}), c = n.__$u.d;
-		n.__$u.d = function() {
-			u();
-			c.call(this);
-		};
-		return [e, o];
-	}, []), u = e[0], c = e[1];
-	return u.value ? c.peek() : c.value;
-}
-w.displayName = "ReactiveTextNode";
-Object.defineProperties(l.prototype, {
-	constructor: {
-		configurable: !0,
-		value: k($$1, null).constructor
-	},
-	type: {
-		configurable: !0,
-		value: w
-	},
-	props: {
-		configurable: !0,
-		get: function() {
-			var i = this;
-			return { data: { get value() {
-				return i.value;
-			} } };
-		}
-	},
-	__b: {
-		configurable: !0,
-		value: 1
-	}
-});
-b("__b", function(i, n) {
-	y();
-	if ("string" == typeof n.type) {
-		var r, t = n.props;
-		for (var f in t) if ("children" !== f) {
-			var o = t[f];
-			if (o instanceof l) {
-				if (!r) n.__np = r = {};
-				r[f] = o;
-				t[f] = o.peek();
-			}
-		}
-	}
-	i(n);
-});
-b("__r", function(i, r) {
-	i(r);
-	if (r.type !== $$1) {
-		y();
-		var t, f = r.__c;
-		if (f) {
-			f.__$f &= -2;
-			if (void 0 === (t = f.__$u)) f.__$u = t = function(i, n) {
-				var r;
-				x(function() {
-					r = this;
-				}, { name: n });
-				r.c = i;
-				return r;
-			}(function(i) {
-				return function() {
-					var n;
-					if (m) null == (n = this.y) || n.call(this);
-					i.__$f |= 1;
-					i.setState({});
-				};
-			}(f), "function" == typeof r.type ? r.type.displayName || r.type.name : "");
-		}
-		y(t);
-	}
-});
-b("__e", function(i, n, r, t) {
-	y();
-	i(n, r, t);
-});
-b("diffed", function(i, n) {
-	y();
-	var r;
-	if ("string" == typeof n.type && (r = n.__e)) {
-		var t = n.__np, f = n.props, o = r.U;
-		if (o) for (var e in o) {
-			var u = o[e];
-			if (!(void 0 === u || t && e in t)) {
-				u.d();
-				o[e] = void 0;
-			}
-		}
-		if (t) {
-			if (!o) {
-				o = {};
-				r.U = o;
-			}
-			for (var a in t) {
-				var c = o[a], v = t[a];
-				if (void 0 === c) {
-					c = k$1(r, a, v, f);
-					o[a] = c;
-				} else c.o(v, f);
-			}
-		}
-	}
-	i(n);
-});
-function k$1(i, n, r, t) {
-	var f = n in i && void 0 === i.ownerSVGElement, o = y$1(r);
-	return {
-		o: function(i, n) {
-			o.value = i;
-			t = n;
-		},
-		d: x(function() {
-			this.N = M;
-			var r = o.value.value;
-			if (t[n] !== r) {
-				t[n] = r;
-				if (f) i[n] = r;
-				else if (null != r && (!1 !== r || "-" === n[4])) i.setAttribute(n, r);
-				else i.removeAttribute(n);
-			}
-		})
-	};
-}
-b("unmount", function(i, n) {
-	if ("string" == typeof n.type) {
-		var r = n.__e;
-		if (r) {
-			var t = r.U;
-			if (t) {
-				r.U = void 0;
-				for (var f in t) {
-					var o = t[f];
-					if (o) o.d();
-				}
-			}
-		}
-		var e = n.__np;
-		if (e) {
-			var u = n.props;
-			for (var a in e) u[a] = e[a];
-		}
-		n.__np = void 0;
-	} else {
-		var c = n.__c;
-		if (c) {
-			c.__$f |= 8;
-			var v = c.__$u;
-			if (v) {
-				c.__$u = void 0;
-				v.d();
-			}
-		}
-	}
-	i(n);
-});
-b("__h", function(i, n, r, t) {
-	if (t < 3) n.__$f |= 2;
-	i(n, r, t);
-});
-x$2.prototype.shouldComponentUpdate = function(i, n) {
-	if (this.__R) return !0;
-	var r = this.__$u, t = r && void 0 !== r.s;
-	for (var f in n) return !0;
-	if (this.__f || "boolean" == typeof this.u && !0 === this.u) {
-		var o = 2 & this.__$f;
-		if (!(t || o || 4 & this.__$f)) return !0;
-		if (1 & this.__$f) return !0;
-	} else {
-		if (!(t || 4 & this.__$f)) return !0;
-		if (3 & this.__$f) return !0;
-	}
-	for (var e in i) if ("__source" !== e && i[e] !== this.props[e]) return !0;
-	for (var u in this.props) if (!(u in i)) return !0;
-	return !1;
-};
-function useSignal(i, n) {
-	return w$2(function() {
-		return y$1(i, n);
-	}, []);
-}
-var A = function(i) {
-	queueMicrotask(function() {
-		queueMicrotask(i);
-	});
-};
-function F() {
-	r(function() {
-		var i;
-		while (i = g.shift()) h.call(i);
-	});
-}
-function M() {
-	if (1 === g.push(this)) (n$1.requestAnimationFrame || A)(F);
-}
-// src/lab.ts
-/** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
-var NAME = "fewsam.name";
-/** A person's name, kept in the browser: asked once. */
-function storedName() {
-	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
-}
-var Lab = class {
-	name = y$1(storedName());
-	/** A name, or a note for a series that is sent back, as it is typed. */
-	typed = y$1("");
-	note = y$1("");
-	/** Whether the person is about to say another name. */
-	naming = y$1(false);
-	unfolded = y$1(false);
-	worklist = y$1(null);
-	keepName(name) {
-		this.name.value = name.trim().slice(0, 80);
-		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
-	}
-	/** The series that is open, with its place in the worklist. */
-	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
-	/** "2 of 9 series done". */
-	summary = O$1(() => {
-		const counts = this.worklist.value?.counts;
-		if (!counts) return "";
-		const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
-		return `${counts.done + counts.accepted} of ${all} series done`;
-	});
-};
-/** Whether the name is to be asked for: the server does not know it, and the browser has none. */
-function asksName(state, name) {
-	return state?.ask_name === true && !name;
-}
 // src/components/textinput.tsx
 function TextInput({ id, label, value, input, enter, escape, select }) {
-	return /* @__PURE__ */ a$2("input", {
+	return /* @__PURE__ */ a("input", {
 		type: "text",
 		id,
 		placeholder: label,
@@ -3168,17 +3311,17 @@ function TextInput({ id, label, value, input, enter, escape, select }) {
 function Person({ store, acts, lab }) {
 	const known = store.server.value?.person ?? "";
 	const why = "Your name is stored with each label that you submit.";
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		id: "fewsam-person",
 		title: known ? `${why} So far: ${known}.` : why,
-		children: [/* @__PURE__ */ a$2(TextInput, {
+		children: [/* @__PURE__ */ a(TextInput, {
 			id: "fewsam-who",
 			label: "Your name",
 			value: lab.typed.value,
 			input: (text) => lab.typed.value = text,
 			enter: () => acts.lab.name(),
 			select: lab.naming.value
-		}), /* @__PURE__ */ a$2("button", {
+		}), /* @__PURE__ */ a("button", {
 			id: "fewsam-named",
 			class: "small",
 			disabled: !lab.typed.value.trim(),
@@ -3196,39 +3339,39 @@ function Message(given) {
 	const notes = store.problems.value.length;
 	const named = !asksName(store.server.value, lab.name.value) && !lab.naming.value;
 	const [short, more] = kind === "asks" ? [text, ""] : inShort(text);
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		id: "fewsam-said",
-		children: [/* @__PURE__ */ a$2("div", {
+		children: [/* @__PURE__ */ a("div", {
 			class: `message ${kind}`,
 			id: "fewsam-message",
 			role: "status",
-			children: [/* @__PURE__ */ a$2("div", {
+			children: [/* @__PURE__ */ a("div", {
 				id: "fewsam-text",
-				children: [short, more && /* @__PURE__ */ a$2("details", { children: [/* @__PURE__ */ a$2("summary", { children: "More" }), more] })]
-			}, serial), /* @__PURE__ */ a$2("div", {
+				children: [short, more && /* @__PURE__ */ a("details", { children: [/* @__PURE__ */ a("summary", { children: "More" }), more] })]
+			}, serial), /* @__PURE__ */ a("div", {
 				class: "fs-row",
 				id: "fewsam-answers",
-				children: answers.map(({ label, act }) => /* @__PURE__ */ a$2("button", {
+				children: answers.map(({ label, act }) => /* @__PURE__ */ a("button", {
 					onClick: act,
 					children: label
 				}, label))
 			})]
-		}), /* @__PURE__ */ a$2("div", {
+		}), /* @__PURE__ */ a("div", {
 			class: "fs-row",
 			id: "fewsam-below",
 			children: [
-				named ? /* @__PURE__ */ a$2("div", {
+				named ? /* @__PURE__ */ a("div", {
 					id: "fewsam-hint",
 					children: hint && `Next: ${hint}`
-				}) : /* @__PURE__ */ a$2(Person, { ...given }),
-				notes > 0 && /* @__PURE__ */ a$2("button", {
+				}) : /* @__PURE__ */ a(Person, { ...given }),
+				notes > 0 && /* @__PURE__ */ a("button", {
 					class: "small",
 					id: "fewsam-noted",
 					title: "Go to what is odd or waits",
 					onClick: toNotes,
 					children: [count(notes, "note"), " ↓"]
 				}),
-				/* @__PURE__ */ a$2("button", {
+				/* @__PURE__ */ a("button", {
 					class: "small",
 					id: "fewsam-keys",
 					title: "Keys (?)",
@@ -3248,40 +3391,40 @@ function Points({ store, acts }) {
 		store,
 		acts
 	};
-	return /* @__PURE__ */ a$2("section", {
+	return /* @__PURE__ */ a("section", {
 		"aria-label": "Correct",
 		children: [
-			/* @__PURE__ */ a$2("h4", { children: "Correct" }),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("h4", { children: "Correct" }),
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
-				children: [/* @__PURE__ */ a$2(ToolButton, {
+				children: [/* @__PURE__ */ a(ToolButton, {
 					...given,
 					tool: "include",
 					title: "A click adds what belongs to the chosen structure (A)",
 					children: "+ Include"
-				}), /* @__PURE__ */ a$2(ToolButton, {
+				}), /* @__PURE__ */ a(ToolButton, {
 					...given,
 					tool: "exclude",
 					title: "A click takes away what does not belong to it (X)",
 					children: "− Exclude"
 				})]
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				class: "fs-row",
 				children: [
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "scribble",
 						title: "A line inside of what belongs to the chosen structure; with Alt, of what does not (W)",
 						children: "Scribble"
 					}),
-					/* @__PURE__ */ a$2(ToolButton, {
+					/* @__PURE__ */ a(ToolButton, {
 						...given,
 						tool: "box",
 						title: "A box that holds the chosen structure; with Alt, one that holds none of it (Q)",
 						children: "Box"
 					}),
-					/* @__PURE__ */ a$2("button", {
+					/* @__PURE__ */ a("button", {
 						id: "fewsam-propagate",
 						class: store.propagate.value ? "on" : "",
 						"aria-pressed": store.propagate.value,
@@ -3289,7 +3432,7 @@ function Points({ store, acts }) {
 						onClick: () => store.propagate.value = !store.propagate.value,
 						children: "In 3D"
 					}),
-					/* @__PURE__ */ a$2(Button, {
+					/* @__PURE__ */ a(Button, {
 						...given,
 						command: "clear",
 						title: "Forget the points, scribbles and boxes; what they changed stays",
@@ -3304,12 +3447,12 @@ function Points({ store, acts }) {
 /** The sheet of keys. */
 function Sheet({ store }) {
 	if (!store.sheet.value) return null;
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		id: "fewsam-sheet",
 		role: "dialog",
 		"aria-label": "Keys",
 		onClick: () => store.sheet.value = false,
-		children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a$2("section", { children: [/* @__PURE__ */ a$2("h4", { children: title }), /* @__PURE__ */ a$2("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a$2("div", { children: [/* @__PURE__ */ a$2("dt", { children: keys }), /* @__PURE__ */ a$2("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a$2("p", {
+		children: [SHEET.map(({ title, rows }) => /* @__PURE__ */ a("section", { children: [/* @__PURE__ */ a("h4", { children: title }), /* @__PURE__ */ a("dl", { children: rows.map(([keys, what]) => /* @__PURE__ */ a("div", { children: [/* @__PURE__ */ a("dt", { children: keys }), /* @__PURE__ */ a("dd", { children: what })] }, keys)) })] }, title)), /* @__PURE__ */ a("p", {
 			class: "faint",
 			children: "Press ? or Escape to close. All other keys are the viewer's own."
 		})]
@@ -3326,12 +3469,12 @@ var PATHS = {
 	delete: "M3.5 3.5l9 9 M12.5 3.5l-9 9"
 };
 function Icon({ name }) {
-	return /* @__PURE__ */ a$2("svg", {
+	return /* @__PURE__ */ a("svg", {
 		viewBox: "0 0 16 16",
 		width: "13",
 		height: "13",
 		"aria-hidden": "true",
-		children: /* @__PURE__ */ a$2("path", {
+		children: /* @__PURE__ */ a("path", {
 			d: PATHS[name],
 			fill: "none",
 			stroke: "currentColor",
@@ -3346,14 +3489,14 @@ function Icon({ name }) {
 function StructureList({ store, acts }) {
 	const editing = useSignal(0);
 	const counts = store.server.value?.image?.counts ?? {};
-	return /* @__PURE__ */ a$2($$1, { children: [
-		/* @__PURE__ */ a$2("h4", { children: ["Structures ", /* @__PURE__ */ a$2("span", {
+	return /* @__PURE__ */ a($$1, { children: [
+		/* @__PURE__ */ a("h4", { children: ["Structures ", /* @__PURE__ */ a("span", {
 			class: "faint",
 			children: "labelled slices: here / all"
 		})] }),
-		/* @__PURE__ */ a$2("div", {
+		/* @__PURE__ */ a("div", {
 			id: "fewsam-classes",
-			children: store.structures.value.map((one) => /* @__PURE__ */ a$2(Row, {
+			children: store.structures.value.map((one) => /* @__PURE__ */ a(Row, {
 				store,
 				acts,
 				one,
@@ -3362,16 +3505,16 @@ function StructureList({ store, acts }) {
 				edit: (wanted) => editing.value = wanted ? one.value : 0
 			}, one.value))
 		}),
-		store.server.value?.new_labels && /* @__PURE__ */ a$2("div", {
+		store.server.value?.new_labels && /* @__PURE__ */ a("div", {
 			class: "fs-row",
 			id: "fewsam-new",
-			children: [/* @__PURE__ */ a$2(TextInput, {
+			children: [/* @__PURE__ */ a(TextInput, {
 				id: "fewsam-name",
 				label: "new structure",
 				value: store.typed.value,
 				input: (text) => store.typed.value = text,
 				enter: () => acts.press("add")
-			}), /* @__PURE__ */ a$2(Button, {
+			}), /* @__PURE__ */ a(Button, {
 				store,
 				acts,
 				command: "add",
@@ -3384,51 +3527,51 @@ function Row({ store, acts, one, here, editing, edit }) {
 	const chosen = store.chosen.value === one.value;
 	const look = store.look.value;
 	const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		class: `class ${chosen ? "on" : ""}`,
 		"data-name": one.name,
 		onMouseDown: () => acts.choose(one.value),
-		children: [/* @__PURE__ */ a$2(Swatch, {
+		children: [/* @__PURE__ */ a(Swatch, {
 			store,
 			acts,
 			one
-		}), !one.id || editing ? /* @__PURE__ */ a$2(NewName, {
+		}), !one.id || editing ? /* @__PURE__ */ a(NewName, {
 			acts,
 			one,
 			edit
-		}) : /* @__PURE__ */ a$2($$1, { children: [
-			/* @__PURE__ */ a$2("button", {
+		}) : /* @__PURE__ */ a($$1, { children: [
+			/* @__PURE__ */ a("button", {
 				class: "name",
 				title: one.name,
 				"aria-pressed": chosen,
 				onClick: () => acts.choose(one.value),
 				children: one.name
 			}),
-			/* @__PURE__ */ a$2("span", {
+			/* @__PURE__ */ a("span", {
 				class: "count",
 				children: `${here} / ${one.slices}`
 			}),
-			/* @__PURE__ */ a$2("span", {
+			/* @__PURE__ */ a("span", {
 				class: "tools",
-				children: [/* @__PURE__ */ a$2(Small, {
+				children: [/* @__PURE__ */ a(Small, {
 					kind: "rename",
 					icon: "rename",
 					title: `Rename ${one.name}`,
 					act: () => edit(true)
-				}), /* @__PURE__ */ a$2(Small, {
+				}), /* @__PURE__ */ a(Small, {
 					kind: "delete",
 					icon: "delete",
 					title: `Delete ${one.name}; its labels stay in the history`,
 					act: () => acts.remove(one)
 				})]
 			}),
-			/* @__PURE__ */ a$2(Small, {
+			/* @__PURE__ */ a(Small, {
 				kind: hidden ? "see set" : "see",
 				icon: hidden ? "hidden" : "shown",
 				title: hidden ? `Show ${one.name}` : `Hide ${one.name}`,
 				act: () => acts.dress({ hidden: toggled(look.hidden, one.value) })
 			}),
-			/* @__PURE__ */ a$2(Small, {
+			/* @__PURE__ */ a(Small, {
 				kind: locked ? "lock set" : "lock",
 				icon: locked ? "locked" : "unlocked",
 				title: locked ? `Unlock ${one.name}` : `Lock ${one.name}: drawing another structure does not change it`,
@@ -3448,7 +3591,7 @@ function Swatch({ store, acts, one }) {
 		} });
 	};
 	const label = `Colour of ${one.name}`;
-	return /* @__PURE__ */ a$2("input", {
+	return /* @__PURE__ */ a("input", {
 		type: "color",
 		class: "swatch",
 		"aria-label": label,
@@ -3465,7 +3608,7 @@ function NewName({ acts, one, edit }) {
 		acts.rename(one, typed.value.trim());
 		edit(false);
 	};
-	return /* @__PURE__ */ a$2(TextInput, {
+	return /* @__PURE__ */ a(TextInput, {
 		label: one.id ? one.name : `name ${one.name}`,
 		value: typed.value,
 		input: (text) => typed.value = text,
@@ -3475,13 +3618,13 @@ function NewName({ acts, one, edit }) {
 	});
 }
 function Small({ kind, icon, title, act }) {
-	return /* @__PURE__ */ a$2("button", {
+	return /* @__PURE__ */ a("button", {
 		class: `small ${kind}`,
 		title,
 		"aria-label": title,
 		onMouseDown: (event) => event.stopPropagation(),
 		onClick: act,
-		children: /* @__PURE__ */ a$2(Icon, { name: icon })
+		children: /* @__PURE__ */ a(Icon, { name: icon })
 	});
 }
 // src/components/style.ts
@@ -3578,18 +3721,6 @@ var style = `
 #fewsam-sheet dt { flex:0 0 84px; color:#ffe9a8 }
 #fewsam-sheet dd { margin:0 }
 `;
-var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
-(() => {
-	if (typeof sessionStorage === "undefined") return "";
-	let id = sessionStorage.getItem("fewsam.client");
-	if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
-	return id;
-})();
-var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
-	image,
-	format
-})}`;
-var tableAddress = () => `${base}/fewsam/volumes.csv`;
 // src/components/worklist.tsx
 var REVIEWED = [
 	"done",
@@ -3606,34 +3737,34 @@ function Worklist(given) {
 	const { value: list } = lab.worklist;
 	const series = lab.of(store.open.value?.series);
 	const person = store.server.value?.person || lab.name.value;
-	return /* @__PURE__ */ a$2("details", {
+	return /* @__PURE__ */ a("details", {
 		id: "fewsam-worklist",
 		onToggle: (event) => acts.lab.unfold(event.currentTarget.open),
 		children: [
-			/* @__PURE__ */ a$2("summary", { children: ["Worklist ", /* @__PURE__ */ a$2("span", {
+			/* @__PURE__ */ a("summary", { children: ["Worklist ", /* @__PURE__ */ a("span", {
 				class: "faint",
 				children: lab.summary.value
 			})] }),
-			person && /* @__PURE__ */ a$2("div", {
+			person && /* @__PURE__ */ a("div", {
 				class: "faint",
-				children: [`You are ${person}. `, store.server.value?.person === lab.name.value && /* @__PURE__ */ a$2("button", {
+				children: [`You are ${person}. `, store.server.value?.person === lab.name.value && /* @__PURE__ */ a("button", {
 					class: "small",
 					id: "fewsam-rename-me",
 					onClick: () => lab.naming.value = true,
 					children: "Somebody else"
 				})]
 			}),
-			series && /* @__PURE__ */ a$2(Marks, {
+			series && /* @__PURE__ */ a(Marks, {
 				...given,
 				series
 			}),
-			list?.problem && /* @__PURE__ */ a$2("div", {
+			list?.problem && /* @__PURE__ */ a("div", {
 				class: "message bad",
 				children: list.problem
 			}),
-			/* @__PURE__ */ a$2("div", {
+			/* @__PURE__ */ a("div", {
 				id: "fewsam-studies",
-				children: list?.studies.map((study) => /* @__PURE__ */ a$2(Rows, {
+				children: list?.studies.map((study) => /* @__PURE__ */ a(Rows, {
 					...given,
 					study
 				}, study.study))
@@ -3650,64 +3781,64 @@ function Marks({ store, acts, lab, series }) {
 		"accepted",
 		"sent back"
 	].includes(series.state);
-	return /* @__PURE__ */ a$2($$1, { children: [
-		/* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a($$1, { children: [
+		/* @__PURE__ */ a("div", {
 			id: "fewsam-place",
 			children: [
 				"This series: ",
-				/* @__PURE__ */ a$2(State, { series }),
+				/* @__PURE__ */ a(State, { series }),
 				series.changed_since && " labelled again since",
-				series.note && /* @__PURE__ */ a$2("span", {
+				series.note && /* @__PURE__ */ a("span", {
 					class: "faint",
 					children: ` “${series.note}”, ${series.marked_by || "somebody"}`
 				})
 			]
 		}),
-		/* @__PURE__ */ a$2("div", {
+		/* @__PURE__ */ a("div", {
 			class: "fs-row",
 			children: [
-				/* @__PURE__ */ a$2("button", {
+				/* @__PURE__ */ a("button", {
 					id: "fewsam-done",
 					class: series.state === "in progress" || series.state === "sent back" ? "main" : "",
 					onClick: () => acts.lab.mark(series, "done"),
 					children: "Mark as done"
 				}),
-				/* @__PURE__ */ a$2("button", {
+				/* @__PURE__ */ a("button", {
 					id: "fewsam-unsure",
 					onClick: () => acts.lab.mark(series, "unsure"),
 					children: "Unsure"
 				}),
-				marked && /* @__PURE__ */ a$2("button", {
+				marked && /* @__PURE__ */ a("button", {
 					id: "fewsam-reopen",
 					onClick: () => acts.lab.mark(series, "open"),
 					children: "Open again"
 				})
 			]
 		}),
-		review && /* @__PURE__ */ a$2("div", {
+		review && /* @__PURE__ */ a("div", {
 			class: "fs-row",
 			children: [
-				/* @__PURE__ */ a$2("button", {
+				/* @__PURE__ */ a("button", {
 					id: "fewsam-accept",
 					disabled: series.state === "accepted",
 					onClick: () => acts.lab.review(series, "accepted"),
 					children: "Accept"
 				}),
-				/* @__PURE__ */ a$2(TextInput, {
+				/* @__PURE__ */ a(TextInput, {
 					id: "fewsam-note",
 					label: "What is to be mended",
 					value: lab.note.value,
 					input: (text) => lab.note.value = text,
 					enter: () => acts.lab.review(series, "sent back")
 				}),
-				/* @__PURE__ */ a$2("button", {
+				/* @__PURE__ */ a("button", {
 					id: "fewsam-sendback",
 					onClick: () => acts.lab.review(series, "sent back"),
 					children: "Send back"
 				})
 			]
 		}),
-		/* @__PURE__ */ a$2(Results, {
+		/* @__PURE__ */ a(Results, {
 			known: store.answered.value || series.labelled_slices > 0,
 			image: series.image
 		})
@@ -3715,16 +3846,16 @@ function Marks({ store, acts, lab, series }) {
 }
 /** Results as files; what the browser downloads is what the server knows, without what is not submitted. */
 function Results({ known, image }) {
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		class: "fs-row",
 		id: "fewsam-results",
-		children: [known && FORMS.map(([form, name]) => /* @__PURE__ */ a$2("a", {
+		children: [known && FORMS.map(([form, name]) => /* @__PURE__ */ a("a", {
 			class: "button",
 			href: resultAddress(image, form),
 			download: true,
 			title: "What was submitted and segmented, as a file",
 			children: `↓ ${name}`
-		}, form)), /* @__PURE__ */ a$2("a", {
+		}, form)), /* @__PURE__ */ a("a", {
 			class: "button",
 			href: tableAddress(),
 			download: true,
@@ -3735,29 +3866,29 @@ function Results({ known, image }) {
 }
 function Rows({ store, acts, study }) {
 	const here = store.open.value?.series;
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		class: "study",
-		children: [/* @__PURE__ */ a$2("div", {
+		children: [/* @__PURE__ */ a("div", {
 			class: "faint",
 			children: [study.patient || "No patient", study.date].filter(Boolean).join(", ")
-		}), study.series.map((series) => /* @__PURE__ */ a$2("button", {
+		}), study.series.map((series) => /* @__PURE__ */ a("button", {
 			class: `series ${series.image === here ? "on" : ""}`,
 			disabled: series.image === here,
 			title: title(series),
 			onClick: () => acts.lab.visit(study, series),
 			children: [
-				/* @__PURE__ */ a$2("span", { children: series.description || series.modality || series.image }),
-				/* @__PURE__ */ a$2("span", {
+				/* @__PURE__ */ a("span", { children: series.description || series.modality || series.image }),
+				/* @__PURE__ */ a("span", {
 					class: "people",
 					children: series.people.join(", ")
 				}),
-				/* @__PURE__ */ a$2(State, { series })
+				/* @__PURE__ */ a(State, { series })
 			]
 		}, series.image))]
 	});
 }
 function State({ series }) {
-	return /* @__PURE__ */ a$2("span", {
+	return /* @__PURE__ */ a("span", {
 		class: `place ${series.state.replace(" ", "-")}`,
 		children: series.state
 	});
@@ -3774,29 +3905,29 @@ function title(series) {
 // src/components/app.tsx
 /** The whole panel, from top to bottom. */
 function App(given) {
-	return /* @__PURE__ */ a$2($$1, { children: [
-		/* @__PURE__ */ a$2("style", { children: style }),
-		/* @__PURE__ */ a$2(Message, { ...given }),
-		/* @__PURE__ */ a$2(StructureList, { ...given }),
-		/* @__PURE__ */ a$2(Draw, { ...given }),
-		/* @__PURE__ */ a$2(Points, { ...given }),
-		/* @__PURE__ */ a$2(Learn, { ...given }),
-		/* @__PURE__ */ a$2(Progress, { ...given }),
-		/* @__PURE__ */ a$2(Worklist, { ...given }),
-		/* @__PURE__ */ a$2(Appearance, { ...given }),
-		/* @__PURE__ */ a$2(History, { ...given }),
-		/* @__PURE__ */ a$2(Curve, { ...given }),
-		/* @__PURE__ */ a$2(Problems, { ...given }),
-		/* @__PURE__ */ a$2("p", {
+	return /* @__PURE__ */ a($$1, { children: [
+		/* @__PURE__ */ a("style", { children: style }),
+		/* @__PURE__ */ a(Message, { ...given }),
+		/* @__PURE__ */ a(StructureList, { ...given }),
+		/* @__PURE__ */ a(Draw, { ...given }),
+		/* @__PURE__ */ a(Points, { ...given }),
+		/* @__PURE__ */ a(Learn, { ...given }),
+		/* @__PURE__ */ a(Progress, { ...given }),
+		/* @__PURE__ */ a(Worklist, { ...given }),
+		/* @__PURE__ */ a(Appearance, { ...given }),
+		/* @__PURE__ */ a(History, { ...given }),
+		/* @__PURE__ */ a(Curve, { ...given }),
+		/* @__PURE__ */ a(Problems, { ...given }),
+		/* @__PURE__ */ a("p", {
 			class: "faint",
 			children: "For research: the viewer and this panel are no medical device."
 		}),
-		/* @__PURE__ */ a$2(Sheet, { ...given })
+		/* @__PURE__ */ a(Sheet, { ...given })
 	] });
 }
 /** What waits for the PACS, what could not be taken, what others drew. */
 function Problems({ store }) {
-	return /* @__PURE__ */ a$2("div", {
+	return /* @__PURE__ */ a("div", {
 		class: "message bad",
 		id: "fewsam-problems",
 		children: store.problems.value.join("\n")
@@ -3824,44 +3955,44 @@ var EDITS = [
 ];
 var Store = class {
 	/** What the server said last. */
-	server = y$1(null);
-	message = y$1({
+	server = y$2(null);
+	message = y$2({
 		text: "",
 		kind: "",
 		answers: [],
 		serial: 0
 	});
 	/** What is being done at the moment: "Submitting". */
-	busy = y$1("");
+	busy = y$2("");
 	/** null while no series is open. */
-	open = y$1(null);
-	structures = y$1([]);
+	open = y$2(null);
+	structures = y$2([]);
 	/** Voxel value of the chosen structure. */
-	chosen = y$1(1);
+	chosen = y$2(1);
 	/** A tool of the panel, or '' for one of the viewer's own. */
-	tool = y$1("");
-	radius = y$1(8);
+	tool = y$2("");
+	radius = y$2(8);
 	/** Whether what prompts change is propagated to neighbouring slices. */
-	propagate = y$1(false);
+	propagate = y$2(false);
 	/** How structures look, and which are locked. */
-	look = y$1(LOOK);
+	look = y$2(LOOK);
 	/** Whether the sheet of keys is shown. */
-	sheet = y$1(false);
+	sheet = y$2(false);
 	/** Slices that the last Segment changed. */
-	changed = y$1([]);
+	changed = y$2([]);
 	/** The name of a new structure, as it is typed. */
-	typed = y$1("");
+	typed = y$2("");
 	/** Slices that the server asked about, since somebody else submitted them meanwhile. */
-	conflict = y$1([]);
+	conflict = y$2([]);
 	/** Whether an answer of the model that knows all labels is shown. */
-	answered = y$1(false);
+	answered = y$2(false);
 	/** Whether the viewer shows a stored segmentation instead of the images. */
-	aside = y$1(false);
+	aside = y$2(false);
 	/** Whether there is a place to go back to. */
-	back = y$1(false);
+	back = y$2(false);
 	/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
-	tracing = y$1(false);
-	history = y$1([]);
+	tracing = y$2(false);
+	history = y$2([]);
 	training = O$1(() => Boolean(this.server.value?.training.running));
 	labelled = O$1(() => (this.server.value?.structures ?? []).some((one) => one.slices > 0));
 	/** The one thing to do next, and why others cannot be done now. */
@@ -3918,4 +4049,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, LOOK, Lab, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, LOOK, Lab, Learning, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

@@ -7,6 +7,8 @@ import { Named } from './model/structures';
 export interface ImageState {
   id: string;
   slices: number;
+  /** Whether the encoder has been over all slices. */
+  encoded: boolean;
   /** What is odd about the image. */
   notes: string[];
   labelled: number[];
@@ -147,8 +149,9 @@ export const getState = async (image?: string, slice?: number): Promise<State> =
 export const getLabelmap = async (image: string): Promise<Voxels> =>
   framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
 
-export const segment = async (image: string): Promise<Voxels> =>
-  framed(await ask(`/fewsam/segment?image=${encodeURIComponent(image)}`, { method: 'POST' }));
+/** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
+export const segment = async (image: string, slice: number): Promise<Voxels> =>
+  framed(await ask(`/fewsam/segment?${new URLSearchParams({ image, slice: String(slice) })}`, { method: 'POST' }));
 
 export const correct = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/clicks', json(body)));
 

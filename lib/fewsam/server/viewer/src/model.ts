@@ -11,6 +11,7 @@ export { MARKS, STEPS, colourOfError } from './model/scale';
 export { Session } from './model/session';
 export { Slices } from './model/slices';
 export { Structures } from './model/structures';
+export { Learning } from './acts/learning';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';
 

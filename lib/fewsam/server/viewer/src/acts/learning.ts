@@ -7,6 +7,7 @@ import type { Desk } from './desk';
 
 export class Learning {
   private wasTraining = false;
+  private improvable = ''; // the series whose answer gets better once all its slices are encoded
   private trainedFrom = 0; // the model that was served when the training began
 
   constructor(private desk: Desk) {}
@@ -14,11 +15,12 @@ export class Learning {
   async segment(): Promise<void> {
     await this.desk.work('Segmenting', async map => {
       map.commit();
-      const { head, voxels } = await api.segment(map.series);
+      const { head, voxels } = await api.segment(map.series, map.geometry.current());
       if (!head.shots) return this.desk.say((head.notes ?? ['There is no label to learn from yet.']).join('\n'), 'bad');
       const before = this.desk.store.server.value?.image?.uncertainty.length;
       const changed = (await this.desk.take(map, voxels, head as Head)) ?? [];
       this.desk.store.changed.value = before ? changed : []; // the first answer changes nothing
+      this.improvable = head.unencoded?.length ? map.series : '';
       map.session.points = [];
       this.desk.store.answered.value = true;
       this.desk.say(texts.answer(head, map.session.slices.dirty.length), head.trained ? 'good' : '');
@@ -47,8 +49,24 @@ export class Learning {
     });
   }
 
-  /** Say what came of a training that ran at the last look and has ended. */
+  /** Go on with what has changed at the server since the last look. */
   look(state: api.State): void {
+    this.lookAtTraining(state);
+    this.lookAtEncoding(state);
+  }
+
+  /** Ask again once all slices are encoded, unless something was drawn: then the person decides. */
+  private lookAtEncoding({ image }: api.State): void {
+    const { map, store } = this.desk;
+    if (!this.improvable || store.busy.value || map?.drawing || !image?.encoded || image.id !== this.improvable) return;
+    this.improvable = '';
+    if (map?.series !== image.id) return;
+    if (map.session.slices.dirty.length) this.desk.say(texts.encoded, '');
+    else void this.segment();
+  }
+
+  /** Say what came of a training that ran at the last look and has ended. */
+  private lookAtTraining(state: api.State): void {
     if (this.wasTraining && !state.training.running) {
       const { text, kind } = texts.trained(state, this.trainedFrom);
       this.desk.say(text, kind);

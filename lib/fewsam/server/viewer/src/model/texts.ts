@@ -92,8 +92,16 @@ export function emptied(slices: number[]): string {
 export function answer(head: any, dirty: number): string {
   const kept = dirty ? ` ${count(dirty, 'slice')} drawn and not submitted: left as drawn.` : '';
   const model = head.trained ? `Model ${head.model_version}` : 'Untrained answer';
-  return `${model}, from ${count(head.shots, 'labelled slice')}.${kept}\n${(head.notes ?? []).join('\n')}`.trim();
+  return `${model}, from ${count(head.shots, 'labelled slice')}.${waiting(head)}${kept}\n${(head.notes ?? []).join('\n')}`.trim();
 }
+
+/** That an answer is not the last one yet; '' where all slices are encoded. */
+function waiting(head: any): string {
+  const left = head.unencoded?.length ?? 0;
+  return left ? ` ${count(left, 'slice')} ${left === 1 ? 'is' : 'are'} not encoded yet and will improve.` : '';
+}
+
+export const encoded = 'All slices of this series are encoded now. Segment again for a better answer; what you drew stays.';
 
 export const improving =
   'The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for ' +
