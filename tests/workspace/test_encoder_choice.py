@@ -20,6 +20,7 @@ needs_weights = pytest.mark.skipif(not PRETRAINED, reason="LiteMedSAM's weights 
 @pytest.fixture
 def without_weights(monkeypatch, tmp_path):
     """A machine to which the requirements brought no weights."""
+    monkeypatch.chdir(tmp_path)  # without the folder checkpoints
     monkeypatch.setenv("FEWSAM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sam.importlib.util, "find_spec", lambda name: None)
 

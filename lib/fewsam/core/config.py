@@ -59,8 +59,12 @@ class Settings(BaseModel):
 
     # -- the frozen encoder and its cache
     # LiteMedSAM's weights come with a package; compact takes over in a new task where they are missing
-    encoder: Literal["medsam_lite", "compact", "mobile_sam", "vit_b", "vit_l", "vit_h"] = "medsam_lite"
-    checkpoint: Path | None = None  # local weights; for SAM encoders downloaded when absent
+    encoder: Literal[
+        "medsam_lite", "compact", "mobile_sam", "vit_b", "vit_l", "vit_h",
+        "sam2.1_hiera_tiny", "sam2.1_hiera_small", "sam2.1_hiera_base_plus", "sam2.1_hiera_large",
+    ] = "medsam_lite"  # fmt: skip
+    # weights: a path, or a known name, which chooses the encoder too; None: the encoder's published ones
+    checkpoint: Path | None = None
     untrained: bool = False  # the compact encoder with random weights, as a baseline
     whiten: bool = True  # medsam_lite: its features whitened; false: as its own decoder for boxes takes them
     engine: Literal["auto", "torch"] = "auto"  # on a CPU; auto: OpenVINO where it is installed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from fewsam.core.config import Settings
+from fewsam.encoders.named import without_names
 from fewsam.encoders.sam import OFFICIAL
 
 logger = logging.getLogger(__name__)
@@ -14,10 +15,15 @@ FALLBACK = "compact"  # it needs no file
 
 
 def with_encoder(settings: Settings) -> Settings:
-    """``settings`` that name their encoder: their own choice, else the default.
+    """``settings`` that name their encoder: their own choice, that of the checkpoint they name, else the default.
 
     Where the default's weights are missing, one warning says so and `FALLBACK` is taken.
+
+    Raises:
+        ConfigError: they name a checkpoint of another encoder.
+        CheckpointError: they name a checkpoint that is not on this machine, and that nothing downloads.
     """
+    settings = without_names(settings)
     if "encoder" in settings.model_fields_set:
         return settings
     name = DEFAULT

