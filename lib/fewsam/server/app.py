@@ -24,7 +24,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.core.errors import ConfigError
+from fewsam.core.errors import CheckpointError, ConfigError
 from fewsam.core.version import __version__
 from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
@@ -74,7 +74,7 @@ class FewSAMApp(MONAILabelApp):
             if _serving():
                 api_key.configured()
             self.workspace: Workspace = shared_workspace(app_dir, studies, conf or {})
-        except ConfigError as error:
+        except (CheckpointError, ConfigError) as error:
             stop_with_one_line(error)
             raise
         self.trainer = DecoderTraining(self.workspace)

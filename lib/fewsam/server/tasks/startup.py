@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 
-from fewsam.core.errors import ConfigError
+from fewsam.core.errors import FewSAMError
 
 logger = logging.getLogger(__name__)
 
 
-def stop_with_one_line(error: ConfigError) -> None:
+def stop_with_one_line(error: FewSAMError) -> None:
     """Log ``error`` where people look, and keep the web server from adding the traceback of its start-up.
 
     In a training or batch process, whose output MONAI Label copies into the server's log, end the process.
