@@ -60,3 +60,15 @@ def test_a_value_that_does_not_fit_is_refused_by_its_name(key: str, value: str, 
 def test_values_at_their_bounds_are_taken() -> None:
     taken = load_settings(None, {"percentiles": "0,100", "labels": " liver , spleen,", "auto_train": "every:1"})
     assert taken.percentiles == (0, 100) and taken.labels == ("liver", "spleen") and taken.auto_train == "every:1"
+
+
+@pytest.mark.parametrize("body", ["lables: [liver]\n", "steps: many\n"])
+def test_what_a_file_has_wrong_is_told_with_the_file(tmp_path: Path, body: str) -> None:
+    preset = tmp_path / "kept.yaml"
+    preset.write_text(body)
+    with pytest.raises(ConfigError) as told:
+        load_settings(preset)
+    assert str(preset) in str(told.value) and body.split(":")[0] in str(told.value)
+    with pytest.raises(ConfigError) as told:
+        load_settings(preset, {"steps": "few", "lables": "liver"})
+    assert str(preset) not in str(told.value)  # what is given on top is not the file's

@@ -199,15 +199,17 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
     Raises:
         ConfigError: naming the unknown key or the value that does not fit, and what would.
     """
-    values: dict[str, Any] = {}
-    if preset is not None:
-        values.update(with_current_names(_read_preset(preset)))
-    values.update(with_current_names(overrides or {}))
+    kept, given = (
+        {} if preset is None else with_current_names(_read_preset(preset)),
+        with_current_names(overrides or {}),
+    )
+    values: dict[str, Any] = {**kept, **given}
     for key in values:
         if key not in Settings.model_fields:
             near = difflib.get_close_matches(str(key)[:100], Settings.model_fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Settings.model_fields)}"
-            raise ConfigError(f"unknown setting {_shown(key)}; {hint}")
+            where = "" if key in given else f" in {preset}"
+            raise ConfigError(f"unknown setting {_shown(key)}{where}; {hint}")
     for key, value in values.items():
         if isinstance(value, str) and value.strip().casefold() in ("none", "null", ""):
             values[key] = (
@@ -219,7 +221,8 @@ def load_settings(preset: str | os.PathLike[str] | None = None, overrides: Mappi
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"setting {key!r} = {_shown(first['input'])}: {message[:500]}") from None
+        where = f" in {preset}" if key in kept and key not in given else ""
+        raise ConfigError(f"setting {key!r} = {_shown(first['input'])}{where}: {message[:500]}") from None
 
 
 def with_current_names(values: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:

@@ -105,6 +105,12 @@ class Damage:
                 self.done.append(case)
                 if progress:
                     progress(case)
+            if only in "settings overwritten":
+                case = Case("settings overwritten")
+                self._damage_settings(case)
+                self.done.append(case)
+                if progress:
+                    progress(case)
             if only in "clock stepping back":
                 case = Case("clock stepping back")
                 self._step_back(case)
@@ -143,7 +149,6 @@ class Damage:
             ("record of label files overwritten", "labels_seen.sqlite", overwritten, True),
             ("datastore's index truncated", "../../../studies/datastore_v2.json", truncated, True),
             ("progress file overwritten", "train_stats.json", overwritten, False),
-            ("settings overwritten", "task.yaml", overwritten, False),
         ]
 
     def _try(self, case: Case, pattern: str, damage: Callable[[Path], None], said: bool) -> None:
@@ -165,6 +170,21 @@ class Damage:
             self._train()
         except (requests.RequestException, FewSAMError, OSError, KeyError) as error:
             case.problems.append(f"{type(error).__name__}: {error}")
+
+    def _damage_settings(self, case: Case) -> None:
+        """Nobody but a person knows what stood in a file of settings: the server names it, and does not start."""
+        self._leave()
+        file = self.site.data / "task.yaml"
+        whole = file.read_bytes()
+        overwritten(file)
+        try:
+            self.site.start()
+            case.problems.append("the server starts as if the settings were whole")
+        except ProcessError as error:
+            if str(file) not in str(error):
+                case.problems.append(f"the refusal does not name {file}: {error}")
+        file.write_bytes(whole)
+        self._try(case, "task.yaml", lambda _: None, False)
 
     def _leave(self) -> None:
         for process in self.site.kill():
