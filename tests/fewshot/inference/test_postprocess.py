@@ -10,6 +10,7 @@ from fewsam.fewshot.inference.postprocess import (
     presence_gate,
     smooth_along_z,
     without_islands,
+    without_strays,
 )
 from fewsam.images.preprocess import make_frame
 
@@ -60,3 +61,34 @@ def test_class_indices_are_on_the_slice_grid():
     winners = class_indices(p, frame, depths=np.arange(3.0), gate=False)
     assert winners.shape == (3, 20, 30)
     assert (winners[:, :9] == 1).all() and (winners[:, 11:] == 0).all()
+
+
+def two_balls(gap: int) -> np.ndarray:
+    """A structure on slices 4 to 9, and something that looks alike on slices 0 to 3 - gap."""
+    mask = np.zeros((12, 20, 20), bool)
+    mask[4:10, 5:12, 5:12] = True
+    mask[: 4 - gap, 8:16, 8:16] = True
+    return mask
+
+
+def test_what_lies_beyond_the_drawn_slices_stays_where_it_touches_the_structure() -> None:
+    apart, touching = two_balls(1), two_balls(0)
+    kept = without_strays(apart, 5, 8)
+    assert not kept[:4].any() and np.array_equal(kept[4:], apart[4:])
+    assert np.array_equal(without_strays(touching, 5, 8), touching)
+
+
+def test_nothing_is_cleared_of_a_structure_in_pieces_or_drawn_on_one_slice() -> None:
+    apart = two_balls(1)
+    pieces = apart.copy()
+    pieces[5:8, 15:19, 15:19] = True
+    assert np.array_equal(without_strays(pieces, 5, 8), pieces)
+    assert np.array_equal(without_strays(apart, 6, 6), apart)
+    assert np.array_equal(without_strays(apart, 10, 11), apart)  # nothing was found between the drawn slices
+
+
+def test_a_stray_between_the_drawn_slices_is_no_second_piece() -> None:
+    apart = two_balls(1)
+    apart[6, 18, 18] = True
+    kept = without_strays(apart, 5, 8)
+    assert kept[6, 18, 18] and not kept[:4].any()

@@ -20,7 +20,8 @@ from fewsam.encoders.slices import EncoderSlices
 from fewsam.fewshot.inference.fusion import SliceEvidence, fused_answer
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.inference.task import FewShotTask
-from fewsam.fewshot.model.decoder import GRID, Prompts
+from fewsam.fewshot.model.decoder import Prompts
+from fewsam.fewshot.model.pixel_features import GRID
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.images.preprocess import (
     Frame,

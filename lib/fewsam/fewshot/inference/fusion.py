@@ -24,9 +24,10 @@ class FusionConstants:
         propagation_weight: Of the labels propagated from the volume's own drawn slices (docs/research/propagation.md).
         temperature: Of the sum with them. The winner stays the winner, and the uncertainty shown comes near the error
             (docs/research/uncertainty.md).
-        atlas_weight_untrained: Of other images' slices beside an untrained answer, often the weaker of the two
-            (docs/research/atlas.md, as the next two).
-        atlas_weight_2d_image: The same beside a trained decoder, on an image of its own.
+        atlas_weight_untrained: Of other images' slices beside an untrained answer whose embedding tells little, so that
+            it is the weaker of the two (docs/research/atlas.md, as the next two).
+        atlas_weight_2d_image: The same beside a trained decoder, or the prior of an embedding that tells much, on an
+            image of its own.
         atlas_weight_slice: The same on a slice of a volume. It may lie at a height that no labelled slice shows, which
             the decoder notices better; an image of its own has no height.
     """
@@ -119,7 +120,8 @@ def atlas_weight(undertrained: float, depth: int, num_atlases: int) -> float:
     """Weight of other images' labelled slices in a volume of ``depth`` slices.
 
     Args:
-        undertrained: How much the decoder has still to learn, 0 to 1; 1 without a decoder.
+        undertrained: How much the decoder has still to learn, 0 to 1; 1 without a decoder. 0 where the embedding tells
+            much: there the prior, which has the say meanwhile, is no weaker than a trained decoder.
         num_atlases: Labelled slices of other images. Few are worth less: as much less as they are fewer than are used.
     """
     trained = FUSION.atlas_weight_2d_image if depth == 1 else FUSION.atlas_weight_slice

@@ -30,6 +30,7 @@ class PostprocessConstants:
 
 
 POSTPROCESS = PostprocessConstants()
+_TOUCHING = np.ones((3, 3, 3))  # voxels that share a face, an edge or a corner
 
 
 def class_indices(probabilities: np.ndarray, frame: Frame, *, depths: np.ndarray | None, gate: bool) -> np.ndarray:
@@ -114,6 +115,26 @@ def without_islands(mask: np.ndarray) -> np.ndarray:
     sizes[0] = 0
     kept: np.ndarray = (sizes >= POSTPROCESS.island * sizes.max())[labelled] & mask
     return kept
+
+
+def without_strays(mask: np.ndarray, first: int, last: int) -> np.ndarray:
+    """A bool array (Z, H, W) without what lies beyond the drawn slices and touches nothing between them.
+
+    The drawn slices show what surrounds a structure between them, and nothing of what looks alike further away: muscle
+    of the pelvis for a liver. A structure that is in one piece between them is taken to be in one piece beyond them.
+    One in several pieces, as a spine is, stays as it is.
+
+    Args:
+        first, last: The outermost slices on which the class was drawn; at least two.
+    """
+    between = mask[first : last + 1]
+    sizes = np.bincount(ndimage.label(between, _TOUCHING)[0].ravel())[1:]
+    if first == last or np.count_nonzero(sizes >= POSTPROCESS.island * sizes.max(initial=1)) != 1:
+        return mask
+    labelled, count = ndimage.label(mask, _TOUCHING)
+    touches = np.zeros(count + 1, bool)
+    touches[np.unique(labelled[first : last + 1])] = True
+    return mask & touches[labelled]
 
 
 def clean(labelmap: np.ndarray, values: Sequence[int], keep: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -18,7 +19,7 @@ from fewsam.collection import Collection, Shot
 from fewsam.core.class_values import lookup_values, values_by_name
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.inference.postprocess import class_indices, clean, keep_largest, without_islands
+from fewsam.fewshot.inference.postprocess import class_indices, clean, keep_largest, without_islands, without_strays
 from fewsam.fewshot.inference.prediction import Prediction, drawn_labelmap
 from fewsam.fewshot.inference.task import FewShotTask, make_ready
 from fewsam.fewshot.inference.uncertainty import with_distance
@@ -174,20 +175,25 @@ class Predictor:
         values = lookup_values(task.classes, self.classes)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
-            labelmap = self._cleaned(labelmap, task, is_2d_image=volume.depth == 1)
+            labelmap = self._cleaned(labelmap, task, mine)
         for z, shot in mine.items():
             labelmap[z] = drawn_labelmap(shot, self.classes, labelmap[z])
         return labelmap
 
-    def _cleaned(self, labelmap: np.ndarray, task: FewShotTask, *, is_2d_image: bool) -> np.ndarray:
+    def _cleaned(self, labelmap: np.ndarray, task: FewShotTask, mine: dict[int, Shot]) -> np.ndarray:
         """The labelmap without stray components, as the setting has it."""
-        every = self.settings.largest_component == "on"
+        every, is_2d_image = self.settings.largest_component == "on", len(labelmap) == 1
         helped = task.model.card.largest_component if task.model else ()
         # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
         keep = keep_largest if every or is_2d_image else without_islands
         names = task.classes if every else helped
         values = values_by_name(self.classes)
-        return clean(labelmap, [values[name] for name in names], keep)
+        labelmap = clean(labelmap, [values[name] for name in names], keep)
+        for name in task.classes:
+            drawn = [z for z, shot in mine.items() if name in shot.masks and shot.masks[name].any()]
+            if drawn:
+                labelmap = clean(labelmap, [values[name]], partial(without_strays, first=min(drawn), last=max(drawn)))
+        return labelmap
 
     def ready(self) -> FewShotTask | None:
         """What the collection and the served decoder are now; None without any label."""

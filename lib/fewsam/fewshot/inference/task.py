@@ -13,6 +13,7 @@ from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight
+from fewsam.fewshot.model.pixel_features import embedding_tells
 from fewsam.fewshot.model.store import ModelStore, TaskModel, class_ids, id_order
 from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
@@ -30,6 +31,7 @@ class FewShotTask:
         detail_size: Side D of the decoder's detail input and of its answer.
         model: None while no decoder is trained, or none that fits.
         atlases: The labelled slices, for other images.
+        embedding_tells: The encoder knows more of a pixel than the slice itself shows (`embedding_tells`).
         notes: What the person who asks should be told.
     """
 
@@ -38,6 +40,7 @@ class FewShotTask:
     detail_size: int
     model: TaskModel | None
     atlases: Atlases
+    embedding_tells: bool
     notes: list[str]
 
     @property
@@ -63,7 +66,9 @@ class FewShotTask:
             detail_features=None if self.model is None else self.model.decoder.detail_features(detail, embeddings),
             propagated=None if propagated is None else propagated.to(embeddings.device),
             atlas_log_probs=None if atlas_log_probs is None else atlas_log_probs.to(embeddings.device),
-            atlas_weight=atlas_weight(self.undertrained, volume.depth, self.atlases.num_atlases(volume)),
+            atlas_weight=atlas_weight(
+                0.0 if self.embedding_tells else self.undertrained, volume.depth, self.atlases.num_atlases(volume)
+            ),
             is_2d_image=volume.depth == 1,
         )
 
@@ -85,7 +90,8 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     ids = class_ids(id_order(model.card if model else None, classes), classes)
     imported = labelled_views(imports, classes, len(shots))
     supports = SupportSet(settings, shots, classes, embedder, detail_size, ids, imported)
-    return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), notes)
+    tells = embedding_tells(embedder.info.name, detail_size)
+    return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), tells, notes)
 
 
 def _fitting_model(store: ModelStore, embedder: Embedder, classes: Sequence[str], notes: list[str]) -> TaskModel | None:

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from fewsam.fewshot.model.pixel_features import EMBED_DIM, ImageFeatures, PixelFeatures, fitted
 
-GRID = 64  # side of image_embeddings
 FEATURES = 32  # channels that a class's hypernetwork weighs, as in SAM
 DETAIL = 16  # channels of the detail branch
 MAX_CLASSES = 256  # classes a task may have, background included

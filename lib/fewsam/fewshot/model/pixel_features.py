@@ -19,6 +19,7 @@ EMBED_DIM = 256
 SIDE = 128  # working size in pixels: twice the side of the embedding's grid
 WIDTH = 64  # channels where image and embedding meet
 FINE = 32  # channels at the working size
+GRID = 64  # side of the embedding in cells
 CHANNEL_DROPOUT = 0.2  # share of the embedding's channels hidden from a training step
 
 
@@ -90,3 +91,16 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
         nn.InstanceNorm2d(outputs, affine=True),
         nn.LeakyReLU(0.1, inplace=True),
     )
+
+
+def embedding_tells(encoder: str, detail_size: int) -> bool:
+    """Whether an embedding says more of a pixel than the slice itself does.
+
+    That of random weights does not, nor that of slices with no more pixels than the embedding has cells
+    (docs/research/decoder.md).
+
+    Args:
+        encoder: Its name in the settings.
+        detail_size: Side in pixels of the slices as the decoder reads them.
+    """
+    return encoder != "compact" and detail_size > GRID

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewsam.fewshot.model.decoder import EMBED_DIM, GRID, Prompts
+from fewsam.fewshot.model.decoder import Prompts
+from fewsam.fewshot.model.pixel_features import EMBED_DIM, GRID
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fewsam.collection.imported import TaskCollection
 from fewsam.collection.taskfile import TaskFile
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.model.decoder import GRID
+from fewsam.fewshot.model.pixel_features import GRID
 from fewsam.fewshot.model.prompts import LabelledView, SupportBank
 from fewsam.fewshot.model.views import LabelledSlice, View
 

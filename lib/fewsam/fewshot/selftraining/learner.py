@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewsam.core.config import Settings
-from fewsam.fewshot.model.decoder import GRID, FewShotMaskDecoder
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
+from fewsam.fewshot.model.pixel_features import GRID
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.pool import Hints, UnlabelledSlice, embeddings
 from fewsam.fewshot.selftraining.pseudo import PseudoLabels, Teacher, pseudo_label_loss

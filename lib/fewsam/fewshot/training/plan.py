@@ -14,7 +14,8 @@ from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError, LabelError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.embedder import Embedder
-from fewsam.fewshot.model.decoder import GRID, FewShotMaskDecoder, load_sam_weights
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
+from fewsam.fewshot.model.pixel_features import embedding_tells
 from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_ids, id_order
 from fewsam.fewshot.model.supports import drawn_classes
 from fewsam.fewshot.model.views import detail_size_for
@@ -131,14 +132,9 @@ def decoder_switches(settings: Settings, embedder: Embedder, detail_size: int) -
 
 
 def reads_embedding(settings: Settings, embedder: Embedder, detail_size: int) -> bool:
-    """Whether the detail branch reads the embedding.
-
-    By default not that of random weights, which says no more than the slice itself, and not where the slices have no
-    more pixels than the embedding has cells: there the image alone, on ever new views, taught more
-    (docs/research/decoder.md).
-    """
+    """Whether the detail branch reads the embedding; by default where that tells more than the slice itself."""
     if settings.decoder_reads == "auto":
-        return settings.detail and embedder.info.name != "compact" and detail_size > GRID
+        return settings.detail and embedding_tells(embedder.info.name, detail_size)
     return settings.detail and settings.decoder_reads == "embedding"
 
 
