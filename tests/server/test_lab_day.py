@@ -160,6 +160,26 @@ def test_two_readers_of_a_slice_are_kept_side_by_side_with_their_dice(lab: Lab, 
     layers, _ = nrrd.read(str(file))
     assert np.array_equal(layers[0], lab.image.geometry.to_native(mine) == 1)
 
+    # A reviewer puts the other one in force, under the name of who drew it; the first one stays in the history.
+    def adopt(seen: int) -> requests.Response:
+        body = {"image": image, "reading": reading["reading"], "seen": seen}
+        return lab.ask("POST", "reading/adopt", "rita", json=body)
+
+    assert adopt(first + 99).status_code == 409
+    assert lab.ask("GET", "history", params={"image": image, "slice": lab.k(z)}).json()[0]["annotator"] == "nora"
+    assert adopt(first).json()["slice"] == lab.k(z)
+    said = lab.ask("GET", "history", params={"image": image, "slice": lab.k(z)}).json()
+    assert [(one["annotator"], one["current"], one["source"]) for one in said] == [
+        ("olaf", True, "rest:reviewed by rita"), ("nora", False, "rest:final")]  # fmt: skip
+    assert lab.ask("GET", "readings", params={"image": image}).json() == []
+    voxels = lab.ask("GET", "result", params={"image": image, "format": "nii.gz"}).content
+    (file := tmp_path / "adopted.nii.gz").write_bytes(voxels)
+    assert np.array_equal(np.asarray(nib.load(file).dataobj), lab.image.geometry.to_native(hers))
+    kept = requests.get(f"{lab.server.url}/datastore/label", params={"label": image, "tag": "final"}, timeout=60)
+    (file := tmp_path / "adopted.seg.nrrd").write_bytes(kept.content)
+    layers, _ = nrrd.read(str(file))
+    assert np.array_equal(layers[0], lab.image.geometry.to_native(hers) == 1)
+
 
 def test_results_leave_as_nifti_nrrd_and_dicom_seg_on_the_voxels_that_were_drawn(lab: Lab, tmp_path: Path) -> None:
     image = lab.uid

@@ -80,7 +80,7 @@ ROUTES = {
         DELETE /scoring/, PUT /datastore/image, PUT /datastore/, PUT /datastore/image/info, PUT /datastore/label/info,
         PUT /datastore/updatelabelinfo, GET /datastore/dataset
     """,
-    "reviewer": "POST /fewsam/worklist/review",
+    "reviewer": "POST /fewsam/worklist/review, POST /fewsam/reading/adopt",
     "admin": """
         GET /model/{model}, GET /model/info/{model}, PUT /model/{model}, DELETE /model/{model}, POST /train/,
         POST /train/{model}, DELETE /train/, POST /batch/infer/{model}, DELETE /batch/infer, POST /reload,

@@ -194,3 +194,15 @@ test('results can be taken away once something is known of the series', () => {
 test('where two drew one slice, both labels can be kept', () => {
   assert.match(html(panel({ conflict: [4], open: opened({ dirty: [4] }) })), /id="fewsam-both"/);
 });
+
+test('a slice that two people labelled stands in the worklist with their Dice, and reviewers can choose', () => {
+  const lab = listed([series('s')]);
+  assert.doesNotMatch(html(panel(), lab), /Labelled by two people/);
+  const reading = { reading: 3, annotator: 'olaf', structures: ['liver'], dice: { liver: 0.8123 } };
+  lab.readings.value = [{ slice: 8, in_force: { annotator: 'nora', submission: 2 }, readings: [reading] }];
+  assert.match(html(panel(), lab), /Slice 9: nora \(in force\) and olaf/);
+  assert.match(html(panel(), lab), /Dice: liver 0\.81/);
+  assert.match(html(panel(), lab), /Put in force/);
+  lab.worklist.value = { ...lab.worklist.value, can_review: false };
+  assert.doesNotMatch(html(panel(), lab), /Put in force/);
+});

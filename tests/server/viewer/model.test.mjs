@@ -238,7 +238,7 @@ test('what is drawn over a confirmation is drawn, and an emptied slice is asked 
 });
 
 test('keys start what the sheet says, and leave the viewer its own', () => {
-  const press = (key, more = {}, drawing = false) => pressed({ key, ...more }, drawing);
+  const press = (key, more = {}, digits = false) => pressed({ key, ...more }, digits);
   assert.deepEqual(press('b'), { tool: 'brush' });
   assert.deepEqual(press('B'), { tool: 'brush' }); // caps lock
   assert.deepEqual(press('n'), { command: 'next' });

@@ -42,7 +42,7 @@ def submit_label(
         return {**(app.on_save_label(image_id, label_id) or {}), "image": image_id, "label": label_id}
     title = app.datastore().title(image_id) if isinstance(app.datastore(), PacsDatastore) else repr(image_id)
     with reworded({str(file): "the label", path: title, repr(image_id): title}):
-        submission = background.intake.submit(image_id, path, file, params, source=f"rest:{tag}")
+        submission = background.intake.submit(image_id, path, file, params, source=params.source or f"rest:{tag}")
     answer = {**as_answer(submission), "image": image_id, "label": image_id}
     try:  # the label is stored, and nothing that follows may refuse it
         if submission.beside:  # other programs get the labels in force, not what was kept beside them

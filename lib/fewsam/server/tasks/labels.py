@@ -34,6 +34,7 @@ class LabelParams:
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
         by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal.
         beside: Slices whose label in force stays; this one is kept beside it as a second reading.
+        source: Where the label comes from; empty for the client itself.
     """
 
     label_info: list[dict[str, Any]] | None = None
@@ -43,6 +44,7 @@ class LabelParams:
     spoken: tuple[str, ...] = ()
     by_hand: frozenset[int] = frozenset()
     beside: frozenset[int] = frozenset()
+    source: str = ""
 
 
 def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams]:

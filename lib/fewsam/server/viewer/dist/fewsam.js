@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 1d0f449a83da5b88022a4dfb3ccf828db2dc09633e193247560322a3b553d129 */
+/* fewsam panel, built from sources 4f09e27f8d77dfc5d668383fe702cdfeb83ce589006cd86ab39487f25c371f53 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1058,6 +1058,8 @@
 		naming = y$1(false);
 		unfolded = y$1(false);
 		worklist = y$1(null);
+		/** Slices of the open series that two people labelled. */
+		readings = y$1([]);
 		keepName(name) {
 			this.name.value = name.trim().slice(0, 80);
 			if (typeof localStorage !== "undefined") localStorage.setItem(NAME$1, this.name.value);
@@ -1209,6 +1211,20 @@
 		seen,
 		client_id: client
 	}));
+	/** Labels that are kept beside the ones in force, by slice. */
+	var readings = async (image) => (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+	/** One slice as a second reader labelled it. */
+	var reading = async (image, number) => framed(await ask(`/fewsam/reading?${new URLSearchParams({
+		image,
+		reading: String(number)
+	})}`));
+	/** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
+	var adopt = async (image, number, seen) => void await ask("/fewsam/reading/adopt", json({
+		image,
+		reading: number,
+		seen,
+		client_id: client
+	}));
 	var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
 		image,
 		format
@@ -1291,6 +1307,8 @@
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
 #fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
+#fewsam-panel .reading { display:flex; flex-wrap:wrap; gap:4px; align-items:center; padding:2px 0; font-size:12px }
+#fewsam-panel .reading > span { flex:1 0 100% }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
@@ -2205,7 +2223,7 @@
 				["T", "threshold brush"],
 				["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
 				["[ and ]", "smaller and larger brush"],
-				["1 to 9", "structure of the list, while a tool is in hand"],
+				["1 to 9", "structure of the list; the window presets are in the menu of the viewport"],
 				["A and X", "include and exclude points"],
 				["W and Q", "scribble and box; with Alt they exclude"]
 			]
@@ -2239,9 +2257,10 @@
 	/** What a key starts; null where it is none of ours.
 	*
 	* Args:
-	*     drawing: whether a tool of the panel is in hand. Otherwise digits choose the viewer's window and level.
+	*     digits: whether digits are ours: the panel is on the screen, or a tool of it in hand. Otherwise they choose the
+	*         viewer's window and level.
 	*/
-	function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, drawing) {
+	function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, digits) {
 		if (altKey) return null;
 		const letter = key.length === 1 ? key.toLowerCase() : "";
 		if (ctrlKey || metaKey) {
@@ -2250,7 +2269,7 @@
 		}
 		if (key === "?") return { sheet: true };
 		if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
-		if (/^[1-9]$/.test(key)) return drawing ? { structure: Number(key) } : null;
+		if (/^[1-9]$/.test(key)) return digits ? { structure: Number(key) } : null;
 		if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
 		if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
 		return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
@@ -2261,10 +2280,12 @@
 		store;
 		acts;
 		structures;
-		constructor(store, acts, structures) {
+		onScreen;
+		constructor(store, acts, structures, onScreen) {
 			this.store = store;
 			this.acts = acts;
 			this.structures = structures;
+			this.onScreen = onScreen;
 			window.addEventListener("keydown", this.press, true);
 		}
 		close() {
@@ -2277,7 +2298,7 @@
 				return this.taken(event);
 			}
 			if (typing(event.target)) return;
-			const what = pressed(event, tool.value !== "");
+			const what = pressed(event, tool.value !== "" || this.onScreen());
 			if (!what) return;
 			this.taken(event);
 			if ("sheet" in what) sheet.value = !sheet.value;
@@ -2348,9 +2369,32 @@
 		visit(study, series) {
 			this.go(study.study, series.image);
 		}
+		show({ slice }, { reading: reading$1, annotator }) {
+			this.desk.work("Fetching", async (map) => {
+				const { head, voxels } = await reading(map.series, reading$1);
+				map.geometry.jump(slice);
+				map.commit();
+				map.render(map.session.draw(/* @__PURE__ */ new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
+				this.desk.say(`${capital(slicesOf([slice]))} as ${annotator || "the second reader"} drew it. Undo takes it away.`, "");
+			});
+		}
+		adopt({ slice, in_force }, { reading, annotator }) {
+			this.desk.work("Reviewing", async (map) => {
+				await adopt(map.series, reading, in_force?.submission ?? 0);
+				await this.desk.fetch();
+				map.render(map.session.discard([slice]));
+				const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : "";
+				this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || "the second reader"} now${former}.`, "good");
+			});
+		}
 		/** Ask for the worklist, where somebody looks at it. */
 		async look() {
-			if (this.lab.unfolded.value) this.lab.worklist.value = await worklist();
+			const { lab } = this;
+			const series = this.desk.map?.series;
+			if (!lab.unfolded.value) return;
+			const [list, found] = await Promise.all([worklist(), series ? readings(series) : []]);
+			lab.worklist.value = list;
+			lab.readings.value = series === this.desk.map?.series ? found : [];
 		}
 		async said(ask, state) {
 			const dirty = this.desk.store.open.value?.dirty.length ?? 0;
@@ -4062,14 +4106,14 @@
 				children: open ? numbering.of(open.slice) : ""
 			})] }), /* @__PURE__ */ a("div", {
 				id: "fewsam-shots",
-				children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$1, {
+				children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$2, {
 					acts,
 					shot
 				}, shot.shot)) : "Nobody has labelled this slice."
 			})]
 		});
 	}
-	function Row$1({ acts, shot }) {
+	function Row$2({ acts, shot }) {
 		const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
 		const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
 		return /* @__PURE__ */ a("div", {
@@ -4422,7 +4466,7 @@
 			})] }),
 			/* @__PURE__ */ a("div", {
 				id: "fewsam-classes",
-				children: store.structures.value.map((one) => /* @__PURE__ */ a(Row, {
+				children: store.structures.value.map((one) => /* @__PURE__ */ a(Row$1, {
 					store,
 					acts,
 					one,
@@ -4449,7 +4493,7 @@
 			})
 		] });
 	}
-	function Row({ store, acts, one, here, editing, edit }) {
+	function Row$1({ store, acts, one, here, editing, edit }) {
 		const chosen = store.chosen.value === one.value;
 		const look = store.look.value;
 		const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
@@ -4553,7 +4597,47 @@
 			children: /* @__PURE__ */ a(Icon, { name: icon })
 		});
 	}
+	// src/components/readings.tsx
+	function Readings(given) {
+		const read = given.lab.readings.value;
+		if (!read.length) return null;
+		return /* @__PURE__ */ a("div", {
+			id: "fewsam-readings",
+			children: [/* @__PURE__ */ a("h4", { children: "Labelled by two people" }), read.flatMap((slice) => slice.readings.map((reading) => /* @__PURE__ */ a(Row, {
+				...given,
+				slice,
+				reading
+			}, reading.reading)))]
+		});
+	}
+	function Row({ acts, lab, slice, reading }) {
+		const who = reading.annotator || "somebody";
+		const force = slice.in_force?.annotator || "somebody";
+		const dice = Object.entries(reading.dice).map(([name, value]) => `${name} ${value === null ? "-" : value.toFixed(2)}`);
+		return /* @__PURE__ */ a("div", {
+			class: "reading",
+			children: [
+				/* @__PURE__ */ a("span", { children: [`Slice ${numbering.of(slice.slice)}: ${force} (in force) and ${who}`, /* @__PURE__ */ a("span", {
+					class: "faint",
+					children: dice.length ? ` Dice: ${dice.join(", ")}` : ""
+				})] }),
+				/* @__PURE__ */ a("button", {
+					class: "small",
+					title: `Go to the slice and show what ${who} drew; Undo takes it away`,
+					onClick: () => acts.lab.show(slice, reading),
+					children: "Show"
+				}),
+				lab.worklist.value?.can_review && /* @__PURE__ */ a("button", {
+					class: "small adopt",
+					title: `Make what ${who} drew the label; that of ${force} stays in the history`,
+					onClick: () => acts.lab.adopt(slice, reading),
+					children: "Put in force"
+				})
+			]
+		});
+	}
 	// src/components/worklist.tsx
+	/** The worklist: where the open series and all others stand, what is said of them, and results to take away. */
 	var REVIEWED = [
 		"done",
 		"unsure",
@@ -4590,6 +4674,7 @@
 					...given,
 					series
 				}),
+				/* @__PURE__ */ a(Readings, { ...given }),
 				list?.problem && /* @__PURE__ */ a("div", {
 					class: "message bad",
 					children: list.problem
@@ -5457,7 +5542,7 @@
 		pointing = new Pointing(this, this.prompting);
 		editing = new Editing(this);
 		acts = this.made();
-		keys = new Keys(this.store, this.acts, () => this.structures.all);
+		keys = new Keys(this.store, this.acts, () => this.structures.all, () => this.root.offsetParent !== null);
 		hands = {
 			include: { down: (at) => this.pointing.point(at) },
 			exclude: { down: (at) => this.pointing.point(at) },

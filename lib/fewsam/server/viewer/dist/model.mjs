@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 1d0f449a83da5b88022a4dfb3ccf828db2dc09633e193247560322a3b553d129 */
+/* fewsam panel, built from sources 4f09e27f8d77dfc5d668383fe702cdfeb83ce589006cd86ab39487f25c371f53 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -345,7 +345,7 @@ var SHEET = [
 			["T", "threshold brush"],
 			["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
 			["[ and ]", "smaller and larger brush"],
-			["1 to 9", "structure of the list, while a tool is in hand"],
+			["1 to 9", "structure of the list; the window presets are in the menu of the viewport"],
 			["A and X", "include and exclude points"],
 			["W and Q", "scribble and box; with Alt they exclude"]
 		]
@@ -379,9 +379,10 @@ var SHEET = [
 /** What a key starts; null where it is none of ours.
 *
 * Args:
-*     drawing: whether a tool of the panel is in hand. Otherwise digits choose the viewer's window and level.
+*     digits: whether digits are ours: the panel is on the screen, or a tool of it in hand. Otherwise they choose the
+*         viewer's window and level.
 */
-function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, drawing) {
+function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, digits) {
 	if (altKey) return null;
 	const letter = key.length === 1 ? key.toLowerCase() : "";
 	if (ctrlKey || metaKey) {
@@ -390,7 +391,7 @@ function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, drawing) {
 	}
 	if (key === "?") return { sheet: true };
 	if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
-	if (/^[1-9]$/.test(key)) return drawing ? { structure: Number(key) } : null;
+	if (/^[1-9]$/.test(key)) return digits ? { structure: Number(key) } : null;
 	if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
 	if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
 	return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
@@ -2063,6 +2064,8 @@ var Lab = class {
 	naming = y$2(false);
 	unfolded = y$2(false);
 	worklist = y$2(null);
+	/** Slices of the open series that two people labelled. */
+	readings = y$2([]);
 	keepName(name) {
 		this.name.value = name.trim().slice(0, 80);
 		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
@@ -3136,14 +3139,14 @@ function History({ store, acts }) {
 			children: open ? numbering.of(open.slice) : ""
 		})] }), /* @__PURE__ */ a("div", {
 			id: "fewsam-shots",
-			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$1, {
+			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$2, {
 				acts,
 				shot
 			}, shot.shot)) : "Nobody has labelled this slice."
 		})]
 	});
 }
-function Row$1({ acts, shot }) {
+function Row$2({ acts, shot }) {
 	const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
 	const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
 	return /* @__PURE__ */ a("div", {
@@ -3496,7 +3499,7 @@ function StructureList({ store, acts }) {
 		})] }),
 		/* @__PURE__ */ a("div", {
 			id: "fewsam-classes",
-			children: store.structures.value.map((one) => /* @__PURE__ */ a(Row, {
+			children: store.structures.value.map((one) => /* @__PURE__ */ a(Row$1, {
 				store,
 				acts,
 				one,
@@ -3523,7 +3526,7 @@ function StructureList({ store, acts }) {
 		})
 	] });
 }
-function Row({ store, acts, one, here, editing, edit }) {
+function Row$1({ store, acts, one, here, editing, edit }) {
 	const chosen = store.chosen.value === one.value;
 	const look = store.look.value;
 	const [hidden, locked] = [look.hidden.includes(one.value), look.locked.includes(one.value)];
@@ -3699,6 +3702,8 @@ var style = `
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
 #fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
+#fewsam-panel .reading { display:flex; flex-wrap:wrap; gap:4px; align-items:center; padding:2px 0; font-size:12px }
+#fewsam-panel .reading > span { flex:1 0 100% }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }
@@ -3721,7 +3726,47 @@ var style = `
 #fewsam-sheet dt { flex:0 0 84px; color:#ffe9a8 }
 #fewsam-sheet dd { margin:0 }
 `;
+// src/components/readings.tsx
+function Readings(given) {
+	const read = given.lab.readings.value;
+	if (!read.length) return null;
+	return /* @__PURE__ */ a("div", {
+		id: "fewsam-readings",
+		children: [/* @__PURE__ */ a("h4", { children: "Labelled by two people" }), read.flatMap((slice) => slice.readings.map((reading) => /* @__PURE__ */ a(Row, {
+			...given,
+			slice,
+			reading
+		}, reading.reading)))]
+	});
+}
+function Row({ acts, lab, slice, reading }) {
+	const who = reading.annotator || "somebody";
+	const force = slice.in_force?.annotator || "somebody";
+	const dice = Object.entries(reading.dice).map(([name, value]) => `${name} ${value === null ? "-" : value.toFixed(2)}`);
+	return /* @__PURE__ */ a("div", {
+		class: "reading",
+		children: [
+			/* @__PURE__ */ a("span", { children: [`Slice ${numbering.of(slice.slice)}: ${force} (in force) and ${who}`, /* @__PURE__ */ a("span", {
+				class: "faint",
+				children: dice.length ? ` Dice: ${dice.join(", ")}` : ""
+			})] }),
+			/* @__PURE__ */ a("button", {
+				class: "small",
+				title: `Go to the slice and show what ${who} drew; Undo takes it away`,
+				onClick: () => acts.lab.show(slice, reading),
+				children: "Show"
+			}),
+			lab.worklist.value?.can_review && /* @__PURE__ */ a("button", {
+				class: "small adopt",
+				title: `Make what ${who} drew the label; that of ${force} stays in the history`,
+				onClick: () => acts.lab.adopt(slice, reading),
+				children: "Put in force"
+			})
+		]
+	});
+}
 // src/components/worklist.tsx
+/** The worklist: where the open series and all others stand, what is said of them, and results to take away. */
 var REVIEWED = [
 	"done",
 	"unsure",
@@ -3758,6 +3803,7 @@ function Worklist(given) {
 				...given,
 				series
 			}),
+			/* @__PURE__ */ a(Readings, { ...given }),
 			list?.problem && /* @__PURE__ */ a("div", {
 				class: "message bad",
 				children: list.problem

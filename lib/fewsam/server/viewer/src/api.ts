@@ -1,6 +1,6 @@
 /** Calls to the server. Every refusal becomes an Error whose message a person can read. */
 
-import { type Worklist, storedName } from './lab';
+import { type ReadSlice, type Worklist, storedName } from './lab';
 import { Submission } from './model/session';
 import { Named } from './model/structures';
 
@@ -223,6 +223,18 @@ export const mark = async (image: string, state: string, note: string, seen: num
 
 export const review = async (image: string, state: string, note: string, seen: number): Promise<void> =>
   void (await ask('/fewsam/worklist/review', json({ image, state, note, seen, client_id: client })));
+
+/** Labels that are kept beside the ones in force, by slice. */
+export const readings = async (image: string): Promise<ReadSlice[]> =>
+  (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+
+/** One slice as a second reader labelled it. */
+export const reading = async (image: string, number: number): Promise<Voxels> =>
+  framed(await ask(`/fewsam/reading?${new URLSearchParams({ image, reading: String(number) })}`));
+
+/** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
+export const adopt = async (image: string, number: number, seen: number): Promise<void> =>
+  void (await ask('/fewsam/reading/adopt', json({ image, reading: number, seen, client_id: client })));
 
 export const resultAddress = (image: string, format: string): string =>
   `${base}/fewsam/result?${new URLSearchParams({ image, format })}`;

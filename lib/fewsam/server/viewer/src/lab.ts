@@ -38,6 +38,21 @@ export interface Worklist {
   problem: string;
 }
 
+/** A label of a slice that is kept beside the one in force; its Dice with that one, by structure. */
+export interface Reading {
+  reading: number;
+  annotator: string;
+  structures: string[];
+  dice: Record<string, number | null>;
+}
+
+/** A slice that two people labelled. */
+export interface ReadSlice {
+  slice: number;
+  in_force: { annotator: string; submission: number } | null;
+  readings: Reading[];
+}
+
 const NAME = 'fewsam.name';
 
 /** A person's name, kept in the browser: asked once. */
@@ -54,6 +69,8 @@ export class Lab {
   readonly naming = signal(false);
   readonly unfolded = signal(false);
   readonly worklist = signal<Worklist | null>(null);
+  /** Slices of the open series that two people labelled. */
+  readonly readings = signal<ReadSlice[]>([]);
 
   keepName(name: string): void {
     this.name.value = name.trim().slice(0, 80);

@@ -46,7 +46,7 @@ export class Panel implements Desk {
   private pointing = new Pointing(this, this.prompting);
   private editing = new Editing(this);
   private acts = this.made();
-  private keys = new Keys(this.store, this.acts, () => this.structures.all);
+  private keys = new Keys(this.store, this.acts, () => this.structures.all, () => this.root.offsetParent !== null);
   private hands: Partial<Record<string, Hand>> = {
     include: { down: at => this.pointing.point(at) },
     exclude: { down: at => this.pointing.point(at) },

@@ -12,6 +12,7 @@ export class Keys {
     private store: Store,
     private acts: Acts,
     private structures: () => Structure[],
+    private onScreen: () => boolean,
   ) {
     window.addEventListener('keydown', this.press, true);
   }
@@ -27,7 +28,7 @@ export class Keys {
       return this.taken(event);
     }
     if (typing(event.target)) return;
-    const what = pressed(event, tool.value !== '');
+    const what = pressed(event, tool.value !== '' || this.onScreen());
     if (!what) return;
     this.taken(event);
     if ('sheet' in what) sheet.value = !sheet.value;

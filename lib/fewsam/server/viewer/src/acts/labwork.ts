@@ -1,7 +1,8 @@
 /** Marks of the worklist, the person's name, and the way to another series. */
 
 import * as api from '../api';
-import type { Lab, Series, Study } from '../lab';
+import type { Lab, ReadSlice, Reading, Series, Study } from '../lab';
+import { capital, slicesOf } from '../model/texts';
 import type { Desk } from './desk';
 
 /** What the worklist's buttons start. */
@@ -11,6 +12,10 @@ export interface LabActs {
   mark(series: Series, state: 'done' | 'unsure' | 'open'): void;
   review(series: Series, state: 'accepted' | 'sent back'): void;
   visit(study: Study, series: Series): void;
+  /** Show a second reading as if it had been drawn: undo takes it away. */
+  show(slice: ReadSlice, reading: Reading): void;
+  /** Make a second reading the label of its slice. */
+  adopt(slice: ReadSlice, reading: Reading): void;
 }
 
 const SAID: Record<string, string> = {
@@ -55,9 +60,34 @@ export class Labwork implements LabActs {
     this.go(study.study, series.image);
   }
 
+  show({ slice }: ReadSlice, { reading, annotator }: Reading): void {
+    void this.desk.work('Fetching', async map => {
+      const { head, voxels } = await api.reading(map.series, reading);
+      map.geometry.jump(slice);
+      map.commit();
+      map.render(map.session.draw(new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
+      this.desk.say(`${capital(slicesOf([slice]))} as ${annotator || 'the second reader'} drew it. Undo takes it away.`, '');
+    });
+  }
+
+  adopt({ slice, in_force }: ReadSlice, { reading, annotator }: Reading): void {
+    void this.desk.work('Reviewing', async map => {
+      await api.adopt(map.series, reading, in_force?.submission ?? 0);
+      await this.desk.fetch();
+      map.render(map.session.discard([slice])); // where it was shown as a drawing
+      const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : '';
+      this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || 'the second reader'} now${former}.`, 'good');
+    });
+  }
+
   /** Ask for the worklist, where somebody looks at it. */
   async look(): Promise<void> {
-    if (this.lab.unfolded.value) this.lab.worklist.value = await api.worklist();
+    const { lab } = this;
+    const series = this.desk.map?.series;
+    if (!lab.unfolded.value) return;
+    const [list, found] = await Promise.all([api.worklist(), series ? api.readings(series) : []]);
+    lab.worklist.value = list;
+    lab.readings.value = series === this.desk.map?.series ? found : [];
   }
 
   private async said(ask: () => Promise<void>, state: string): Promise<void> {

@@ -82,6 +82,8 @@ export const style = `
 #fewsam-panel a.button { flex:1 1 auto; text-align:center; background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; text-decoration:none; font-size:12px }
 #fewsam-panel a.button:hover { background:#31499a }
 #fewsam-studies { max-height:max(220px, 40vh); overflow-y:auto }
+#fewsam-panel .reading { display:flex; flex-wrap:wrap; gap:4px; align-items:center; padding:2px 0; font-size:12px }
+#fewsam-panel .reading > span { flex:1 0 100% }
 #fewsam-panel .study { margin:6px 0 }
 #fewsam-panel .series { display:flex; gap:6px; width:100%; align-items:center; text-align:left; margin:2px 0; padding:3px 6px }
 #fewsam-panel .series.on:disabled { background:#27397a; color:#fff }

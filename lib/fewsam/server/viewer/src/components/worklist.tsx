@@ -1,8 +1,9 @@
 /** The worklist: where the open series and all others stand, what is said of them, and results to take away. */
 
-import type { Place, Series, Study } from '../lab';
 import { resultAddress, tableAddress } from '../api';
+import type { Place, Series, Study } from '../lab';
 import type { Given } from './buttons';
+import { Readings } from './readings';
 import { TextInput } from './textinput';
 
 const REVIEWED: Place[] = ['done', 'unsure', 'accepted'];
@@ -33,6 +34,7 @@ export function Worklist(given: Given) {
         </div>
       )}
       {series && <Marks {...given} series={series} />}
+      <Readings {...given} />
       {list?.problem && <div class="message bad">{list.problem}</div>}
       <div id="fewsam-studies">{list?.studies.map(study => <Rows key={study.study} {...given} study={study} />)}</div>
     </details>

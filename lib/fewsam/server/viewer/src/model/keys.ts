@@ -1,4 +1,4 @@
-/** The panel's keys. None is a key of the viewer, but for the digits, and those are ours while a tool of the panel is in hand. */
+/** The panel's keys. None is a key of the viewer, but for the digits, and those are ours while the panel is on the screen. */
 
 import type { Command, Tool } from '../commands';
 
@@ -41,7 +41,7 @@ export const SHEET: { title: string; rows: [string, string][] }[] = [
       ['T', 'threshold brush'],
       ['P', 'lasso: drag, or click corners and close with Enter; Alt erases'],
       ['[ and ]', 'smaller and larger brush'],
-      ['1 to 9', 'structure of the list, while a tool is in hand'],
+      ['1 to 9', 'structure of the list; the window presets are in the menu of the viewport'],
       ['A and X', 'include and exclude points'],
       ['W and Q', 'scribble and box; with Alt they exclude'],
     ],
@@ -76,9 +76,10 @@ export const SHEET: { title: string; rows: [string, string][] }[] = [
 /** What a key starts; null where it is none of ours.
  *
  * Args:
- *     drawing: whether a tool of the panel is in hand. Otherwise digits choose the viewer's window and level.
+ *     digits: whether digits are ours: the panel is on the screen, or a tool of it in hand. Otherwise they choose the
+ *         viewer's window and level.
  */
-export function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }: Keys, drawing: boolean): Pressed | null {
+export function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }: Keys, digits: boolean): Pressed | null {
   if (altKey) return null;
   const letter = key.length === 1 ? key.toLowerCase() : '';
   if (ctrlKey || metaKey) {
@@ -87,7 +88,7 @@ export function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }: Keys, drawi
   }
   if (key === '?') return { sheet: true };
   if (key === '[' || key === ']') return { size: key === ']' ? 1 : -1 };
-  if (/^[1-9]$/.test(key)) return drawing ? { structure: Number(key) } : null;
+  if (/^[1-9]$/.test(key)) return digits ? { structure: Number(key) } : null;
   if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
   if (TOOLS[letter]) return { tool: TOOLS[letter] };
   return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
