@@ -1,6 +1,6 @@
 """Pictures of the panel in OHIF in each of its states, on a small and on a large screen, and what is wrong with them.
 
-    python tools/panel_pictures.py pictures               # all states
+    python tools/panel_pictures.py pictures               # all states; `make panel-pictures`
     python tools/panel_pictures.py pictures many          # those of a part: one, many, lost
 
 It drives a real server and a real Chromium on sample-data/dicom (`make sample-data`). A picture is for a person to look
@@ -10,28 +10,22 @@ have moved since the first picture.
 
 from __future__ import annotations
 
-import shutil
+import json
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.uid import generate_uid
+import requests
+from scipy import ndimage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from fewsam.images.volume import load_volume  # noqa: E402
-from helpers.browser import Person, open_browser, start_pacs  # noqa: E402
-from helpers.server_harness import Server  # noqa: E402
-from helpers.strokes import lasso  # noqa: E402
+from helpers.person import Person
+from helpers.sample_stage import EIGHT, Stage, staged
+from helpers.strokes import lasso
 
-SAMPLES = REPOSITORY / "sample-data"
-EIGHT = ("liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "vertebrae", "lungs")
 TWENTY = (*EIGHT, *(f"rib_left_{n}" for n in range(1, 7)), *(f"rib_right_{n}" for n in range(1, 7)))
 SIZES = {"small": {"width": 1366, "height": 768}, "large": {"width": 1920, "height": 1080}}
 ROUND = ("message", "below", "classes", "brush", "lasso", "undo", "holes", "interpolate", "include", "scribble",
@@ -77,69 +71,6 @@ class Camera:
                 yield f"{part} has moved by {box['y'] - self.places[size, part]:.0f} px"
 
 
-class Stage:
-    """A server on the sample scans, with the truth of the first CT."""
-
-    def __init__(self, folder: Path, structures: tuple[str, ...], more: int = 0) -> None:
-        scans = folder / "scans"
-        shutil.copytree(SAMPLES / "dicom", scans)
-        for number in range(more):
-            small_copy(SAMPLES / "dicom" / "ct-patient01", scans / f"more{number:02}", number)
-        self.pacs = start_pacs("embedded", folder, scans)
-        head = pydicom.dcmread(scans / "ct-patient01" / "slice001.dcm")
-        self.study, self.series = str(head.StudyInstanceUID), str(head.SeriesInstanceUID)
-        labels = load_volume(SAMPLES / "truth" / "ct" / "patient01.nii.gz").slices
-        self.truth = {name: labels == value for value, name in enumerate(EIGHT, start=1)}
-        conf = {
-            "labels": ",".join(structures),
-            "precompute": "false",
-            "new_labels": "true",
-            "steps": 100,
-            "train_seconds": 90,
-        }
-        self.server = Server(folder, self.pacs.dicomweb, conf)
-
-    def draw(self, me: Person, k: int, *names: str) -> None:
-        me.go_to(k)
-        me.tool("lasso")
-        for name in names:
-            me.structure(name)
-            lasso(me, self.truth[name][k], k)
-
-    @property
-    def drawn(self) -> list[int]:
-        """Three slices with liver."""
-        shows = np.flatnonzero(self.truth["liver"].sum(axis=(1, 2)) > 300)
-        return [int(shows[round(at * (len(shows) - 1))]) for at in (0.2, 0.5, 0.8)]
-
-
-def small_copy(source: Path, target: Path, number: int) -> None:
-    """A series of a few slices of another patient."""
-    target.mkdir()
-    study, series = generate_uid(), generate_uid()
-    for n, file in enumerate(sorted(source.glob("*.dcm"))[::9]):
-        data = pydicom.dcmread(file)
-        data.PatientID, data.PatientName = f"P{number:03}", f"Phantom^Number {number}"
-        data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID = study, series, generate_uid()
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-        data.SeriesDescription = (
-            f"Abdomen portal venous, thin slices, reading {number}" if number % 3 == 0 else "Abdomen"
-        )
-        data.save_as(target / f"slice{n:03}.dcm")
-
-
-@contextmanager
-def staged(structures: tuple[str, ...], more: int = 0) -> Iterator[tuple[Stage, Any]]:
-    with tempfile.TemporaryDirectory(prefix="fewsam-pictures-", ignore_cleanup_errors=True) as name:
-        stage = Stage(Path(name), structures, more)
-        try:
-            with stage.server, open_browser() as context:
-                yield stage, context
-        finally:
-            stage.server.stop()
-            stage.pacs.stop()
-
-
 def opened(stage: Stage, context: Any) -> Person:
     me = Person(context.new_page(), stage.server.url)
     me.page.set_viewport_size(SIZES["small"])
@@ -174,6 +105,7 @@ def one(camera: Camera) -> None:
         me.wait_message("ntrained answer")
         me.go_to((stage.drawn[0] + stage.drawn[1]) // 2)
         camera.take(me, "06-segmented")
+        judged(me)
         prompts(stage, me)
         camera.take(me, "07-prompts")
         me.submit()
@@ -184,6 +116,7 @@ def one(camera: Camera) -> None:
         me.wait_message("is live", "not better", "failed")
         camera.take(me, "09-trained")
         emptied(stage, me, camera)
+        two_readings(stage, me, camera)
         me.page.locator("#fewsam-history > summary").click()
         me.wait_text("#fewsam-shots", "Nora")
         me.page.locator("#fewsam-history").scroll_into_view_if_needed()
@@ -191,6 +124,16 @@ def one(camera: Camera) -> None:
         me.page.keyboard.press("?")
         camera.take(me, "12-keys", steady=False)
         print(me.errors)
+
+
+def judged(me: Person) -> None:
+    """By keys that a viewer could have too: right as it is, and absent."""
+    for key, said in (("y", "is right as it is"), ("0", "is not on")):
+        me.page.keyboard.press(key)
+        me.wait_message(said)
+        me.wait_to_submit(1)
+        me.page.keyboard.press("Control+z")
+        me.wait_to_submit(0)
 
 
 def prompts(stage: Stage, me: Person) -> None:
@@ -230,6 +173,37 @@ def emptied(stage: Stage, me: Person, camera: Camera) -> None:
     me.answer("Put the labels back")
 
 
+def two_readings(stage: Stage, me: Person, camera: Camera) -> None:
+    """Somebody else submits the slice that is being drawn; both labels are kept, and reviewed."""
+    k = stage.drawn[2] + 2
+    stage.draw(me, k, "liver")
+    me.wait_to_submit(1)
+    theirs = np.where(ndimage.binary_erosion(stage.truth["liver"][k], iterations=2), 1, 0).astype(np.uint8)
+    voxels = np.zeros(stage.truth["liver"].shape, np.uint8)
+    voxels[k] = theirs
+    info = [{"name": "liver", "idx": 1}]
+    requests.put(
+        f"{stage.server.url}/fewsam/label",
+        params={"image": stage.series},
+        data={"params": json.dumps({"label_info": info, "drawn": {k: 0}})},
+        files={"label": ("label.bin", voxels.tobytes())},
+        headers={"X-Annotator": "Olaf"},
+        timeout=60,
+    ).raise_for_status()
+    me.submit()
+    me.page.wait_for_selector("#fewsam-both")
+    camera.take(me, "13-conflict", steady=False)
+    me.click("both")
+    me.wait_message("kept beside")
+    me.page.locator("#fewsam-worklist > summary").click()
+    me.wait_text("#fewsam-readings", "Olaf (in force) and Nora")
+    me.click("done")
+    me.page.wait_for_selector("#fewsam-accept")
+    me.page.locator("#fewsam-worklist").scroll_into_view_if_needed()
+    camera.take(me, "14-review-of-two-readings", steady=False)
+    me.page.locator("#fewsam-worklist > summary").click()
+
+
 def many(camera: Camera) -> None:
     """Many series, many structures."""
     with staged(TWENTY, MANY) as (stage, context):
@@ -260,8 +234,6 @@ PARTS = {"one": one, "many": many, "lost": lost}
 def main() -> None:
     if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(PARTS):
         sys.exit(__doc__)
-    if not (SAMPLES / "dicom" / "ct-patient01").is_dir():
-        sys.exit(f"{SAMPLES / 'dicom'} is missing: make sample-data")
     camera = Camera(Path(sys.argv[1]))
     for part in sys.argv[2:] or PARTS:
         camera.places.clear()

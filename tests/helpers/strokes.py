@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import contourpy
 import numpy as np
+from scipy import ndimage
 
-from helpers.browser import Person
+from helpers.person import Person
 
 Places = list[tuple[float, float]]  # (i, j)
 
@@ -16,15 +18,17 @@ def outlines(mask: np.ndarray, step: float = 1.5) -> list[Places]:
     """Closed lines round the parts of a mask (H, W), the longest first, with a place every ``step`` pixels."""
     padded = np.pad(mask.astype(float), 1)
     lines = contourpy.contour_generator(z=padded).lines(0.5)
-    found = [_spaced(line - 1, step) for line in sorted(lines, key=len, reverse=True)]
-    return [[(float(i), float(j)) for i, j in line] for line in found if len(line) > 3]
+    longest_first = sorted((line - 1 for line in lines if len(line) > 3), key=len, reverse=True)
+    return [spaced([(float(i), float(j)) for i, j in line], step) for line in longest_first]
 
 
-def _spaced(line: np.ndarray, step: float) -> np.ndarray:
-    """The same line with its places at equal distances along it."""
+def spaced(path: Sequence[tuple[float, float]], step: float) -> Places:
+    """The same line with a place every ``step`` pixels along it."""
+    line = np.asarray(path, float)
     along = np.concatenate([[0.0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
     wanted = np.linspace(0, along[-1], max(4, round(along[-1] / step)))
-    return np.stack([np.interp(wanted, along, line[:, axis]) for axis in (0, 1)], axis=1)
+    i, j = (np.interp(wanted, along, line[:, axis]) for axis in (0, 1))
+    return list(zip(i.tolist(), j.tolist(), strict=True))
 
 
 def on_screen(me: Person, places: Places, k: int) -> list[tuple[float, float]]:
@@ -34,10 +38,19 @@ def on_screen(me: Person, places: Places, k: int) -> list[tuple[float, float]]:
     return [(corner["x"] + i * across, corner["y"] + j * along) for i, j in places]
 
 
-def lasso(me: Person, mask: np.ndarray, k: int, erase: bool = False) -> None:
-    """Drag the lasso, which is in hand, round each part of a mask on slice k, which is shown."""
-    for places in outlines(mask):
-        drag(me.page, on_screen(me, [*places, places[0]], k), erase)
+def lasso(me: Person, mask: np.ndarray, k: int, erase: bool = False) -> list[list[tuple[float, float]]]:
+    """Drag the lasso, which is in hand, round each part of a mask on slice k, which is shown, and then round its holes.
+
+    Returns:
+        The lines on the screen.
+    """
+    whole = ndimage.binary_fill_holes(mask)
+    lines = [(places, erase) for places in outlines(whole)]
+    lines += [(places, not erase) for places in outlines(ndimage.binary_opening(whole & ~mask))]
+    drawn = [(on_screen(me, [*places, places[0]], k), alt) for places, alt in lines]
+    for places, alt in drawn:
+        drag(me.page, places, alt)
+    return [places for places, _ in drawn]
 
 
 def drag(page: Any, places: list[tuple[float, float]], alt: bool = False) -> None:
