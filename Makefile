@@ -42,7 +42,8 @@ export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help env run demo serve viewer mobile-sam panel wheel test lint sample-data benchmark evidence evidence-more \
-	evidence-medsam evidence-points evidence-series scaling reliability trust fuzz fuzz-windows audit clean
+	evidence-medsam evidence-points evidence-series drawing panel-pictures scaling reliability trust fuzz \
+	fuzz-windows audit clean
 
 help:
 	@echo "To use fewsam:"
@@ -59,11 +60,13 @@ help:
 	@echo "  make test           set up, check style, layers and types, and run all tests (a quarter of an hour on two cores)"
 	@echo "  make lint           check style, layers and types"
 	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
+	@echo "  make panel-pictures photograph the panel in OHIF in each of its states, to look at (PICTURES=folder)"
 	@echo "  make audit          look for published vulnerabilities of the pinned packages"
 	@echo "To measure fewsam:"
 	@echo "  make benchmark      time encoding, decoding and training on this machine, and measure the memory"
 	@echo "  make evidence       compare fewsam with other methods, and simulate annotators (an hour and more)"
 	@echo "  make evidence-more  the same with three draws, every K on all data, and SAM's prompts (many hours)"
+	@echo "  make drawing        count what a liver takes to draw, with the brush and with the lasso, in a real browser"
 	@echo "  make scaling        measure workers, workers that die, growth, and a large cache (a quarter of an hour)"
 	@echo "  make reliability    attack a server with kills, full disks, damaged files and load (hours)"
 	@echo "  make fuzz           attack every parser and the REST interface (CASES=20000 REST_CASES=2000)"
@@ -169,6 +172,15 @@ fuzz-windows: $(READY)
 scaling: $(READY)
 	$(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt
 	$(IN_VENV) OMP_NUM_THREADS=1 python tools/scaling.py
+
+# Minutes that a liver takes to draw with the brush and with the lasso, in a real Chromium: docs/results/drawing.md.
+drawing: $(READY) $(SAMPLES)
+	$(IN_VENV) OMP_NUM_THREADS=1 python tools/drawing_study.py --out docs/results/drawing.md
+
+# The panel in each of its states on a small and a large screen, for a person to look at.
+PICTURES ?= pictures
+panel-pictures: $(READY) $(SAMPLES)
+	$(IN_VENV) OMP_NUM_THREADS=1 python tools/panel_pictures.py $(PICTURES)
 
 # 500 random DICOM series against an independent reading by pydicom, some five minutes.
 evidence-series: $(READY)
