@@ -170,7 +170,9 @@ def test_segment_without_labels_is_empty_and_says_why(tmp_path: Path, capsys: py
     assert not voxels(tmp_path / "out" / "a.nii.gz").any()
 
 
-def test_a_corrected_segmentation_teaches_by_its_corrections_alone(trained: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_corrected_segmentation_teaches_by_its_corrections_alone(
+    trained: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     task = tmp_path / "task"
     shutil.copytree(trained.task, task)
     assert run("segment", trained.other, "--task", task, "-o", tmp_path / "out") == 0
@@ -180,6 +182,8 @@ def test_a_corrected_segmentation_teaches_by_its_corrections_alone(trained: Simp
     labels[0, 0, 5] = 1
     nib.save(nib.Nifti1Image(labels, AFFINE), result)
     assert run("train", trained.other, "--labels", result, "--task", task) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"model [12] (is live|stays): 3 labelled slices, 4 of 4 steps in \d+ s\. Dice: ", told), told
     with open_task(task) as workspace:
         assert workspace.collection.labelled_slices("b") == [5]
         assert workspace.store.version() >= 1

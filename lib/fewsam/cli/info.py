@@ -50,7 +50,7 @@ def info(task: Task = DEFAULT_TASK, conf: Conf = None) -> None:
 def _model(card: dict[str, Any]) -> str:
     if not card["trained"]:
         return "none yet: answers untrained"
-    measured = "metric not measured here"
+    measured = "Dice not measured here"
     if card["metric"] is not None:
         measured = f"Dice {card['metric']:.3f} on {len(card['measured_on'])} slices held back"
     return f"{card['version']}, {measured}, {len(card['shots'])} labelled slices, {card['steps']} steps"

@@ -233,11 +233,15 @@ def _train(workspace: Workspace, progress: Progress) -> bool:
     if result.status is TrainStatus.STOPPED:
         say(f"stopped after {result.steps} steps; the same command goes on from there")
         return False
-    metric = "not measured: too few labelled slices" if result.metric is None else f"{result.metric:.3f}"
-    card = workspace.store.info()
-    on = f" on {len(card.get('measured_on', ()))} slices held back" if result.metric is not None else ""
+    held_back = len(workspace.store.info().get("measured_on", ()))
+    dice = "not measured, with so few labelled slices" if result.metric is None else (
+        f"{result.metric:.3f} on {held_back} slices held back"
+    )  # fmt: skip
     outcome = f"model {result.version} is live" if result.published else f"model {result.version} stays"
-    say(f"{outcome}: Dice {metric}{on}, {len(shots)} labelled slices, {result.steps} steps, {result.seconds:.0f} s")
+    say(
+        f"{outcome}: {len(shots)} labelled slices, {result.steps} of {workspace.settings.steps} steps in "
+        f"{result.seconds:.0f} s. Dice: {dice}."
+    )
     return True
 
 
