@@ -281,7 +281,7 @@ def test_export_says_what_it_needs(
     assert "needs --images" in refusal(capsys, "export", "--nnunet", tmp_path / "d", "--task", trained.task)
     line = ["export", "--nnunet", tmp_path / "d", "--images", trained.root / "images", "--task", trained.task]
     assert run(*line) == 0
-    assert "1 cases with 2 labelled slices" in capsys.readouterr().out
+    assert "1 case with 2 labelled slices" in capsys.readouterr().out
     labels = voxels(tmp_path / "d" / "labelsTr" / "a.nii.gz")
     truth = voxels(trained.label)
     np.testing.assert_array_equal(labels[..., SLICES], truth[..., SLICES])

@@ -95,7 +95,8 @@ def _export_nnunet(workspace: Workspace, folder: Path, images: list[Path], anony
     slices = sum(len(case.slices) for case in cases)
     if anonymous:
         note(_PIXELS)
-    say(f"{folder}: {len(cases)} cases with {slices} labelled slices; every other slice has the ignore label")
+    count = f"{len(cases)} {'case' if len(cases) == 1 else 'cases'}"
+    say(f"{folder}: {count} with {slices} labelled slices; every other slice has the ignore label")
 
 
 def import_(
