@@ -89,10 +89,10 @@ def slices_in_task(folder: str, count: int) -> Row:
 def _train_and_segment(folder: Path, classes: int, slices: int) -> Row:
     names = tuple(f"class{n}" for n in range(classes))
     settings: Settings = load_settings(None, {**_conf(names), "steps": STEPS, "cache_gb": 20})
-    paths = write_volumes(folder / "images", 1 - -slices // SHAPE[2])  # and one to segment
+    paths = write_volumes(folder / "images", 2 - -slices // SHAPE[2])  # and two to segment
     with Workspace(settings, folder / "task") as workspace:
         begun = time.monotonic()
-        for number, path in enumerate(paths[:-1]):
+        for number, path in enumerate(paths[:-2]):
             drawn = range(min(SHAPE[2], slices - number * SHAPE[2]))
             _draw(workspace, load_volume(path), path.stem, names, list(drawn))
         submitted = time.monotonic() - begun
@@ -100,9 +100,10 @@ def _train_and_segment(folder: Path, classes: int, slices: int) -> Row:
         begun = time.monotonic()
         result = workspace.train()
         train = time.monotonic() - begun
-        volume = load_volume(paths[-1])
-        workspace.encode(volume)
-        workspace.predictor.predict(volume, None)  # reads the labelled slices
+        first, volume = map(load_volume, paths[-2:])
+        for one in (first, volume):
+            workspace.encode(one)
+        workspace.predictor.predict(first, None)  # reads the labelled slices
         segment = _seconds(lambda: workspace.predictor.predict(volume, None))
     times = {"submit": submitted / slices, "prepare": prepare, "train": train, "segment": segment}
     return {**times, "steps": result.steps, "peak_mb": peak_mb()}
