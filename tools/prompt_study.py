@@ -27,11 +27,11 @@ from scipy import ndimage
 from fewsam.core.config import PRESET_DIR, Settings, load_settings
 from fewsam.core.metrics import dice
 from fewsam.encoders.slices import EncoderSlices, embed_volume
+from fewsam.evaluation.cell import collect
 from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.sampling import draw
 from fewsam.evaluation.data.tasks import Task, load_tasks, task_root
 from fewsam.evaluation.methods.sam_prompts import Prompted, centre, correction
-from fewsam.evaluation.run import collect
 from fewsam.fewshot.inference.corrections import Corrections
 from fewsam.fewshot.inference.prompts import Prompt
 from fewsam.fewshot.inference.spreading import Change

@@ -21,11 +21,11 @@ from fewsam.cli.tasklist import choose_tasks
 from fewsam.core.config import load_settings
 from fewsam.encoders.cache import EmbeddingCache
 from fewsam.encoders.embedder import Embedder
+from fewsam.evaluation.cell import collect
 from fewsam.evaluation.data.cases import load_cases
 from fewsam.evaluation.data.sampling import draw
 from fewsam.evaluation.report.calibration import calibrate, slice_errors
 from fewsam.evaluation.report.cells import Cell
-from fewsam.evaluation.run import collect
 from fewsam.fewshot.inference import volume_runner
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.inference.uncertainty import expected_error, one_hot, with_distance

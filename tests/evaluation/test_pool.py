@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fewsam.core.pool import ProcessPool
+from fewsam.encoders.embedder import Embedder
 from fewsam.evaluation.data.tasks import load_tasks
 from fewsam.evaluation.loop.annotator import Noise, Pace
 from fewsam.evaluation.loop.run import simulate
@@ -31,9 +32,15 @@ def tasks(tmp_path: Path) -> list:
     return load_tasks(listed, tmp_path)
 
 
+def keys_of(embedder: Embedder) -> set[bytes]:
+    """What is in its cache."""
+    env = embedder.cache._opened()
+    return env.read(lambda txn: set(map(bytes, txn.cursor(env.tables["data"]).iternext(values=False))))
+
+
 def test_cells_and_curves_have_the_digits_of_one_process(tmp_path: Path, tasks: list) -> None:
     settings = tiny.settings(input_size=64, detail_size=64, labels=(), auto_train="every:1")
-    cells, curves = [], []
+    cells, curves, cached = [], [], []
     with ProcessPool(2) as pool:
         for name, workers in (("alone", None), ("pooled", pool)):
             out = tmp_path / name
@@ -46,6 +53,9 @@ def test_cells_and_curves_have_the_digits_of_one_process(tmp_path: Path, tasks: 
                     noise=Noise(), pace=Pace(), full=False, pool=workers,
                 )
             )  # fmt: skip
+            cached.append(keys_of(embedder))
+    assert cached[0] == cached[1], "the one that writes the cache has all that was encoded, and nothing else"
+    assert not list((tmp_path / "pooled").rglob(".workers-*")), "the workers' own caches are gone"
     told = [[{k: v for k, v in asdict(cell).items() if k not in TIMED} for cell in found] for found in cells]
     assert [cell.error == "" for cell in cells[1]] == [True, True, False, False], "the damaged file fails its own cells"
     for alone, pooled in zip(*told, strict=True):

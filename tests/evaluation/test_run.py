@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fewsam.core.errors import ConfigError
+from fewsam.evaluation.cell import measure, run_cell
 from fewsam.evaluation.data.cases import load_cases
 from fewsam.evaluation.data.sampling import Draw, draw
 from fewsam.evaluation.data.tasks import load_tasks
@@ -17,7 +18,7 @@ from fewsam.evaluation.methods.interface import MethodInput, MethodOutput
 from fewsam.evaluation.methods.registry import METHODS
 from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.report.summary import summary
-from fewsam.evaluation.run import evaluate, measure, run_cell
+from fewsam.evaluation.run import evaluate
 from helpers import tiny_volume as tiny
 
 
@@ -74,7 +75,7 @@ def test_a_leak_that_is_planted_in_a_draw_stops_the_cell(tmp_path, listed, monke
     cases = load_cases(task, root)
     picked = draw(cases, task, 3, 0)
     picked.tested[0].append(picked.labelled[0][1])
-    monkeypatch.setattr("fewsam.evaluation.run.draw", lambda *_: picked)
+    monkeypatch.setattr("fewsam.evaluation.cell.draw", lambda *_: picked)
     given = tiny.settings()
     embedder, out = tiny.embedder(tmp_path, given), tmp_path / "out"
     (cell,) = evaluate([(task, root)], ["prototypes"], [3], [0], given, embedder, out)

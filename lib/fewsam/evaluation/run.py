@@ -1,36 +1,37 @@
-"""Runs cells one after the other; a cell that fails is recorded, and the others go on."""
+"""Runs cells one after the other, or on a pool; a cell that fails is recorded, and the others go on."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fewsam.collection import Collection
 from fewsam.core.atomic import write_atomically
 from fewsam.core.config import Settings, load_settings
-from fewsam.core.errors import ConfigError, FewSAMError
+from fewsam.core.errors import FewSAMError
 from fewsam.core.jobs import Job, as_finished
-from fewsam.core.metrics import iou
 from fewsam.core.pool import Pool
 from fewsam.encoders.embedder import Embedder
-from fewsam.encoders.slices import embed_volume
+from fewsam.evaluation.cell import attempt, involved
 from fewsam.evaluation.data.cases import Case, load_cases
-from fewsam.evaluation.data.sampling import Draw, check_no_leak, draw
+from fewsam.evaluation.data.sampling import draw
 from fewsam.evaluation.data.tasks import Task
-from fewsam.evaluation.methods.interface import MethodInput, MethodOutput
-from fewsam.evaluation.methods.registry import NO_EMBEDDING, find_method, overrides_of
-from fewsam.evaluation.report.calibration import slice_errors
+from fewsam.evaluation.methods.registry import NO_EMBEDDING, find_method
 from fewsam.evaluation.report.cells import Cell, append_cell, read_cells, write_tables
-from fewsam.evaluation.report.measures import score
-from fewsam.evaluation.report.overlays import keep_examples
 from fewsam.evaluation.report.provenance import code_hash
-from fewsam.evaluation.report.stages import stage
-from fewsam.evaluation.worker import cache_for, cases_on_worker, embedder_on_worker
+from fewsam.evaluation.worker import (
+    Caches,
+    Fresh,
+    caches_for,
+    cases_on_worker,
+    embedder_on_worker,
+    embeddings_of,
+    encode_ahead,
+    take_over,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def evaluate(
             if why:
                 cell.error, cell.code = why, code_hash()
             else:
-                _attempt(cell, cases, task, settings, embedder, folder)
+                attempt(cell, cases, task, settings, embedder, folder)
             cells.append(cell)
             append_cell(folder, cell)
             if progress:
@@ -99,154 +100,82 @@ def _on_pool(
     progress: Callable[[Cell], None] | None,
 ) -> list[Cell]:
     """Run cells on a pool, and write each as it ends; the cells in the order in which one process would run them."""
-    cache, fingerprint = cache_for(pool, folder), embedder.info.fingerprint
-    jobs = (
-        Job(cell.title, cell_on_worker, (cell, task, str(root.absolute()), settings, fingerprint, cache), about=cell)
-        for task, root, cells in todo
-        for cell in cells
-    )
     ended: dict[tuple, Cell] = {}
-    for done in as_finished(pool, jobs):
-        cell, examples = done.value if done.error is None else (done.job.about, {})
-        if done.error is not None:
-            cell.error, cell.code = done.why, code_hash()
-        for name, body in examples.items():
-            write_atomically(folder / name, body)
-        ended[cell.key] = cell
-        append_cell(folder, cell)
-        if progress:
-            progress(cell)
+    with caches_for(pool, embedder, folder) as caches:
+        for done in as_finished(pool, _jobs(pool, todo, settings, embedder, caches)):
+            cell, examples, fresh = done.value if done.error is None else (done.job.about, {}, None)
+            if done.error is not None:
+                cell.error, cell.code = done.why, code_hash()
+            take_over(embedder.cache, fresh, settings)
+            for name, body in examples.items():
+                write_atomically(folder / name, body)
+            ended[cell.key] = cell
+            append_cell(folder, cell)
+            if progress:
+                progress(cell)
     return [ended[cell.key] for _, _, cells in todo for cell in cells]
 
 
+def _jobs(
+    pool: Pool,
+    todo: Sequence[tuple[Task, Path, list[Cell]]],
+    settings: Settings,
+    embedder: Embedder,
+    caches: Caches | None,
+) -> Iterator[Job]:
+    """The cells of each task, once the slices that they need are encoded."""
+    for task, root, cells in todo:
+        sent: Mapping[str, np.ndarray] = {}
+        try:
+            common = load_settings(None, {**settings.model_dump(), **task.settings})
+            cases = load_cases(task, root, common.axis) if cells else []
+        except Exception as error:  # its cells say so themselves
+            logger.debug("%s is not encoded ahead: %s", task.name, error)
+        else:
+            needed = [cases[index] for index in _needed(cases, task, cells)]
+            encode_ahead(pool, embedder.like(common), common, needed)
+            if caches is None:
+                sent = pool.share(embeddings_of(embedder.like(common), common, needed))
+        for cell in cells:
+            given = (cell, task, str(root.absolute()), settings, embedder.info.fingerprint, caches, sent)
+            yield Job(cell.title, cell_on_worker, given, about=cell)
+
+
+def _needed(cases: Sequence[Case], task: Task, cells: Sequence[Cell]) -> list[int]:
+    """The cases whose slices any of the cells needs encoded."""
+    numbers: set[int] = set()
+    draws = {(cell.k, cell.seed, cell.choice) for cell in cells if find_method(cell.method)[1] not in NO_EMBEDDING}
+    for k, seed, choice in draws:
+        if choice == "acquisition":
+            return list(range(len(cases)))
+        try:
+            numbers |= involved(draw(cases, task, k, seed, choice))
+        except FewSAMError as error:  # its cells say so themselves
+            logger.debug("no slices of %s with K=%d: %s", task.name, k, error)
+    return sorted(numbers)
+
+
 def cell_on_worker(
-    cell: Cell, task: Task, root: str, settings: Settings, fingerprint: str, cache: str | None
-) -> tuple[Cell, dict[str, bytes]]:
-    """The cell, run in this worker, and the files of its examples by their names in the run's folder.
+    cell: Cell,
+    task: Task,
+    root: str,
+    settings: Settings,
+    fingerprint: str,
+    caches: Caches | None,
+    sent: Mapping[str, np.ndarray],
+) -> tuple[Cell, dict[str, bytes], Fresh | None]:
+    """The cell, run in this worker, the files of its examples by their names in the run's folder, and what it encoded.
 
     Args:
         root: Of the task's files, as this worker sees them.
         fingerprint: Of the run's encoder.
-        cache: As `cache_for` has it.
+        caches, sent: As in `embedder_on_worker`.
     """
     cases = cases_on_worker(task, root, str(task.settings.get("axis", settings.axis)))
-    with embedder_on_worker(settings, fingerprint, cache) as embedder, tempfile.TemporaryDirectory() as name:
-        _attempt(cell, cases, task, settings, embedder, Path(name))
+    with (
+        embedder_on_worker(settings, fingerprint, caches, sent) as (embedder, fresh),
+        tempfile.TemporaryDirectory() as name,
+    ):
+        attempt(cell, cases, task, settings, embedder, Path(name))
         files = [path for path in Path(name).rglob("*") if path.is_file()]
-        return cell, {path.relative_to(name).as_posix(): path.read_bytes() for path in files}
-
-
-def _attempt(
-    cell: Cell, cases: Sequence[Case], task: Task, settings: Settings, embedder: Embedder, folder: Path
-) -> None:
-    cell.code = code_hash()
-    try:
-        run_cell(cell, cases, task, settings, embedder, folder)
-    except Exception as error:  # one bad cell must not take the night's others along
-        why = str(error) if isinstance(error, FewSAMError) else traceback.format_exc()
-        logger.error("%s failed: %s", cell.title, why)
-        cell.error = f"{type(error).__name__}: {error}"
-
-
-def run_cell(
-    cell: Cell,
-    cases: Sequence[Case],
-    task: Task,
-    settings: Settings,
-    embedder: Embedder,
-    folder: Path | None = None,
-) -> Cell:
-    """Fill in ``cell``: its method on its draw. The method may carry switches: ``fewsam[detail=false]``.
-
-    Args:
-        folder: Keeps slices to look at, where given.
-
-    Raises:
-        ConfigError: a switch that no method has, or that changes the images.
-        FewSAMError: an input does not do; AssertionError: a labelled slice is among the tested.
-    """
-    method, base, switches = find_method(cell.method)
-    common = load_settings(None, {**settings.model_dump(), **task.settings, "seed": cell.seed})
-    settings = load_settings(None, {**common.model_dump(), **overrides_of(base, switches)})
-    if settings.axis != common.axis:
-        raise ConfigError(f"{cell.method}: axis is no switch of a method; it stands in a task's settings, or in --conf")
-    common_embedder, embedder = embedder.like(common), embedder.like(settings)
-
-    def describe(case: Case) -> np.ndarray:  # for all methods alike, whatever their switches
-        return embed_volume(case.volume, common, common_embedder)
-
-    picked = draw(cases, task, cell.k, cell.seed, cell.choice, describe)
-    check_no_leak(picked, cases if task.protocol == "patients" else ())
-    involved = sorted({*picked.tested, *(i for i, slices in picked.labelled.items() if slices)})
-    if base not in NO_EMBEDDING:
-        with stage("encode", cell.stages):  # not part of learning or predicting: all methods find the cache warm
-            for index in involved:
-                embed_volume(cases[index].volume, settings, embedder)
-    with tempfile.TemporaryDirectory(prefix="fewsam-cell-") as name:
-        collection = collect(cases, picked, Path(name))
-        given = MethodInput(cases, picked, settings, collection, embedder, Path(name), cell.seed, switches)
-        with stage("fit", cell.stages):
-            predict = method(given)
-        with stage("predict", cell.stages):
-            found = {index: predict(index) for index in picked.tested}
-        classes = collection.classes
-        collection.close()
-    cell.fit_seconds, cell.predict_seconds = (cell.stages[name]["seconds"] for name in ("fit", "predict"))
-    cell.labelled_slices = sum(len(slices) for slices in picked.labelled.values())
-    cell.labelled_pixels = sum(int(m[zs].sum()) for i, zs in picked.labelled.items() for m in cases[i].truth.values())
-    cell.tested_slices = sum(len(slices) for slices in picked.tested.values())
-    with stage("measure", cell.stages):
-        measure(cell, cases, task, picked, classes, found)
-    if folder is not None:
-        keep_examples(folder, cell, cases, picked, classes, {i: answer.labelmap for i, answer in found.items()})
-    return cell
-
-
-def measure(
-    cell: Cell,
-    cases: Sequence[Case],
-    task: Task,
-    picked: Draw,
-    classes: Sequence[str],
-    found: dict[int, MethodOutput],
-) -> None:
-    """Compute all measures of the outputs on the tested slices only."""
-    for value, name in enumerate(classes, 1):
-        predicted = {i: found[i].labelmap[zs] == value for i, zs in picked.tested.items()}
-        truth = {i: cases[i].truth[name][zs] for i, zs in picked.tested.items()}
-        if any(mask.any() for mask in truth.values()):
-            whole = [np.concatenate([masks[i].ravel() for i in picked.tested]) for masks in (predicted, truth)]
-            cell.iou[name] = iou(whole[0], whole[1])
-        for i in picked.tested:
-            spacing = cases[i].volume.geometry.spacing
-            cell.scores.append(
-                score(
-                    cases[i].name, name, predicted[i], truth[i], spacing, task.tolerance,
-                    by_slice=task.protocol == "slices",
-                )
-            )  # fmt: skip
-    for i, zs in picked.tested.items():
-        if (uncertainty := found[i].uncertainty) is not None:
-            rows = slice_errors(found[i].labelmap, uncertainty, cases[i].truth, classes, zs)
-            cell.calibration += [(cases[i].name, *row) for row in rows]
-
-
-def collect(cases: Sequence[Case], picked: Draw, folder: Path) -> Collection:
-    """Make a collection with the labelled slices, each drawn completely."""
-    collection = Collection(folder, tuple(cases[0].truth))
-    for source, slices in picked.labelled.items():
-        if not slices:
-            continue
-        masks = {}
-        for name, mask in cases[source].truth.items():
-            masks[name] = np.zeros_like(mask)
-            masks[name][slices] = mask[slices]
-        collection.submit(
-            cases[source].volume,
-            f"case{source}",
-            masks,
-            source="evaluate",
-            absent_classes="complete",
-            complete_slices=set(slices),
-        )
-    return collection
+        return cell, {path.relative_to(name).as_posix(): path.read_bytes() for path in files}, fresh()

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from fewsam.core.errors import ConfigError
+from fewsam.evaluation.cell import collect, run_cell
 from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.data.sampling import Draw
 from fewsam.evaluation.data.tasks import Task
 from fewsam.evaluation.methods.interface import MethodInput
 from fewsam.evaluation.methods.nnunet import write_dataset
 from fewsam.evaluation.report.cells import Cell
-from fewsam.evaluation.run import collect, run_cell
 from helpers import tiny_volume as tiny
 
 TASK = Task(name="t", images=["x"], labels=["y"], names={1: "left", 2: "right", 3: "small"})

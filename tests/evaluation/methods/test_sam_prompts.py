@@ -10,6 +10,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 
 from fewsam.core.errors import ConfigError
 from fewsam.encoders.tinyvit import MOBILE_SAM, TinyViTEncoder
+from fewsam.evaluation.cell import run_cell
 from fewsam.evaluation.data.cases import Case
 from fewsam.evaluation.data.tasks import Task
 from fewsam.evaluation.methods.sam_prompts import (
@@ -23,7 +24,6 @@ from fewsam.evaluation.methods.sam_prompts import (
 )
 from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.report.provenance import weights_note
-from fewsam.evaluation.run import run_cell
 from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.training.plan import decoder_switches, initialise_from_sam
 from fewsam.images.preprocess import make_frame

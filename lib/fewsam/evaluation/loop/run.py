@@ -6,8 +6,10 @@ import csv
 import logging
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from fewsam.core.config import Settings, load_settings
 from fewsam.core.errors import ConfigError, FewSAMError
@@ -21,7 +23,16 @@ from fewsam.evaluation.loop.lab import DirectLab, Lab
 from fewsam.evaluation.loop.loop import Curve, full_supervision, run_loop
 from fewsam.evaluation.loop.plan import Plan, plan
 from fewsam.evaluation.loop.rest import RestLab
-from fewsam.evaluation.worker import cache_for, cases_on_worker, embedder_on_worker
+from fewsam.evaluation.worker import (
+    Caches,
+    Fresh,
+    caches_for,
+    cases_on_worker,
+    embedder_on_worker,
+    embeddings_of,
+    encode_ahead,
+    take_over,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +85,7 @@ def simulate(
 
     if pool is not None:
         todo_by_task = [(task, root, todo_of(task)) for task, root in tasks]
-        curves += _on_pool(pool, todo_by_task, settings, embedder, cache_for(pool, folder), noise, pace, keep)
+        curves += _on_pool(pool, todo_by_task, settings, embedder, folder, noise, pace, keep)
         write_table(curves, folder / "curves.csv")
         return curves
     for task, root in tasks:
@@ -103,31 +114,51 @@ def _on_pool(
     todo: Sequence[tuple[Task, Path, list[Curve]]],
     settings: Settings,
     embedder: Embedder,
-    cache: str | None,
+    folder: Path,
     noise: Noise,
     pace: Pace,
     keep: Callable[[Curve], None],
 ) -> list[Curve]:
     """Run curves on a pool; the curves in the order in which one process would run them."""
-    fingerprint = embedder.info.fingerprint
-    jobs = (
-        Job(
-            f"{curve.task}, {curve.strategy}, seed {curve.seed}",
-            curve_on_worker,
-            (curve, task, str(root.absolute()), settings, fingerprint, cache, noise, pace),
-            about=curve,
-        )
-        for task, root, curves in todo
-        for curve in curves
-    )
     ended: dict[tuple, Curve] = {}
-    for done in as_finished(pool, jobs):
-        curve: Curve = done.job.about if done.error is not None else done.value
-        if done.error is not None:
-            curve.error = done.why
-        ended[curve.key] = curve
-        keep(curve)
+    with caches_for(pool, embedder, folder) as caches:
+        for done in as_finished(pool, _jobs(pool, todo, settings, embedder, caches, noise, pace)):
+            curve, fresh = done.value if done.error is None else (done.job.about, None)
+            if done.error is not None:
+                curve.error = done.why
+            take_over(embedder.cache, fresh, settings)
+            ended[curve.key] = curve
+            keep(curve)
     return [ended[curve.key] for _, _, curves in todo for curve in curves]
+
+
+def _jobs(
+    pool: Pool,
+    todo: Sequence[tuple[Task, Path, list[Curve]]],
+    settings: Settings,
+    embedder: Embedder,
+    caches: Caches | None,
+    noise: Noise,
+    pace: Pace,
+) -> Iterator[Job]:
+    """The curves of each task, once the slices that they need are encoded; a server of its own encodes itself."""
+    for task, root, curves in todo:
+        sent: Mapping[str, np.ndarray] = {}
+        direct = [curve for curve in curves if curve.through == "direct"]
+        try:
+            mine = load_settings(None, {**settings.model_dump(), **task.settings})
+            cases = load_cases(task, root, mine.axis) if direct else []
+            plans = [plan(cases, task, seed) for seed in {curve.seed for curve in direct}]
+        except Exception as error:  # its curves say so themselves
+            logger.debug("%s is not encoded ahead: %s", task.name, error)
+        else:
+            needed = [cases[index] for index in sorted({i for one in plans for i in (*one.offered, *one.tested)})]
+            encode_ahead(pool, embedder.like(mine), mine, needed)
+            if caches is None:
+                sent = pool.share(embeddings_of(embedder.like(mine), mine, needed))
+        for curve in curves:
+            given = (curve, task, str(root.absolute()), settings, embedder.info.fingerprint, caches, sent, noise, pace)
+            yield Job(f"{curve.task}, {curve.strategy}, seed {curve.seed}", curve_on_worker, given, about=curve)
 
 
 def curve_on_worker(
@@ -136,16 +167,22 @@ def curve_on_worker(
     root: str,
     settings: Settings,
     fingerprint: str,
-    cache: str | None,
+    caches: Caches | None,
+    sent: Mapping[str, np.ndarray],
     noise: Noise,
     pace: Pace,
-) -> Curve:
-    """The curve, run in this worker; ``root`` is as it sees the task's files, ``cache`` as `cache_for` has it."""
+) -> tuple[Curve, Fresh | None]:
+    """The curve, run in this worker, and what it encoded.
+
+    Args:
+        root: Of the task's files, as this worker sees them.
+        caches, sent: As in `embedder_on_worker`.
+    """
     mine = load_settings(None, {**settings.model_dump(), **task.settings})
     cases = cases_on_worker(task, root, mine.axis)
-    with embedder_on_worker(settings, fingerprint, cache) as embedder:
+    with embedder_on_worker(settings, fingerprint, caches, sent) as (embedder, fresh):
         _attempt(curve, cases, task, mine, embedder.like(mine), noise, pace, None)
-    return curve
+        return curve, fresh()
 
 
 def _attempt(
