@@ -16,9 +16,9 @@ import tempfile
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -192,7 +192,8 @@ class _Worker:
                 context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
                 self._pipe, theirs = context.Pipe()
                 self._process = context.Process(target=_work, args=(theirs, self._threads), daemon=True)
-                self._process.start()
+                with _interrupts_held():
+                    self._process.start()
                 theirs.close()
             pipe = self._pipe
         assert pipe is not None
@@ -208,6 +209,19 @@ class _Worker:
             process.kill()
             process.join()
             pipe.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have a process that is started here never see Ctrl-C, also not while it loads its libraries."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection, threads: int) -> None:

@@ -97,7 +97,7 @@ class _Encoding:
             for key, embedding in zip(keys, done.value, strict=True):
                 self.workspace.cache.put(key, embedding)
                 self.encoded.new += 1
-            self.workspace.keep()  # from here on there is something to go on from
+                self.workspace.keep()  # from here on there is something to go on from
         for name in names:
             self._one_less(name)
 
