@@ -134,8 +134,8 @@ def _pacs_port(wanted: int) -> int:
     if wanted:
         note(
             f"Port {wanted} is taken, so the PACS listens on {port}. The server keeps labels and models for each "
-            f"address of a PACS: those of port {wanted} are still on the disk, and this start does not show them. "
-            f"To see them, end the program on port {wanted} and start again."
+            "address of a PACS: on this one it begins anew, with the segmentations that the PACS holds. What belongs "
+            f"to port {wanted} is still on the disk: to see it, end the program on port {wanted} and start again."
         )
     return port
 
