@@ -93,4 +93,8 @@ def _growth(found: dict[str, Any], what: str, names: Mapping[str, str], pictures
     axes.set(xlabel=what, ylabel="seconds", xticks=sizes, xticklabels=[f"{size:,}" for size in sizes])
     axes.minorticks_off()
     keep(figure, pictures / f"scaling-{what}.png")
-    return ["\n".join(lines), f"![Seconds against the number of {what}](../images/scaling-{what}.png)"]
+    return [
+        "\n".join(lines),
+        "The peak counts pages of the cache's file too, which the system takes back when it needs the memory.",
+        f"![Seconds against the number of {what}](../images/scaling-{what}.png)",
+    ]
