@@ -113,22 +113,24 @@ def table(results: dict[str, Any], k: int | None = None) -> str:
         mine = [cell for cell in cells if cell["task"] == task]
         title = SETS.get(task, task) + ("" if task in CHOSE_THE_DESIGN else " ‡")
         for number, one_k in enumerate(sorted({cell["k"] for cell in mine})):
-            values = [_value(c for c in mine if c["k"] == one_k and c["method"] == method) for method in methods]
+            row = [cell for cell in mine if cell["k"] == one_k]
+            draws = len({cell["seed"] for cell in row})
+            values = [_value([cell for cell in row if cell["method"] == method], draws) for method in methods]
             rows.append([title if not number else "", *([] if k is not None else [str(one_k)]), *values])
     head = ["data", *([] if k is not None else ["K"]), *(METHODS.get(name, f"`{name}`") for name in methods)]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _value(cells: Iterable[dict[str, Any]]) -> str:
-    """Mean and standard deviation over draws; the draws that failed are counted."""
-    given = list(cells)
+def _value(given: Sequence[dict[str, Any]], draws: int) -> str:
+    """Mean and standard deviation over draws; those that failed, or that other methods have more of, are counted."""
     means = [statistics.fmean(cell["iou"].values()) for cell in given if cell["iou"] and not cell["error"]]
     failed = f" ({len(given) - len(means)} failed)" if len(means) < len(given) else ""
     if not means:
         return failed.strip() or "-"
     spread = f" ± {statistics.pstdev(means):.3f}" if len(means) > 1 else ""
-    return f"{statistics.fmean(means):.3f}{spread}{failed}"
+    fewer = f" ({len(given)} of {draws} draws)" if len(given) < draws else ""
+    return f"{statistics.fmean(means):.3f}{spread}{failed}{fewer}"
 
 
 def caption(results: dict[str, Any], k: int | None = None) -> str:

@@ -48,10 +48,10 @@ def test_mean_and_spread_over_draws(tmp_path: Path) -> None:
         "| data | K | fewsam | U-Net |",
         "| --- | --- | --- | --- |",
         "| heart MR, other patients, 3 structures | 3 | (1 failed) | - |",
-        "|  | 5 | 0.700 ± 0.100 | 0.300 |",
+        "|  | 5 | 0.700 ± 0.100 | 0.300 (1 of 2 draws) |",
     ]
     assert results_table.table(results, 5).splitlines()[2:] == [
-        "| heart MR, other patients, 3 structures | 0.700 ± 0.100 | 0.300 |"
+        "| heart MR, other patients, 3 structures | 0.700 ± 0.100 | 0.300 (1 of 2 draws) |"
     ]
     assert "scores" not in json.dumps(results)
 
@@ -106,4 +106,5 @@ def test_pages_show_what_the_files_say(page: str) -> None:
 def test_every_file_of_results_is_shown() -> None:
     text = (REPOSITORY / "docs/results/README.md").read_text(encoding="utf-8")
     for file in (REPOSITORY / "docs/results").glob("*.json"):
-        assert f"<!-- results: {file.stem} -->" in text, file.name
+        if isinstance(json.loads(file.read_text(encoding="utf-8")), dict):  # drawing.json has a page of its own
+            assert f"<!-- results: {file.stem} -->" in text, file.name
