@@ -169,7 +169,9 @@ def test_set_up_is_skipped_when_done(checkout: Path) -> None:
     for target in ("run", "test"):
         planned = make(checkout, "--dry-run", target)
         assert planned.returncode == 0, planned.stderr
-        assert "pip install" not in planned.stdout
+        # What the tests of the cluster need is asked for in the shell, and installed only where it is missing.
+        lines = [line for line in planned.stdout.splitlines() if "requirements-cluster" not in line]
+        assert "pip install" not in "\n".join(lines)
         assert "phantom" not in planned.stdout
 
 

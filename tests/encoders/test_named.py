@@ -1,14 +1,12 @@
 """A checkpoint by name: where its file is looked for, and what is said where it is missing or another one."""
 
-import logging
-
 import pytest
 import torch
 
 from fewsam import encoders
 from fewsam.core.config import load_settings
 from fewsam.core.errors import CheckpointError, ConfigError
-from fewsam.encoders import sam
+from fewsam.encoders import named, sam
 from fewsam.encoders.choice import with_encoder
 from fewsam.encoders.download import file_sha256
 from fewsam.encoders.named import known_names
@@ -79,13 +77,14 @@ def test_a_missing_file_is_one_error_with_its_address_and_its_place(places, name
     assert address in str(refusal.value) and str(places["FEWSAM_HOME"]) in str(refusal.value)
 
 
-def test_a_name_without_a_published_hash_says_the_hash_of_its_file(places, tiny, caplog, tmp_path):
+def test_a_name_without_a_published_hash_says_the_hash_of_its_file(places, tiny, monkeypatch, tmp_path):
+    said: list[str] = []
+    monkeypatch.setattr(named.logger, "info", lambda text, *values: said.append(text % values))
     file = places["FEWSAM_CHECKPOINTS"] / "medsam_vit_b.pth"
     torch.save(tiny.state_dict(), file)
-    with caplog.at_level(logging.INFO):
-        chosen = with_encoder(without_encoder(checkpoint="medsam_vit_b", input_size=256))
+    chosen = with_encoder(without_encoder(checkpoint="medsam_vit_b", input_size=256))
     assert (chosen.encoder, chosen.checkpoint) == ("vit_b", file)
-    assert file_sha256(file) in caplog.text
+    assert file_sha256(file) in " ".join(said)
     assert encoders.build_encoder(chosen).info.checkpoint_sha256 == file_sha256(file)
     keep_settings(tmp_path / "task", chosen)  # a task goes on with that file, wherever it is opened from
     assert task_settings(tmp_path / "task").checkpoint == file
