@@ -122,3 +122,16 @@ def test_a_cluster_that_is_none_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             open_pool(1, cluster)
+
+
+def test_a_worker_that_cannot_start_is_an_error_for_each_job_and_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AssertionError("daemonic processes are not allowed to have children")
+
+    with ProcessPool(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+            for _ in range(2):
+                with pytest.raises(AssertionError, match="daemonic"):
+                    pool.submit(os.getpid).result(timeout=60)
+        assert pool.submit(os.getpid).result(timeout=120) != os.getpid()

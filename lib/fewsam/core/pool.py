@@ -190,11 +190,17 @@ class _Worker:
         with self._lock:
             if self._process is None:
                 context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-                self._pipe, theirs = context.Pipe()
-                self._process = context.Process(target=_work, args=(theirs, self._threads), daemon=True)
-                with _interrupts_held():
-                    self._process.start()
-                theirs.close()
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, self._threads), daemon=True)
+                try:
+                    with _interrupts_held():
+                        process.start()
+                except BaseException:
+                    ours.close()  # half a worker would let the next job wait for ever
+                    raise
+                finally:
+                    theirs.close()
+                self._process, self._pipe = process, ours
             pipe = self._pipe
         assert pipe is not None
         pipe.send(what)
