@@ -67,7 +67,7 @@ help:
 	@echo "  make evidence       compare fewsam with other methods, and simulate annotators (an hour and more)"
 	@echo "  make evidence-more  the same with three draws, every K on all data, and SAM's prompts (many hours)"
 	@echo "  make drawing        count what a liver takes to draw, with the brush and with the lasso, in a real browser"
-	@echo "  make scaling        measure workers, workers that die, growth, and a large cache (a quarter of an hour)"
+	@echo "  make scaling        measure workers, workers that die, growth, and a large cache (ten minutes)"
 	@echo "  make reliability    attack a server with kills, full disks, damaged files and load (hours)"
 	@echo "  make fuzz           attack every parser and the REST interface (CASES=20000 REST_CASES=2000)"
 	@echo "  make fuzz-windows   let two windows of the panel draw, undo, submit and reload at random (WINDOWS=500)"
@@ -168,7 +168,7 @@ WINDOWS ?= 500
 fuzz-windows: $(READY)
 	$(IN_VENV) FEWSAM_WINDOWS=$(WINDOWS) python -m pytest -q tests/server/viewer/test_windows_fuzz.py
 
-# Workers, deaths in the middle, and a cache of 100,000 entries: docs/results/scaling.md and its plots, some minutes.
+# Workers, deaths in the middle, and a cache of 100,000 entries: docs/results/scaling.md and its plots, ten minutes.
 scaling: $(READY)
 	$(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt
 	$(IN_VENV) OMP_NUM_THREADS=1 python tools/scaling.py

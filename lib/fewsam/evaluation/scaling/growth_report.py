@@ -33,7 +33,7 @@ def keep(figure: Any, path: Path) -> None:
     """Write a figure of one pair of axes, with a legend."""
     import matplotlib.pyplot as plt
 
-    figure.axes[0].legend(fontsize=8)
+    figure.axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     plt.close(figure)

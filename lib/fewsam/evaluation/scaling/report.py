@@ -42,7 +42,10 @@ def _about_the_load(found: Mapping[str, dict[str, Any]]) -> str:
     cores = max((one["cores"] for one in found.values()), default=1)
     load = max((one["load"] for one in found.values()), default=0)
     if load <= BUSY * cores:
-        return f"Nothing else ran on the {cores} cores of the machine."
+        return (
+            f"The {cores} cores of the machine had little else to do: on average at most {load:.1f} "
+            "programs wanted a core, this one among them."
+        )
     return (
         "**The machine had other work meanwhile**, as the load of each table says (programs that want a core; "
         f"{cores} cores were there). So seconds are too long. Several processes get more of a busy machine than one, "
