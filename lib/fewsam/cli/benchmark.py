@@ -1,14 +1,19 @@
-"""``fewsam benchmark``: seconds and memory of each stage on this machine."""
+"""``fewsam benchmark``: seconds and memory of each stage on this machine, and of each request to a server."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from fewsam.cli.common import err, out, say
+
+if TYPE_CHECKING:
+    from fewsam.evaluation.responses import Response
+
+PRODUCT = 2048  # rows and columns of two matrices
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +29,13 @@ def benchmark(
         typer.Option("--sam/--no-sam", help="Time SAM ViT-B as well, which takes 7 s and more for a slice on a CPU."),
     ] = True,
 ) -> None:
-    """Time encoding, decoding and retraining, and compare them with the speed of this machine's matrix product."""
+    """Time encoding, decoding, retraining and a server's answers, beside this machine's matrix product."""
     import torch
 
     from fewsam.core.class_values import names_by_value
     from fewsam.core.config import load_settings
     from fewsam.evaluation import benchmark as stages
+    from fewsam.evaluation.responses import measure_responses
     from fewsam.images.labelfile import read_label
     from fewsam.images.volume import load_volume
 
@@ -63,3 +69,16 @@ def benchmark(
             "" if one.peak_gb is None else f"{one.peak_gb:.1f}",
         )
     out().print(table)
+    err().print("ask a server ...")
+    out().print(_responses(measure_responses(samples / "ct" / "patient01.nii.gz", volume, masks), rate))
+
+
+def _responses(measured: list[Response], rate: float) -> Table:
+    """Seconds of requests, also in units of a matrix product, which compares machines."""
+    product = 2 * PRODUCT**3 / rate / 1e9
+    table = Table()
+    for column in ("request over HTTP", "median, s", "slowest, s", f"median in matrix products of {PRODUCT}"):
+        table.add_column(column, justify="left" if column.startswith("request") else "right")
+    for one in measured:
+        table.add_row(one.request, f"{one.median:.2f}", f"{one.slowest:.2f}", f"{one.median / product:.1f}")
+    return table

@@ -5,6 +5,7 @@ One server and one browser for all of it, since both take long to start.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,7 @@ import requests
 from scipy import ndimage
 
 from fewsam.server.guard import api_key
+from fewsam.server.guard.person import HEADER
 from fewsam.synthetic.phantom import write_dataset
 from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
 from helpers.person import Person
@@ -22,6 +24,7 @@ from helpers.server_harness import Server
 
 KEY = "correct-horse-battery-staple"
 SHAPE = (64, 50, 16)
+READ_TWICE = 10  # a slice that two people draw
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -40,7 +43,9 @@ def test_a_series_from_the_log_in_to_the_file(tmp_path: Path) -> None:
             nora.submit()
             nora.wait_to_submit(0)
             prompts_obey_hang_together_and_are_undone(nora)
+            two_people_draw_one_slice(nora, server, str(head.SeriesInstanceUID))
             the_worklist_knows_it(nora)
+            a_reviewer_puts_the_second_reading_in_force(nora)
             it_is_done_sent_back_and_accepted(nora)
             the_result_is_what_was_drawn(nora, tmp_path)
             the_worklist_leads_to_another_series(nora)
@@ -90,12 +95,65 @@ def prompts_obey_hang_together_and_are_undone(nora: Person) -> None:
     nora.wait_text("#fewsam-text", "2 prompts on")
     nora.picture("2-prompts")
     assert np.array_equal(nora.voxels(SHAPE[0])[5], before[5])  # it is labelled
+    boxed = nora.voxels(SHAPE[0])
+    line = int((boxed[k, :, 17:28] == 1).sum(axis=1).argmax())
+    assert (boxed[k, line, 17:28] == 1).any()
+    nora.tool("scribble")
+    nora.page.keyboard.down("Alt")  # which excludes
+    nora.stroke([(i, line) for i in range(17, 28)], k)
+    nora.page.keyboard.up("Alt")
+    nora.wait_text("#fewsam-text", "3 prompts on")
+    assert not (nora.voxels(SHAPE[0])[k, line, 18:27] == 1).any()
+    nora.take_back()
+    nora.wait_voxels(boxed)
     nora.take_back()
     nora.wait_voxels(scribbled)
     nora.take_back()
     nora.wait_voxels(before)
     nora.tool("brush")
     nora.wait_to_submit(0)
+
+
+def two_people_draw_one_slice(nora: Person, server: Server, series: str) -> None:
+    """Olaf is faster. Nora keeps both: his stays the label, and hers is kept beside it."""
+    nora.draw("liver", READ_TWICE, (24, 24))
+    mine = nora.voxels(SHAPE[0])
+    his = np.zeros_like(mine)
+    his[READ_TWICE] = ndimage.binary_dilation(mine[READ_TWICE] == 1, iterations=2)
+    answer = requests.put(
+        f"{server.url}/fewsam/label",
+        params={"image": series},
+        data={"params": json.dumps({"label_info": [{"name": "liver", "idx": 1}], "drawn": {READ_TWICE: 0}})},
+        files={"label": ("label.bin", his.tobytes())},
+        headers={"X-API-Key": KEY, HEADER: "Olaf"},
+        timeout=60,
+    )
+    assert answer.ok, answer.text
+    nora.submit()
+    nora.page.wait_for_selector("#fewsam-both")
+    assert "by Olaf" in nora.message()
+    nora.picture("2-conflict")
+    nora.click("both")
+    nora.wait_message("kept beside the label")
+    nora.wait_voxels(np.where(np.arange(SHAPE[2])[:, None, None] == READ_TWICE, his, mine))
+
+
+def a_reviewer_puts_the_second_reading_in_force(nora: Person) -> None:
+    his = nora.voxels(SHAPE[0])
+    nora.wait_text("#fewsam-readings", "Olaf (in force) and Nora")
+    nora.page.locator(".reading").get_by_role("button", name="Show").click()
+    nora.wait_message("as Nora drew it")
+    hers = nora.voxels(SHAPE[0])
+    assert 0 < (hers[READ_TWICE] == 1).sum() < (his[READ_TWICE] == 1).sum()
+    nora.take_back()
+    nora.wait_voxels(his)
+    nora.page.locator(".adopt").scroll_into_view_if_needed()
+    nora.picture("3-two-readings")
+    nora.page.locator(".adopt").click()
+    nora.wait_message("that of Olaf stays in its history")
+    nora.wait_voxels(hers)
+    nora.wait_to_submit(0)
+    nora.page.wait_for_selector("#fewsam-readings", state="detached")
 
 
 def the_worklist_knows_it(nora: Person) -> None:

@@ -45,6 +45,7 @@ def test_the_panel_by_keys_on_a_small_screen(tmp_path: Path) -> None:
             me.page.keyboard.press("Enter")
             me.page.wait_for_selector("#fewsam-who", state="detached")
             assert all_of_a_round_is_on_the_screen(me) == before  # whoever answers finds everything where it was
+            digits_choose_structures(me)
             lasso_and_interpolation(me)
             locked_structures_stay(me)
             the_round_by_keys(me)
@@ -69,6 +70,25 @@ def all_of_a_round_is_on_the_screen(me: Person) -> dict[str, float]:
     assert me.page.get_by_text("Confirm and Hide").count() == 0  # the viewer's notice covers nothing
     me.picture("1-open")
     return places
+
+
+def digits_choose_structures(me: Person) -> None:
+    """Although no tool is in hand; they are the viewer's where it shows another panel than this one."""
+    window = "window.services.cornerstoneViewportService.getCornerstoneViewport"
+    window = f"() => {window}(window.services.viewportGridService.getState().activeViewportId).getProperties().voiRange"
+    before = me.page.evaluate(window)
+    me.page.keyboard.press("3")
+    me.page.wait_for_selector('.class.on[data-name="kidney_right"]')
+    assert me.page.evaluate(window) == before
+    me.page.locator('[data-cy^="panelSegmentation"]').first.click()
+    me.page.wait_for_selector("#fewsam-panel", state="hidden")
+    me.page.keyboard.press("2")
+    me.page.wait_for_function(f"before => JSON.stringify(({window})()) !== JSON.stringify(before)", arg=before)
+    me.page.locator('[data-cy="fewsam-btn"]').click()
+    me.page.wait_for_selector("#fewsam-panel")
+    assert me.page.locator(".class.on").get_attribute("data-name") == "kidney_right"
+    me.page.keyboard.press("1")
+    me.page.wait_for_selector('.class.on[data-name="liver"]')
 
 
 def lasso_and_interpolation(me: Person) -> None:
