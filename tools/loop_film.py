@@ -1,10 +1,10 @@
 """The film of the loop in OHIF for the README, and its main steps as one picture, from a real server and Chromium.
 
-    python tools/loop_film.py docs/images                          # `make film`; needs sample-data
-    python tools/loop_film.py docs/images --encoder medsam_lite    # with the default encoder: some minutes more
+    python tools/loop_film.py docs/images                      # some minutes; needs sample-data and Chromium
+    python tools/loop_film.py /tmp/film --encoder compact      # quicker, to try it out
 
-Three slices of the first sample CT are drawn with the lasso, submitted and segmented; a click corrects one slice, the
-model is trained, and it segments the next patient.
+Three slices of the first sample CT are drawn with the lasso, submitted and segmented; a click corrects one slice, and
+the model is trained. It segments the volume again, offers the next slice, and segments the next patient.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from helpers.strokes import on_screen, outlines
 SCREEN = {"width": 1366, "height": 768}
 DRAWN = ("liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "vertebrae")
 BAR = 26  # pixels of a caption
-MAIN = ("drawn", "segmented", "corrected", "next patient")  # steps of the one picture
+MAIN = ("drawn", "segmented", "corrected", "trained")  # steps of the one picture
 TILE = 800
 ARROW = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
 
@@ -70,8 +70,9 @@ class Film:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where ohif-loop.webp and ohif-loop.png go")
-    parser.add_argument("--encoder", default="compact")
+    parser.add_argument("--encoder", default="medsam_lite")
     given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
     with staged(EIGHT, conf={"encoder": given.encoder}) as (stage, context):
         me = Person(context.new_page(), stage.server.url)
         me.page.set_viewport_size(SCREEN)
@@ -81,7 +82,8 @@ def main() -> None:
         me.page.wait_for_selector("#fewsam-who", state="detached")
         film = Film(me)
         label(stage, me, film)
-        learn(stage, me, film)
+        correct(stage, me, film)
+        learn(me, film)
         go_on(me, film)
         film.write(given.folder)
 
@@ -114,28 +116,39 @@ def label(stage: Stage, me: Person, film: Film) -> None:
     film.take("Submit: the labels are on the disk, and in the PACS as DICOM SEG", 1.8)
 
 
-def learn(stage: Stage, me: Person, film: Film) -> None:
-    """Segment, correct a slice by a click, and train."""
+def correct(stage: Stage, me: Person, film: Film) -> None:
+    """Segment, and correct a slice by a click."""
     me.click("segment")
     film.take("Segment: the encoder looks at each slice once", 1.4)
     me.wait_message("ntrained answer")
     k, row, col, include = worst(stage, me)
     me.go_to(k)
     me.tool("include" if include else "exclude")  # and the lasso out of hand
-    film.take("All slices are segmented. The strip shows what is to be expected of each", 2.0, step="segmented")
+    film.take("All slices are segmented. The strip shows the expected Dice of each slice", 2.0, step="segmented")
     me.structure("liver")
     at = me.screen(col, row, k)
     me.click_voxel(col, row, k)
     me.wait_message("1 point on")
-    film.take("Correct: a click adds or takes away", 2.2, step="corrected", at=(at["x"], at["y"]))
+    what = "adds what belongs to the structure" if include else "takes away what does not belong to the structure"
+    film.take(f"Correct: a click {what}", 2.2, step="corrected", at=(at["x"], at["y"]))
     me.submit()
     me.wait_message("1 slice submitted")
+
+
+def learn(me: Person, film: Film) -> None:
+    """Train, segment again, and go to the next slice."""
     me.click("train")
     me.wait_text("#fewsam-status", "step")
     me.page.wait_for_timeout(6000)
     film.take("Train: about a minute on a CPU", 1.8)
     me.wait_message("is live", "not better", "failed")
-    film.take("The new model is served only if it is not worse on slices held back", 2.0)
+    film.take("The new model is served unless it is worse on slices that were held back", 2.0)
+    me.click("segment")
+    me.wait_message("labelled slices")
+    film.take("Segment again", 1.8, step="trained")
+    me.click("next")
+    me.wait_message("would teach most", "Go on in another series")
+    film.take("Next slice: the one whose label should teach the model most", 2.2)
 
 
 def worst(stage: Stage, me: Person) -> tuple[int, int, int, bool]:

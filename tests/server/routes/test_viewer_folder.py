@@ -58,7 +58,7 @@ def test_a_folder_without_a_viewer_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_panel_works_in_a_newer_viewer(tmp_path: Path) -> None:
-    """Draw, undo, submit, segment; 208 MB that are not fetched for a test."""
+    """Draw, undo, submit, segment, and keys; 208 MB that are not fetched for a test."""
     need_chromium()
     try:
         viewer = find_viewer(Path(os.environ.get("FEWSAM_TEST_VIEWER", REPOSITORY / "viewer")))
@@ -94,7 +94,29 @@ def test_the_panel_works_in_a_newer_viewer(tmp_path: Path) -> None:
             shown = me.voxels(64)
             assert np.array_equal(shown[[6, 12]], drawn[[6, 12]]) and (shown > 0).sum() > (drawn > 0).sum()
             me.picture("3-segmented")
+            keys_are_the_panels(me, shown)
             assert me.errors == []
     finally:
         server.stop()
         pacs.stop()
+
+
+def keys_are_the_panels(me: Person, shown: np.ndarray) -> None:
+    """Right, absent, next and include do what the sheet of keys says; this viewer has N and A for something else."""
+    me.go_to(9)
+    me.page.wait_for_selector("#fewsam-right:enabled")
+    for key, said in (("y", "is right as it is"), ("0", "liver is not on slice")):
+        me.page.keyboard.press(key)
+        me.wait_message(said)
+        me.wait_to_submit(1)
+        me.key("Control+z", shown)
+        me.wait_to_submit(0)
+    segments = "Object.keys(window.cornerstoneTools.segmentation.state.getSegmentations().pop().segments).length"
+    before = me.page.evaluate(segments)
+    me.page.keyboard.press("a")
+    me.wait_lit("include")
+    assert me.page.evaluate(segments) == before  # no new segment of the viewer's
+    me.page.keyboard.press("n")
+    me.wait_message("would teach most")
+    me.page.keyboard.press("?")
+    me.wait_text("#fewsam-sheet", "this slice is right")

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Drafts, LOOK, Learning, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
+  Drafts, LOOK, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const named = (...names) => names.map(name => ({ id: name, name, color: [1, 2, 3], slices: 0 }));
@@ -288,6 +288,12 @@ test('a receipt says why the PACS has not taken the label', () => {
   assert.doesNotMatch(texts.receipt({ ...none, waiting_for_pacs: 0 }), /PACS/);
 });
 
+test('a receipt of a label that is kept beside another one does not say that nothing is new', () => {
+  const none = { added: [], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [] };
+  assert.equal(texts.receipt({ ...none, beside: [2] }), 'Yours is kept beside the label of slice 3, which stays in force.');
+  assert.match(texts.receipt({ ...none, beside: [] }), /Nothing new/);
+});
+
 test('what came of a training is said in steps, seconds and Dice of the slices held back', () => {
   const training = { state: 'done', steps: 260, seconds: 44.6, limits: { steps: 600, train_seconds: 45 }, measured_on: [1, 2], best_metric: 0.812, previous_metric: 0.74 };
   const { text, kind } = texts.trained({ training, model_version: 2, trained: true }, 1);
@@ -368,4 +374,23 @@ test('where something was drawn meanwhile, or another series is open, nothing is
   learning.look(encoded);
   await settled();
   assert.equal(panel.asked.length, 2);
+});
+
+test('what was submitted from elsewhere is said, unless something is done meanwhile that says itself what came of it', async () => {
+  const panel = desk([]);
+  panel.map.session.slices.stale = () => [2];
+  panel.store.server.value = { image: { id: 'ct', submissions: { 2: 5 } } };
+  let ends = false; // what is being done, while the labels are fetched
+  panel.fetch = async () => {
+    if (ends) panel.store.busy.value = '';
+    return true;
+  };
+  const opening = new Opening(panel, {});
+  await opening.catchUp();
+  assert.deepEqual(panel.said, ['Slice 3: submitted from elsewhere, and shown here now.']);
+  for (ends of [false, true]) {
+    panel.store.busy.value = 'Submitting';
+    await opening.catchUp();
+  }
+  assert.equal(panel.said.length, 1);
 });

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4f09e27f8d77dfc5d668383fe702cdfeb83ce589006cd86ab39487f25c371f53 */
+/* fewsam panel, built from sources c36da1cbbcbd2655f881313e7cd79d3d32ea94c1a447e7cacec0469b52c8595f */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1546,7 +1546,9 @@
 	}
 	function receipt(answer) {
 		const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-		const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+		const parts = [];
+		if (changed) parts.push(`${count(changed, "slice")} submitted.`);
+		else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
 		if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
 		if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
 		if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
@@ -3330,8 +3332,9 @@
 			if (!map || image?.id !== map.series || map.drawing) return;
 			map.commit();
 			const stale = map.session.slices.stale(image.submissions);
+			const idle = !store.busy.value;
 			if (!stale.length || !await this.desk.fetch()) return;
-			if (!store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
+			if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 		}
 		async open(series, { viewportId, displaySet }) {
 			const { structures, store } = this.desk;
@@ -5553,6 +5556,8 @@
 		watching = new Watching(this, this.toolbox);
 		opening;
 		lost = false;
+		asked = 0;
+		answered = 0;
 		timer = 0;
 		constructor(id) {
 			this.opening = new Opening(this, {
@@ -5653,7 +5658,11 @@
 			this.timer = window.setTimeout(() => this.poll(), this.store.training.value ? 800 : 2500);
 		}
 		async refresh() {
-			const state = this.store.server.value = await getState(this.map?.series, this.map?.geometry.current());
+			const turn = ++this.asked;
+			const state = await getState(this.map?.series, this.map?.geometry.current());
+			if (turn < this.answered) return;
+			this.answered = turn;
+			this.store.server.value = state;
 			const before = this.structures.all.length;
 			if (this.structures.update(state.structures)) {
 				this.map?.segments();

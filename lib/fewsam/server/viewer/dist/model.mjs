@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4f09e27f8d77dfc5d668383fe702cdfeb83ce589006cd86ab39487f25c371f53 */
+/* fewsam panel, built from sources c36da1cbbcbd2655f881313e7cd79d3d32ea94c1a447e7cacec0469b52c8595f */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2138,6 +2138,15 @@ var json = (body) => ({
 	headers: { "content-type": "application/json" },
 	body: JSON.stringify(body)
 });
+/** ``slice``: the one on the screen, which the server encodes before the others. */
+var getState = async (image, slice) => {
+	const about = {
+		...image && { image },
+		...image && slice !== void 0 && { slice: String(slice) }
+	};
+	return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+};
+var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
 /** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
 var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new URLSearchParams({
 	image,
@@ -2206,7 +2215,9 @@ function greeting(known, drafts, state) {
 }
 function receipt(answer) {
 	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-	const parts = [changed ? `${count(changed, "slice")} submitted.` : "Nothing new in this label: no slice changed."];
+	const parts = [];
+	if (changed) parts.push(`${count(changed, "slice")} submitted.`);
+	else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
 	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
 	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
 	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
@@ -2423,6 +2434,422 @@ var Learning = class {
 			this.desk.store.answered.value = false;
 		}
 		this.wasTraining = Boolean(state.training.running);
+	}
+};
+// src/viewer/ohif.ts
+var host = {
+	services: null,
+	commands: null,
+	extensions: null
+};
+var cornerstone = () => window.cornerstone;
+var tools = () => window.cornerstoneTools;
+var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+/** The viewport that is worked in, and the image series in it; null while there is none. */
+function active() {
+	try {
+		const state = host.services.viewportGridService.getState();
+		const viewport = state.viewports.get(state.activeViewportId);
+		for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+			const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+			if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+				viewportId: state.activeViewportId,
+				displaySet
+			};
+		}
+	} catch {}
+	return null;
+}
+/** Cornerstone's viewport, once it shows something. */
+function viewportOf(viewportId) {
+	try {
+		return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
+	} catch {
+		return null;
+	}
+}
+function planeOf(imageId) {
+	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
+	const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
+	const row = vector(plane.rowCosines, [
+		1,
+		0,
+		0
+	]);
+	const column = vector(plane.columnCosines, [
+		0,
+		1,
+		0
+	]);
+	const normal = [
+		row[1] * column[2] - row[2] * column[1],
+		row[2] * column[0] - row[0] * column[2],
+		row[0] * column[1] - row[1] * column[0]
+	];
+	return {
+		position: vector(plane.imagePositionPatient, [
+			0,
+			0,
+			0
+		]),
+		row,
+		column,
+		normal,
+		spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
+		columns: plane.columns,
+		rows: plane.rows
+	};
+}
+// src/viewer/geometry.ts
+/** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
+var Geometry = class {
+	viewportId;
+	planes;
+	frames;
+	constructor(viewportId, planes, frames) {
+		this.viewportId = viewportId;
+		this.planes = planes;
+		this.frames = frames;
+	}
+	/** Place of slice k along the viewer's slider, 0 at its top. */
+	frameOf(k) {
+		return this.frames[k];
+	}
+	/** Slice k at a place along the viewer's slider; null where there is none. */
+	at(frame) {
+		const k = this.frames.indexOf(frame);
+		return k < 0 ? null : k;
+	}
+	/** Slice k that the viewport shows. */
+	current() {
+		const viewport = viewportOf(this.viewportId);
+		if (!viewport) return 0;
+		const imageId = viewport.getCurrentImageId?.();
+		const camera = viewport.getCamera?.();
+		const place = imageId ? planeOf(imageId).position : camera?.focalPoint;
+		return place ? this.nearest(Array.from(place)) : 0;
+	}
+	nearest(world) {
+		let best = 0;
+		let least = Infinity;
+		this.planes.forEach((plane, k) => {
+			const away = Math.abs(dot(world.map((v, axis) => v - plane.position[axis]), plane.normal));
+			if (away < least) [best, least] = [k, away];
+		});
+		return best;
+	}
+	/** Place (i, j) of a point in space on slice k; whole numbers are the centres of pixels. */
+	place(world, k) {
+		const plane = this.planes[k];
+		const from = world.map((v, axis) => v - plane.position[axis]);
+		return [dot(from, plane.row) / plane.spacing[0], dot(from, plane.column) / plane.spacing[1]];
+	}
+	world(i, j, k) {
+		const { position, row, column, spacing } = this.planes[k];
+		return position.map((v, axis) => v + row[axis] * spacing[0] * i + column[axis] * spacing[1] * j);
+	}
+	jump(k) {
+		const viewport = viewportOf(this.viewportId);
+		if (!viewport) return;
+		const shown = active()?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+		const wanted = this.planes[k].position;
+		let imageIndex = this.frames[k];
+		if (shown?.length === this.planes.length) {
+			const found = shown.findIndex((id) => {
+				const { position, normal } = planeOf(id);
+				return Math.abs(dot(position.map((v, axis) => v - wanted[axis]), normal)) < .001;
+			});
+			if (found >= 0) imageIndex = found;
+		}
+		cornerstone().utilities.jumpToSlice(viewport.element, { imageIndex });
+	}
+};
+// src/viewer/labelmap.ts
+/** The labelmap of one series in the viewer: its voxels follow the session, and strokes in it become the session's. */
+/** The browser's name for this page: drafts of each page are kept apart. */
+var page = Math.random().toString(36).slice(2, 10);
+var Labelmap = class Labelmap {
+	series;
+	viewportId;
+	displaySet;
+	structures;
+	segmentationId;
+	displaySetId;
+	session;
+	geometry;
+	onStroke = () => {};
+	arrays = [];
+	look = LOOK;
+	timer = 0;
+	pressed = false;
+	ended = false;
+	unsubscribe = [];
+	constructor(series, viewportId, displaySet, structures) {
+		this.series = series;
+		this.viewportId = viewportId;
+		this.displaySet = displaySet;
+		this.structures = structures;
+		this.displaySetId = displaySet.displaySetInstanceUID;
+		this.segmentationId = `fewsam-${this.displaySetId}`;
+	}
+	static async open(viewportId, displaySet, structures) {
+		const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
+		await map.create();
+		const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
+		map.session = new Session(map.series, structures, depth, size, localStorage, page);
+		map.listen();
+		return map;
+	}
+	/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
+	get intact() {
+		if (!segmentationOf(this.segmentationId)?.representationData?.Labelmap) return false;
+		const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId);
+		return !shown || shown.some((one) => one.segmentationId === this.segmentationId);
+	}
+	/** Make it anew after the viewer lost it, with what was drawn. */
+	async recover() {
+		if (!!segmentationOf(this.segmentationId)) {
+			await this.show();
+			return;
+		}
+		await this.create();
+		this.render(this.arrays.map((_, k) => k));
+	}
+	/** Show it in the viewport, also again after the viewport changed, and have tools draw in it. */
+	async show() {
+		const service = host.services.segmentationService;
+		const type = tools().Enums.SegmentationRepresentations.Labelmap;
+		await service.addSegmentationRepresentation(this.viewportId, {
+			segmentationId: this.segmentationId,
+			type
+		});
+		this.activate();
+	}
+	activate() {
+		host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+	}
+	/** Whether the viewer's tools draw in this labelmap, and not in another segmentation that was opened since. */
+	get isActive() {
+		const active = host.services.segmentationService.getActiveSegmentation?.(this.viewportId);
+		return !active || active.segmentationId === this.segmentationId;
+	}
+	/** Give each structure its segment in the viewer, with name and colour. */
+	segments() {
+		const service = host.services.segmentationService;
+		const segmentation = segmentationOf(this.segmentationId);
+		if (!segmentation) return;
+		for (const { name, value, color } of this.structures.all) try {
+			if (!segmentation.segments[value]) service.addSegment(this.segmentationId, {
+				segmentIndex: value,
+				label: name,
+				color: [...color, 255]
+			});
+			if (segmentation.segments[value].label !== name) service.setSegmentLabel(this.segmentationId, value, name);
+		} catch {}
+		this.dress(this.look);
+	}
+	/** Colours, opacity and outline; which structures are hidden, and which ones the viewer's tools leave alone. */
+	dress(look) {
+		this.look = look;
+		const service = host.services.segmentationService;
+		const { viewportId, segmentationId } = this;
+		const type = tools().Enums.SegmentationRepresentations.Labelmap;
+		const style = {
+			renderFill: true,
+			fillAlpha: look.opacity,
+			renderOutline: look.outline > 0,
+			outlineWidth: look.outline
+		};
+		try {
+			service.setStyle({
+				type,
+				segmentationId
+			}, style);
+			for (const one of this.structures.all) {
+				service.setSegmentColor(viewportId, segmentationId, one.value, [...colourOf(look, one), 255]);
+				service.setSegmentVisibility(viewportId, segmentationId, one.value, !look.hidden.includes(one.value), type);
+				service.setSegmentLocked(segmentationId, one.value, look.locked.includes(one.value));
+			}
+		} catch {}
+	}
+	/** Segments that the viewer's own button added: value and the viewer's name. */
+	strangers() {
+		return Object.values(segmentationOf(this.segmentationId)?.segments ?? {}).filter((one) => one && !this.structures.of(one.segmentIndex)).map((one) => ({
+			value: one.segmentIndex,
+			label: one.label || `Segment ${one.segmentIndex}`
+		}));
+	}
+	choose(value) {
+		if ((segmentationOf(this.segmentationId)?.segments)?.[value]) host.services.segmentationService.setActiveSegment(this.segmentationId, value);
+	}
+	/** The segment that the viewer's tools draw; null where there is none. */
+	get chosen() {
+		return Object.values(segmentationOf(this.segmentationId)?.segments ?? {}).find((one) => one?.active)?.segmentIndex ?? null;
+	}
+	/** Wait until no stroke is being drawn: half of one is no step, and nothing is put under it. */
+	async released() {
+		while (this.drawing) await new Promise((done) => window.setTimeout(done, 50));
+	}
+	/** Whether the mouse is down. */
+	get drawing() {
+		return this.pressed;
+	}
+	/** Take what was drawn since the last look as one step. */
+	commit() {
+		if (this.ended || !segmentationOf(this.segmentationId)) return [];
+		const slices = /* @__PURE__ */ new Map();
+		this.arrays.forEach((array, k) => {
+			if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
+		});
+		if (!slices.size) return [];
+		const changed = this.session.draw(slices);
+		if (changed.length) this.onStroke(changed);
+		return changed;
+	}
+	/** Show what the session has of slices. */
+	render(slices) {
+		if (!slices.length) return;
+		slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
+		const frames = slices.map((k) => this.geometry.frameOf(k));
+		tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
+	}
+	close() {
+		this.ended = true;
+		window.clearTimeout(this.timer);
+		this.unsubscribe.forEach((end) => end());
+	}
+	async create() {
+		const service = host.services.segmentationService;
+		if (!segmentationOf(this.segmentationId)) {
+			const segments = {};
+			for (const { name, value } of this.structures.all) segments[value] = {
+				segmentIndex: value,
+				label: name,
+				active: value === 1,
+				locked: false
+			};
+			const options = {
+				segmentationId: this.segmentationId,
+				label: "fewsam",
+				segments
+			};
+			await service.createLabelmapForDisplaySet(this.displaySet, options);
+		}
+		await this.show();
+		this.findVoxels();
+		this.segments();
+	}
+	findVoxels() {
+		const found = segmentationOf(this.segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
+			const image = cornerstone().cache.getImage(id);
+			return {
+				frame,
+				plane: planeOf(image.referencedImageId ?? id),
+				array: image.voxelManager.getScalarData()
+			};
+		});
+		found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+		this.arrays = found.map((one) => one.array);
+		const frames = found.map((one) => one.frame);
+		this.geometry = new Geometry(this.viewportId, found.map((one) => one.plane), frames);
+	}
+	listen() {
+		const later = () => {
+			window.clearTimeout(this.timer);
+			this.timer = window.setTimeout(() => this.pressed ? later() : this.commit(), 120);
+		};
+		const modified = (event) => {
+			if (!event.detail?.segmentationId || event.detail.segmentationId === this.segmentationId) later();
+		};
+		const name = tools().Enums.Events.SEGMENTATION_DATA_MODIFIED;
+		cornerstone().eventTarget.addEventListener(name, modified);
+		const down = () => void (this.pressed = true);
+		const up = () => {
+			this.pressed = false;
+			later();
+		};
+		const moved = (event) => {
+			if (this.pressed && !event.buttons) up();
+		};
+		window.addEventListener("mousedown", down, true);
+		window.addEventListener("mouseup", up, true);
+		window.addEventListener("mousemove", moved, true);
+		this.unsubscribe.push(() => {
+			cornerstone().eventTarget.removeEventListener(name, modified);
+			window.removeEventListener("mousedown", down, true);
+			window.removeEventListener("mouseup", up, true);
+			window.removeEventListener("mousemove", moved, true);
+		});
+	}
+};
+function segmentationOf(id) {
+	return tools().segmentation.state.getSegmentation(id);
+}
+// src/acts/opening.ts
+/** The labelmap of whatever series the person looks at: opened, kept in step with the server, and left. */
+var Opening = class {
+	desk;
+	on;
+	now = "";
+	waited = 0;
+	constructor(desk, on) {
+		this.desk = desk;
+		this.on = on;
+	}
+	/** Open the series in the viewport, where it is not open already. */
+	async follow() {
+		const [now, { map }] = [active(), this.desk];
+		const series = now?.displaySet.SeriesInstanceUID ?? "";
+		if (!now && !map && ++this.waited === 4 && !this.on.nothing()) this.desk.say(`No image series is open. Double-click one in the list. The viewer marks what it cannot show with a triangle in the list on the left.`, "");
+		if (!now || this.now === series + now.viewportId) return;
+		if (map?.series === series && map.viewportId === now.viewportId) return;
+		this.now = series + now.viewportId;
+		try {
+			await this.open(series, now);
+		} finally {
+			this.now = "";
+		}
+	}
+	leave() {
+		const { map, store } = this.desk;
+		if (map) {
+			map.commit();
+			map.session.keep(true);
+			map.close();
+		}
+		this.on.left();
+		this.desk.map = null;
+		store.aside.value = false;
+		store.conflict.value = [];
+		store.changed.value = [];
+	}
+	/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+	async catchUp() {
+		const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
+		if (!map || image?.id !== map.series || map.drawing) return;
+		map.commit();
+		const stale = map.session.slices.stale(image.submissions);
+		const idle = !store.busy.value;
+		if (!stale.length || !await this.desk.fetch()) return;
+		if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
+	}
+	async open(series, { viewportId, displaySet }) {
+		const { structures, store } = this.desk;
+		this.leave();
+		const state = store.server.value = await getState(series);
+		structures.update(state.structures);
+		const map = await Labelmap.open(viewportId, displaySet, structures);
+		const known = await getLabelmap(series);
+		const drafts = map.session.open(known.voxels, known.head);
+		map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+		map.onStroke = () => this.desk.show();
+		this.desk.map = map;
+		store.answered.value = known.head.served;
+		numbering.of = (k) => map.geometry.frameOf(k) + 1;
+		const chosen = store.chosen.value;
+		this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
+		this.desk.say(greeting(known.head, drafts.length, state), "");
+		this.on.opened(map);
 	}
 };
 // src/model/trail.ts
@@ -4095,4 +4522,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, LOOK, Lab, Learning, MARKS, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, LOOK, Lab, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

@@ -12,6 +12,7 @@ export { Session } from './model/session';
 export { Slices } from './model/slices';
 export { Structures } from './model/structures';
 export { Learning } from './acts/learning';
+export { Opening } from './acts/opening';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';
 

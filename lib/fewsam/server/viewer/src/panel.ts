@@ -57,6 +57,8 @@ export class Panel implements Desk {
   private watching = new Watching(this, this.toolbox);
   private opening: Opening;
   private lost = false; // the server does not answer
+  private asked = 0; // questions to the server for its state
+  private answered = 0; // number of the latest of them that was answered
   private timer = 0;
 
   constructor(id: string) {
@@ -158,7 +160,11 @@ export class Panel implements Desk {
   }
 
   async refresh(): Promise<void> {
-    const state = (this.store.server.value = await api.getState(this.map?.series, this.map?.geometry.current()));
+    const turn = ++this.asked;
+    const state = await api.getState(this.map?.series, this.map?.geometry.current());
+    if (turn < this.answered) return; // a later question was answered first: this is how things were
+    this.answered = turn;
+    this.store.server.value = state;
     const before = this.structures.all.length;
     if (this.structures.update(state.structures)) {
       this.map?.segments();

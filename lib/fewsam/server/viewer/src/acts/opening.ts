@@ -54,8 +54,9 @@ export class Opening {
     if (!map || image?.id !== map.series || map.drawing) return;
     map.commit();
     const stale = map.session.slices.stale(image.submissions);
+    const idle = !store.busy.value; // otherwise what is being done says itself what came of it
     if (!stale.length || !(await this.desk.fetch())) return;
-    if (!store.busy.value) {
+    if (idle && !store.busy.value) {
       this.desk.say(`${texts.capital(texts.slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
     }
   }

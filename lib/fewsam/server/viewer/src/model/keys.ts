@@ -1,4 +1,7 @@
-/** The panel's keys. None is a key of the viewer, but for the digits, and those are ours while the panel is on the screen. */
+/** The panel's keys. They come before those of the viewer, whose digits are ours only while the panel is on the screen.
+ *
+ * OHIF 3.12 has A (a new segment) and N (interpolated scrolling) too, and B, E, [ and ] for what they are here.
+ */
 
 import type { Command, Tool } from '../commands';
 

@@ -47,7 +47,9 @@ export function greeting(known: any, drafts: number, state: api.State): string {
 
 export function receipt(answer: any): string {
   const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-  const parts = [changed ? `${count(changed, 'slice')} submitted.` : 'Nothing new in this label: no slice changed.'];
+  const parts: string[] = [];
+  if (changed) parts.push(`${count(changed, 'slice')} submitted.`);
+  else if (!answer.beside?.length) parts.push('Nothing new in this label: no slice changed.');
   if (answer.replaced.length) {
     parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
   }
