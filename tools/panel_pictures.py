@@ -10,20 +10,19 @@ have moved since the first picture.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from helpers.person import Person
 from helpers.sample_stage import EIGHT, Stage, staged
+from helpers.second_reader import label_as
 from helpers.strokes import lasso
 
 TWENTY = (*EIGHT, *(f"rib_left_{n}" for n in range(1, 7)), *(f"rib_right_{n}" for n in range(1, 7)))
@@ -178,18 +177,8 @@ def two_readings(stage: Stage, me: Person, camera: Camera) -> None:
     k = stage.drawn[2] + 2
     stage.draw(me, k, "liver")
     me.wait_to_submit(1)
-    theirs = np.where(ndimage.binary_erosion(stage.truth["liver"][k], iterations=2), 1, 0).astype(np.uint8)
-    voxels = np.zeros(stage.truth["liver"].shape, np.uint8)
-    voxels[k] = theirs
-    info = [{"name": "liver", "idx": 1}]
-    requests.put(
-        f"{stage.server.url}/fewsam/label",
-        params={"image": stage.series},
-        data={"params": json.dumps({"label_info": info, "drawn": {k: 0}})},
-        files={"label": ("label.bin", voxels.tobytes())},
-        headers={"X-Annotator": "Olaf"},
-        timeout=60,
-    ).raise_for_status()
+    theirs = np.stack([ndimage.binary_erosion(plane, iterations=2) for plane in stage.truth["liver"]])
+    label_as("Olaf", stage.server.url, stage.series, theirs, k)
     me.submit()
     me.page.wait_for_selector("#fewsam-both")
     camera.take(me, "13-conflict", steady=False)
@@ -201,6 +190,17 @@ def two_readings(stage: Stage, me: Person, camera: Camera) -> None:
     me.page.wait_for_selector("#fewsam-accept")
     me.page.locator("#fewsam-worklist").scroll_into_view_if_needed()
     camera.take(me, "14-review-of-two-readings", steady=False)
+    me.page.locator(".adopt").click()
+    me.wait_message("that of Olaf stays in its history")
+    me.page.fill("#fewsam-note", "The dome of the liver is missing.")
+    me.click("sendback")
+    me.wait_text("#fewsam-place", "sent back")
+    camera.take(me, "15-sent-back", steady=False)
+    me.click("done")
+    me.page.wait_for_selector("#fewsam-accept:enabled")
+    me.click("accept")
+    me.wait_text("#fewsam-place", "accepted")
+    camera.take(me, "16-accepted", steady=False)
     me.page.locator("#fewsam-worklist > summary").click()
 
 

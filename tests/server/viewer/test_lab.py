@@ -5,7 +5,6 @@ One server and one browser for all of it, since both take long to start.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nibabel as nib
@@ -16,10 +15,10 @@ import requests
 from scipy import ndimage
 
 from fewsam.server.guard import api_key
-from fewsam.server.guard.person import HEADER
 from fewsam.synthetic.phantom import write_dataset
 from helpers.browser import need_chromium, open_browser, pictures_of, start_pacs
 from helpers.person import Person
+from helpers.second_reader import label_as
 from helpers.server_harness import Server
 
 KEY = "correct-horse-battery-staple"
@@ -43,7 +42,7 @@ def test_a_series_from_the_log_in_to_the_file(tmp_path: Path) -> None:
             nora.submit()
             nora.wait_to_submit(0)
             prompts_obey_hang_together_and_are_undone(nora)
-            two_people_draw_one_slice(nora, server, str(head.SeriesInstanceUID))
+            two_people_draw_one_slice(nora, str(head.SeriesInstanceUID))
             the_worklist_knows_it(nora)
             a_reviewer_puts_the_second_reading_in_force(nora)
             it_is_done_sent_back_and_accepted(nora)
@@ -114,21 +113,13 @@ def prompts_obey_hang_together_and_are_undone(nora: Person) -> None:
     nora.wait_to_submit(0)
 
 
-def two_people_draw_one_slice(nora: Person, server: Server, series: str) -> None:
+def two_people_draw_one_slice(nora: Person, series: str) -> None:
     """Olaf is faster. Nora keeps both: his stays the label, and hers is kept beside it."""
     nora.draw("liver", READ_TWICE, (24, 24))
     mine = nora.voxels(SHAPE[0])
-    his = np.zeros_like(mine)
+    his = np.zeros(mine.shape, bool)
     his[READ_TWICE] = ndimage.binary_dilation(mine[READ_TWICE] == 1, iterations=2)
-    answer = requests.put(
-        f"{server.url}/fewsam/label",
-        params={"image": series},
-        data={"params": json.dumps({"label_info": [{"name": "liver", "idx": 1}], "drawn": {READ_TWICE: 0}})},
-        files={"label": ("label.bin", his.tobytes())},
-        headers={"X-API-Key": KEY, HEADER: "Olaf"},
-        timeout=60,
-    )
-    assert answer.ok, answer.text
+    label_as("Olaf", nora.url, series, his, READ_TWICE, {"X-API-Key": KEY})
     nora.submit()
     nora.page.wait_for_selector("#fewsam-both")
     assert "by Olaf" in nora.message()
