@@ -63,7 +63,7 @@ help:
 	@echo "  make panel-pictures photograph the panel in OHIF in each of its states, to look at (PICTURES=folder)"
 	@echo "  make audit          look for published vulnerabilities of the pinned packages"
 	@echo "To measure fewsam:"
-	@echo "  make benchmark      time encoding, decoding and training on this machine, and measure the memory"
+	@echo "  make benchmark      time encoding, decoding, training and a server's answers on this machine, and measure the memory"
 	@echo "  make evidence       compare fewsam with other methods, and simulate annotators (an hour and more)"
 	@echo "  make evidence-more  the same with three draws, every K on all data, and SAM's prompts (many hours)"
 	@echo "  make drawing        count what a liver takes to draw, with the brush and with the lasso, in a real browser"

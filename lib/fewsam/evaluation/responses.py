@@ -136,9 +136,10 @@ class _Panel:
         self._ask("POST", "/fewsam/clicks", json=body)
 
     def _scribble(self, n: int) -> None:
+        """It excludes what is shown as the structure, so that there is a change to propagate."""
         i, j = self._place(n)
         line = [(i, min(max(j + step, 0), self._mask.shape[1] - 1)) for step in (-2, 0, 2)]
-        prompt = {"kind": "scribble", "slice": self._k, "include": True, "points": line}
+        prompt = {"kind": "scribble", "slice": self._k, "include": False, "points": line}
         body = {"image": self._image, "label": self._name, "prompts": [prompt], "propagate": True, "keep": []}
         self._ask("POST", "/fewsam/prompts", json=body)
 
