@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Drafts, LOOK, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
+  Drafts, LOOK, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Trail, colourOf, colourOfError, corrected, hex, keep, kept, pack, pressed, texts, unhex, unpack,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const named = (...names) => names.map(name => ({ id: name, name, color: [1, 2, 3], slices: 0 }));
@@ -393,4 +393,28 @@ test('what was submitted from elsewhere is said, unless something is done meanwh
     await opening.catchUp();
   }
   assert.equal(panel.said.length, 1);
+});
+
+test('what another person submitted meanwhile is asked about, and what is answered is sent: mine, or both', async () => {
+  const panel = desk([]);
+  panel.map.session.submission = () => ({ voxels: bytes(1), label_info: [], drawn: { 2: 0 }, empty: [], sent: new Map() });
+  panel.map.session.submitted = (_, submissions, uncertain) => (panel.uncertain = uncertain);
+  const sent = [];
+  const taken = { added: [], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [], submissions: {} };
+  globalThis.fetch = async (_, { body }) => {
+    const { replace, beside } = JSON.parse(body.get('params'));
+    sent.push({ replace, beside });
+    const settled = [...replace, ...beside].includes(2);
+    return settled ? { ok: true, json: async () => ({ ...taken, replaced: replace, beside }) }
+      : { ok: false, status: 409, json: async () => ({ detail: '', slices: [2], who: 'Olaf' }) };
+  };
+  const submitting = new Submitting(panel);
+  for (const both of [false, true]) {
+    await submitting.submit();
+    assert.match(panel.said.at(-1), /^Slice 3: submitted from elsewhere by Olaf since you drew on it/);
+    await submitting.submit([], both);
+  }
+  assert.deepEqual(sent.map(({ replace, beside }) => [replace, beside]), [[[], []], [[2], []], [[], []], [[], [2]]]);
+  assert.match(panel.said.at(-1), /kept beside the label of slice 3/);
+  assert.deepEqual([panel.uncertain, panel.store.conflict.value], [[2], []]); // their label is fetched, and nothing is asked any more
 });

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources c36da1cbbcbd2655f881313e7cd79d3d32ea94c1a447e7cacec0469b52c8595f */
+/* fewsam panel, built from sources 0b0d230c215c6454c1b6f66e801a624037f7739ccb613ba40147ecfe06292862 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1166,11 +1166,13 @@
 	async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		const form = new FormData();
 		const empty = [...said.empty, ...agreed.empty];
+		const { replace, beside = [] } = agreed;
 		form.append("params", JSON.stringify({
 			label_info,
 			client_id: client,
 			drawn,
-			replace: agreed.replace,
+			replace,
+			beside,
 			empty
 		}));
 		form.append("label", new Blob([voxels]), "label.bin");

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources c36da1cbbcbd2655f881313e7cd79d3d32ea94c1a447e7cacec0469b52c8595f */
+/* fewsam panel, built from sources 0b0d230c215c6454c1b6f66e801a624037f7739ccb613ba40147ecfe06292862 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2097,7 +2097,7 @@ var Refusal = class extends Error {
 	}
 };
 var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
-(() => {
+var client = (() => {
 	if (typeof sessionStorage === "undefined") return "";
 	let id = sessionStorage.getItem("fewsam.client");
 	if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
@@ -2156,6 +2156,24 @@ var train = async () => void await ask("/train/segmentation", json({}));
 /** Have the served model learn from images that nobody labelled too; it takes minutes. */
 var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
 var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
+	const form = new FormData();
+	const empty = [...said.empty, ...agreed.empty];
+	const { replace, beside = [] } = agreed;
+	form.append("params", JSON.stringify({
+		label_info,
+		client_id: client,
+		drawn,
+		replace,
+		beside,
+		empty
+	}));
+	form.append("label", new Blob([voxels]), "label.bin");
+	return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
+		method: "PUT",
+		body: form
+	})).json();
+}
 var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
 	image,
 	format
@@ -2850,6 +2868,78 @@ var Opening = class {
 		this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
 		this.desk.say(greeting(known.head, drafts.length, state), "");
 		this.on.opened(map);
+	}
+};
+// src/acts/submitting.ts
+/** Submit what is drawn, and the questions of the server about it. */
+var Submitting = class {
+	desk;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	/** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
+	async submit(empty = [], both = false) {
+		const { store } = this.desk;
+		await this.desk.work("Submitting", async (map) => {
+			map.commit();
+			const submission = map.session.submission();
+			if (!submission) return this.desk.say("Nothing to submit: no slice was changed by hand.", "bad");
+			let answer;
+			try {
+				answer = await submit(map.series, submission, {
+					...both ? {
+						replace: [],
+						beside: store.conflict.value
+					} : { replace: store.conflict.value },
+					empty
+				});
+			} catch (error) {
+				if (!(error instanceof Refusal) || error.status !== 409) throw error;
+				return this.asked(error.body);
+			}
+			store.conflict.value = [];
+			store.answered.value = false;
+			map.commit();
+			map.session.submitted(submission, answer.submissions, [
+				...answer.kept,
+				...answer.untouched,
+				...answer.beside ?? []
+			]);
+			this.desk.say(receipt(answer), answer.kept.length ? "" : "good");
+		});
+	}
+	/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
+	async theirs() {
+		const { conflict } = this.desk.store;
+		await this.desk.work("Fetching", async (map) => {
+			const slices = conflict.value;
+			if (!await this.desk.fetch()) return;
+			map.render(map.session.discard(slices));
+			conflict.value = [];
+			this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
+		});
+	}
+	/** The server asks before it takes a submission. */
+	asked(body) {
+		if (body.empty?.length) {
+			const empty = body.empty;
+			return this.desk.say(emptied(empty), "asks", [{
+				label: "Nothing is there",
+				act: () => void this.submit(empty)
+			}, {
+				label: "Put the labels back",
+				act: () => this.putBack(empty)
+			}]);
+		}
+		const slices = body.slices ?? [];
+		this.desk.store.conflict.value = slices;
+		this.desk.say(conflict(slices, body.who ?? ""), "bad");
+	}
+	putBack(slices) {
+		const { map } = this.desk;
+		map?.render(map.session.discard(slices));
+		this.desk.say(`${capital(slicesOf(slices))}: as submitted. Undo brings your change back.`, "");
+		this.desk.show();
 	}
 };
 // src/model/trail.ts
@@ -4522,4 +4612,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, LOOK, Lab, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, LOOK, Lab, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

@@ -197,7 +197,8 @@ export interface Agreed {
 export async function submit(image: string, { voxels, label_info, drawn, ...said }: Submission, agreed: Agreed): Promise<any> {
   const form = new FormData();
   const empty = [...said.empty, ...agreed.empty];
-  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace: agreed.replace, empty }));
+  const { replace, beside = [] } = agreed;
+  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, empty }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
 }

@@ -13,6 +13,7 @@ export { Slices } from './model/slices';
 export { Structures } from './model/structures';
 export { Learning } from './acts/learning';
 export { Opening } from './acts/opening';
+export { Submitting } from './acts/submitting';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';
 
