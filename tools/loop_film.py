@@ -29,6 +29,7 @@ DRAWN = ("liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "
 BAR = 26  # pixels of a caption
 MAIN = ("drawn", "segmented", "corrected", "trained")  # steps of the one picture
 TILE = 800
+ENCODING = 300_000  # ms
 ARROW = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
 
 
@@ -138,7 +139,8 @@ def correct(stage: Stage, me: Person, film: Film) -> None:
 def learn(me: Person, film: Film) -> None:
     """Train, segment again, and go to the next slice."""
     me.click("train")
-    me.wait_text("#fewsam-status", "step")
+    steps = "document.querySelector('#fewsam-status').textContent.includes('step')"
+    me.page.wait_for_function(steps, timeout=ENCODING)  # the labelled slices are encoded in several views first
     me.page.wait_for_timeout(6000)
     film.take("Train: about a minute on a CPU", 1.8)
     me.wait_message("is live", "not better", "failed")

@@ -267,14 +267,14 @@ class Person:
     def message(self) -> str:
         return str(self.page.text_content("#fewsam-message"))  # also what is folded
 
-    def wait_message(self, *parts: str) -> str:
+    def wait_message(self, *parts: str, seconds: float = 240) -> str:
         """Wait until the panel's message holds one of ``parts``; the message."""
         wanted = " || ".join(f"text.includes({part!r})" for part in parts)
         script = (
             f"() => {{ const text = document.querySelector('#fewsam-message')?.textContent ?? ''; return {wanted}; }}"
         )
         try:
-            self.page.wait_for_function(script, timeout=600_000, polling=POLL)
+            self.page.wait_for_function(script, timeout=1000 * seconds, polling=POLL)
         except Exception as error:
             raise AssertionError(f"the panel did not say {parts}, but: {self.message()!r}; {self.errors}") from error
         return self.message()

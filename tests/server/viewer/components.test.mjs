@@ -203,6 +203,8 @@ test('a slice that two people labelled stands in the worklist with their Dice, a
   assert.match(html(panel(), lab), /Slice 9: nora \(in force\) and olaf/);
   assert.match(html(panel(), lab), /Dice: liver 0\.81/);
   assert.match(html(panel(), lab), /Put in force/);
+  const buttons = [...html(panel({ busy: 'Submitting' }), lab).matchAll(/<button class="small \w*" disabled title="Submitting …">(Show|Put in force)/g)];
+  assert.deepEqual(buttons.map(found => found[1]), ['Show', 'Put in force']); // a press would be lost
   lab.worklist.value = { ...lab.worklist.value, can_review: false };
   assert.doesNotMatch(html(panel(), lab), /Put in force/);
 });

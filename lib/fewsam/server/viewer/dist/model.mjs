@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 0b0d230c215c6454c1b6f66e801a624037f7739ccb613ba40147ecfe06292862 */
+/* fewsam panel, built from sources 3f0ed45688d7dd2512c07f167e26f1fbe6b25c597617835df368432923909e96 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3533,6 +3533,17 @@ function ToolButton({ store, acts, tool, title, children }) {
 		children
 	});
 }
+/** A small button that asks the server: it waits, as all others do, while something else is done. */
+function BusyButton({ store, name = "", title = "", act, children }) {
+	const busy = store.busy.value;
+	return /* @__PURE__ */ a("button", {
+		class: `small ${name}`,
+		disabled: busy !== "",
+		title: busy ? `${busy} …` : title,
+		onClick: act,
+		children
+	});
+}
 // src/components/draw.tsx
 /** Tools that draw, the size of the brush, the way back, and one-press edits of the slice on the screen. */
 function Draw({ store, acts }) {
@@ -3657,13 +3668,14 @@ function History({ store, acts }) {
 		})] }), /* @__PURE__ */ a("div", {
 			id: "fewsam-shots",
 			children: shots.length ? shots.map((shot) => /* @__PURE__ */ a(Row$2, {
+				store,
 				acts,
 				shot
 			}, shot.shot)) : "Nobody has labelled this slice."
 		})]
 	});
 }
-function Row$2({ acts, shot }) {
+function Row$2({ store, acts, shot }) {
 	const what = shot.withdrawn ? "label taken back" : shot.structures.join(", ") || "nothing is there";
 	const [act, text] = shot.current ? ["unlabel", "Un-label"] : ["restore", "Restore"];
 	return /* @__PURE__ */ a("div", {
@@ -3671,9 +3683,10 @@ function Row$2({ acts, shot }) {
 		children: [/* @__PURE__ */ a("span", {
 			title: shot.source,
 			children: `${new Date(shot.time).toLocaleString()}, ${shot.annotator || "somebody"}: ${what}`
-		}), !shot.withdrawn && /* @__PURE__ */ a("button", {
-			class: `small ${act}`,
-			onClick: () => acts.history(act, shot),
+		}), !shot.withdrawn && /* @__PURE__ */ a(BusyButton, {
+			store,
+			name: act,
+			act: () => acts.history(act, shot),
 			children: text
 		})]
 	});
@@ -4256,7 +4269,7 @@ function Readings(given) {
 		}, reading.reading)))]
 	});
 }
-function Row({ acts, lab, slice, reading }) {
+function Row({ store, acts, lab, slice, reading }) {
 	const who = reading.annotator || "somebody";
 	const force = slice.in_force?.annotator || "somebody";
 	const dice = Object.entries(reading.dice).map(([name, value]) => `${name} ${value === null ? "-" : value.toFixed(2)}`);
@@ -4267,16 +4280,17 @@ function Row({ acts, lab, slice, reading }) {
 				class: "faint",
 				children: dice.length ? ` Dice: ${dice.join(", ")}` : ""
 			})] }),
-			/* @__PURE__ */ a("button", {
-				class: "small",
+			/* @__PURE__ */ a(BusyButton, {
+				store,
 				title: `Go to the slice and show what ${who} drew; Undo takes it away`,
-				onClick: () => acts.lab.show(slice, reading),
+				act: () => acts.lab.show(slice, reading),
 				children: "Show"
 			}),
-			lab.worklist.value?.can_review && /* @__PURE__ */ a("button", {
-				class: "small adopt",
+			lab.worklist.value?.can_review && /* @__PURE__ */ a(BusyButton, {
+				store,
+				name: "adopt",
 				title: `Make what ${who} drew the label; that of ${force} stays in the history`,
-				onClick: () => acts.lab.adopt(slice, reading),
+				act: () => acts.lab.adopt(slice, reading),
 				children: "Put in force"
 			})
 		]

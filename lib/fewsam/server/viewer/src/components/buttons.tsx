@@ -51,3 +51,13 @@ export function ToolButton({ store, acts, tool, title, children }: Labelled & { 
     </button>
   );
 }
+
+/** A small button that asks the server: it waits, as all others do, while something else is done. */
+export function BusyButton({ store, name = '', title = '', act, children }: { store: Store; name?: string; title?: string; act: () => void; children: ComponentChildren }) {
+  const busy = store.busy.value;
+  return (
+    <button class={`small ${name}`} disabled={busy !== ''} title={busy ? `${busy} …` : title} onClick={act}>
+      {children}
+    </button>
+  );
+}

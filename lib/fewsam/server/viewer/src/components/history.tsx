@@ -2,7 +2,7 @@
 
 import type { Shot } from '../api';
 import { numbering } from '../model/texts';
-import type { Given } from './buttons';
+import { BusyButton, type Given } from './buttons';
 
 export function History({ store, acts }: Given) {
   const [open, shots] = [store.open.value, store.history.value];
@@ -12,22 +12,22 @@ export function History({ store, acts }: Given) {
         History of slice <span id="fewsam-slice">{open ? numbering.of(open.slice) : ''}</span>
       </summary>
       <div id="fewsam-shots">
-        {shots.length ? shots.map(shot => <Row key={shot.shot} {...{ acts, shot }} />) : 'Nobody has labelled this slice.'}
+        {shots.length ? shots.map(shot => <Row key={shot.shot} {...{ store, acts, shot }} />) : 'Nobody has labelled this slice.'}
       </div>
     </details>
   );
 }
 
-function Row({ acts, shot }: Pick<Given, 'acts'> & { shot: Shot }) {
+function Row({ store, acts, shot }: Pick<Given, 'store' | 'acts'> & { shot: Shot }) {
   const what = shot.withdrawn ? 'label taken back' : shot.structures.join(', ') || 'nothing is there';
   const [act, text] = shot.current ? (['unlabel', 'Un-label'] as const) : (['restore', 'Restore'] as const);
   return (
     <div class="shot">
       <span title={shot.source}>{`${new Date(shot.time).toLocaleString()}, ${shot.annotator || 'somebody'}: ${what}`}</span>
       {!shot.withdrawn && (
-        <button class={`small ${act}`} onClick={() => acts.history(act, shot)}>
+        <BusyButton store={store} name={act} act={() => acts.history(act, shot)}>
           {text}
-        </button>
+        </BusyButton>
       )}
     </div>
   );

@@ -2,7 +2,7 @@
 
 import type { ReadSlice, Reading } from '../lab';
 import { numbering } from '../model/texts';
-import type { Given } from './buttons';
+import { BusyButton, type Given } from './buttons';
 
 export function Readings(given: Given) {
   const read = given.lab.readings.value;
@@ -15,7 +15,7 @@ export function Readings(given: Given) {
   );
 }
 
-function Row({ acts, lab, slice, reading }: Given & { slice: ReadSlice; reading: Reading }) {
+function Row({ store, acts, lab, slice, reading }: Given & { slice: ReadSlice; reading: Reading }) {
   const who = reading.annotator || 'somebody';
   const force = slice.in_force?.annotator || 'somebody';
   const dice = Object.entries(reading.dice).map(([name, value]) => `${name} ${value === null ? '-' : value.toFixed(2)}`);
@@ -25,13 +25,13 @@ function Row({ acts, lab, slice, reading }: Given & { slice: ReadSlice; reading:
         {`Slice ${numbering.of(slice.slice)}: ${force} (in force) and ${who}`}
         <span class="faint">{dice.length ? ` Dice: ${dice.join(', ')}` : ''}</span>
       </span>
-      <button class="small" title={`Go to the slice and show what ${who} drew; Undo takes it away`} onClick={() => acts.lab.show(slice, reading)}>
+      <BusyButton store={store} title={`Go to the slice and show what ${who} drew; Undo takes it away`} act={() => acts.lab.show(slice, reading)}>
         Show
-      </button>
+      </BusyButton>
       {lab.worklist.value?.can_review && (
-        <button class="small adopt" title={`Make what ${who} drew the label; that of ${force} stays in the history`} onClick={() => acts.lab.adopt(slice, reading)}>
+        <BusyButton store={store} name="adopt" title={`Make what ${who} drew the label; that of ${force} stays in the history`} act={() => acts.lab.adopt(slice, reading)}>
           Put in force
-        </button>
+        </BusyButton>
       )}
     </div>
   );
