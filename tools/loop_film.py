@@ -25,11 +25,11 @@ from helpers.sample_stage import EIGHT, Stage, staged
 from helpers.strokes import on_screen, outlines
 
 SCREEN = {"width": 1366, "height": 768}
-DRAWN = ("liver", "spleen", "kidney_right", "kidney_left", "stomach", "aorta", "vertebrae")
 BAR = 26  # pixels of a caption
 MAIN = ("drawn", "segmented", "corrected", "trained")  # steps of the one picture
 TILE = 800
 ENCODING = 300_000  # ms
+CLICKS, DEEP = 4, 1.5  # at most, and the least depth of a mistake, in pixels, that one is for
 ARROW = [(0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12)]
 
 
@@ -84,15 +84,22 @@ def main() -> None:
         film = Film(me)
         label(stage, me, film)
         correct(stage, me, film)
-        learn(me, film)
+        learn(stage, me, film)
         go_on(me, film)
         film.write(given.folder)
+
+
+def slices_of(stage: Stage) -> tuple[int, int, int]:
+    """Three slices with liver that are far apart: the last one shows the lungs too."""
+    shows = np.flatnonzero(stage.truth["liver"].sum(axis=(1, 2)) > 300)
+    first, middle, last = (int(shows[round(at * (len(shows) - 1))]) for at in (0.15, 0.5, 0.95))
+    return first, middle, last
 
 
 def label(stage: Stage, me: Person, film: Film) -> None:
     """Draw three slices; of the first one the film shows how."""
     film.take("Open a study with Few-shot segmentation", 1.8)
-    first, *others = stage.drawn
+    first, *others = slices_of(stage)
     me.go_to(first)
     me.tool("lasso")
     me.structure("liver")
@@ -106,10 +113,10 @@ def label(stage: Stage, me: Person, film: Film) -> None:
     me.page.mouse.move(*line[0])
     me.page.mouse.up()
     film.take("Draw round a structure with the lasso", 1.0, at=line[0])
-    stage.draw(me, first, *DRAWN[1:])
+    stage.draw(me, first, *EIGHT[1:])
     film.take("Draw the others too", 1.4)
     for k in others:
-        stage.draw(me, k, *DRAWN)
+        stage.draw(me, k, *EIGHT)
     me.wait_to_submit(3)
     film.take("Draw on three slices", 1.6, step="drawn")
     me.submit()
@@ -118,25 +125,30 @@ def label(stage: Stage, me: Person, film: Film) -> None:
 
 
 def correct(stage: Stage, me: Person, film: Film) -> None:
-    """Segment, and correct a slice by a click."""
+    """Segment, and correct by a few clicks the slice that is worst between the drawn ones."""
     me.click("segment")
     film.take("Segment: the encoder looks at each slice once", 1.4)
-    me.wait_message("ntrained answer")
-    k, row, col, include = worst(stage, me)
-    me.go_to(k)
-    me.tool("include" if include else "exclude")  # and the lasso out of hand
-    film.take("All slices are segmented. The strip shows the expected Dice of each slice", 2.0, step="segmented")
+    me.wait_message("ntrained answer", seconds=600)
+    k = max(range(*slices_of(stage)[::2]), key=lambda z: mistake(stage, me, z)[0])
+    me.tool("include")  # and the lasso out of hand
     me.structure("liver")
-    at = me.screen(col, row, k)
-    me.click_voxel(col, row, k)
-    me.wait_message("1 point on")
-    what = "adds what belongs to the structure" if include else "takes away what does not belong to the structure"
-    film.take(f"Correct: a click {what}", 2.2, step="corrected", at=(at["x"], at["y"]))
+    me.go_to(k)
+    film.take("All slices are segmented. The strip shows the expected Dice of each slice", 2.2, step="segmented")
+    for number in range(1, CLICKS + 1):
+        deep, row, col, include = mistake(stage, me, k)
+        if deep < DEEP and number > 1:
+            break
+        me.tool("include" if include else "exclude")
+        at = me.screen(col, row, k)
+        me.click_voxel(col, row, k)
+        me.wait_message(f"{number} point")
+        what = "adds what belongs to the structure" if include else "takes away what does not belong to it"
+        film.take(f"Correct: a click {what}", 1.6, step="corrected", at=(at["x"], at["y"]))
     me.submit()
     me.wait_message("1 slice submitted")
 
 
-def learn(me: Person, film: Film) -> None:
+def learn(stage: Stage, me: Person, film: Film) -> None:
     """Train, segment again, and go to the next slice."""
     me.click("train")
     steps = "document.querySelector('#fewsam-status').textContent.includes('step')"
@@ -145,26 +157,26 @@ def learn(me: Person, film: Film) -> None:
     film.take("Train: about a minute on a CPU", 1.8)
     me.wait_message("is live", "not better", "failed")
     film.take("The new model is served unless it is worse on slices that were held back", 2.0)
+    _, middle, last = slices_of(stage)
+    me.go_to((middle + last) // 2)
     me.click("segment")
-    me.wait_message("labelled slices")
+    me.wait_message("labelled slices", seconds=600)
     film.take("Segment again", 1.8, step="trained")
     me.click("next")
     me.wait_message("would teach most", "Go on in another series")
     film.take("Next slice: the one whose label should teach the model most", 2.2)
 
 
-def worst(stage: Stage, me: Person) -> tuple[int, int, int, bool]:
-    """Slice, row and column in the middle of the largest mistake about the liver, and whether it is missing there."""
+def mistake(stage: Stage, me: Person, k: int) -> tuple[float, int, int, bool]:
+    """Depth, row and column of the largest mistake about the liver on slice k, and whether it is missing there."""
     truth = stage.truth["liver"]
-    shown = me.voxels(truth.shape[2]) == 1 + EIGHT.index("liver")
+    shown = me.voxels(truth.shape[2])[k] == 1 + EIGHT.index("liver")
     found = []
-    for include, wrong in ((True, truth & ~shown), (False, shown & ~truth)):
-        for k in range(len(truth)):
-            deep = ndimage.distance_transform_edt(wrong[k])
-            row, col = np.unravel_index(int(deep.argmax()), deep.shape)
-            found.append((float(deep.max()), k, int(row), int(col), include))
-    _, k, row, col, include = max(found)
-    return k, row, col, include
+    for include, wrong in ((True, truth[k] & ~shown), (False, shown & ~truth[k])):
+        deep = ndimage.distance_transform_edt(wrong)
+        row, col = np.unravel_index(int(deep.argmax()), deep.shape)
+        found.append((float(deep.max()), int(row), int(col), include))
+    return max(found)
 
 
 def go_on(me: Person, film: Film) -> None:
@@ -179,7 +191,7 @@ def go_on(me: Person, film: Film) -> None:
     me.wait_ready()
     me.page.wait_for_selector("#fewsam-segment:enabled")
     me.click("segment")
-    me.wait_message("labelled slices")
+    me.wait_message("labelled slices", seconds=600)
     me.go_to(int((me.voxels(160) > 0).sum(axis=(1, 2)).argmax()))
     film.take("The next patient, segmented at once from four labelled slices of the first", 2.6, step="next patient")
 

@@ -147,6 +147,8 @@ def test_two_readers_of_a_slice_are_kept_side_by_side_with_their_dice(lab: Lab, 
 
     body = lab.ask("GET", "reading", params={"image": image, "reading": reading["reading"]}).content
     (length,) = struct.unpack("<I", body[:4])
+    head = json.loads(body[4 : 4 + length])
+    assert [one["name"] for one in head["structures"]] == list(NAMES)  # what the values mean
     plane = np.frombuffer(body[4 + length :], np.uint8).reshape(SHAPE[:2], order="F")
     expected_plane = lab.image.geometry.to_native(hers)[:, :, lab.k(z)]
     assert np.array_equal(plane, expected_plane)

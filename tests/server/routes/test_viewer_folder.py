@@ -111,7 +111,7 @@ def keys_are_the_panels(me: Person, shown: np.ndarray) -> None:
         me.wait_to_submit(1)
         me.key("Control+z", shown)
         me.wait_to_submit(0)
-    segments = "Object.keys(window.cornerstoneTools.segmentation.state.getSegmentations().pop().segments).length"
+    segments = "Object.keys(window.cornerstoneTools.segmentation.state.getSegmentations().at(-1).segments).length"
     before = me.page.evaluate(segments)
     me.page.keyboard.press("a")
     me.wait_lit("include")

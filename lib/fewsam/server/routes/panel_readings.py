@@ -122,9 +122,8 @@ def _reading(image_id: str, number: int) -> Response:
     full = np.zeros(volume.slices.shape[:3], np.uint8)
     full[found.slice] = drawn_labelmap(found, app.workspace.collection.classes, full[found.slice])
     k = to_k(volume.geometry, found.slice)
-    head = {
-        "structures": structures_of(app.workspace.collection), "slice": k, "submissions": {}, **_described(found)
-    }  # fmt: skip
+    values = structures_of(app.workspace.collection)  # what the voxels mean, in place of the names of those drawn
+    head = {**_described(found), "structures": values, "slice": k, "submissions": {}}
     return voxels(head, volume.geometry.to_native(full)[:, :, k : k + 1])
 
 
