@@ -55,6 +55,8 @@ def test_the_priors_share_falls_with_the_slices_that_show_a_class():
     assert shares.tolist() == pytest.approx([0.45, 0.45, 0.3, 0.25, 0.2, 0.155])
     pictures = prior_share(torch.tensor([1, 2, 60]), 0.0, is_2d_image=True)
     assert pictures.tolist() == pytest.approx([0.45, 0.35, 0.35])
+    pretrained = prior_share(torch.tensor([1, 3, 4, 5, 10, 60]), 0.0, reads_embedding=True)
+    assert pretrained.tolist() == pytest.approx([0.6, 0.6, 0.525, 0.45, 0.3, 0.175])
 
 
 def test_the_prior_has_most_of_the_say_beside_an_undertrained_decoder():

@@ -132,6 +132,18 @@ def test_a_structure_smaller_than_a_cell_still_gives_a_token():
     assert bank.present[0, 2]
 
 
+def test_sharpened_cells_are_nearer_to_one_class_and_classes_keep_their_area():
+    mask = torch.zeros(3, 100)
+    mask[1, :40], mask[1, 40:50] = 1, torch.linspace(0.9, 0.1, 10)
+    mask[2, 70], mask[2, 71] = 0.2, 0.3  # smaller than a cell
+    mask[0] = 1 - mask[1:].sum(0)
+    found = prompts.sharpened(mask)
+    assert torch.allclose(found.sum(0), torch.ones(100)) and torch.allclose(found.sum(1), mask.sum(1), atol=0.01)
+    assert found[1, 41] > 0.95 and found[1, 48] < 0.05
+    assert found[2].argmax() == 71 and found[2, 71] > mask[2, 71]
+    assert torch.equal(found[:, :40], mask[:, :40])  # where there is one class there is nothing to sharpen
+
+
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**31))
 @hypothesis_settings(max_examples=40, deadline=None)
 def test_kmeans_keeps_weight_and_range(count, clusters, seed):

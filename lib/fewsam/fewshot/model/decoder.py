@@ -37,6 +37,9 @@ class PriorConstants:
     Attributes:
         least: However many slices show a class.
         few: Added for a class shown on one slice, divided by the number of slices for others.
+        few_embedding: The same beside a decoder that reads a pretrained embedding. The prior reads it too, and is as
+            good as such a decoder while slices are few.
+        most: However few slices show a class.
         least_2d_image: The least for an image of its own, however many slices show a class.
         undertrained: For a decoder that has everything still to learn.
         doubt: Share of the decoder's probability that is spread over all classes. Without it a decoder that is sure and
@@ -45,6 +48,8 @@ class PriorConstants:
 
     least: float = 0.15
     few: float = 0.3
+    few_embedding: float = 1.5
+    most: float = 0.6
     least_2d_image: float = 0.35
     undertrained: float = 0.8
     doubt: float = 0.05
@@ -187,7 +192,8 @@ class FewShotMaskDecoder(nn.Module):
             return logits.log_softmax(dim=1)
         doubtful = (1 - PRIOR.doubt) * logits.softmax(dim=1) + PRIOR.doubt / logits.shape[1]
         prior = fitted(prompts.prior, detail.shape[-1]).log_softmax(dim=1)
-        share = prior_share(prompts.num_supports, undertrained, is_2d_image)[:, :, None, None]
+        shares = prior_share(prompts.num_supports, undertrained, is_2d_image, reads_embedding=self.use_embedding)
+        share = shares[:, :, None, None]
         return (1 - share) * doubtful.log() + share * prior
 
     def _tokens(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -214,21 +220,27 @@ class FewShotMaskDecoder(nn.Module):
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
 
 
-def prior_share(num_supports: Tensor, undertrained: float, is_2d_image: bool = False) -> Tensor:
-    """The prior's share in the answer for classes drawn on ``num_supports`` slices: 0.45, 0.3, 0.25, ... to 0.15.
+def prior_share(
+    num_supports: Tensor, undertrained: float, is_2d_image: bool = False, *, reads_embedding: bool = False
+) -> Tensor:
+    """The prior's share in the answer for classes drawn on ``num_supports`` slices.
 
-    A decoder trained on a few slices far apart is surer than it is right between them, where a logistic regression on
-    the frozen embedding still holds. On 2D images, each of another patient, five labelled ones can lead a decoder
-    astray and leave the prior right: there the share is 0.35 at least, which costs little where the decoder is right.
-    A decoder of few steps, as a slow machine makes in its time, has learnt less than the prior knows, so that the share
-    is larger.
+    0.45, 0.3, 0.25, ... to 0.15, and 0.6, 0.6, 0.6, 0.53, 0.45, ... to 0.15 beside a decoder that reads the embedding.
+
+    A decoder trained on a few slices far apart is surer than it is right between them and in other patients, where a
+    logistic regression on the frozen embedding still holds; the more so, the more the embedding knows. On 2D images,
+    each of another patient, five labelled ones can lead a decoder astray and leave the prior right: there the share is
+    0.35 at least, which costs little where the decoder is right. A decoder of few steps, as a slow machine makes in its
+    time, has learnt less than the prior knows, so that the share is larger.
 
     Args:
         num_supports: On how many slices each class is drawn, of any shape.
         undertrained: How much the decoder has still to learn, 0 to 1.
         is_2d_image: Whether what is answered is an image of its own, no slice of a volume.
+        reads_embedding: Whether the decoder's detail branch reads the embedding (`FewShotMaskDecoder`).
     """
-    share = PRIOR.least + PRIOR.few / num_supports.clamp_min(1)
+    few = PRIOR.few_embedding if reads_embedding else PRIOR.few
+    share = (PRIOR.least + few / num_supports.clamp_min(1)).clamp_max(PRIOR.most)
     share = share.clamp_min(PRIOR.least_2d_image) if is_2d_image else share
     return share + undertrained * (PRIOR.undertrained - share)
 

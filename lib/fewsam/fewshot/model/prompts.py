@@ -31,6 +31,8 @@ class PromptConstants:
         ridge: Weight of the probe's squared coefficients against its mean log-likelihood.
         probe_rounds: Of L-BFGS.
         probe_cells: Cells of the 64 x 64 grid that the probe learns from, over all slices.
+        sharpness: Power of a cell's shares of classes before the probe learns from them (`sharpened`).
+        sharpening_rounds: Of giving each class its area back after that.
         unknown_weight: Weight of an undrawn cell as background where some class was not looked for.
         bumps: Radial bumps a side by which the probe knows where in the slice a cell lies.
         bump_width: Their standard deviation, where the side is 2.
@@ -43,6 +45,8 @@ class PromptConstants:
     ridge: float = 3e-4
     probe_rounds: int = 40
     probe_cells: int = 12_000
+    sharpness: float = 4.0
+    sharpening_rounds: int = 20
     unknown_weight: float = 0.25
     bumps: int = 6
     bump_width: float = 0.2
@@ -243,7 +247,7 @@ class SupportBank:
 
 
 def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, soft answers and weights of ``count`` cells of a view, small classes first.
+    """Rows, answers (shares of classes, sharpened) and weights of ``count`` cells of a view, small classes first.
 
     Args:
         cells: (C,) how many cells each class has on all slices. Rare ones would drown in background: a cell weighs
@@ -259,7 +263,22 @@ def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor,
     chosen = torch.multinomial((chance + 1e-9).cpu(), count, generator=generator).to(mask.device)
     relative_z = torch.tensor([view.relative_z], dtype=torch.float32, device=mask.device)
     rows = probe_features(view.embedding.float()[None], relative_z, chosen)
-    return rows, mask.T[chosen], weights.sum(0)[chosen]
+    return rows, sharpened(mask).T[chosen], weights.sum(0)[chosen]
+
+
+def sharpened(shares: Tensor) -> Tensor:
+    """Shares (C, n) of classes in each of n cells, nearer to one class a cell, while each class keeps its area.
+
+    A border cell belongs to two classes, and a probe that learns so is unsure along every border. The winner alone
+    would be sure, but a structure smaller than a cell would be gone. So shares are raised to a power, and classes are
+    weighed until each has the area that it had (iterative proportional fitting, Deming and Stephan 1940).
+    """
+    area = shares.sum(1, keepdim=True)
+    shares = shares**PROMPTS.sharpness
+    for _ in range(PROMPTS.sharpening_rounds):
+        shares = shares * (area / shares.sum(1, keepdim=True).clamp_min(1e-12))
+        shares = shares / shares.sum(0, keepdim=True).clamp_min(1e-12)
+    return shares
 
 
 def soft_masked_pooling(embeddings: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
