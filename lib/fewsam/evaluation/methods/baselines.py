@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from fewsam.fewshot.model.losses import segmentation_loss
-from fewsam.fewshot.model.prompts import probe_features
+from fewsam.fewshot.model.probe import probe_features
 from fewsam.fewshot.training.episodes import Episodes
 
 # Probabilities (N, C, h, w), background first, of N slices given by embeddings (N, 256, 64, 64),

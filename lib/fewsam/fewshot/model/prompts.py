@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.pixel_features import EMBED_DIM, GRID
+from fewsam.fewshot.model.probe import PROBE, fit_probe, probe_features, sample_cells
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,12 @@ class PromptConstants:
 
     Attributes:
         similarity_scale: Logits that one unit of cosine similarity adds to the probe's.
-        ridge: Weight of the probe's squared coefficients against its mean log-likelihood.
-        probe_rounds: Of L-BFGS.
-        probe_cells: Cells of the 64 x 64 grid that the probe learns from, over all slices.
-        sharpness: Power of a cell's shares of classes before the probe learns from them (`sharpened`).
-        sharpening_rounds: Of giving each class its area back after that.
-        unknown_weight: Weight of an undrawn cell as background where some class was not looked for.
-        bumps: Radial bumps a side by which the probe knows where in the slice a cell lies.
-        bump_width: Their standard deviation, where the side is 2.
         kmeans_rounds: Of moving the cluster centres.
         kmeans_cells: Cells that place the centres of one class on one view, about.
         fits_kept: Fitted subsets of supports that are kept in memory.
     """
 
     similarity_scale: float = 1.0
-    ridge: float = 3e-4
-    probe_rounds: int = 40
-    probe_cells: int = 12_000
-    sharpness: float = 4.0
-    sharpening_rounds: int = 20
-    unknown_weight: float = 0.25
-    bumps: int = 6
-    bump_width: float = 0.2
     kmeans_rounds: int = 8
     kmeans_cells: int = 512
     fits_kept: int = 256
@@ -123,9 +107,14 @@ class SupportBank:
         self.descriptors = torch.cat(described)
         self.centres, self.sizes = (torch.stack(part) for part in zip(*clustered, strict=True))  # (S, C, P[, 256])
         self._fitted: dict[tuple[int, ...], Fitted] = {}
-        count = min(GRID * GRID, max(GRID, PROMPTS.probe_cells // len(set(shots))))
-        sampled = [_sample_rows(view, cells, count) for view in views]
-        self._rows, self._answers, self._weights = (list(part) for part in zip(*sampled, strict=True))
+        count = min(GRID * GRID, max(GRID, PROBE.cells // len(set(shots))))
+        sampled = [
+            sample_cells(
+                view.embedding, view.mask, view.relative_z, cells, count, complete=bool(view.annotated_classes.all())
+            )
+            for view in views
+        ]
+        self._rows, self._shares, self._weights = (list(part) for part in zip(*sampled, strict=True))
         every = torch.cat([self._rows[i] for i in self._first_views()])
         self._mean, self._spread = every.mean(0), every.std(0).clamp_min(1e-2)
 
@@ -220,65 +209,10 @@ class SupportBank:
         return (rows - self._mean) / self._spread
 
     def _fit_probe(self, subset: list[int]) -> Tensor:
-        """Multinomial logistic regression on standardised rows: (F + 1, C), the constant last."""
-        rows = self._standard(torch.cat([self._rows[i] for i in subset]))
-        weights = torch.cat([self._weights[i] for i in subset])
-        answers = (torch.cat([self._answers[i] for i in subset]).T * (weights / weights.sum())).contiguous()  # (C, N)
-        total = answers.sum(0)
-        # The optimiser must be able to change in place what was made here, whoever asks first.
-        with torch.inference_mode(False), torch.no_grad():
-            coefficients = torch.zeros(self.classes, rows.shape[1] + 1, device=rows.device)
-            optimiser = torch.optim.LBFGS(
-                [coefficients], lr=1, max_iter=PROMPTS.probe_rounds, history_size=10, line_search_fn="strong_wolfe"
-            )
-
-            @torch.no_grad()
-            def closure() -> Tensor:
-                # The gradient by hand: classes first, both products read the rows as they lie in memory. Autograd's
-                # product with the transposed rows takes four times as long.
-                scores = torch.addmm(coefficients[:, -1:], coefficients[:, :-1], rows.T).log_softmax(0)
-                excess = scores.exp() * total - answers
-                gradient = torch.cat([excess @ rows, excess.sum(1, keepdim=True)], 1)
-                coefficients.grad = gradient + 2 * PROMPTS.ridge * coefficients
-                return PROMPTS.ridge * coefficients.square().sum() - (answers * scores).sum()
-
-            optimiser.step(closure)
-            return coefficients.T.contiguous()
-
-
-def _sample_rows(view: LabelledView, cells: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, answers (shares of classes, sharpened) and weights of ``count`` cells of a view, small classes first.
-
-    Args:
-        cells: (C,) how many cells each class has on all slices. Rare ones would drown in background: a cell weighs
-            one over the root of it.
-    """
-    mask = view.mask.float().reshape(len(cells), -1)
-    weights = mask / cells.clamp_min(1).sqrt()[:, None]
-    weights[0] *= 1.0 if view.annotated_classes.all() else PROMPTS.unknown_weight
-    chance = (mask / mask.sum(1, keepdim=True).clamp_min(1)).sum(0)
-    # A generator for each: what a slice contributes must not depend on which came before it.
-    # The draw is the CPU's, whatever the device: the same slice gives the same rows everywhere.
-    generator = torch.Generator("cpu").manual_seed(0)
-    chosen = torch.multinomial((chance + 1e-9).cpu(), count, generator=generator).to(mask.device)
-    relative_z = torch.tensor([view.relative_z], dtype=torch.float32, device=mask.device)
-    rows = probe_features(view.embedding.float()[None], relative_z, chosen)
-    return rows, sharpened(mask).T[chosen], weights.sum(0)[chosen]
-
-
-def sharpened(shares: Tensor) -> Tensor:
-    """Shares (C, n) of classes in each of n cells, nearer to one class a cell, while each class keeps its area.
-
-    A border cell belongs to two classes, and a probe that learns so is unsure along every border. The winner alone
-    would be sure, but a structure smaller than a cell would be gone. So shares are raised to a power, and classes are
-    weighed until each has the area that it had (iterative proportional fitting, Deming and Stephan 1940).
-    """
-    area = shares.sum(1, keepdim=True)
-    shares = shares**PROMPTS.sharpness
-    for _ in range(PROMPTS.sharpening_rounds):
-        shares = shares * (area / shares.sum(1, keepdim=True).clamp_min(1e-12))
-        shares = shares / shares.sum(0, keepdim=True).clamp_min(1e-12)
-    return shares
+        rows, shares, weights = (
+            torch.cat([part[i] for i in subset]) for part in (self._rows, self._shares, self._weights)
+        )
+        return fit_probe(self._standard(rows), shares, weights)
 
 
 def soft_masked_pooling(embeddings: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -294,36 +228,6 @@ def soft_masked_pooling(embeddings: Tensor, masks: Tensor) -> tuple[Tensor, Tens
 def slice_descriptors(embeddings: Tensor) -> Tensor:
     """Unit vectors (N, 256 * 16) of the embedding averaged over a 4 x 4 grid, for retrieval."""
     return F.normalize(F.adaptive_avg_pool2d(embeddings, 4).flatten(1), dim=1)
-
-
-def probe_features(embeddings: Tensor, relative_z: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Rows for the probe: (N * 64 * 64, F) from embeddings (N, 256, 64, 64) and relative_z (N,).
-
-    The normalised embedding, and the place as low polynomials and radial bumps.
-
-    Args:
-        cells: (M,) which cells of each slice, row by row; all by default. Then there are N * M rows.
-    """
-    pixels, flat = embeddings.flatten(2).transpose(1, 2), _place_across(embeddings.device)
-    if cells is not None:
-        pixels, flat = pixels[:, cells], flat[cells]
-    pixels = F.layer_norm(pixels, (EMBED_DIM,))
-    z = (2 * relative_z.float() - 1)[:, None, None].expand(len(pixels), len(flat), 1)
-    x, y = flat[:, :1], flat[:, 1:2]
-    along = torch.cat([z, z * x, z * y], dim=-1)
-    return torch.cat([pixels, flat.expand(len(pixels), -1, -1), along], dim=-1).flatten(0, 1)
-
-
-@cache
-@torch.inference_mode(False)  # whoever asks first: a training's gradients must be able to pass
-def _place_across(device: torch.device) -> Tensor:
-    """Polynomials (x, y first) and bumps of each cell of the grid, (64 * 64, 5 + bumps squared)."""
-    line = torch.linspace(-1, 1, GRID, device=device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    middles = torch.linspace(-0.8, 0.8, PROMPTS.bumps, device=device)
-    bump = torch.exp(-((line[:, None] - middles) ** 2) / (2 * PROMPTS.bump_width**2))
-    bumps = torch.einsum("hi,wj->hwij", bump, bump).flatten(2)
-    return torch.cat([torch.stack([x, y, x * x, y * y, x * y], dim=-1), bumps], dim=-1).flatten(0, 1)
 
 
 def weighted_kmeans(
