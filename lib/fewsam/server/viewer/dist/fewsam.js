@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 3f0ed45688d7dd2512c07f167e26f1fbe6b25c597617835df368432923909e96 */
+/* fewsam panel, built from sources 8ac1925d027ef1e7d65e0b6768da3d43bcc604c61b7189023e88ebd068a8747d */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1240,7 +1240,7 @@
 `;
 	var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
-  scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark }
+  scrollbar-color:#3a54a3 #0d1430; scrollbar-width:thin; color-scheme:dark; background:#000; scroll-padding-top:96px }
 #fewsam-panel h4 { margin:4px 0 1px; font-size:11px; letter-spacing:.05em; text-transform:uppercase; color:#a9b8e6; font-weight:600 }
 #fewsam-panel h4 .faint { letter-spacing:0; text-transform:none; font-weight:400 }
 #fewsam-panel button { background:#22346b; color:#e6ecff; border:1px solid #4a66bd; border-radius:4px; padding:3px 5px; cursor:pointer; font:inherit }
@@ -1255,10 +1255,10 @@
 #fewsam-panel .faint { color:#a9b8e6; font-size:12px }
 #fewsam-panel p.faint { margin:8px 0 0 }
 
-#fewsam-said { display:flow-root; position:relative; height:86px; z-index:2 }
+#fewsam-said { display:flow-root; position:sticky; top:-6px; margin-top:-6px; padding-top:6px; height:86px; z-index:2; background:#000 } /* also beside what is below */
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
-#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:0 0 auto 0; box-shadow:0 4px 14px #000 }
+#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
 #fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }
@@ -4751,29 +4751,28 @@
 					})
 				]
 			}),
-			review && /* @__PURE__ */ a("div", {
+			review && /* @__PURE__ */ a($, { children: [/* @__PURE__ */ a("div", {
 				class: "fs-row",
-				children: [
-					/* @__PURE__ */ a("button", {
-						id: "fewsam-accept",
-						disabled: series.state === "accepted",
-						onClick: () => acts.lab.review(series, "accepted"),
-						children: "Accept"
-					}),
-					/* @__PURE__ */ a(TextInput, {
-						id: "fewsam-note",
-						label: "What is to be mended",
-						value: lab.note.value,
-						input: (text) => lab.note.value = text,
-						enter: () => acts.lab.review(series, "sent back")
-					}),
-					/* @__PURE__ */ a("button", {
-						id: "fewsam-sendback",
-						onClick: () => acts.lab.review(series, "sent back"),
-						children: "Send back"
-					})
-				]
-			}),
+				children: /* @__PURE__ */ a("button", {
+					id: "fewsam-accept",
+					disabled: series.state === "accepted",
+					onClick: () => acts.lab.review(series, "accepted"),
+					children: "Accept"
+				})
+			}), /* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: [/* @__PURE__ */ a(TextInput, {
+					id: "fewsam-note",
+					label: "What is to be mended",
+					value: lab.note.value,
+					input: (text) => lab.note.value = text,
+					enter: () => acts.lab.review(series, "sent back")
+				}), /* @__PURE__ */ a("button", {
+					id: "fewsam-sendback",
+					onClick: () => acts.lab.review(series, "sent back"),
+					children: "Send back"
+				})]
+			})] }),
 			/* @__PURE__ */ a(Results, {
 				known: store.answered.value || series.labelled_slices > 0,
 				image: series.image

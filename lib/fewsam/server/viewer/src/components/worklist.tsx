@@ -66,15 +66,19 @@ function Marks({ store, acts, lab, series }: Given & { series: Series }) {
         )}
       </div>
       {review && (
-        <div class="fs-row">
-          <button id="fewsam-accept" disabled={series.state === 'accepted'} onClick={() => acts.lab.review(series, 'accepted')}>
-            Accept
-          </button>
-          <TextInput id="fewsam-note" label="What is to be mended" value={lab.note.value} input={text => (lab.note.value = text)} enter={() => acts.lab.review(series, 'sent back')} />
-          <button id="fewsam-sendback" onClick={() => acts.lab.review(series, 'sent back')}>
-            Send back
-          </button>
-        </div>
+        <>
+          <div class="fs-row">
+            <button id="fewsam-accept" disabled={series.state === 'accepted'} onClick={() => acts.lab.review(series, 'accepted')}>
+              Accept
+            </button>
+          </div>
+          <div class="fs-row">
+            <TextInput id="fewsam-note" label="What is to be mended" value={lab.note.value} input={text => (lab.note.value = text)} enter={() => acts.lab.review(series, 'sent back')} />
+            <button id="fewsam-sendback" onClick={() => acts.lab.review(series, 'sent back')}>
+              Send back
+            </button>
+          </div>
+        </>
       )}
       <Results known={store.answered.value || series.labelled_slices > 0} image={series.image} />
     </>
