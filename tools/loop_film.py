@@ -65,7 +65,7 @@ class Film:
         for number, step in enumerate(MAIN):
             tile = self.steps[step].resize((TILE, height), Image.Resampling.LANCZOS)
             strip.paste(tile, (number % 2 * TILE, number // 2 * height))
-        strip.quantize(64, dither=Image.Dither.NONE).save(folder / "ohif-loop.png", optimize=True)
+        strip.quantize(256, dither=Image.Dither.NONE).save(folder / "ohif-loop.png", optimize=True)
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def main() -> None:
         label(stage, me, film)
         correct(stage, me, film)
         learn(stage, me, film)
+        film.write(given.folder)  # it is whole, whatever becomes of the next patient
         go_on(me, film)
         film.write(given.folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy import ndimage
 from helpers.person import Person
 
 Places = list[tuple[float, float]]  # (i, j)
+CLICK = 9  # pixels of the screen: a shorter drag is a click to the lasso
 
 
 def outlines(mask: np.ndarray, step: float = 1.5) -> list[Places]:
@@ -63,5 +65,7 @@ def drag(page: Any, places: list[tuple[float, float]], alt: bool = False) -> Non
     for x, y in places[1:]:
         page.mouse.move(x, y)
     page.mouse.up()
+    if max(math.hypot(x - places[0][0], y - places[0][1]) for x, y in places) <= CLICK:
+        page.keyboard.press("Enter")  # it was taken for a click on a corner: close the line
     if alt:
         page.keyboard.up("Alt")

@@ -28,7 +28,7 @@ export const style = `
 #fewsam-panel .faint { color:#a9b8e6; font-size:12px }
 #fewsam-panel p.faint { margin:8px 0 0 }
 
-#fewsam-said { display:flow-root; position:sticky; top:-6px; margin-top:-6px; padding-top:6px; height:86px; z-index:2; background:#000 } /* also beside what is below */
+#fewsam-said { display:flow-root; position:sticky; top:-6px; margin-top:-6px; padding-top:6px; height:92px; box-sizing:border-box; z-index:2; background:#000 } /* also beside what is below */
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
 #fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
 #fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
