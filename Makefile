@@ -41,7 +41,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help env run demo serve viewer mobile-sam panel wheel test lint sample-data benchmark evidence evidence-more \
+.PHONY: test-slow help env run demo serve viewer mobile-sam panel wheel test lint sample-data benchmark evidence evidence-more \
 	evidence-medsam evidence-points evidence-series drawing panel-pictures scaling reliability trust fuzz \
 	fuzz-windows audit clean
 
@@ -153,7 +153,11 @@ lint: $(READY)
 test: lint
 	@# 4 MB for the tests of the cluster; where they cannot be had those tests are skipped.
 	@$(BIN)/python -c 'import distributed, dask_jobqueue' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt || true
-	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
+	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -m "not slow" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
+
+# What make test leaves out: the loop on a real scan, where one is beside the repository.
+test-slow: $(READY)
+	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -m slow $(PYTEST_ARGS)
 
 # atheris has wheels for Linux and Python 3.11 and later; without it the cases are made by hypothesis.
 CASES ?= 20000

@@ -124,6 +124,7 @@ def test_the_loop_on_a_generated_patient(tmp_path):
     assert scores["labelled, untrained"] > 0.7 and scores["trained"] > scores["labelled, untrained"] - 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not (SHARED / "ts_ct_abdomen").is_dir(), reason="real scans are not beside the repository")
 def test_the_loop_on_a_real_ct(tmp_path):
