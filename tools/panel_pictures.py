@@ -178,7 +178,7 @@ def two_readings(stage: Stage, me: Person, camera: Camera) -> None:
     stage.draw(me, k, "liver")
     me.wait_to_submit(1)
     theirs = np.stack([ndimage.binary_erosion(plane, iterations=2) for plane in stage.truth["liver"]])
-    label_as("Olaf", stage.server.url, stage.series, theirs, k)
+    label_as("Olaf", stage.server.url, stage.series, theirs, k, structures=EIGHT)
     me.submit()
     me.page.wait_for_selector("#fewsam-both")
     camera.take(me, "13-conflict", steady=False)
