@@ -72,7 +72,9 @@ def ohif(
         remedy = "set FEWSAM_API_KEY or MONAI_LABEL_AUTH_ENABLE=true, or leave out --host"
         note(open_to_all("the server", host, remedy))
     if not _free(port, host):
-        raise ConfigError(f"cannot listen on {host}:{port}; give another --port, or a --host of this machine")
+        raise ConfigError(
+            f"cannot listen on {host}:{port}; give another --port (make run PORT=8001), or a --host of this machine"
+        )
     if app is None:
         app = default_app_folder()
         make_app_folder(app)

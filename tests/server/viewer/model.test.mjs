@@ -357,6 +357,19 @@ test('a first answer says what is not encoded yet, and the next one comes by its
   assert.equal(panel.asked.length, 2);
 });
 
+test('what was asked before a training was begun does not say that it has ended', async () => {
+  const panel = desk([{}]);
+  let forgotten = 0;
+  panel.overtake = () => (forgotten = panel.asked.length);
+  const learning = new Learning(panel);
+  await learning.train();
+  assert.equal(forgotten, 1); // after the training was asked for, so that no look of before it comes in
+  learning.look({ training: { running: true } });
+  assert.deepEqual(panel.said, ['Training started.']);
+  learning.look({ training: { running: false, last: {} }, model_version: 0 });
+  assert.equal(panel.said.length, 2);
+});
+
 test('where something was drawn meanwhile, or another series is open, nothing is asked unbidden', async () => {
   const panel = desk([{ unencoded: [0] }, { unencoded: [0] }]);
   const learning = new Learning(panel);

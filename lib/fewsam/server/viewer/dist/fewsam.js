@@ -1,6 +1,6 @@
-/* fewsam panel, built from sources 0bd7ff3bc8f4ae7ff197566c66d9bf0e2ed951156a114f81c06b8ac3ac966930 */
+/* fewsam panel, built from sources de3fed780e47dacff6678e1e0b0120baa9c5d2d8731503401a1d324f51f47099 */
 (function() {
-	// node_modules/preact/dist/preact.mjs
+	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
 	var t$2;
 	var r$2;
@@ -283,7 +283,7 @@
 	}, x$1.prototype.render = $, u$3 = [], f$3 = 0, o$3 = function(n, t) {
 		return n.__v.__b - t.__v.__b;
 	}, e$2 = Symbol(), l$2 = /(PointerCapture)$|Capture$/i, c$2 = 0, a$3 = {};
-	// node_modules/preact/hooks/dist/hooks.mjs
+	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/hooks/dist/hooks.mjs
 	var t$1;
 	var r$1;
 	var u$2;
@@ -397,7 +397,7 @@
 			return !o$2(t, n[r]);
 		});
 	}
-	// node_modules/@preact/signals-core/dist/signals-core.module.js
+	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals-core/dist/signals-core.module.js
 	var i = Symbol.for("preact-signals");
 	function t() {
 		if (!(v > 1)) {
@@ -806,7 +806,7 @@
 		n[Symbol.dispose] = n;
 		return n;
 	}
-	// node_modules/@preact/signals/dist/signals.module.js
+	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals/dist/signals.module.js
 	var h;
 	var p;
 	var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
@@ -1554,7 +1554,7 @@
 		if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
 		if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
 		if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-		if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+		if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
 		if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
 		if (answer.waiting_for_pacs) {
 			const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
@@ -2444,7 +2444,7 @@
 			await this.desk.work("Starting", async () => {
 				this.trainedFrom = store.server.value?.model_version ?? 0;
 				await train();
-				this.wasTraining = true;
+				this.begun();
 				this.desk.say("Training started.", "");
 			});
 		}
@@ -2453,9 +2453,14 @@
 			await this.desk.work("Starting", async () => {
 				this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
 				await improve();
-				this.wasTraining = true;
+				this.begun();
 				this.desk.say(improving, "");
 			});
+		}
+		/** A training is under way: an answer from before it would look like its end. */
+		begun() {
+			this.desk.overtake();
+			this.wasTraining = true;
 		}
 		/** Go on with what has changed at the server since the last look. */
 		look(state) {
@@ -3807,7 +3812,7 @@
 			label: "not segmented"
 		}
 	};
-	// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 	var f = Symbol.for("pv");
 	var o = 0;
 	Array.isArray;
@@ -5688,6 +5693,9 @@
 			await this.tracing.look();
 			await this.labwork.look();
 			this.show();
+		}
+		overtake() {
+			this.answered = ++this.asked;
 		}
 		async fetch() {
 			const map = this.map;

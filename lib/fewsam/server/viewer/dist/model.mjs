@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 0bd7ff3bc8f4ae7ff197566c66d9bf0e2ed951156a114f81c06b8ac3ac966930 */
+/* fewsam panel, built from sources de3fed780e47dacff6678e1e0b0120baa9c5d2d8731503401a1d324f51f47099 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1010,7 +1010,7 @@ var Structures = class {
 		return value;
 	}
 };
-// node_modules/preact/dist/preact.mjs
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 var n$1;
 var t$2;
 var r$2;
@@ -1289,7 +1289,7 @@ n$1 = { __e: function(n, t, r, u) {
 }, x$2.prototype.render = $$1, u$4 = [], f$4 = 0, o$4 = function(n, t) {
 	return n.__v.__b - t.__v.__b;
 }, e$2 = Symbol(), l$3 = /(PointerCapture)$|Capture$/i, c$3 = 0, a$4 = {};
-// node_modules/preact/hooks/dist/hooks.mjs
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/hooks/dist/hooks.mjs
 var t$1;
 var r$1;
 var u$3;
@@ -1403,7 +1403,7 @@ function E(n, t) {
 		return !o$3(t, n[r]);
 	});
 }
-// node_modules/@preact/signals-core/dist/signals-core.module.js
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals-core/dist/signals-core.module.js
 var i$1 = Symbol.for("preact-signals");
 function t() {
 	if (!(v$1 > 1)) {
@@ -1812,7 +1812,7 @@ function x$1(i, t) {
 	n[Symbol.dispose] = n;
 	return n;
 }
-// node_modules/@preact/signals/dist/signals.module.js
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals/dist/signals.module.js
 var h$1;
 var p$1;
 var m$1 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
@@ -2239,7 +2239,7 @@ function receipt(answer) {
 	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
 	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
 	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-	if (answer.untouched.length) parts.push(`${count(answer.untouched.length, "slice")} are the model's own and teach nothing.`);
+	if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
 	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
 	if (answer.waiting_for_pacs) {
 		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
@@ -2417,7 +2417,7 @@ var Learning = class {
 		await this.desk.work("Starting", async () => {
 			this.trainedFrom = store.server.value?.model_version ?? 0;
 			await train();
-			this.wasTraining = true;
+			this.begun();
 			this.desk.say("Training started.", "");
 		});
 	}
@@ -2426,9 +2426,14 @@ var Learning = class {
 		await this.desk.work("Starting", async () => {
 			this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
 			await improve();
-			this.wasTraining = true;
+			this.begun();
 			this.desk.say(improving, "");
 		});
+	}
+	/** A training is under way: an answer from before it would look like its end. */
+	begun() {
+		this.desk.overtake();
+		this.wasTraining = true;
 	}
 	/** Go on with what has changed at the server since the last look. */
 	look(state) {
@@ -3010,7 +3015,7 @@ var Trail = class {
 		this.store.setItem(key, JSON.stringify(value));
 	}
 };
-// node_modules/preact-render-to-string/dist/index.module.js
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact-render-to-string/dist/index.module.js
 var o$1 = "__s";
 var i = "__c";
 var a$1 = "__k";
@@ -3352,7 +3357,7 @@ var O = z;
 function V(e) {
 	return null !== e && "object" == typeof e && "function" == typeof e.peek && "value" in e;
 }
-// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f = Symbol.for("pv");
 var o = 0;
 Array.isArray;

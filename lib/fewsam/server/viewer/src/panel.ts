@@ -177,6 +177,10 @@ export class Panel implements Desk {
     this.show();
   }
 
+  overtake(): void {
+    this.answered = ++this.asked;
+  }
+
   async fetch(): Promise<boolean> {
     const map = this.map;
     if (!map) return false;

@@ -15,6 +15,8 @@ export interface Desk {
   say(text: string, kind: Kind, answers?: Answer[]): void;
   /** Ask the server how things are. */
   refresh(): Promise<void>;
+  /** Forget what was asked before now: its answers tell how things were before something was begun. */
+  overtake(): void;
   /** Take what the server has of the open series; false where another one was opened meanwhile. */
   fetch(): Promise<boolean>;
   /** The slices that look different now; null where another series was opened meanwhile. */

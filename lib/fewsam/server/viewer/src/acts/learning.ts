@@ -34,7 +34,7 @@ export class Learning {
     await this.desk.work('Starting', async () => {
       this.trainedFrom = store.server.value?.model_version ?? 0;
       await api.train();
-      this.wasTraining = true;
+      this.begun();
       this.desk.say('Training started.', '');
     });
   }
@@ -44,9 +44,15 @@ export class Learning {
     await this.desk.work('Starting', async () => {
       this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
       await api.improve();
-      this.wasTraining = true;
+      this.begun();
       this.desk.say(texts.improving, '');
     });
+  }
+
+  /** A training is under way: an answer from before it would look like its end. */
+  private begun(): void {
+    this.desk.overtake();
+    this.wasTraining = true;
   }
 
   /** Go on with what has changed at the server since the last look. */

@@ -55,7 +55,7 @@ export function receipt(answer: any): string {
   }
   if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
   if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-  if (answer.untouched.length) parts.push(`${count(answer.untouched.length, 'slice')} are the model's own and teach nothing.`);
+  if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, 'slice')} the model's answer stays, and it does not learn from it.`);
   if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
   if (answer.waiting_for_pacs) {
     const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : '';
