@@ -26,11 +26,15 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a terminal's Ct
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    """A command in a group of processes of its own, as a shell starts it."""
+    """A command in a group of processes of its own, as a shell starts it.
+
+    Ctrl-C reaches it even where the tests themselves run in the background of a script, which ignores it.
+    """
     command = [sys.executable, "-m", "fewsam.cli", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=environment_of(), start_new_session=True
+        command, stdout=pipe, stderr=pipe, text=True, env=environment_of(), start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

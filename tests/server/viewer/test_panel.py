@@ -148,6 +148,10 @@ def the_round_by_keys(me: Person) -> None:
     me.page.keyboard.press("n")
     me.wait_message("would teach most")
     me.picture("3-next")
+    me.page.keyboard.press("m")
+    me.wait_text("#fewsam-train", "Stop training")
+    me.page.keyboard.press("m")
+    me.wait_text("#fewsam-train", "Train")
 
 
 def what_a_slice_is(me: Person) -> None:
