@@ -74,9 +74,15 @@ test('submit says how many slices, and whose, where somebody else was faster', (
 });
 
 test('a stored segmentation on the screen blocks the tools', () => {
-  const store = panel({ aside: true });
+  const store = panel({ aside: 'stored' });
   assert.ok(disabled(store, 'brush') && disabled(store, 'include'));
   assert.match(element(store, 'brush'), /stored segmentation/);
+});
+
+test('a layout without slices blocks what is done on a slice, and submits what was drawn', () => {
+  const store = panel({ aside: 'layout', structures: [structure('liver', 1)], open: opened({ dirty: [1] }) });
+  for (const part of ['lasso', 'holes', 'right', 'next', 'skip']) assert.match(element(store, part), /No slices are shown/, part);
+  assert.ok(!disabled(store, 'submit'));
 });
 
 test('the history of a slice offers to restore, and to take the present label back', () => {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources de3fed780e47dacff6678e1e0b0120baa9c5d2d8731503401a1d324f51f47099 */
+/* fewsam panel, built from sources 4dea48f141bf27afaefeefd86a6f93c628bb6c51ea53801b23b9fda7727bf22a */
 (function() {
 	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1237,6 +1237,7 @@
 [data-cy="fewsam-btn"] svg { background:url("data:image/svg+xml,${encodeURIComponent("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 22 22' fill='none' stroke='#5acce6' stroke-width='1.4' stroke-linejoin='round'><path d='M3 7l8-4 8 4-8 4z'/><path d='M3 11l8-4 8 4-8 4z' fill='#5acce6'/><path d='M3 15l8-4 8 4-8 4z'/></svg>")}") center/20px no-repeat }
 [data-cy="fewsam-btn"] svg > * { display:none }
 .fewsam-hand, .fewsam-hand * { cursor:crosshair !important }
+ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446px !important } /* its notices lay over the panel */
 `;
 	var style = `
 #fewsam-panel { color:#e6ecff; font:13px/1.35 system-ui,sans-serif; padding:6px 8px; height:100%; overflow-y:auto; box-sizing:border-box;
@@ -1342,41 +1343,6 @@
 	var cornerstone = () => window.cornerstone;
 	var tools = () => window.cornerstoneTools;
 	var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-	/** The viewport that is worked in, and the image series in it; null while there is none. */
-	function active() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const viewport = state.viewports.get(state.activeViewportId);
-			for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-				const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-				if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-					viewportId: state.activeViewportId,
-					displaySet
-				};
-			}
-		} catch {}
-		return null;
-	}
-	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
-	function storedSegmentation() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
-			return displaySet && !active() ? {
-				viewportId: state.activeViewportId,
-				displaySet
-			} : null;
-		} catch {
-			return null;
-		}
-	}
-	/** Show a series in a viewport again, instead of a stored segmentation. */
-	function showSeries(viewportId, displaySetInstanceUID) {
-		host.services.viewportGridService.setDisplaySetsForViewport({
-			viewportId,
-			displaySetInstanceUIDs: [displaySetInstanceUID]
-		});
-	}
 	/** Whether the viewer has something that shows objects of a kind as an image. */
 	function shows(sopClass) {
 		const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
@@ -1517,6 +1483,16 @@
 	function count(n, what) {
 		return `${n} ${what}${n === 1 ? "" : "s"}`;
 	}
+	var ASIDE = {
+		stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
+		layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
+	};
+	/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
+	var BLOCKED = {
+		stored: "A stored segmentation is shown: go back to drawing first.",
+		layout: "No slices are shown in this layout: go back to drawing first."
+	};
+	var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
 	/** The number of slice k that the viewer shows in its corner ("I: 10"). */
 	var numbering = { of: (k) => k + 1 };
 	/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
@@ -1769,6 +1745,80 @@
 			this.store.setItem(key, JSON.stringify(value));
 		}
 	};
+	// src/viewer/grid.ts
+	/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
+	/**
+	* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
+	* slices as they were acquired, it is another viewport of the same series that does.
+	*/
+	function active() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
+			if (!here || here.view === "slices") return here;
+			return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
+		} catch {
+			return null;
+		}
+	}
+	/**
+	* The viewport that an element of the page lies in, and what it shows; null where there is none. A press on a viewport
+	* that is not active meets the frame around it, which lies in none.
+	*/
+	function shownAt(target) {
+		try {
+			const all = [...host.services.viewportGridService.getState().viewports];
+			const elements = all.map(([id]) => viewportOf(id)?.element);
+			const within = elements.map((element) => element?.contains(target));
+			const around = elements.map((element) => target.contains(element ?? null) && element !== void 0);
+			const places = within.includes(true) ? within : around;
+			if (places.filter(Boolean).length !== 1) return null;
+			const [id, viewport] = all[places.indexOf(true)];
+			return shownIn(viewport, id);
+		} catch {
+			return null;
+		}
+	}
+	/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
+	function viewOf(viewportId, displaySet) {
+		const viewport = viewportOf(viewportId);
+		if (viewport?.type === "volume3d") return "volume";
+		const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
+		const first = displaySet.images[0];
+		if (!sight || !first?.imageId) return "slices";
+		return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
+	}
+	function shownIn(viewport, viewportId) {
+		for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+			const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+			if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+				viewportId,
+				displaySet,
+				view: viewOf(viewportId, displaySet)
+			};
+		}
+		return null;
+	}
+	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
+	function storedSegmentation() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
+			return displaySet && !active() ? {
+				viewportId: state.activeViewportId,
+				displaySet
+			} : null;
+		} catch {
+			return null;
+		}
+	}
+	/** Show a series in a viewport again, instead of a stored segmentation. */
+	function showSeries(viewportId, displaySetInstanceUID) {
+		host.services.viewportGridService.setDisplaySetsForViewport({
+			viewportId,
+			displaySetInstanceUIDs: [displaySetInstanceUID]
+		});
+	}
 	// src/acts/journey.ts
 	/** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 	var TRIES = 20;
@@ -1894,6 +1944,181 @@
 			location.assign(`${location.pathname}?${there}`);
 		}
 	};
+	// src/viewer/layout.ts
+	/** The viewer's layouts: to the structures in 3D, and back to a layout that shows slices. */
+	var ROOM = .6;
+	var IN_3D = "only3D";
+	var Layout = class {
+		slices = "default";
+		asked = false;
+		/** Slices are shown: it is this layout that back() leads to. */
+		remember() {
+			const id = host.services.hangingProtocolService.getActiveProtocol()?.protocol?.id;
+			if (id && id !== IN_3D) this.slices = id;
+			this.asked = false;
+		}
+		back() {
+			host.commands.run("setHangingProtocol", { protocolId: this.slices });
+		}
+		in3D() {
+			this.remember();
+			this.asked = true;
+			host.commands.run("setHangingProtocol", { protocolId: IN_3D });
+		}
+		/** Hide the volume, within which the structures lie, as soon as the viewer has made their surfaces. */
+		bare() {
+			const now = this.asked ? active() : null;
+			const viewport = now?.view === "volume" ? viewportOf(now.viewportId) : null;
+			const actors = (viewport?.getActors() ?? []).map((one) => one.actor);
+			const volumes = actors.filter((one) => one?.isA?.("vtkVolume"));
+			if (actors.length === volumes.length || !volumes.some((one) => one.getVisibility())) return;
+			volumes.forEach((one) => one.setVisibility(false));
+			lookAt(viewport, viewport.getRenderer().computeVisiblePropBounds());
+		}
+	};
+	/** Have the structures fill the viewport: the viewer itself looks at the middle of the volume. */
+	function lookAt(viewport, [left, right, front, back, low, high]) {
+		const { position, focalPoint } = viewport.getCamera();
+		const middle = [
+			(left + right) / 2,
+			(front + back) / 2,
+			(low + high) / 2
+		];
+		const parallelScale = Math.hypot(right - left, back - front, high - low) * ROOM;
+		viewport.setCamera({
+			focalPoint: middle,
+			position: middle.map((v, axis) => v + position[axis] - focalPoint[axis]),
+			parallelScale
+		});
+		viewport.render();
+	}
+	// src/viewer/tools.ts
+	var VIEWER = {
+		brush: "CircularBrush",
+		eraser: "CircularEraser",
+		threshold: "ThresholdCircularBrushDynamic"
+	};
+	var NONE = "WindowLevel";
+	var POINTING = [
+		"include",
+		"exclude",
+		"lasso",
+		"scribble",
+		"box"
+	];
+	var Toolbox = class {
+		store;
+		constructor(store) {
+			this.store = store;
+		}
+		/** brush, eraser, threshold, lasso, include, exclude, or '' for one of the viewer's own. */
+		get current() {
+			return this.store.tool.value;
+		}
+		set current(tool) {
+			this.store.tool.value = tool;
+		}
+		get pointing() {
+			return POINTING.includes(this.current);
+		}
+		/** Take a tool, or put it away if it is in hand. */
+		pick(tool, viewportId) {
+			this.current = this.current === tool ? "" : tool;
+			useTool(viewportId, VIEWER[this.current] ?? NONE);
+			if (VIEWER[this.current]) brushSize(this.store.radius.value);
+		}
+		size(radius) {
+			brushSize(this.store.radius.value = Math.max(1, Math.min(60, radius)));
+		}
+		/** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
+		follow(viewportId) {
+			const inHand = primary(viewportId);
+			if (inHand === null) return false;
+			const here = Object.keys(VIEWER).find((tool) => VIEWER[tool] === inHand) ?? "";
+			if (this.pointing ? inHand === NONE : here === this.current) return false;
+			this.current = here;
+			return true;
+		}
+	};
+	/** Whether the tool in hand there draws in a labelmap: ours by the viewer's brushes, or another one of the viewer's own. */
+	var drawsIn = (viewportId) => /brush|eraser|scissor|fill|segment/i.test(primary(viewportId) ?? "");
+	function primary(viewportId) {
+		try {
+			const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
+			return group ? group.getActivePrimaryMouseButtonTool() ?? "" : null;
+		} catch {
+			return null;
+		}
+	}
+	// src/acts/aside.ts
+	var PRESSES = ["mousedown", "touchstart"];
+	var Asides = class {
+		desk;
+		layout = new Layout();
+		returning = false;
+		constructor(desk) {
+			this.desk = desk;
+			PRESSES.forEach((name) => window.addEventListener(name, this.guard, true));
+		}
+		close() {
+			PRESSES.forEach((name) => window.removeEventListener(name, this.guard, true));
+		}
+		/** The structures in 3D, in the viewer's own viewport. */
+		in3D() {
+			this.desk.store.tool.value = "";
+			this.layout.in3D();
+		}
+		/** Whether nothing can be drawn at the moment. */
+		look(map) {
+			const { store } = this.desk;
+			const now = whatIsShown(map);
+			if (now !== store.aside.value) this.turn(map, now);
+			if (now === "") this.layout.remember();
+			else this.layout.bare();
+			return now !== "" || this.returning;
+		}
+		turn(map, now) {
+			const { store } = this.desk;
+			store.aside.value = now;
+			if (now === "") this.back(map);
+			else {
+				const stored = storedSegmentation();
+				store.tool.value = "";
+				const act = () => stored ? showSeries(stored.viewportId, map.displaySetId) : this.layout.back();
+				this.desk.say(ASIDE[now], "asks", [{
+					label: "Back to drawing",
+					act
+				}]);
+			}
+			this.desk.show();
+		}
+		/** A view in 3D leaves surfaces in the viewport, where drawing needs the labelmap. */
+		async back(map) {
+			this.returning = true;
+			try {
+				if (!map.intact) await map.recover();
+				this.desk.say("Drawing goes on in the structures listed here.", "");
+			} finally {
+				this.returning = false;
+			}
+		}
+		/** A stroke on a plane through the slices would change a line of many of them, and each would count as drawn. */
+		guard = (event) => {
+			if (event.button) return;
+			const there = shownAt(event.target);
+			if (there?.view !== "planes" || !(this.desk.store.tool.value || drawsIn(there.viewportId))) return;
+			if (there.viewportId === host.services.viewportGridService.getState().activeViewportId) {
+				event.stopImmediatePropagation();
+				event.preventDefault();
+			}
+			this.desk.say(PLANES, "bad");
+		};
+	};
+	function whatIsShown(map) {
+		if (storedSegmentation()) return "stored";
+		const now = active();
+		return now && now.view !== "slices" && now.displaySet.SeriesInstanceUID === map.series ? "layout" : "";
+	}
 	// src/model/masks.ts
 	/** Without holes: everything that the mask encloses is of it. */
 	function filled(mask, width) {
@@ -2108,7 +2333,7 @@
 		/** From the slice before, as the viewer counts them. */
 		copy() {
 			this.edit((map, { name, value }, k) => {
-				const before = map.geometry.at(map.geometry.frameOf(k) - 1);
+				const before = map.geometry.at(map.geometry.placeOf(k) - 1);
 				const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
 				if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, "bad");
 				this.draw(map, /* @__PURE__ */ new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${slicesOf([before])}.`);
@@ -2551,13 +2776,25 @@
 			this.planes = planes;
 			this.frames = frames;
 		}
-		/** Place of slice k along the viewer's slider, 0 at its top. */
-		frameOf(k) {
+		/** Place of slice k among the viewer's images. */
+		imageOf(k) {
 			return this.frames[k];
 		}
+		/** Places of all slices along the viewer's slider, by k; 0 at its top. A volume's slider runs along the line of sight. */
+		places() {
+			const viewport = viewportOf(this.viewportId);
+			if (viewport?.type !== "orthographic") return this.frames;
+			const [now, place] = [this.current(), viewport.getSliceIndex()];
+			const ahead = dot(viewport.getCamera().viewPlaneNormal, this.planes[0].normal) < 0 ? -1 : 1;
+			return this.planes.map((_, k) => place + ahead * (k - now));
+		}
+		/** Place of slice k along the viewer's slider. */
+		placeOf(k) {
+			return this.places()[k];
+		}
 		/** Slice k at a place along the viewer's slider; null where there is none. */
-		at(frame) {
-			const k = this.frames.indexOf(frame);
+		at(place) {
+			const k = this.places().indexOf(place);
 			return k < 0 ? null : k;
 		}
 		/** Slice k that the viewport shows. */
@@ -2590,10 +2827,11 @@
 		}
 		jump(k) {
 			const viewport = viewportOf(this.viewportId);
-			if (!viewport) return;
-			const shown = active()?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+			const now = active();
+			if (!viewport || now?.viewportId === this.viewportId && now.view !== "slices") return;
+			const shown = viewport.type !== "orthographic" && now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
 			const wanted = this.planes[k].position;
-			let imageIndex = this.frames[k];
+			let imageIndex = this.placeOf(k);
 			if (shown?.length === this.planes.length) {
 				const found = shown.findIndex((id) => {
 					const { position, normal } = planeOf(id);
@@ -3114,7 +3352,8 @@
 		get intact() {
 			if (!segmentationOf(this.segmentationId)?.representationData?.Labelmap) return false;
 			const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId);
-			return !shown || shown.some((one) => one.segmentationId === this.segmentationId);
+			const type = tools().Enums.SegmentationRepresentations.Labelmap;
+			return !shown || shown.some((one) => one.segmentationId === this.segmentationId && one.type === type);
 		}
 		/** Make it anew after the viewer lost it, with what was drawn. */
 		async recover() {
@@ -3220,7 +3459,7 @@
 		render(slices) {
 			if (!slices.length) return;
 			slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
-			const frames = slices.map((k) => this.geometry.frameOf(k));
+			const frames = slices.map((k) => this.geometry.imageOf(k));
 			tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
 		}
 		close() {
@@ -3329,7 +3568,7 @@
 			}
 			this.on.left();
 			this.desk.map = null;
-			store.aside.value = false;
+			store.aside.value = "";
 			store.conflict.value = [];
 			store.changed.value = [];
 		}
@@ -3355,7 +3594,7 @@
 			map.onStroke = () => this.desk.show();
 			this.desk.map = map;
 			store.answered.value = known.head.served;
-			numbering.of = (k) => map.geometry.frameOf(k) + 1;
+			numbering.of = (k) => map.geometry.placeOf(k) + 1;
 			const chosen = store.chosen.value;
 			this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
 			this.desk.say(greeting(known.head, drafts.length, state), "");
@@ -3696,11 +3935,13 @@
 	var Watching = class {
 		desk;
 		toolbox;
+		asides;
 		recovering = false;
 		timer;
-		constructor(desk, toolbox) {
+		constructor(desk, toolbox, asides) {
 			this.desk = desk;
 			this.toolbox = toolbox;
+			this.asides = asides;
 			this.timer = window.setInterval(() => this.look(), FOLLOW);
 		}
 		close() {
@@ -3709,8 +3950,7 @@
 		look() {
 			const { map, store, structures } = this.desk;
 			if (!map || this.recovering) return;
-			if (store.aside.value !== (storedSegmentation() !== null)) this.turnAside(map);
-			if (store.aside.value) return;
+			if (this.asides.look(map)) return;
 			if (!map.intact) return void this.recover(map);
 			if (!map.isActive) {
 				map.activate();
@@ -3722,20 +3962,6 @@
 			const chosen = map.chosen;
 			if (chosen !== null && structures.of(chosen)) store.chosen.value = chosen;
 			this.toolbox.follow(map.viewportId);
-			this.desk.show();
-		}
-		/** The viewer shows a stored segmentation instead of the images, or the images again. */
-		turnAside(map) {
-			const { store } = this.desk;
-			store.aside.value = !store.aside.value;
-			if (store.aside.value) {
-				const { viewportId } = storedSegmentation();
-				store.tool.value = "";
-				this.desk.say("This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.", "asks", [{
-					label: "Back to drawing",
-					act: () => showSeries(viewportId, map.displaySetId)
-				}]);
-			} else this.desk.say("Drawing goes on in the structures listed here.", "");
 			this.desk.show();
 		}
 		async recover(map) {
@@ -3837,14 +4063,52 @@
 		};
 		return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
 	}
+	// src/components/buttons.tsx
+	/** Starts a command; stands out where that is the next thing to do. */
+	function Button({ store, acts, command, title, children }) {
+		const { highlight, blocked } = store.guide.value;
+		return /* @__PURE__ */ a("button", {
+			id: `fewsam-${command}`,
+			class: highlight === command ? "main" : "",
+			disabled: command in blocked,
+			title: blocked[command] ?? title ?? "",
+			onClick: () => acts.press(command),
+			children
+		});
+	}
+	/** Takes a tool in hand, or puts it away. */
+	function ToolButton({ store, acts, tool, title, children }) {
+		const { highlight, blocked } = store.guide.value;
+		const inHand = store.tool.value === tool;
+		return /* @__PURE__ */ a("button", {
+			id: `fewsam-${tool}`,
+			class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
+			"aria-pressed": inHand,
+			disabled: tool in blocked,
+			title: blocked[tool] ?? title ?? "",
+			onClick: () => acts.pick(tool),
+			children
+		});
+	}
+	/** A small button that asks the server: it waits, as all others do, while something else is done. */
+	function BusyButton({ store, name = "", title = "", act, children }) {
+		const busy = store.busy.value;
+		return /* @__PURE__ */ a("button", {
+			class: `small ${name}`,
+			disabled: busy !== "",
+			title: busy ? `${busy} …` : title,
+			onClick: act,
+			children
+		});
+	}
 	// src/components/appearance.tsx
 	/** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
-	function Appearance({ store, acts }) {
+	function Appearance({ store, acts, lab }) {
 		const look = store.look.value;
 		return /* @__PURE__ */ a("details", {
 			id: "fewsam-look",
 			children: [
-				/* @__PURE__ */ a("summary", { children: "Appearance, and the colours of the strip" }),
+				/* @__PURE__ */ a("summary", { children: "Appearance, 3D, colours of the strip" }),
 				/* @__PURE__ */ a("label", {
 					class: "fs-row",
 					children: [/* @__PURE__ */ a("span", {
@@ -3874,6 +4138,17 @@
 						value: look.outline,
 						onInput: (event) => acts.dress({ outline: Number(event.currentTarget.value) })
 					})]
+				}),
+				/* @__PURE__ */ a("div", {
+					class: "fs-row",
+					children: /* @__PURE__ */ a(Button, {
+						store,
+						acts,
+						lab,
+						command: "in3D",
+						title: "The structures as surfaces; drag to turn them",
+						children: "Show in 3D"
+					})
 				}),
 				/* @__PURE__ */ a("ul", {
 					id: "fewsam-legend",
@@ -3965,44 +4240,6 @@
 				})
 			]
 		})] });
-	}
-	// src/components/buttons.tsx
-	/** Starts a command; stands out where that is the next thing to do. */
-	function Button({ store, acts, command, title, children }) {
-		const { highlight, blocked } = store.guide.value;
-		return /* @__PURE__ */ a("button", {
-			id: `fewsam-${command}`,
-			class: highlight === command ? "main" : "",
-			disabled: command in blocked,
-			title: blocked[command] ?? title ?? "",
-			onClick: () => acts.press(command),
-			children
-		});
-	}
-	/** Takes a tool in hand, or puts it away. */
-	function ToolButton({ store, acts, tool, title, children }) {
-		const { highlight, blocked } = store.guide.value;
-		const inHand = store.tool.value === tool;
-		return /* @__PURE__ */ a("button", {
-			id: `fewsam-${tool}`,
-			class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
-			"aria-pressed": inHand,
-			disabled: tool in blocked,
-			title: blocked[tool] ?? title ?? "",
-			onClick: () => acts.pick(tool),
-			children
-		});
-	}
-	/** A small button that asks the server: it waits, as all others do, while something else is done. */
-	function BusyButton({ store, name = "", title = "", act, children }) {
-		const busy = store.busy.value;
-		return /* @__PURE__ */ a("button", {
-			class: `small ${name}`,
-			disabled: busy !== "",
-			title: busy ? `${busy} …` : title,
-			onClick: act,
-			children
-		});
 	}
 	// src/components/draw.tsx
 	/** Tools that draw, the size of the brush, the way back, and one-press edits of the slice on the screen. */
@@ -5000,6 +5237,12 @@
 		"scribble",
 		"box"
 	];
+	var ON_A_SLICE = [
+		"right",
+		"next",
+		"skip",
+		"back"
+	];
 	var EDITS = [
 		"holes",
 		"smooth",
@@ -5041,8 +5284,8 @@
 		conflict = y$1([]);
 		/** Whether an answer of the model that knows all labels is shown. */
 		answered = y$1(false);
-		/** Whether the viewer shows a stored segmentation instead of the images. */
-		aside = y$1(false);
+		/** What the viewer shows instead of slices. */
+		aside = y$1("");
 		/** Whether there is a place to go back to. */
 		back = y$1(false);
 		/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
@@ -5072,7 +5315,9 @@
 			const uneditable = this.uneditable();
 			if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
 			if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
-			if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
+			if (!open) blocked.in3D = "Open an image series first.";
+			const aside = this.aside.value;
+			if (aside) for (const one of [...TOOLS, ...ON_A_SLICE]) blocked[one] = BLOCKED[aside];
 			return guide$1;
 		});
 		problems = O(() => {
@@ -5084,7 +5329,7 @@
 			const chosen = this.structures.value.find((one) => one.value === this.chosen.value);
 			if (!this.open.value) return "Open an image series first.";
 			if (!chosen) return "Choose a structure first.";
-			if (this.aside.value) return "A stored segmentation is shown: go back to drawing first.";
+			if (this.aside.value) return BLOCKED[this.aside.value];
 			return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : "";
 		}
 		say(text, kind, answers = []) {
@@ -5138,11 +5383,12 @@
 		draw(height, shown = this.shown) {
 			this.shown = shown;
 			const { slices } = this.map.session;
-			const current = this.map.geometry.current();
+			const [current, places] = [this.map.geometry.current(), this.map.geometry.places()];
 			const confirmed = slices.dirty.filter((k) => slices.isConfirmed(k));
 			const looks = JSON.stringify([
 				height,
 				current,
+				places,
 				shown,
 				slices.dirty,
 				confirmed
@@ -5157,7 +5403,7 @@
 			const step = this.canvas.height / slices.depth;
 			const tall = Math.max(step - .5, 1);
 			for (let k = 0; k < slices.depth; k++) {
-				const y = this.map.geometry.frameOf(k) * step;
+				const y = places[k] * step;
 				const error = shown.uncertainty[k];
 				context.fillStyle = error === void 0 ? MARKS.waiting.colour : colourOfError(error);
 				context.fillRect(4, y, 12, tall);
@@ -5174,7 +5420,7 @@
 					context.fillRect(0, y, 7, Math.max(tall, 3));
 				}
 			}
-			this.drawCurrent(context, this.map.geometry.frameOf(current) * step, Math.max(tall, 4));
+			this.drawCurrent(context, places[current] * step, Math.max(tall, 4));
 		}
 		/** The slice on the screen: a frame of black and white shows on every colour. */
 		drawCurrent(context, y, tall) {
@@ -5187,13 +5433,13 @@
 		}
 		sliceAt(event) {
 			const rect = this.canvas.getBoundingClientRect();
-			const frame = Math.floor((event.clientY - rect.top) / rect.height * this.map.session.slices.depth);
-			return this.map.geometry.at(frame);
+			const place = Math.floor((event.clientY - rect.top) / rect.height * this.map.session.slices.depth);
+			return this.map.geometry.at(place);
 		}
 		title(k) {
 			if (k === null) return "";
 			const { slices } = this.map.session;
-			const number = `Slice ${this.map.geometry.frameOf(k) + 1}`;
+			const number = `Slice ${this.map.geometry.placeOf(k) + 1}`;
 			if (slices.isConfirmed(k)) return `${number}: ${MARKS.confirmed.label}`;
 			if (slices.isDirty(k)) return `${number}: ${MARKS.drawn.label}`;
 			if (this.shown.labelled.includes(k)) return `${number}: labelled`;
@@ -5287,7 +5533,8 @@
 			};
 		}
 		attach() {
-			const parent = (viewportOf(this.map.viewportId)?.element ?? null)?.parentElement ?? null;
+			const now = active();
+			const parent = (now?.viewportId !== this.map.viewportId || now.view === "slices" ? viewportOf(this.map.viewportId)?.element ?? null : null)?.parentElement ?? null;
 			if (parent !== this.parent || !this.marks.isConnected) {
 				this.detach();
 				if (parent) {
@@ -5491,62 +5738,6 @@
 			this.redraw();
 		};
 	};
-	// src/viewer/tools.ts
-	var VIEWER = {
-		brush: "CircularBrush",
-		eraser: "CircularEraser",
-		threshold: "ThresholdCircularBrushDynamic"
-	};
-	var NONE = "WindowLevel";
-	var POINTING = [
-		"include",
-		"exclude",
-		"lasso",
-		"scribble",
-		"box"
-	];
-	var Toolbox = class {
-		store;
-		constructor(store) {
-			this.store = store;
-		}
-		/** brush, eraser, threshold, lasso, include, exclude, or '' for one of the viewer's own. */
-		get current() {
-			return this.store.tool.value;
-		}
-		set current(tool) {
-			this.store.tool.value = tool;
-		}
-		get pointing() {
-			return POINTING.includes(this.current);
-		}
-		/** Take a tool, or put it away if it is in hand. */
-		pick(tool, viewportId) {
-			this.current = this.current === tool ? "" : tool;
-			useTool(viewportId, VIEWER[this.current] ?? NONE);
-			if (VIEWER[this.current]) brushSize(this.store.radius.value);
-		}
-		size(radius) {
-			brushSize(this.store.radius.value = Math.max(1, Math.min(60, radius)));
-		}
-		/** Look what the viewer has in hand: its own buttons and keys choose tools too. Whether that changed something. */
-		follow(viewportId) {
-			const inHand = primary(viewportId);
-			if (inHand === null) return false;
-			const here = Object.keys(VIEWER).find((tool) => VIEWER[tool] === inHand) ?? "";
-			if (this.pointing ? inHand === NONE : here === this.current) return false;
-			this.current = here;
-			return true;
-		}
-	};
-	function primary(viewportId) {
-		try {
-			const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
-			return group ? group.getActivePrimaryMouseButtonTool() ?? "" : null;
-		} catch {
-			return null;
-		}
-	}
 	// src/panel.ts
 	/** The panel: the whole loop in one place. OHIF may take it down and up: what it shows is in the store, not in the DOM. */
 	var Panel = class {
@@ -5573,7 +5764,8 @@
 			box: new Drag("box", (...stroke) => this.prompting.stroke(...stroke)),
 			lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw())
 		};
-		watching = new Watching(this, this.toolbox);
+		asides = new Asides(this);
+		watching = new Watching(this, this.toolbox, this.asides);
 		opening;
 		lost = false;
 		asked = 0;
@@ -5609,6 +5801,7 @@
 		close() {
 			window.clearTimeout(this.timer);
 			this.watching.close();
+			this.asides.close();
 			this.keys.close();
 			window.removeEventListener("pagehide", this.closing);
 			this.opening.leave();
@@ -5638,6 +5831,7 @@
 				copy: () => this.editing.copy(),
 				interpolate: () => this.editing.interpolate(),
 				absent: () => judging.absent(),
+				in3D: () => this.asides.in3D(),
 				add: () => void naming.add(this.store.typed.value.trim())
 			};
 			return {

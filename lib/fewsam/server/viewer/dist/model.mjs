@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources de3fed780e47dacff6678e1e0b0120baa9c5d2d8731503401a1d324f51f47099 */
+/* fewsam panel, built from sources 4dea48f141bf27afaefeefd86a6f93c628bb6c51ea53801b23b9fda7727bf22a */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2181,6 +2181,9 @@ var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchPar
 var tableAddress = () => `${base}/fewsam/volumes.csv`;
 // src/model/texts.ts
 var texts_exports = /* @__PURE__ */ __exportAll({
+	ASIDE: () => ASIDE,
+	BLOCKED: () => BLOCKED,
+	PLANES: () => PLANES,
 	answer: () => answer,
 	capital: () => capital,
 	conflict: () => conflict,
@@ -2202,6 +2205,16 @@ var texts_exports = /* @__PURE__ */ __exportAll({
 function count(n, what) {
 	return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
+var ASIDE = {
+	stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
+	layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
+};
+/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
+var BLOCKED = {
+	stored: "A stored segmentation is shown: go back to drawing first.",
+	layout: "No slices are shown in this layout: go back to drawing first."
+};
+var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
 /** The number of slice k that the viewer shows in its corner ("I: 10"). */
 var numbering = { of: (k) => k + 1 };
 /** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
@@ -2468,21 +2481,6 @@ var host = {
 var cornerstone = () => window.cornerstone;
 var tools = () => window.cornerstoneTools;
 var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-/** The viewport that is worked in, and the image series in it; null while there is none. */
-function active() {
-	try {
-		const state = host.services.viewportGridService.getState();
-		const viewport = state.viewports.get(state.activeViewportId);
-		for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-			const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-			if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-				viewportId: state.activeViewportId,
-				displaySet
-			};
-		}
-	} catch {}
-	return null;
-}
 /** Cornerstone's viewport, once it shows something. */
 function viewportOf(viewportId) {
 	try {
@@ -2523,6 +2521,42 @@ function planeOf(imageId) {
 		rows: plane.rows
 	};
 }
+// src/viewer/grid.ts
+/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
+/**
+* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
+* slices as they were acquired, it is another viewport of the same series that does.
+*/
+function active() {
+	try {
+		const state = host.services.viewportGridService.getState();
+		const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
+		if (!here || here.view === "slices") return here;
+		return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
+	} catch {
+		return null;
+	}
+}
+/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
+function viewOf(viewportId, displaySet) {
+	const viewport = viewportOf(viewportId);
+	if (viewport?.type === "volume3d") return "volume";
+	const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
+	const first = displaySet.images[0];
+	if (!sight || !first?.imageId) return "slices";
+	return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
+}
+function shownIn(viewport, viewportId) {
+	for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+		const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+		if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+			viewportId,
+			displaySet,
+			view: viewOf(viewportId, displaySet)
+		};
+	}
+	return null;
+}
 // src/viewer/geometry.ts
 /** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
 var Geometry = class {
@@ -2534,13 +2568,25 @@ var Geometry = class {
 		this.planes = planes;
 		this.frames = frames;
 	}
-	/** Place of slice k along the viewer's slider, 0 at its top. */
-	frameOf(k) {
+	/** Place of slice k among the viewer's images. */
+	imageOf(k) {
 		return this.frames[k];
 	}
+	/** Places of all slices along the viewer's slider, by k; 0 at its top. A volume's slider runs along the line of sight. */
+	places() {
+		const viewport = viewportOf(this.viewportId);
+		if (viewport?.type !== "orthographic") return this.frames;
+		const [now, place] = [this.current(), viewport.getSliceIndex()];
+		const ahead = dot(viewport.getCamera().viewPlaneNormal, this.planes[0].normal) < 0 ? -1 : 1;
+		return this.planes.map((_, k) => place + ahead * (k - now));
+	}
+	/** Place of slice k along the viewer's slider. */
+	placeOf(k) {
+		return this.places()[k];
+	}
 	/** Slice k at a place along the viewer's slider; null where there is none. */
-	at(frame) {
-		const k = this.frames.indexOf(frame);
+	at(place) {
+		const k = this.places().indexOf(place);
 		return k < 0 ? null : k;
 	}
 	/** Slice k that the viewport shows. */
@@ -2573,10 +2619,11 @@ var Geometry = class {
 	}
 	jump(k) {
 		const viewport = viewportOf(this.viewportId);
-		if (!viewport) return;
-		const shown = active()?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+		const now = active();
+		if (!viewport || now?.viewportId === this.viewportId && now.view !== "slices") return;
+		const shown = viewport.type !== "orthographic" && now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
 		const wanted = this.planes[k].position;
-		let imageIndex = this.frames[k];
+		let imageIndex = this.placeOf(k);
 		if (shown?.length === this.planes.length) {
 			const found = shown.findIndex((id) => {
 				const { position, normal } = planeOf(id);
@@ -2627,7 +2674,8 @@ var Labelmap = class Labelmap {
 	get intact() {
 		if (!segmentationOf(this.segmentationId)?.representationData?.Labelmap) return false;
 		const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId);
-		return !shown || shown.some((one) => one.segmentationId === this.segmentationId);
+		const type = tools().Enums.SegmentationRepresentations.Labelmap;
+		return !shown || shown.some((one) => one.segmentationId === this.segmentationId && one.type === type);
 	}
 	/** Make it anew after the viewer lost it, with what was drawn. */
 	async recover() {
@@ -2733,7 +2781,7 @@ var Labelmap = class Labelmap {
 	render(slices) {
 		if (!slices.length) return;
 		slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
-		const frames = slices.map((k) => this.geometry.frameOf(k));
+		const frames = slices.map((k) => this.geometry.imageOf(k));
 		tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
 	}
 	close() {
@@ -2842,7 +2890,7 @@ var Opening = class {
 		}
 		this.on.left();
 		this.desk.map = null;
-		store.aside.value = false;
+		store.aside.value = "";
 		store.conflict.value = [];
 		store.changed.value = [];
 	}
@@ -2868,7 +2916,7 @@ var Opening = class {
 		map.onStroke = () => this.desk.show();
 		this.desk.map = map;
 		store.answered.value = known.head.served;
-		numbering.of = (k) => map.geometry.frameOf(k) + 1;
+		numbering.of = (k) => map.geometry.placeOf(k) + 1;
 		const chosen = store.chosen.value;
 		this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
 		this.desk.say(greeting(known.head, drafts.length, state), "");
@@ -3382,14 +3430,52 @@ function a(t, e, n, u, a, i) {
 	};
 	return (a || i) && (s.__source = a, s.__self = i), n$1.vnode && n$1.vnode(s), s;
 }
+// src/components/buttons.tsx
+/** Starts a command; stands out where that is the next thing to do. */
+function Button({ store, acts, command, title, children }) {
+	const { highlight, blocked } = store.guide.value;
+	return /* @__PURE__ */ a("button", {
+		id: `fewsam-${command}`,
+		class: highlight === command ? "main" : "",
+		disabled: command in blocked,
+		title: blocked[command] ?? title ?? "",
+		onClick: () => acts.press(command),
+		children
+	});
+}
+/** Takes a tool in hand, or puts it away. */
+function ToolButton({ store, acts, tool, title, children }) {
+	const { highlight, blocked } = store.guide.value;
+	const inHand = store.tool.value === tool;
+	return /* @__PURE__ */ a("button", {
+		id: `fewsam-${tool}`,
+		class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
+		"aria-pressed": inHand,
+		disabled: tool in blocked,
+		title: blocked[tool] ?? title ?? "",
+		onClick: () => acts.pick(tool),
+		children
+	});
+}
+/** A small button that asks the server: it waits, as all others do, while something else is done. */
+function BusyButton({ store, name = "", title = "", act, children }) {
+	const busy = store.busy.value;
+	return /* @__PURE__ */ a("button", {
+		class: `small ${name}`,
+		disabled: busy !== "",
+		title: busy ? `${busy} …` : title,
+		onClick: act,
+		children
+	});
+}
 // src/components/appearance.tsx
 /** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
-function Appearance({ store, acts }) {
+function Appearance({ store, acts, lab }) {
 	const look = store.look.value;
 	return /* @__PURE__ */ a("details", {
 		id: "fewsam-look",
 		children: [
-			/* @__PURE__ */ a("summary", { children: "Appearance, and the colours of the strip" }),
+			/* @__PURE__ */ a("summary", { children: "Appearance, 3D, colours of the strip" }),
 			/* @__PURE__ */ a("label", {
 				class: "fs-row",
 				children: [/* @__PURE__ */ a("span", {
@@ -3419,6 +3505,17 @@ function Appearance({ store, acts }) {
 					value: look.outline,
 					onInput: (event) => acts.dress({ outline: Number(event.currentTarget.value) })
 				})]
+			}),
+			/* @__PURE__ */ a("div", {
+				class: "fs-row",
+				children: /* @__PURE__ */ a(Button, {
+					store,
+					acts,
+					lab,
+					command: "in3D",
+					title: "The structures as surfaces; drag to turn them",
+					children: "Show in 3D"
+				})
 			}),
 			/* @__PURE__ */ a("ul", {
 				id: "fewsam-legend",
@@ -3510,44 +3607,6 @@ function Curve({ store }) {
 			})
 		]
 	})] });
-}
-// src/components/buttons.tsx
-/** Starts a command; stands out where that is the next thing to do. */
-function Button({ store, acts, command, title, children }) {
-	const { highlight, blocked } = store.guide.value;
-	return /* @__PURE__ */ a("button", {
-		id: `fewsam-${command}`,
-		class: highlight === command ? "main" : "",
-		disabled: command in blocked,
-		title: blocked[command] ?? title ?? "",
-		onClick: () => acts.press(command),
-		children
-	});
-}
-/** Takes a tool in hand, or puts it away. */
-function ToolButton({ store, acts, tool, title, children }) {
-	const { highlight, blocked } = store.guide.value;
-	const inHand = store.tool.value === tool;
-	return /* @__PURE__ */ a("button", {
-		id: `fewsam-${tool}`,
-		class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
-		"aria-pressed": inHand,
-		disabled: tool in blocked,
-		title: blocked[tool] ?? title ?? "",
-		onClick: () => acts.pick(tool),
-		children
-	});
-}
-/** A small button that asks the server: it waits, as all others do, while something else is done. */
-function BusyButton({ store, name = "", title = "", act, children }) {
-	const busy = store.busy.value;
-	return /* @__PURE__ */ a("button", {
-		class: `small ${name}`,
-		disabled: busy !== "",
-		title: busy ? `${busy} …` : title,
-		onClick: act,
-		children
-	});
 }
 // src/components/draw.tsx
 /** Tools that draw, the size of the brush, the way back, and one-press edits of the slice on the screen. */
@@ -4526,6 +4585,12 @@ var TOOLS = [
 	"scribble",
 	"box"
 ];
+var ON_A_SLICE = [
+	"right",
+	"next",
+	"skip",
+	"back"
+];
 var EDITS = [
 	"holes",
 	"smooth",
@@ -4567,8 +4632,8 @@ var Store = class {
 	conflict = y$2([]);
 	/** Whether an answer of the model that knows all labels is shown. */
 	answered = y$2(false);
-	/** Whether the viewer shows a stored segmentation instead of the images. */
-	aside = y$2(false);
+	/** What the viewer shows instead of slices. */
+	aside = y$2("");
 	/** Whether there is a place to go back to. */
 	back = y$2(false);
 	/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
@@ -4598,7 +4663,9 @@ var Store = class {
 		const uneditable = this.uneditable();
 		if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
 		if (!this.back.value) blocked.back ??= "Next slice has led nowhere yet.";
-		if (this.aside.value) for (const tool of TOOLS) blocked[tool] = "A stored segmentation is shown: go back to drawing first.";
+		if (!open) blocked.in3D = "Open an image series first.";
+		const aside = this.aside.value;
+		if (aside) for (const one of [...TOOLS, ...ON_A_SLICE]) blocked[one] = BLOCKED[aside];
 		return guide$1;
 	});
 	problems = O$1(() => {
@@ -4610,7 +4677,7 @@ var Store = class {
 		const chosen = this.structures.value.find((one) => one.value === this.chosen.value);
 		if (!this.open.value) return "Open an image series first.";
 		if (!chosen) return "Choose a structure first.";
-		if (this.aside.value) return "A stored segmentation is shown: go back to drawing first.";
+		if (this.aside.value) return BLOCKED[this.aside.value];
 		return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : "";
 	}
 	say(text, kind, answers = []) {

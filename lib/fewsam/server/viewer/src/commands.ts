@@ -25,7 +25,8 @@ export type Command =
   | 'smooth'
   | 'islands'
   | 'copy'
-  | 'interpolate';
+  | 'interpolate'
+  | 'in3D';
 
 export type Tool = 'brush' | 'eraser' | 'threshold' | 'lasso' | 'include' | 'exclude' | 'scribble' | 'box';
 

@@ -3,6 +3,7 @@
 import { h, render } from 'preact';
 import type { Desk } from './acts/desk';
 import { Journey } from './acts/journey';
+import { Asides } from './acts/aside';
 import { Editing } from './acts/editing';
 import { Judging } from './acts/judging';
 import { Keys } from './acts/keys';
@@ -54,7 +55,8 @@ export class Panel implements Desk {
     box: new Drag('box', (...stroke) => this.prompting.stroke(...stroke)),
     lasso: new Lasso((places, k, erase) => this.editing.area(places, k, erase), () => this.overlay?.redraw()),
   };
-  private watching = new Watching(this, this.toolbox);
+  private asides = new Asides(this);
+  private watching = new Watching(this, this.toolbox, this.asides);
   private opening: Opening;
   private lost = false; // the server does not answer
   private asked = 0; // questions to the server for its state
@@ -88,6 +90,7 @@ export class Panel implements Desk {
   close(): void {
     window.clearTimeout(this.timer);
     this.watching.close();
+    this.asides.close();
     this.keys.close();
     window.removeEventListener('pagehide', this.closing);
     this.opening.leave();
@@ -118,6 +121,7 @@ export class Panel implements Desk {
       copy: () => this.editing.copy(),
       interpolate: () => this.editing.interpolate(),
       absent: () => judging.absent(),
+      in3D: () => this.asides.in3D(),
       add: () => void naming.add(this.store.typed.value.trim()),
     };
     return {

@@ -34,6 +34,7 @@ export interface Open {
 }
 
 const TOOLS = ['brush', 'eraser', 'threshold', 'lasso', 'include', 'exclude', 'scribble', 'box'];
+const ON_A_SLICE = ['right', 'next', 'skip', 'back'];
 const EDITS = ['holes', 'smooth', 'islands', 'copy', 'interpolate', 'absent'];
 
 export class Store {
@@ -64,8 +65,8 @@ export class Store {
   readonly conflict = signal<number[]>([]);
   /** Whether an answer of the model that knows all labels is shown. */
   readonly answered = signal(false);
-  /** Whether the viewer shows a stored segmentation instead of the images. */
-  readonly aside = signal(false);
+  /** What the viewer shows instead of slices. */
+  readonly aside = signal<texts.Aside>('');
   /** Whether there is a place to go back to. */
   readonly back = signal(false);
   /** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
@@ -98,7 +99,9 @@ export class Store {
     const uneditable = this.uneditable();
     if (uneditable) for (const edit of EDITS) blocked[edit] ??= uneditable;
     if (!this.back.value) blocked.back ??= 'Next slice has led nowhere yet.';
-    if (this.aside.value) for (const tool of TOOLS) blocked[tool] = 'A stored segmentation is shown: go back to drawing first.';
+    if (!open) blocked.in3D = 'Open an image series first.';
+    const aside = this.aside.value;
+    if (aside) for (const one of [...TOOLS, ...ON_A_SLICE]) blocked[one] = texts.BLOCKED[aside];
     return guide;
   });
 
@@ -112,7 +115,7 @@ export class Store {
     const chosen = this.structures.value.find(one => one.value === this.chosen.value);
     if (!this.open.value) return 'Open an image series first.';
     if (!chosen) return 'Choose a structure first.';
-    if (this.aside.value) return 'A stored segmentation is shown: go back to drawing first.';
+    if (this.aside.value) return texts.BLOCKED[this.aside.value];
     return this.look.value.locked.includes(chosen.value) ? `${chosen.name} is locked.` : '';
   }
 

@@ -26,7 +26,7 @@ export class Editing {
   /** From the slice before, as the viewer counts them. */
   copy(): void {
     this.edit((map, { name, value }, k) => {
-      const before = map.geometry.at(map.geometry.frameOf(k) - 1);
+      const before = map.geometry.at(map.geometry.placeOf(k) - 1);
       const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
       if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, 'bad');
       this.draw(map, new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${texts.slicesOf([before])}.`);

@@ -4,7 +4,8 @@ import * as api from '../api';
 import { capital, count, slicesOf } from '../model/texts';
 import { type Place, Trail } from '../model/trail';
 import type { Labelmap } from '../viewer/labelmap';
-import { active, shows } from '../viewer/ohif';
+import { active } from '../viewer/grid';
+import { shows } from '../viewer/ohif';
 import type { Desk } from './desk';
 
 const TRIES = 20; // series in a row that the viewer cannot show

@@ -4,7 +4,7 @@ import * as api from '../api';
 import type { Head } from '../model/session';
 import * as texts from '../model/texts';
 import { Labelmap } from '../viewer/labelmap';
-import { active } from '../viewer/ohif';
+import { active } from '../viewer/grid';
 import type { Desk } from './desk';
 
 export class Opening {
@@ -43,7 +43,7 @@ export class Opening {
     }
     this.on.left();
     this.desk.map = null;
-    store.aside.value = false;
+    store.aside.value = '';
     store.conflict.value = [];
     store.changed.value = [];
   }
@@ -73,7 +73,7 @@ export class Opening {
     map.onStroke = () => this.desk.show();
     this.desk.map = map;
     store.answered.value = known.head.served;
-    texts.numbering.of = k => map.geometry.frameOf(k) + 1;
+    texts.numbering.of = k => map.geometry.placeOf(k) + 1;
     const chosen = store.chosen.value;
     this.desk.choose(structures.of(chosen) ? chosen : (structures.all[0]?.value ?? 1));
     this.desk.say(texts.greeting(known.head, drafts.length, state), '');

@@ -1,8 +1,9 @@
 /** Follow what the person does with the viewer's own buttons, and mend what that took away. */
 
-import { active, showSeries, storedSegmentation } from '../viewer/ohif';
+import { active } from '../viewer/grid';
 import type { Labelmap } from '../viewer/labelmap';
 import type { Toolbox } from '../viewer/tools';
+import type { Asides } from './aside';
 import type { Desk } from './desk';
 
 const FOLLOW = 400; // ms between two looks at what the viewer has in hand
@@ -14,6 +15,7 @@ export class Watching {
   constructor(
     private desk: Desk,
     private toolbox: Toolbox,
+    private asides: Asides,
   ) {
     this.timer = window.setInterval(() => this.look(), FOLLOW);
   }
@@ -25,8 +27,7 @@ export class Watching {
   private look(): void {
     const { map, store, structures } = this.desk;
     if (!map || this.recovering) return;
-    if (store.aside.value !== (storedSegmentation() !== null)) this.turnAside(map);
-    if (store.aside.value) return;
+    if (this.asides.look(map)) return;
     if (!map.intact) return void this.recover(map);
     if (!map.isActive) {
       map.activate();
@@ -40,20 +41,6 @@ export class Watching {
     const chosen = map.chosen;
     if (chosen !== null && structures.of(chosen)) store.chosen.value = chosen;
     this.toolbox.follow(map.viewportId);
-    this.desk.show();
-  }
-
-  /** The viewer shows a stored segmentation instead of the images, or the images again. */
-  private turnAside(map: Labelmap): void {
-    const { store } = this.desk;
-    store.aside.value = !store.aside.value;
-    if (store.aside.value) {
-      const { viewportId } = storedSegmentation()!;
-      store.tool.value = '';
-      this.desk.say('This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.', 'asks', [
-        { label: 'Back to drawing', act: () => showSeries(viewportId, map.displaySetId) },
-      ]);
-    } else this.desk.say('Drawing goes on in the structures listed here.', '');
     this.desk.show();
   }
 

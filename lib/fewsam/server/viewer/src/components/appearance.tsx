@@ -1,13 +1,13 @@
 /** How structures look in this browser, and what the colours of the strip mean; folded away most of the time. */
 
 import { MARKS, STEPS } from '../model/scale';
-import type { Given } from './buttons';
+import { Button, type Given } from './buttons';
 
-export function Appearance({ store, acts }: Given) {
+export function Appearance({ store, acts, lab }: Given) {
   const look = store.look.value;
   return (
     <details id="fewsam-look">
-      <summary>Appearance, and the colours of the strip</summary>
+      <summary>Appearance, 3D, colours of the strip</summary>
       <label class="fs-row">
         <span class="faint">opacity</span>
         <input
@@ -32,6 +32,11 @@ export function Appearance({ store, acts }: Given) {
           onInput={event => acts.dress({ outline: Number(event.currentTarget.value) })}
         />
       </label>
+      <div class="fs-row">
+        <Button {...{ store, acts, lab }} command="in3D" title="The structures as surfaces; drag to turn them">
+          Show in 3D
+        </Button>
+      </div>
       <ul id="fewsam-legend" aria-label="Colours of the strip">
         <li class="faint">Expected Dice of a slice</li>
         {STEPS.map(({ colour, label }) => (

@@ -9,6 +9,7 @@ export const outside = `
 [data-cy="fewsam-btn"] svg { background:url("data:image/svg+xml,${ICON}") center/20px no-repeat }
 [data-cy="fewsam-btn"] svg > * { display:none }
 .fewsam-hand, .fewsam-hand * { cursor:crosshair !important }
+ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446px !important } /* its notices lay over the panel */
 `;
 
 export const style = `

@@ -6,6 +6,24 @@ export function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? '' : 's'}`;
 }
 
+/** What the viewer shows instead of slices: a stored segmentation, or a layout without them; '' while it shows slices. */
+export type Aside = '' | 'stored' | 'layout';
+
+export const ASIDE = {
+  stored: 'This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.',
+  layout: 'No slices are shown in this layout, so nothing can be drawn. What you drew is kept.',
+};
+
+/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
+export const BLOCKED = {
+  stored: 'A stored segmentation is shown: go back to drawing first.',
+  layout: 'No slices are shown in this layout: go back to drawing first.',
+};
+
+export const PLANES =
+  'Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that ' +
+  'shows the slices as they were acquired.';
+
 /** The number of slice k that the viewer shows in its corner ("I: 10"). */
 export const numbering = { of: (k: number): number => k + 1 };
 

@@ -1,22 +1,37 @@
 /** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
 
-import { Plane, active, cornerstone, dot, planeOf, viewportOf } from './ohif';
+import { active } from './grid';
+import { Plane, cornerstone, dot, planeOf, viewportOf } from './ohif';
 
 export class Geometry {
   constructor(
     private viewportId: string,
     readonly planes: Plane[], // by k
-    private frames: number[], // k -> place in the viewer's order
+    private frames: number[], // k -> place among the viewer's images
   ) {}
 
-  /** Place of slice k along the viewer's slider, 0 at its top. */
-  frameOf(k: number): number {
+  /** Place of slice k among the viewer's images. */
+  imageOf(k: number): number {
     return this.frames[k];
   }
 
+  /** Places of all slices along the viewer's slider, by k; 0 at its top. A volume's slider runs along the line of sight. */
+  places(): number[] {
+    const viewport = viewportOf(this.viewportId);
+    if (viewport?.type !== 'orthographic') return this.frames;
+    const [now, place] = [this.current(), viewport.getSliceIndex()];
+    const ahead = dot(viewport.getCamera().viewPlaneNormal, this.planes[0].normal) < 0 ? -1 : 1;
+    return this.planes.map((_, k) => place + ahead * (k - now));
+  }
+
+  /** Place of slice k along the viewer's slider. */
+  placeOf(k: number): number {
+    return this.places()[k];
+  }
+
   /** Slice k at a place along the viewer's slider; null where there is none. */
-  at(frame: number): number | null {
-    const k = this.frames.indexOf(frame);
+  at(place: number): number | null {
+    const k = this.places().indexOf(place);
     return k < 0 ? null : k;
   }
 
@@ -54,11 +69,12 @@ export class Geometry {
 
   jump(k: number): void {
     const viewport = viewportOf(this.viewportId);
-    if (!viewport) return;
     const now = active();
-    const shown = now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
+    if (!viewport || (now?.viewportId === this.viewportId && now.view !== 'slices')) return;
+    const stack = viewport.type !== 'orthographic';
+    const shown = stack && now?.viewportId === this.viewportId ? viewport.getImageIds?.() : null;
     const wanted = this.planes[k].position;
-    let imageIndex = this.frames[k];
+    let imageIndex = this.placeOf(k);
     if (shown?.length === this.planes.length) {
       const found = shown.findIndex((id: string) => {
         const { position, normal } = planeOf(id);

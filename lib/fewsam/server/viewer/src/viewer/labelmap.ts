@@ -50,7 +50,8 @@ export class Labelmap {
     const labelmap = segmentationOf(this.segmentationId)?.representationData?.Labelmap;
     if (!labelmap) return false;
     const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId) as Any[] | undefined;
-    return !shown || shown.some(one => one.segmentationId === this.segmentationId);
+    const type = tools().Enums.SegmentationRepresentations.Labelmap;
+    return !shown || shown.some(one => one.segmentationId === this.segmentationId && one.type === type);
   }
 
   /** Make it anew after the viewer lost it, with what was drawn. */
@@ -164,7 +165,7 @@ export class Labelmap {
   render(slices: number[]): void {
     if (!slices.length) return;
     slices.forEach(k => this.arrays[k].set(this.session.slices.shown(k)));
-    const frames = slices.map(k => this.geometry.frameOf(k));
+    const frames = slices.map(k => this.geometry.imageOf(k));
     tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
   }
 

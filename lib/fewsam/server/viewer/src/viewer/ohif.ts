@@ -8,41 +8,6 @@ export const tools = (): Any => (window as Any).cornerstoneTools;
 
 export const dot = (a: number[], b: number[]): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
-/** The viewport that is worked in, and the image series in it; null while there is none. */
-export function active(): { viewportId: string; displaySet: Any } | null {
-  try {
-    const state = host.services.viewportGridService.getState();
-    const viewport = state.viewports.get(state.activeViewportId);
-    for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-      const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-      if (displaySet?.images?.length && displaySet.Modality !== 'SEG') {
-        return { viewportId: state.activeViewportId, displaySet };
-      }
-    }
-  } catch {
-    /* nothing is mounted yet */
-  }
-  return null;
-}
-
-/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
-export function storedSegmentation(): { viewportId: string; displaySet: Any } | null {
-  try {
-    const state = host.services.viewportGridService.getState();
-    const viewport = state.viewports.get(state.activeViewportId);
-    const shown = (viewport?.displaySetInstanceUIDs ?? []).map((uid: string) => host.services.displaySetService.getDisplaySetByUID(uid));
-    const displaySet = shown.find((one: Any) => one?.Modality === 'SEG');
-    return displaySet && !active() ? { viewportId: state.activeViewportId, displaySet } : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Show a series in a viewport again, instead of a stored segmentation. */
-export function showSeries(viewportId: string, displaySetInstanceUID: string): void {
-  host.services.viewportGridService.setDisplaySetsForViewport({ viewportId, displaySetInstanceUIDs: [displaySetInstanceUID] });
-}
-
 /** Whether the viewer has something that shows objects of a kind as an image. */
 export function shows(sopClass: string): boolean {
   const modules: Any[] = host.extensions?.getActiveDataSource ? (host.extensions.modules?.sopClassHandlerModule ?? []) : [];

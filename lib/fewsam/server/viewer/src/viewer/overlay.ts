@@ -2,6 +2,7 @@
 
 import { outline } from './drag';
 import type { Labelmap } from './labelmap';
+import { active } from './grid';
 import { viewportOf } from './ohif';
 import { Strip, type StripShown } from './strip';
 
@@ -106,7 +107,9 @@ export class Overlay {
   }
 
   private attach(): void {
-    const shown: HTMLElement | null = viewportOf(this.map.viewportId)?.element ?? null;
+    const now = active();
+    const slices = now?.viewportId !== this.map.viewportId || now.view === 'slices';
+    const shown: HTMLElement | null = slices ? (viewportOf(this.map.viewportId)?.element ?? null) : null;
     const parent = shown?.parentElement ?? null;
     if (parent !== this.parent || !this.marks.isConnected) {
       this.detach();

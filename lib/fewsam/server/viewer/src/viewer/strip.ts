@@ -41,9 +41,9 @@ export class Strip {
   draw(height: number, shown = this.shown): void {
     this.shown = shown;
     const { slices } = this.map.session;
-    const current = this.map.geometry.current();
+    const [current, places] = [this.map.geometry.current(), this.map.geometry.places()];
     const confirmed = slices.dirty.filter(k => slices.isConfirmed(k));
-    const looks = JSON.stringify([height, current, shown, slices.dirty, confirmed]);
+    const looks = JSON.stringify([height, current, places, shown, slices.dirty, confirmed]);
     if (looks === this.looks) return; // a browser without a graphics card paints slowly
     this.looks = looks;
     this.canvas.width = WIDTH;
@@ -54,7 +54,7 @@ export class Strip {
     const step = this.canvas.height / slices.depth;
     const tall = Math.max(step - 0.5, 1);
     for (let k = 0; k < slices.depth; k++) {
-      const y = this.map.geometry.frameOf(k) * step;
+      const y = places[k] * step;
       const error = shown.uncertainty[k];
       context.fillStyle = error === undefined ? MARKS.waiting.colour : colourOfError(error);
       context.fillRect(4, y, WIDTH - 4, tall);
@@ -71,7 +71,7 @@ export class Strip {
         context.fillRect(0, y, 7, Math.max(tall, 3));
       }
     }
-    this.drawCurrent(context, this.map.geometry.frameOf(current) * step, Math.max(tall, 4));
+    this.drawCurrent(context, places[current] * step, Math.max(tall, 4));
   }
 
   /** The slice on the screen: a frame of black and white shows on every colour. */
@@ -86,14 +86,14 @@ export class Strip {
 
   private sliceAt(event: MouseEvent): number | null {
     const rect = this.canvas.getBoundingClientRect();
-    const frame = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.session.slices.depth);
-    return this.map.geometry.at(frame);
+    const place = Math.floor(((event.clientY - rect.top) / rect.height) * this.map.session.slices.depth);
+    return this.map.geometry.at(place);
   }
 
   private title(k: number | null): string {
     if (k === null) return '';
     const { slices } = this.map.session;
-    const number = `Slice ${this.map.geometry.frameOf(k) + 1}`;
+    const number = `Slice ${this.map.geometry.placeOf(k) + 1}`;
     if (slices.isConfirmed(k)) return `${number}: ${MARKS.confirmed.label}`;
     if (slices.isDirty(k)) return `${number}: ${MARKS.drawn.label}`;
     if (this.shown.labelled.includes(k)) return `${number}: labelled`;

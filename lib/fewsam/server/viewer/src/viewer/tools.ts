@@ -50,6 +50,9 @@ export class Toolbox {
   }
 }
 
+/** Whether the tool in hand there draws in a labelmap: ours by the viewer's brushes, or another one of the viewer's own. */
+export const drawsIn = (viewportId: string): boolean => /brush|eraser|scissor|fill|segment/i.test(primary(viewportId) ?? '');
+
 function primary(viewportId: string): string | null {
   try {
     const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);
