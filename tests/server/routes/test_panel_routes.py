@@ -125,6 +125,35 @@ def test_the_panel_overwrites_nobody_and_keeps_what_overlaps(site: Site) -> None
         assert np.array_equal(stored[name][4], mask[4]), name
 
 
+def test_a_client_that_knows_one_structure_leaves_the_others(site: Site) -> None:
+    """Its value is not the collection's either."""
+    uid, geometry = site.uids["mr"], load_volume(site.scans / "mr-patient01", axis="2").geometry
+
+    def put(values: np.ndarray, info: list[dict[str, Any]], seen: int) -> requests.Response:
+        return requests.put(
+            f"{site.server.url}/fewsam/label",
+            params={"image": uid},
+            data={"params": json.dumps({"label_info": info, "drawn": {5: seen}})},
+            files={"label": ("label.bin", geometry.to_native(values).tobytes(order="F"))},
+            timeout=60,
+        )
+
+    both = np.zeros(geometry.slices_shape, np.uint8)
+    both[5, 5:15, 5:15], both[5, 5:15, 20:30] = 1, 2
+    first = put(both, [{"name": name, "idx": value} for value, name in enumerate(NAMES, 1)], 0)
+    assert first.status_code == 200, first.text
+    spleens = np.zeros_like(both)
+    spleens[5, 8:18, 20:30], spleens[5, 5:15, 12:18] = 7, 7
+    submission = first.json()["submissions"]["5"]
+    assert put(spleens, [{"name": "spleen", "idx": 7}], submission).json()["superseded"] == [5]
+    _, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
+    wanted = np.where(spleens == 7, 2, np.where(both == 1, 1, 0))
+    assert np.array_equal(geometry.to_slices(voxels.reshape(geometry.shape, order="F"))[5], wanted[5])
+    nameless = put(spleens, [{"name": "spleen", "idx": 6}], 0)
+    assert nameless.status_code == 422 and "values 7 have no name" in nameless.json()["detail"]
+    assert put(spleens, [{"name": "spleen", "idx": 300}], 0).status_code == 400
+
+
 def test_points_of_monai_labels_own_clients(site: Site) -> None:
     uid, url = site.uids["ct"], f"{site.server.url}/infer/points"
     site.put("ct", site.drawn((6, 11)))

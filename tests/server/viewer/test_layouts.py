@@ -43,6 +43,7 @@ def test_layouts_without_slices_draw_nothing_and_show_what_was_drawn(tmp_path: P
                 me.draw("liver", k, (20, 20))
             the_structures_in_3d(me)
             planes_through_the_slices(me)
+            from_planes_to_3d_and_back(me)
             assert me.errors == []
     finally:
         server.stop()
@@ -93,6 +94,7 @@ def planes_through_the_slices(me: Person) -> None:
         assert str(me.page.get_attribute("#fewsam-strip", "title")).startswith(f"Slice {place + 1}:")
         me.page.mouse.click(*at)
         me.page.wait_for_function(f"() => {_VIEWPORT}('mpr-axial').getSliceIndex() === {place}")
+        me.wait_text("#fewsam-history > summary", f"slice {place + 1}")  # by where the image lies
     me.tool("brush")
     for view in ("mpr-coronal", "mpr-sagittal"):
         for _ in range(2):  # the first press makes the viewport active
@@ -116,6 +118,20 @@ def planes_through_the_slices(me: Person) -> None:
             break
     changed = np.flatnonzero((me.voxels(WIDTH) != before).any(axis=(1, 2))).tolist()
     assert changed == [me.page.evaluate(f"{_VIEWPORT}('mpr-axial').getCurrentImageIdIndex()")]
+
+
+def from_planes_to_3d_and_back(me: Person) -> None:
+    """By the viewer's own menu: surfaces replace the labelmap there, which is put back."""
+    me.page.locator('[data-cy="Layout"]').click()
+    me.page.locator('[data-cy="3D only"]').click()
+    me.wait_message("No slices are shown in this layout")
+    me.page.wait_for_function(f"() => {_ACTIVE}?.getActors().some(one => one.actor.isA('vtkActor'))")
+    me.answer("Back to drawing")
+    me.page.wait_for_function(
+        "() => window.services.segmentationService.getSegmentationRepresentations('mpr-axial')"
+        f".some(one => one.type === 'Labelmap') && {_VIEWPORT}('mpr-axial')?.element.parentElement"
+        ".querySelector('#fewsam-strip')"
+    )
 
 
 def press(me: Person, view: str) -> None:

@@ -54,8 +54,10 @@ def submit(
     collection, volume = app.workspace.collection, open_image(app, image)
     drawn, replaced, emptied, beside = _slices(raw, volume)
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    names = _names(ours.label_info or [], collection)
-    sent = _Sent(values, names, drawn, replaced, emptied, beside)
+    named = _names(ours.label_info or [], collection)
+    values, names = _as_numbered(values, named, collection.classes)
+    spoken = frozenset(named.values())
+    sent = _Sent(values, names, spoken, drawn, replaced, emptied, beside)
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(collection, image, volume, list(shots.values()))
@@ -67,7 +69,7 @@ def submit(
         ours = replace(
             ours,
             label_info=info,
-            spoken=tuple(names.values()),  # a person sees them all
+            spoken=tuple(spoken),  # a person at the panel sees them all
             complete_slices=erased or None,  # an empty slice usually says nothing; here a person emptied it
             by_hand=frozenset(drawn),
             beside=frozenset(beside),
@@ -83,7 +85,8 @@ class _Sent:
 
     Attributes:
         values: The labelmap, (Z, H, W) uint8.
-        names: Value -> name of its structure.
+        names: Value -> name of its structure, as the collection numbers them.
+        spoken: Names of the structures that the client has; of others it says nothing.
         drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
         replaced: Slices whose newer label may be replaced.
         emptied: Slices of which a person said that nothing is on them.
@@ -92,6 +95,7 @@ class _Sent:
 
     values: np.ndarray
     names: dict[int, str]
+    spoken: frozenset[str]
     drawn: dict[int, int]
     replaced: set[int]
     emptied: set[int]
@@ -108,9 +112,14 @@ class _Sent:
         return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.emptied)
 
     def over(self, shown: np.ndarray) -> np.ndarray:
-        """The drawn slices over what is shown: on other slices the panel may show what is older."""
+        """The drawn slices over what is shown: on other slices the panel may show what is older.
+
+        A structure that the client does not know stays where nothing was drawn over it.
+        """
         by_hand = np.isin(np.arange(len(self.values)), list(self.drawn))[:, None, None]
-        return np.where(by_hand, self.values, shown)
+        unknown = [value for value, name in self.names.items() if name not in self.spoken]
+        stays = np.isin(shown, unknown) & (self.values == 0)
+        return np.where(by_hand & ~stays, self.values, shown)
 
 
 def _refusal(
@@ -179,10 +188,32 @@ def _names(label_info: list[dict[str, Any]], collection: Collection) -> dict[int
                     f"{names.deleted[key]} was deleted since you drew it, and nothing was stored. Add a structure of "
                     "this name to bring it back, then submit."
                 )
-            found[int(item["idx"])] = names.present[key] if key in names.present else str(item["name"])
+            if not 1 <= (value := int(item["idx"])) <= 255:
+                raise ValueError(value)
+            found[value] = names.present[key] if key in names.present else str(item["name"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise RequestError('params["label_info"] must be a list of {"id": ..., "name": ..., "idx": ...}') from None
+        raise RequestError('params["label_info"] must be a list of {"id": ..., "name": ..., "idx": 1 to 255}') from None
     return found
+
+
+def _as_numbered(
+    values: np.ndarray, names: dict[int, str], classes: tuple[str, ...]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The labelmap with the collection's values, as what is shown has them, and all of their names.
+
+    Raises:
+        LabelError: a value has no name.
+    """
+    if nameless := sorted(set(np.unique(values).tolist()) - set(names) - {0}):
+        listed = ", ".join(map(str, nameless))
+        raise LabelError(f'values {listed} have no name in params["label_info"]: give each structure a name')
+    numbers = {name.casefold(): number for number, name in enumerate(classes, 1)}
+    known, table = dict(enumerate(classes, 1)), np.zeros(256, np.uint8)
+    for value, name in names.items():
+        number = numbers.setdefault(name.casefold(), len(numbers) + 1)
+        known.setdefault(number, name)
+        table[value] = number
+    return table[values], known
 
 
 def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int], set[int], set[int]]:
