@@ -7,6 +7,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
 from fewsam.fewshot.model.decoder import PRIOR, FewShotMaskDecoder, Prompts, load_sam_weights, prior_share
+from fewsam.fewshot.model.pixel_features import fitted
 
 
 def prompts(n: int = 2, classes: int = 3, tokens: int = 4) -> Prompts:
@@ -62,6 +63,16 @@ def test_the_priors_share_falls_with_the_slices_that_show_a_class():
 def test_the_prior_has_most_of_the_say_beside_an_undertrained_decoder():
     assert prior_share(torch.tensor([1, 3]), 1.0).tolist() == pytest.approx([0.8, 0.8])
     assert prior_share(torch.tensor([1, 60]), 0.5, is_2d_image=True).tolist() == pytest.approx([0.625, 0.575])
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_asking_before_resizing_is_asking_resized_features(size):
+    decoder, ids = trained(use_embedding=True), torch.arange(3)
+    image_embeddings, detail = inputs(size=size)
+    with torch.no_grad():
+        features = fitted(decoder.detail(detail, image_embeddings), size)
+        asked = torch.einsum("cd,ndhw->nchw", decoder.class_query(ids), features)
+        assert torch.allclose(decoder.detail_alone(detail, image_embeddings, ids), asked, atol=1e-4)
 
 
 @pytest.mark.parametrize("use_embedding", [False, True])

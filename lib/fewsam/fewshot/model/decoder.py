@@ -150,17 +150,16 @@ class FewShotMaskDecoder(nn.Module):
         tokens, class_tokens = self._tokens(prompts)
         hidden, features = self._attend(image_embeddings, prompts.prior.softmax(dim=1), class_tokens, tokens)
         hidden = hidden[:, : class_tokens.shape[1]]
-        full = fitted(self.output_upscaling(features), size)
-        logits = torch.einsum("ncd,ndhw->nchw", self.output_hypernetworks_mlp(hidden), full)
+        logits = fitted(_asked(self.output_hypernetworks_mlp(hidden), self.output_upscaling(features)), size)
         if self.use_detail:
             query = self.detail_query(hidden) + self.class_query(prompts.class_ids)
             features = self.detail(detail, image_embeddings) if detail_features is None else detail_features
-            logits = logits + torch.einsum("ncd,ndhw->nchw", query, features)
+            logits = logits + fitted(_asked(query, features), size)
         return logits
 
     def detail_features(self, detail: Tensor, image_embeddings: Tensor) -> Tensor | None:
         """What the detail branch sees on slices (N, 1, D, D) with their embeddings (N, 256, 64, 64), whatever is asked
-        of them: (N, 16, D, D).
+        of them: (N, 16, d, d), d its working size.
 
         None without the branch.
         """
@@ -168,7 +167,8 @@ class FewShotMaskDecoder(nn.Module):
 
     def detail_alone(self, detail: Tensor, image_embeddings: Tensor, class_ids: Tensor) -> Tensor:
         """Class logits (N, C, D, D) of the detail branch without any prompt."""
-        return torch.einsum("cd,ndhw->nchw", self.class_query(class_ids), self.detail(detail, image_embeddings))
+        query = self.class_query(class_ids).expand(len(detail), -1, -1)
+        return fitted(_asked(query, self.detail(detail, image_embeddings)), detail.shape[-1])
 
     def answer(
         self,
@@ -218,6 +218,14 @@ class FewShotMaskDecoder(nn.Module):
         image_pe = repeat(self.pe_layer((side, side)), "d h w -> n d h w", n=len(src))
         hidden, keys = self.transformer(src, image_pe, tokens)
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
+
+
+def _asked(queries: Tensor, features: Tensor) -> Tensor:
+    """(N, C, h, w): how well features (N, F, h, w) fit each of the queries (N, C, F).
+
+    It is asked before the result is resized: the two commute, and classes are fewer than features.
+    """
+    return torch.einsum("ncd,ndhw->nchw", queries, features)
 
 
 def prior_share(

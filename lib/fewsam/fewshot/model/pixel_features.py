@@ -24,14 +24,14 @@ CHANNEL_DROPOUT = 0.2  # share of the embedding's channels hidden from a trainin
 
 
 class PixelFeatures(nn.Module):
-    """(image, frozen embedding) of N slices -> features of every pixel.
+    """(image, frozen embedding) of N slices -> features of every pixel of the working size.
 
     Args:
         features: Channels F of the result.
 
     Example:
         >>> PixelFeatures(16)(torch.zeros(2, 1, 192, 192), torch.zeros(2, 256, 64, 64)).shape
-        torch.Size([2, 16, 192, 192])
+        torch.Size([2, 16, 128, 128])
     """
 
     def __init__(self, features: int) -> None:
@@ -49,7 +49,7 @@ class PixelFeatures(nn.Module):
         self.last = nn.Conv2d(FINE, features, 1)
 
     def forward(self, image: Tensor, image_embeddings: Tensor) -> Tensor:
-        """Features (N, F, D, D) of slices ``image`` (N, 1, D, D) float in [-1, 1] with ``image_embeddings``
+        """Features (N, F, 128, 128) of slices ``image`` (N, 1, D, D) float in [-1, 1] with ``image_embeddings``
         (N, 256, 64, 64) float, from the frozen encoder."""
         fine = self.stem(fitted(image, SIDE))
         half = self.halve(fine)
@@ -61,7 +61,8 @@ class PixelFeatures(nn.Module):
         deep = self.join_deep(torch.cat([deep, deepest], dim=1))
         middle = self.join_middle(torch.cat([middle, fitted(deep, middle.shape[-1])], dim=1))
         joined = self.join_fine(torch.cat([fitted(middle, SIDE), fine], dim=1))
-        return fitted(self.last(joined), image.shape[-1])
+        features: Tensor = self.last(joined)
+        return features
 
 
 class ImageFeatures(nn.Module):

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4dea48f141bf27afaefeefd86a6f93c628bb6c51ea53801b23b9fda7727bf22a */
+/* fewsam panel, built from sources bc575bb5dbcb96be5e742e65d69cb796854b97472c7bda4676a85eff5b88345d */
 (function() {
 	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1647,7 +1647,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			[
 				true,
 				"next",
-				"another slice, or correct this one"
+				"another slice, or correct it"
 			]
 		].find(([wanted]) => wanted);
 		return now.open ? {
@@ -4592,6 +4592,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				children: [
 					named ? /* @__PURE__ */ a("div", {
 						id: "fewsam-hint",
+						title: hint,
 						children: hint && `Next: ${hint}`
 					}) : /* @__PURE__ */ a(Person, { ...given }),
 					notes > 0 && /* @__PURE__ */ a("button", {

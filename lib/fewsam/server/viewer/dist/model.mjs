@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4dea48f141bf27afaefeefd86a6f93c628bb6c51ea53801b23b9fda7727bf22a */
+/* fewsam panel, built from sources bc575bb5dbcb96be5e742e65d69cb796854b97472c7bda4676a85eff5b88345d */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2369,7 +2369,7 @@ function guide(now) {
 		[
 			true,
 			"next",
-			"another slice, or correct this one"
+			"another slice, or correct it"
 		]
 	].find(([wanted]) => wanted);
 	return now.open ? {
@@ -3959,6 +3959,7 @@ function Message(given) {
 			children: [
 				named ? /* @__PURE__ */ a("div", {
 					id: "fewsam-hint",
+					title: hint,
 					children: hint && `Next: ${hint}`
 				}) : /* @__PURE__ */ a(Person, { ...given }),
 				notes > 0 && /* @__PURE__ */ a("button", {

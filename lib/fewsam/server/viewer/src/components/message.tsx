@@ -33,7 +33,7 @@ export function Message(given: Given) {
         </div>
       </div>
       <div class="fs-row" id="fewsam-below">
-        {named ? <div id="fewsam-hint">{hint && `Next: ${hint}`}</div> : <Person {...given} />}
+        {named ? <div id="fewsam-hint" title={hint}>{hint && `Next: ${hint}`}</div> : <Person {...given} />}
         {notes > 0 && (
           <button class="small" id="fewsam-noted" title="Go to what is odd or waits" onClick={toNotes}>
             {count(notes, 'note')} ↓

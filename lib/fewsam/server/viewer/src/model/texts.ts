@@ -179,7 +179,7 @@ export function guide(now: {
     [!now.labelled && !now.dirty, 'brush', 'Draw on 2 or 3 slices'],
     [now.dirty > 0, 'submit', `Submit ${count(now.dirty, 'slice')}`],
     [!now.answered, 'segment', 'Segment'],
-    [true, 'next', 'another slice, or correct this one'],
+    [true, 'next', 'another slice, or correct it'],
   ];
   const [, highlight, hint] = steps.find(([wanted]) => wanted)!;
   return now.open ? { highlight, hint, blocked } : { highlight: '', hint: '', blocked };
