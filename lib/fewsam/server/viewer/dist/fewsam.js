@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources bc575bb5dbcb96be5e742e65d69cb796854b97472c7bda4676a85eff5b88345d */
+/* fewsam panel, built from sources b6c956045dce6ed12dc13924f2a4d5d6a10fddd506011315f55818efbc5ba216 */
 (function() {
 	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -2051,7 +2051,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 	}
 	// src/acts/aside.ts
-	var PRESSES = ["mousedown", "touchstart"];
+	var PRESSES = [
+		"pointerdown",
+		"mousedown",
+		"touchstart"
+	];
 	var Asides = class {
 		desk;
 		layout = new Layout();
@@ -2102,16 +2106,18 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				this.returning = false;
 			}
 		}
-		/** A stroke on a plane through the slices would change a line of many of them, and each would count as drawn. */
+		/**
+		* A stroke on a plane would change a line of many slices, and each would count as drawn. A press on a viewport that is
+		* not active makes it active, and draws nothing.
+		*/
 		guard = (event) => {
 			if (event.button) return;
 			const there = shownAt(event.target);
 			if (there?.view !== "planes" || !(this.desk.store.tool.value || drawsIn(there.viewportId))) return;
-			if (there.viewportId === host.services.viewportGridService.getState().activeViewportId) {
-				event.stopImmediatePropagation();
-				event.preventDefault();
-			}
-			this.desk.say(PLANES, "bad");
+			if (event.type === "pointerdown") return this.desk.say(PLANES, "bad");
+			if (there.viewportId !== host.services.viewportGridService.getState().activeViewportId) return;
+			event.stopImmediatePropagation();
+			event.preventDefault();
 		};
 	};
 	function whatIsShown(map) {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources bc575bb5dbcb96be5e742e65d69cb796854b97472c7bda4676a85eff5b88345d */
+/* fewsam panel, built from sources b6c956045dce6ed12dc13924f2a4d5d6a10fddd506011315f55818efbc5ba216 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {

@@ -9,7 +9,7 @@ import type { Labelmap } from '../viewer/labelmap';
 import { drawsIn } from '../viewer/tools';
 import type { Desk } from './desk';
 
-const PRESSES = ['mousedown', 'touchstart'] as const;
+const PRESSES = ['pointerdown', 'mousedown', 'touchstart'] as const;
 
 export class Asides {
   private layout = new Layout();
@@ -63,16 +63,18 @@ export class Asides {
     }
   }
 
-  /** A stroke on a plane through the slices would change a line of many of them, and each would count as drawn. */
+  /**
+   * A stroke on a plane would change a line of many slices, and each would count as drawn. A press on a viewport that is
+   * not active makes it active, and draws nothing.
+   */
   private guard = (event: Event): void => {
     if ((event as MouseEvent).button) return; // the left one, or a finger
     const there = shownAt(event.target);
     if (there?.view !== 'planes' || !(this.desk.store.tool.value || drawsIn(there.viewportId))) return;
-    if (there.viewportId === host.services.viewportGridService.getState().activeViewportId) {
-      event.stopImmediatePropagation(); // a press on another viewport makes it active, and draws nothing
-      event.preventDefault();
-    }
-    this.desk.say(texts.PLANES, 'bad');
+    if (event.type === 'pointerdown') return this.desk.say(texts.PLANES, 'bad');
+    if (there.viewportId !== host.services.viewportGridService.getState().activeViewportId) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
   };
 }
 
