@@ -338,7 +338,7 @@ test('a first answer says what is not encoded yet, and the next one comes by its
   const learning = new Learning(panel);
   await learning.segment();
   assert.deepEqual(panel.asked, ['/fewsam/segment?image=ct&slice=7']);
-  assert.match(panel.said.at(-1), /3 slices are not encoded yet and will improve\./);
+  assert.match(panel.said.at(-1), /3 slices improve once they are encoded\./);
   learning.look({ training: {}, image: { id: 'ct', encoded: false } });
   panel.map.drawing = true;
   learning.look(encoded); // in the middle of a stroke
@@ -351,10 +351,38 @@ test('a first answer says what is not encoded yet, and the next one comes by its
   learning.look(encoded);
   await settled();
   assert.equal(panel.asked.length, 2);
-  assert.doesNotMatch(panel.said.at(-1), /not encoded/);
+  assert.doesNotMatch(panel.said.at(-1), /encoded/);
   learning.look(encoded);
   await settled();
   assert.equal(panel.asked.length, 2);
+});
+
+test('that an answer will improve is not folded away', () => {
+  const head = { trained: false, shots: 10, unencoded: Array.from({ length: 127 }, (_, k) => k), notes: ['untrained'] };
+  const [shown, folded] = texts.inShort(texts.answer(head, 0));
+  assert.equal(shown, 'Untrained answer, from 10 labelled slices. 127 slices improve once they are encoded.');
+  assert.equal(folded, 'untrained');
+});
+
+test('the line below the progress counts down what the encoder still has to do for the open series', () => {
+  const said = (encoding, image = {}) =>
+    texts.progress({ training: {}, trained: true, model_version: 3, encoding, image: { id: 'ct', slices: 44, encoded: false, ...image } }, '');
+  const here = { state: 'encoding', image: 'ct', slices_done: 17, slices_total: 44 };
+  assert.equal(said({ ...here, views: { done: 35, total: 39 } }), 'Encoding: 31 left');
+  assert.equal(said(here), 'Encoding: 27 left');
+  assert.equal(said({ ...here, image: 'another' }), 'Encoding: 44 left');
+  const live = 'Model 3 is live.';
+  assert.equal(said(here, { encoded: true }), live);
+  assert.equal(said({ ...here, error: 'the disk is full' }), live);
+  assert.equal(said({ state: 'done' }), live);
+});
+
+test('a series is greeted with what can be done there', () => {
+  const greeting = (slices, known) => texts.greeting({ drawn: [], served: false, ...known }, 0, { structures: [{ slices }], encoder: {} });
+  assert.match(greeting(0, {}), /^Draw a structure on two or three slices, then Submit\.$/);
+  assert.match(greeting(3, {}), /^Segment this series with what was learnt from the other ones, or draw on it\.$/);
+  assert.equal(greeting(3, { served: true }), 'The last segmentation is shown.');
+  assert.equal(greeting(3, { drawn: [4] }), '1 slice of this series labelled.');
 });
 
 test('what was asked before a training was begun does not say that it has ended', async () => {
@@ -374,7 +402,7 @@ test('where something was drawn meanwhile, or another series is open, nothing is
   const panel = desk([{ unencoded: [0] }, { unencoded: [0] }]);
   const learning = new Learning(panel);
   await learning.segment();
-  assert.match(panel.said.at(-1), /1 slice is not encoded yet/);
+  assert.match(panel.said.at(-1), /1 slice improves once it is encoded/);
   panel.map.session.slices.dirty = [4];
   learning.look(encoded);
   await settled();

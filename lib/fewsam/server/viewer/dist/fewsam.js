@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources b6c956045dce6ed12dc13924f2a4d5d6a10fddd506011315f55818efbc5ba216 */
+/* fewsam panel, built from sources 07bed1e9dd690a3080c87dc9e006a2165a4a06ea2ed88a98b27f39105dfed1c2 */
 (function() {
 	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1514,8 +1514,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 	}
 	function greeting(known, drafts, state) {
 		const parts = [];
+		const elsewhere = state.structures.some((one) => one.slices);
 		if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-		else parts.push("Draw a structure on two or three slices, then Submit.");
+		else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
+		else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
 		if (known.served) parts.push("The last segmentation is shown.");
 		if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
 		if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
@@ -1563,7 +1565,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 	/** That an answer is not the last one yet; '' where all slices are encoded. */
 	function waiting(head) {
 		const left = head.unencoded?.length ?? 0;
-		return left ? ` ${count(left, "slice")} ${left === 1 ? "is" : "are"} not encoded yet and will improve.` : "";
+		return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
 	}
 	var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
 	var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
@@ -1674,8 +1676,18 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
 			parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
 		}
-		if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
+		const encoding = parts.length ? "" : encodingOf(state);
+		if (encoding) parts.push(encoding);
+		else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
 		return parts.join(" · ");
+	}
+	/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
+	function encodingOf(state) {
+		const { image, encoding } = state ?? {};
+		if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
+		const { views, slices_done = 0, slices_total = 0 } = encoding;
+		const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
+		return left ? `Encoding: ${left} left` : "";
 	}
 	// src/model/trail.ts
 	var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
@@ -4483,6 +4495,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			]
 		});
 	}
+	var ENCODING = "Slices that the encoder has not been over yet. You can go on: an answer gets better by itself once all are encoded.";
 	function Progress({ store, acts, lab }) {
 		const [training, busy, stats] = [
 			store.training.value,
@@ -4490,6 +4503,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			store.server.value?.training
 		];
 		const share = training && stats ? done(stats) : void 0;
+		const status = progress(store.server.value, busy);
 		return /* @__PURE__ */ a($, { children: [share === void 0 ? /* @__PURE__ */ a("progress", {
 			id: "fewsam-progress",
 			"aria-label": "progress",
@@ -4506,7 +4520,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			children: [/* @__PURE__ */ a("div", {
 				class: "faint",
 				id: "fewsam-status",
-				children: progress(store.server.value, busy)
+				title: status.startsWith("Encoding") ? ENCODING : status,
+				children: status
 			}), !training && /* @__PURE__ */ a(Button, {
 				store,
 				acts,

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources b6c956045dce6ed12dc13924f2a4d5d6a10fddd506011315f55818efbc5ba216 */
+/* fewsam panel, built from sources 07bed1e9dd690a3080c87dc9e006a2165a4a06ea2ed88a98b27f39105dfed1c2 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2236,8 +2236,10 @@ function inShort(text) {
 }
 function greeting(known, drafts, state) {
 	const parts = [];
+	const elsewhere = state.structures.some((one) => one.slices);
 	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-	else parts.push("Draw a structure on two or three slices, then Submit.");
+	else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
+	else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
 	if (known.served) parts.push("The last segmentation is shown.");
 	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
 	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
@@ -2285,7 +2287,7 @@ function answer(head, dirty) {
 /** That an answer is not the last one yet; '' where all slices are encoded. */
 function waiting(head) {
 	const left = head.unencoded?.length ?? 0;
-	return left ? ` ${count(left, "slice")} ${left === 1 ? "is" : "are"} not encoded yet and will improve.` : "";
+	return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
 }
 var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
 var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
@@ -2396,8 +2398,18 @@ function progress(state, busy) {
 		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
 		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
 	}
-	if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "No trained model yet.");
+	const encoding = parts.length ? "" : encodingOf(state);
+	if (encoding) parts.push(encoding);
+	else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
 	return parts.join(" · ");
+}
+/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
+function encodingOf(state) {
+	const { image, encoding } = state ?? {};
+	if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
+	const { views, slices_done = 0, slices_total = 0 } = encoding;
+	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
+	return left ? `Encoding: ${left} left` : "";
 }
 // src/acts/learning.ts
 /** Segment the open series, train, and say what came of a training. */
@@ -3844,6 +3856,7 @@ function Learn({ store, acts }) {
 		]
 	});
 }
+var ENCODING = "Slices that the encoder has not been over yet. You can go on: an answer gets better by itself once all are encoded.";
 function Progress({ store, acts, lab }) {
 	const [training, busy, stats] = [
 		store.training.value,
@@ -3851,6 +3864,7 @@ function Progress({ store, acts, lab }) {
 		store.server.value?.training
 	];
 	const share = training && stats ? done(stats) : void 0;
+	const status = progress(store.server.value, busy);
 	return /* @__PURE__ */ a($$1, { children: [share === void 0 ? /* @__PURE__ */ a("progress", {
 		id: "fewsam-progress",
 		"aria-label": "progress",
@@ -3867,7 +3881,8 @@ function Progress({ store, acts, lab }) {
 		children: [/* @__PURE__ */ a("div", {
 			class: "faint",
 			id: "fewsam-status",
-			children: progress(store.server.value, busy)
+			title: status.startsWith("Encoding") ? ENCODING : status,
+			children: status
 		}), !training && /* @__PURE__ */ a(Button, {
 			store,
 			acts,

@@ -57,6 +57,15 @@ export interface State {
   curve: CurvePoint[];
   problems: { file: string; problem: string }[];
   encoder: { name?: string; trained?: boolean };
+  /** What the server encodes in the background: views of labelled slices first, then images. */
+  encoding?: {
+    state: string;
+    image?: string;
+    slices_done?: number;
+    slices_total?: number;
+    views?: { done: number; total: number };
+    error?: string;
+  };
   pacs?: { problem: string; waiting: number };
   image?: ImageState;
 }

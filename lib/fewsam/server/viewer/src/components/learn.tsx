@@ -51,9 +51,12 @@ export function Learn({ store, acts }: Given) {
   );
 }
 
+const ENCODING = 'Slices that the encoder has not been over yet. You can go on: an answer gets better by itself once all are encoded.';
+
 export function Progress({ store, acts, lab }: Given) {
   const [training, busy, stats] = [store.training.value, store.busy.value, store.server.value?.training];
   const share = training && stats ? done(stats) : undefined;
+  const status = progress(store.server.value, busy);
   return (
     <>
       {share === undefined ? (
@@ -62,8 +65,8 @@ export function Progress({ store, acts, lab }: Given) {
         <progress key="share" id="fewsam-progress" aria-label="progress" max="1" value={share} />
       )}
       <div class="fs-row" id="fewsam-below-progress">
-        <div class="faint" id="fewsam-status">
-          {progress(store.server.value, busy)}
+        <div class="faint" id="fewsam-status" title={status.startsWith('Encoding') ? ENCODING : status}>
+          {status}
         </div>
         {!training && (
           <Button {...{ store, acts, lab }} command="improve" title="For when nobody waits: learn from the images that nobody labelled too">

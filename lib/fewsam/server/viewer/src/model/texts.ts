@@ -52,8 +52,10 @@ export function inShort(text: string): [string, string] {
 
 export function greeting(known: any, drafts: number, state: api.State): string {
   const parts: string[] = [];
+  const elsewhere = state.structures.some(one => one.slices);
   if (known.drawn.length) parts.push(`${count(known.drawn.length, 'slice')} of this series labelled.`);
-  else parts.push('Draw a structure on two or three slices, then Submit.');
+  else if (!elsewhere) parts.push('Draw a structure on two or three slices, then Submit.');
+  else if (!known.served) parts.push('Segment this series with what was learnt from the other ones, or draw on it.');
   if (known.served) parts.push('The last segmentation is shown.');
   if (drafts) parts.push(`${count(drafts, 'slice')} drawn and not submitted: put back.`);
   if (known.overlaps?.length) {
@@ -118,7 +120,8 @@ export function answer(head: any, dirty: number): string {
 /** That an answer is not the last one yet; '' where all slices are encoded. */
 function waiting(head: any): string {
   const left = head.unencoded?.length ?? 0;
-  return left ? ` ${count(left, 'slice')} ${left === 1 ? 'is' : 'are'} not encoded yet and will improve.` : '';
+  // In one line of `inShort` with what stands before it: folded, nobody would know why the answer changes later.
+  return left ? ` ${count(left, 'slice')} improve${left === 1 ? 's once it is' : ' once they are'} encoded.` : '';
 }
 
 export const encoded = 'All slices of this series are encoded now. Segment again for a better answer; what you drew stays.';
@@ -200,8 +203,20 @@ export function progress(state: api.State | null, busy: string): string {
     const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : '';
     parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
   }
-  if (!parts.length && state) {
-    parts.push(state.trained ? `Model ${state.model_version} is live.` : 'No trained model yet.');
+  const encoding = parts.length ? '' : encodingOf(state);
+  if (encoding) parts.push(encoding);
+  else if (!parts.length && state) {
+    parts.push(state.trained ? `Model ${state.model_version} is live.` : 'Not trained yet.');
   }
   return parts.join(' · ');
+}
+
+/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
+function encodingOf(state: api.State | null): string {
+  const { image, encoding } = state ?? {};
+  if (!image || image.encoded || encoding?.state !== 'encoding' || encoding.error) return '';
+  const { views, slices_done = 0, slices_total = 0 } = encoding;
+  const here = encoding.image === image.id ? slices_total - slices_done : image.slices;
+  const left = here + (views ? views.total - views.done : 0); // one number that falls: views come before slices
+  return left ? `Encoding: ${left} left` : '';
 }
