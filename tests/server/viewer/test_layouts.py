@@ -124,6 +124,8 @@ def planes_through_the_slices(me: Person) -> None:
             break
     changed = np.flatnonzero((me.voxels(WIDTH) != before).any(axis=(1, 2))).tolist()
     assert changed == [me.page.evaluate(f"({_SLICE})({_VIEWPORT}('mpr-axial'))")]
+    gone = "!document.querySelector('#fewsam-text').textContent.includes('Nothing is drawn here')"
+    me.page.wait_for_function(gone)  # it no longer holds
 
 
 def from_planes_to_3d_and_back(me: Person) -> None:

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 07bed1e9dd690a3080c87dc9e006a2165a4a06ea2ed88a98b27f39105dfed1c2 */
+/* fewsam panel, built from sources 2ca9b29ff8023c3f6472ac7ba3f50337fd0916e1f54e7b44d3e5627fbae546bb */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2925,7 +2925,10 @@ var Opening = class {
 		const known = await getLabelmap(series);
 		const drafts = map.session.open(known.voxels, known.head);
 		map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
-		map.onStroke = () => this.desk.show();
+		map.onStroke = () => {
+			if (store.message.value.text === "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.") this.desk.say("", "");
+			this.desk.show();
+		};
 		this.desk.map = map;
 		store.answered.value = known.head.served;
 		numbering.of = (k) => map.geometry.placeOf(k) + 1;
@@ -4260,8 +4263,8 @@ var style = `
 
 #fewsam-said { display:flow-root; position:sticky; top:-6px; margin-top:-6px; padding-top:6px; height:92px; box-sizing:border-box; z-index:2; background:#000 } /* also beside what is below */
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
-#fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
-#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
+#fewsam-panel #fewsam-message { height:66px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:66px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
 #fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }

@@ -70,7 +70,10 @@ export class Opening {
     const known = await api.getLabelmap(series);
     const drafts = map.session.open(known.voxels, known.head as Head);
     map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
-    map.onStroke = () => this.desk.show();
+    map.onStroke = () => {
+      if (store.message.value.text === texts.PLANES) this.desk.say('', ''); // here something was drawn
+      this.desk.show();
+    };
     this.desk.map = map;
     store.answered.value = known.head.served;
     texts.numbering.of = k => map.geometry.placeOf(k) + 1;

@@ -31,8 +31,8 @@ export const style = `
 
 #fewsam-said { display:flow-root; position:sticky; top:-6px; margin-top:-6px; padding-top:6px; height:92px; box-sizing:border-box; z-index:2; background:#000 } /* also beside what is below */
 #fewsam-panel .message { padding:5px 7px; border-radius:4px; background:#16224a; white-space:pre-wrap; overflow-wrap:anywhere }
-#fewsam-panel #fewsam-message { height:64px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
-#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:64px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
+#fewsam-panel #fewsam-message { height:66px; box-sizing:border-box; overflow-y:auto; scrollbar-width:thin }
+#fewsam-panel #fewsam-message.asks, #fewsam-panel #fewsam-message:has(details[open]) { height:auto; min-height:66px; position:absolute; inset:6px 0 auto 0; box-shadow:0 4px 14px #000 }
 #fewsam-panel #fewsam-message .fs-row { margin:2px 0 0 }
 #fewsam-panel #fewsam-answers > button { padding:2px 4px; font-size:12px }
 #fewsam-panel #fewsam-message details { display:inline }
