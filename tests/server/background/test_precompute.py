@@ -100,6 +100,34 @@ def test_an_image_that_is_opened_meanwhile_goes_before_the_one_that_is_encoded(t
     assert encoded == ["b", "a"]
 
 
+def test_an_image_that_is_known_only_once_it_is_opened_goes_before_the_one_that_is_encoded(tmp_path):
+    paths = {name: str(tiny.write_scan(tmp_path, name, seed=n)[0]) for n, name in enumerate(("a", "b"))}
+    encoded: list[str] = []
+    known, opened = {"a": paths["a"]}, ["a"]  # of a PACS the server knows what somebody opened
+    with Workspace(tiny.settings(labels=tiny.CLASSES), tmp_path / "task") as workspace:
+
+        class Index(ImageIndex):
+            def put(self, image_id, entry):
+                super().put(image_id, entry)
+                encoded.append(image_id)
+
+        precompute = Precompute(workspace, Index(tmp_path / "index"), lambda: known, lambda: opened)
+        embed = workspace.embedder.embed
+
+        def opens_b(*args, **kwargs):
+            known["b"] = paths["b"]  # while the first slice of a is encoded
+            opened.append("b")
+            workspace.embedder.embed = embed  # type: ignore[method-assign]
+            return embed(*args, **kwargs)
+
+        workspace.embedder.embed = opens_b  # type: ignore[method-assign]
+        assert not precompute._views_turn()  # no views are wanted
+        while precompute._encode_next():
+            pass
+    assert encoded == ["b", "a"]
+    assert precompute.progress == {"state": "done", "done": 2, "total": 2, "unit": "images"}
+
+
 @pytest.mark.parametrize(
     ("first", "later", "wanted"),
     [

@@ -55,6 +55,7 @@ class Precompute:
         self._views_wanted, self._views_begun = threading.Event(), threading.Event()
         self._views_wanted.set()  # a preparation that a restart cut short goes on
         self._todo: list[str] = []  # what the last look at all images found; to look at thousands takes a while
+        self._met: set[str] = set()  # opened images that were looked at
         self._failed: dict[str, str] = {}  # image id -> signature that could not be encoded
         self._checked = False  # whether the index was compared with the cache
         self._views_worker = Worker("precompute-views", self._views_turn, LOOK_SECONDS)
@@ -137,6 +138,7 @@ class Precompute:
         self._todo = [image_id for image_id in self._todo if image_id in images]
         if not self._todo:
             self._todo = [image_id for image_id, path in images.items() if not self._done(image_id, path)]
+        self._take_in_opened(lambda: images)
         todo = self._todo
         state = "encoding" if todo and self.workspace.settings.precompute else "done"
         if state != self.progress["state"] and (todo or len(images) != self.progress["total"]):
@@ -155,6 +157,16 @@ class Precompute:
         if self._done(image_id, path):  # otherwise something more urgent came up
             todo.remove(image_id)
         return True
+
+    def _take_in_opened(self, images: Callable[[], dict[str, str]]) -> None:
+        """Add what was opened since the last look at all images: one of a PACS is among them only then."""
+        new = [image_id for image_id in self.opened() if image_id not in self._met]
+        known = images() if new else {}
+        for image_id in new:
+            if image_id in known:
+                self._met.add(image_id)
+                if image_id not in self._todo and not self._done(image_id, known[image_id]):
+                    self._todo.append(image_id)
 
     def _most_wanted(self) -> str | None:
         """The image opened last of those that are not encoded; None where nobody opened one."""
@@ -179,6 +191,7 @@ class Precompute:
         slices, left = EncoderSlices(volume, settings, self.workspace.embedder), set(range(volume.depth))
         found = np.empty((volume.depth, EMBEDDING_SHAPE[0]), np.float32)
         while left:
+            self._take_in_opened(self.images)
             if self._worker.stopping or self._views_first() or self._most_wanted() not in (None, image_id):
                 return  # the cache keeps what is done; the image comes up again
             z = nearest(left, self.shown(image_id), volume.depth)  # asked for each time: people scroll meanwhile
