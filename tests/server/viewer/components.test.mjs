@@ -83,6 +83,8 @@ test('a layout without slices blocks what is done on a slice, and submits what w
   const store = panel({ aside: 'layout', structures: [structure('liver', 1)], open: opened({ dirty: [1] }) });
   for (const part of ['lasso', 'holes', 'right', 'next', 'skip']) assert.match(element(store, part), /No slices are shown/, part);
   assert.ok(!disabled(store, 'submit'));
+  store.open.value = opened({});
+  assert.ok(disabled(store, 'brush') && !/class="[^"]*main/.test(element(store, 'brush')), 'what cannot be done is not green');
 });
 
 test('the history of a slice offers to restore, and to take the present label back', () => {
@@ -182,7 +184,7 @@ test('the worklist says where each series stands, who is on it, and how many are
 });
 
 test('an annotator marks what is open; only what is done can be reviewed, and only by reviewers', () => {
-  assert.match(html(panel(), listed([series('s')])), /id="fewsam-done" class="main"/);
+  assert.match(html(panel(), listed([series('s')])), /id="fewsam-done"/);
   assert.doesNotMatch(html(panel(), listed([series('s')])), /id="fewsam-(accept|reopen)"/);
   const done = [series('s', { state: 'done', mark: 3 })];
   assert.match(html(panel(), listed(done)), /id="fewsam-reopen"/);

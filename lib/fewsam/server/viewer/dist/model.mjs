@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2ca9b29ff8023c3f6472ac7ba3f50337fd0916e1f54e7b44d3e5627fbae546bb */
+/* fewsam panel, built from sources 11840f7181b9f7cb7843daa4b4b227eca4699b6512797c9f13778e4706771871 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3451,7 +3451,7 @@ function Button({ store, acts, command, title, children }) {
 	const { highlight, blocked } = store.guide.value;
 	return /* @__PURE__ */ a("button", {
 		id: `fewsam-${command}`,
-		class: highlight === command ? "main" : "",
+		class: highlight === command && !(command in blocked) ? "main" : "",
 		disabled: command in blocked,
 		title: blocked[command] ?? title ?? "",
 		onClick: () => acts.press(command),
@@ -3464,7 +3464,7 @@ function ToolButton({ store, acts, tool, title, children }) {
 	const inHand = store.tool.value === tool;
 	return /* @__PURE__ */ a("button", {
 		id: `fewsam-${tool}`,
-		class: `${highlight === tool ? "main" : ""} ${inHand ? "on" : ""}`,
+		class: `${highlight === tool && !(tool in blocked) ? "main" : ""} ${inHand ? "on" : ""}`,
 		"aria-pressed": inHand,
 		disabled: tool in blocked,
 		title: blocked[tool] ?? title ?? "",
@@ -4459,7 +4459,6 @@ function Marks({ store, acts, lab, series }) {
 			children: [
 				/* @__PURE__ */ a("button", {
 					id: "fewsam-done",
-					class: series.state === "in progress" || series.state === "sent back" ? "main" : "",
 					onClick: () => acts.lab.mark(series, "done"),
 					children: "Mark as done"
 				}),

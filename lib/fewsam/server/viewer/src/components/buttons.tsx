@@ -24,7 +24,7 @@ export function Button({ store, acts, command, title, children }: Labelled & { c
   return (
     <button
       id={`fewsam-${command}`}
-      class={highlight === command ? 'main' : ''}
+      class={highlight === command && !(command in blocked) ? 'main' : ''}
       disabled={command in blocked}
       title={blocked[command] ?? title ?? ''}
       onClick={() => acts.press(command)}
@@ -41,7 +41,7 @@ export function ToolButton({ store, acts, tool, title, children }: Labelled & { 
   return (
     <button
       id={`fewsam-${tool}`}
-      class={`${highlight === tool ? 'main' : ''} ${inHand ? 'on' : ''}`}
+      class={`${highlight === tool && !(tool in blocked) ? 'main' : ''} ${inHand ? 'on' : ''}`}
       aria-pressed={inHand}
       disabled={tool in blocked}
       title={blocked[tool] ?? title ?? ''}

@@ -53,7 +53,7 @@ function Marks({ store, acts, lab, series }: Given & { series: Series }) {
         {series.note && <span class="faint">{` “${series.note}”, ${series.marked_by || 'somebody'}`}</span>}
       </div>
       <div class="fs-row">
-        <button id="fewsam-done" class={series.state === 'in progress' || series.state === 'sent back' ? 'main' : ''} onClick={() => acts.lab.mark(series, 'done')}>
+        <button id="fewsam-done" onClick={() => acts.lab.mark(series, 'done')}>
           Mark as done
         </button>
         <button id="fewsam-unsure" onClick={() => acts.lab.mark(series, 'unsure')}>
