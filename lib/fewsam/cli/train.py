@@ -246,17 +246,17 @@ def _train(workspace: Workspace, progress: Progress) -> bool:
 
 
 def _bar(progress: Progress, steps: int | None) -> Callable[[TrainProgress], None]:
-    """Shows a run of so many steps; None for one that says itself how many it has."""
-    bar = progress.add_task("training", total=steps, note="")
+    """Shows a run of at most so many steps in percent; None for one that says itself how many it has."""
+    bar = progress.add_task("training", total=None if steps is None else 100, note="")
 
     def show(now: TrainProgress) -> None:
         if steps is None:
             progress.update(bar, total=now.total_epochs, completed=now.step)
             return
-        # a run ends by its steps or by its seconds: the further of the two is how far it is
-        done = max(now.step, int(steps * now.epoch / max(1, now.total_epochs)))
+        # a run ends by its steps or by its seconds: the further of the two, in percent, is how far it is
+        done = max(now.step / steps, now.epoch / max(1, now.total_epochs))
         held = "" if now.metric is None else f", Dice {now.metric:.3f}"
-        progress.update(bar, completed=min(done, steps), note=f"loss {now.loss:.3f}{held}")
+        progress.update(bar, completed=int(100 * min(1.0, done)), note=f"step {now.step}, loss {now.loss:.3f}{held}")
 
     return show
 

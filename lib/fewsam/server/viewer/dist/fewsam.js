@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 11840f7181b9f7cb7843daa4b4b227eca4699b6512797c9f13778e4706771871 */
+/* fewsam panel, built from sources 5505954bc6508afb7aa4382815854de767c4f5f9faae5d3d01b5e9549c0d5739 */
 (function() {
 	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -5956,6 +5956,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (!this.structures.all.length) return this.say("Name a structure first: type it in the list of structures, and Add.", "bad");
 			this.map.choose(this.store.chosen.value);
 			this.toolbox.pick(tool, this.map.viewportId);
+			if (!this.store.tool.value) this.say("The tool is put away: the left button sets window and level.", "");
 			this.show();
 		}
 		dress(look) {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 11840f7181b9f7cb7843daa4b4b227eca4699b6512797c9f13778e4706771871 */
+/* fewsam panel, built from sources 5505954bc6508afb7aa4382815854de767c4f5f9faae5d3d01b5e9549c0d5739 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {

@@ -232,6 +232,7 @@ export class Panel implements Desk {
     if (!this.structures.all.length) return this.say('Name a structure first: type it in the list of structures, and Add.', 'bad');
     this.map.choose(this.store.chosen.value);
     this.toolbox.pick(tool, this.map.viewportId);
+    if (!this.store.tool.value) this.say('The tool is put away: the left button sets window and level.', '');
     this.show();
   }
 
