@@ -37,6 +37,7 @@ METHODS = {  # in the order of the columns; others follow by name
     "nnunet": "nnU-Net",
     "propagation": "registration alone",
     "probe": "linear probe",
+    "sam-box[whiten=false]": "SAM, a box on every slice",
     "prototypes": "prototypes",
 }
 SETS = {  # in the order of the rows; others follow by name
@@ -147,6 +148,8 @@ def caption(results: dict[str, Any], k: int | None = None) -> str:
     ]
     if any(cell["method"] == "fewsam+unlabelled" for cell in cells):
         text.append("The unlabelled images are the tested ones, without their labels.")
+    if any(cell["method"].startswith("sam-box") for cell in cells):
+        text.append("SAM's boxes are those of the truth, round each structure of each tested slice.")
     if results["versions_of_the_code"] > 1:
         text.append(f"The rows come from {results['versions_of_the_code']} versions of the code.")
     if tasks and tasks <= CHOSE_THE_DESIGN:
