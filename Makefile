@@ -208,7 +208,7 @@ EVIDENCE ?= evidence
 EVIDENCE_K ?= 1,3,5,10
 EVIDENCE_SEEDS ?= 1
 EVIDENCE_METHODS ?= fewsam,fewsam-cold,propagation,prototypes,probe,unet
-EVIDENCE_CONF ?= --conf steps=260 --conf train_seconds=900
+EVIDENCE_CONF ?= --conf steps=160 --conf train_seconds=3000
 LOOP_STRATEGIES ?= informative,foreground_truth
 LOOP_CONF ?= --conf auto_train=every:2 --conf steps=90
 LOOP_BUDGET ?= 10

@@ -37,6 +37,7 @@ def simulate(
         typer.Option(
             "--strategies",
             help="informative is ours; foreground_random goes by the model's answers, foreground_truth by the truth. "
+            "With +unlabelled behind its name, each training is followed by one on unlabelled images. "
             f"If not given: {STRATEGIES['direct']}; through a server {STRATEGIES['rest']}.",
         ),
     ] = None,
@@ -117,6 +118,8 @@ def _strategies(given: str | None, through: str) -> list[str]:
 
     names = [name.strip() for name in (given or STRATEGIES.get(through, "")).split(",") if name.strip()]
     known = rest.STRATEGIES if through == "rest" else lab.STRATEGIES
+    if through == "direct":
+        known = (*known, *(name + lab.UNLABELLED for name in known))
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"--strategies {unknown[0]!r}: known there are {', '.join(known)}")
     return names

@@ -1,6 +1,7 @@
 """The annotator loop without a person: drawings, time, curves, and the same loop through the real server."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from fewsam.core.config import load_settings
 from fewsam.core.errors import ConfigError, LabelError
+from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.data.cases import Case, load_cases
 from fewsam.evaluation.data.tasks import Task
 from fewsam.evaluation.loop import rest
@@ -19,6 +21,7 @@ from fewsam.evaluation.loop.report import mean_curve, write_report
 from fewsam.evaluation.loop.rest import RestLab
 from fewsam.evaluation.loop.run import FULL, _trained_once, read_curves, simulate
 from fewsam.evaluation.report.cells import failures
+from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.images.volume import Volume, load_volume
 from helpers import tiny_volume as tiny
 
@@ -133,6 +136,9 @@ class Rigged:
     def train_if_due(self, last):
         return True
 
+    def improve(self):
+        raise AssertionError("nobody asked for it")
+
     def segment(self, index):
         return {}
 
@@ -158,6 +164,43 @@ def test_a_loop_that_is_offered_nothing_more_ends_with_a_point(tmp_path, task):
 
     curve = run_loop(Lazy([(0, 2), (0, 3)]), planned, Curve("t", "first", 0, 5, "direct"), Noise(), Pace())
     assert [p.slices for p in curve.points] == [0, 2]
+
+
+def test_what_unlabelled_images_change_is_a_point_of_its_own(tmp_path, task):
+    planned = plan(load_cases(task, tmp_path), task, 0)
+
+    class Improving(Rigged):
+        asked: tuple[str, ...] = ()
+
+        def next_slice(self, strategy):
+            self.asked += (strategy,)
+            return super().next_slice(strategy)
+
+        def improve(self):
+            self.improved = True
+            return len(self.places) == 0  # the first time it does not help
+
+    lab = Improving([(0, 2), (0, 3)])
+    curve = run_loop(lab, planned, Curve("t", "first+unlabelled", 0, 2, "direct"), Noise(), Pace(60, 20))
+    assert [p.slices for p in curve.points] == [0, 1, 2, 2] and lab.asked == ("first", "first")
+    without = Improving([(0, 2), (0, 3)])
+    run_loop(without, planned, Curve("t", "first", 0, 2, "direct"), Noise(), Pace(60, 20))
+    assert not hasattr(without, "improved")
+
+
+def test_the_direct_loop_learns_from_images_without_labels(tmp_path, task, monkeypatch):
+    few = replace(SELF_TRAINING, steps=2, batch=2, folds=2, slices=6, candidates=4, gain=-1.0)
+    for module in ("run", "learner", "pool", "pseudo", "folds", "sampling"):
+        monkeypatch.setattr(f"fewsam.fewshot.selftraining.{module}.SELF_TRAINING", few)
+    given = tiny.settings(auto_train="every:1", input_size=128, detail_size=64, steps=3)
+    planned = plan(load_cases(task, tmp_path), task.model_copy(update={"protocol": "patients"}), 0)
+    lab = DirectLab(planned, given, tiny.embedder(tmp_path, given), tmp_path / "lab", 0)
+    for index in planned.tested:
+        embed_volume(planned.cases[index].volume, given, lab.embedder)
+    curve = run_loop(lab, planned, Curve("t", "foreground_truth+unlabelled", 0, 3, "direct"), Noise(), Pace())
+    slices = [p.slices for p in curve.points]
+    assert slices[:2] == [0, 1] and slices[2] == 2  # one slice cannot be held back
+    assert slices[-2:] == [3, 3] and lab.store.load().card.unlabelled_slices > 0
 
 
 def test_what_is_measured_is_the_tested_slices(tmp_path, task):
@@ -261,6 +304,8 @@ def test_the_loop_through_the_real_server(tmp_path, task, protocol):
     lab = RestLab(planned, given.model_copy(update={"labels": ()}), tmp_path / "server", 0)
     try:
         curve = run_loop(lab, planned, Curve("t", "informative", 0, 3, "rest"), Noise(), Pace(60, 20))
+        with pytest.raises(ConfigError, match="--through direct"):
+            lab.improve()
         with pytest.raises(ConfigError, match="no strategy 'random'"):
             lab.next_slice("random")
         process = lab.server.process

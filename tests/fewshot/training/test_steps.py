@@ -23,13 +23,13 @@ def train_with_memory_for(
     attempts: list[int] = []
 
     def limited(forward: Any) -> Any:
-        def call(decoder: FewShotMaskDecoder, *given: Any) -> torch.Tensor:
+        def call(decoder: FewShotMaskDecoder, *given: Any, **how: Any) -> torch.Tensor:
             if not decoder.training:  # measured on slices held back
-                return forward(decoder, *given)
+                return forward(decoder, *given, **how)
             attempts.append(len(given[0]))
             if len(given[0]) > most:
                 raise torch.OutOfMemoryError("out of memory")
-            return forward(decoder, *given)
+            return forward(decoder, *given, **how)
 
         return call
 

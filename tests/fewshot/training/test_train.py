@@ -260,9 +260,10 @@ def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monk
     measured: list[int] = []
     forward, score = FewShotMaskDecoder.detail_alone, measure
 
-    def seen(decoder, detail, image_embeddings, class_ids):
-        sides.append(detail.shape[-1])
-        return forward(decoder, detail, image_embeddings, class_ids)
+    def seen(decoder, detail, image_embeddings, class_ids, coarse=False):
+        logits = forward(decoder, detail, image_embeddings, class_ids, coarse=coarse)
+        sides.append(logits.shape[-1])
+        return logits
 
     def scored(*given):
         measured.append(len(sides))
@@ -284,6 +285,11 @@ def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monk
     small, _, _ = tiny.labelled(tmp_path / "small", [4, 6])
     assert run(tmp_path / "small", small, tiny.settings(detail_size=192)).published
     assert set(sides) == {192}
+    sides.clear()
+    collection, _, _ = tiny.labelled(tmp_path / "embedding", [4, 6])
+    given = tiny.settings(steps=8, detail_size=96, decoder_reads="embedding")
+    assert run(tmp_path / "embedding", collection, given).published  # whose working size has nothing to do with it
+    assert sides == [48] * 4 + [96] * 4
 
 
 def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):

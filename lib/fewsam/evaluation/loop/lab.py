@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from fewsam.collection import Collection
 from fewsam.core.class_values import masks_by_class
 from fewsam.core.config import Settings
-from fewsam.core.errors import ConfigError
+from fewsam.core.errors import ConfigError, LabelError
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.loop.plan import Plan
@@ -18,10 +19,16 @@ from fewsam.fewshot.inference.acquisition import Candidate, rank
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.store import ModelStore
-from fewsam.fewshot.training.train import train
+from fewsam.fewshot.selftraining.improve import improve
+from fewsam.fewshot.training.train import TrainStatus, train
+
+logger = logging.getLogger(__name__)
 
 # "foreground_truth": foreground-aware random by somebody who sees where the structures are; the server cannot know.
 STRATEGIES = ("informative", "foreground_random", "foreground_truth", "random", "interval", "first")
+
+# Added to a strategy's name: after each training, the decoder learns from the images that nobody labelled, too.
+UNLABELLED = "+unlabelled"
 
 Masks = dict[str, np.ndarray]  # class -> bool (H, W)
 
@@ -40,6 +47,9 @@ class Lab(Protocol):
 
     def train_if_due(self, last: bool) -> bool:
         """Train where the rule says so, or where this was the ``last`` label; whether the answers are new."""
+
+    def improve(self) -> bool:
+        """Learn from images that nobody labelled, as when nobody waits; whether the answers are new."""
 
     def segment(self, index: int) -> dict[str, np.ndarray]:
         """class -> bool (Z, H, W) of a case."""
@@ -111,6 +121,22 @@ class DirectLab:
         if self.every:
             train(self.settings, self.collection, self.embedder, self.store, folder=self.folder / "run")
         self.waiting = 0
+        self._answers = {i: self._predict(i) for i in self.plan.offered}
+        return True
+
+    def improve(self) -> bool:
+        """Every image is there to learn from, labelled or not: those whose answers are measured, too."""
+        volumes = {f"case{index}": self.plan.cases[index].volume for index in {*self.plan.offered, *self.plan.tested}}
+        try:
+            result = improve(
+                self.settings, self.collection, self.embedder, self.store, sorted(volumes), volumes.__getitem__,
+                folder=self.folder / "run",
+            )  # fmt: skip
+        except LabelError as error:  # too few labelled slices so far
+            logger.info("not learnt from unlabelled images: %s", error)
+            return False
+        if result.status is not TrainStatus.PUBLISHED:
+            return False
         self._answers = {i: self._predict(i) for i in self.plan.offered}
         return True
 

@@ -13,7 +13,7 @@ from scipy.integrate import trapezoid
 
 from fewsam.core.metrics import iou
 from fewsam.evaluation.loop.annotator import Noise, Pace, draw_slice
-from fewsam.evaluation.loop.lab import Lab
+from fewsam.evaluation.loop.lab import UNLABELLED, Lab
 from fewsam.evaluation.loop.plan import Plan
 
 
@@ -101,14 +101,24 @@ def run_loop(
 ) -> Curve:
     """Label until the budget is used up or nothing is left; fills in ``curve``.
 
+    Where its strategy says so, the decoder learns from unlabelled images after each training. What that changed is a
+    point of its own, with as many slices as the one before.
+
     Raises:
         AssertionError: a slice is offered that is tested.
     """
     plan.check()
     rng = np.random.default_rng([curve.seed, 1])
     minutes, changed, corrected = 0.0, 0, 0
+    strategy = curve.strategy.removesuffix(UNLABELLED)
+
+    def add_point() -> None:
+        curve.points.append(Point(len(curve.order), minutes, measure(lab, plan), changed, corrected))
+        if progress:
+            progress(curve)
+
     curve.points.append(Point(0, 0.0, 0.0, 0, 0))
-    while len(curve.order) < curve.budget and (place := lab.next_slice(curve.strategy)):
+    while len(curve.order) < curve.budget and (place := lab.next_slice(strategy)):
         index, z = place
         if z not in plan.offered.get(index, ()) or place in curve.order:
             raise AssertionError(f"slice {z} of case {index} was offered: it is tested, or labelled already")
@@ -122,12 +132,12 @@ def run_loop(
         last = len(curve.order) in (curve.budget, plan.size)
         # the last label may be one that nothing is learnt from, such as an empty slice: the curve still ends there
         if lab.train_if_due(last) or last:
-            curve.points.append(Point(len(curve.order), minutes, measure(lab, plan), changed, corrected))
-            if progress:
-                progress(curve)
+            add_point()
+            if strategy != curve.strategy and lab.improve():
+                add_point()
     if curve.points[-1].slices < len(curve.order):  # nothing more was offered, before the budget was used up
         lab.train_if_due(True)
-        curve.points.append(Point(len(curve.order), minutes, measure(lab, plan), changed, corrected))
+        add_point()
     return curve
 
 

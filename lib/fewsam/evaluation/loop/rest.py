@@ -16,7 +16,7 @@ from fewsam.core.class_values import names_by_value, values_by_name
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, FewSAMError, LabelError
 from fewsam.core.processes import MODEL, PATIENCE, ServerProcess
-from fewsam.evaluation.loop.lab import Masks
+from fewsam.evaluation.loop.lab import UNLABELLED, Masks
 from fewsam.evaluation.loop.plan import Plan
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import save_labelmap
@@ -126,6 +126,9 @@ class RestLab:
     def _trained(self) -> bool:
         training = self.server.info()["training"]
         return not training["running"] and training["labels_since_training"] == 0
+
+    def improve(self) -> bool:
+        raise ConfigError(f"with {UNLABELLED} behind it, a strategy runs without a server alone (--through direct)")
 
     def segment(self, index: int) -> dict[str, np.ndarray]:
         return self._answers.get(index) or self._infer(index)

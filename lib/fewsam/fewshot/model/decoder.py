@@ -132,7 +132,13 @@ class FewShotMaskDecoder(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(
-        self, image_embeddings: Tensor, prompts: Prompts, detail: Tensor, detail_features: Tensor | None = None
+        self,
+        image_embeddings: Tensor,
+        prompts: Prompts,
+        detail: Tensor,
+        detail_features: Tensor | None = None,
+        *,
+        coarse: bool = False,
     ) -> Tensor:
         """Class logits of N slices.
 
@@ -142,18 +148,20 @@ class FewShotMaskDecoder(nn.Module):
             detail: (N, 1, D, D) float in [-1, 1], the slice itself, D a multiple of 16.
             detail_features: What the method of this name gave for ``detail``; computed here by default. It saves the
                 time where several prompts are asked about one slice.
+            coarse: See the slices, and answer, at half their size: for the first steps of a training.
 
         Returns:
-            (N, C, D, D) logits; a softmax over C gives probabilities, background first.
+            (N, C, D, D) logits, of half that side where ``coarse``; a softmax over C gives probabilities, background
+            first.
         """
-        size = detail.shape[-1]
+        size = _side(detail, coarse)
         tokens, class_tokens = self._tokens(prompts)
         hidden, features = self._attend(image_embeddings, prompts.prior.softmax(dim=1), class_tokens, tokens)
         hidden = hidden[:, : class_tokens.shape[1]]
         logits = fitted(_asked(self.output_hypernetworks_mlp(hidden), self.output_upscaling(features)), size)
         if self.use_detail:
             query = self.detail_query(hidden) + self.class_query(prompts.class_ids)
-            features = self.detail(detail, image_embeddings) if detail_features is None else detail_features
+            features = self.detail(detail, image_embeddings, coarse) if detail_features is None else detail_features
             logits = logits + fitted(_asked(query, features), size)
         return logits
 
@@ -165,10 +173,12 @@ class FewShotMaskDecoder(nn.Module):
         """
         return self.detail(detail, image_embeddings) if self.use_detail else None
 
-    def detail_alone(self, detail: Tensor, image_embeddings: Tensor, class_ids: Tensor) -> Tensor:
-        """Class logits (N, C, D, D) of the detail branch without any prompt."""
+    def detail_alone(
+        self, detail: Tensor, image_embeddings: Tensor, class_ids: Tensor, *, coarse: bool = False
+    ) -> Tensor:
+        """Class logits (N, C, D, D) of the detail branch without any prompt; ``coarse`` as `forward` has it."""
         query = self.class_query(class_ids).expand(len(detail), -1, -1)
-        return fitted(_asked(query, self.detail(detail, image_embeddings)), detail.shape[-1])
+        return fitted(_asked(query, self.detail(detail, image_embeddings, coarse)), _side(detail, coarse))
 
     def answer(
         self,
@@ -218,6 +228,11 @@ class FewShotMaskDecoder(nn.Module):
         image_pe = repeat(self.pe_layer((side, side)), "d h w -> n d h w", n=len(src))
         hidden, keys = self.transformer(src, image_pe, tokens)
         return hidden, rearrange(keys, "n (h w) d -> n d h w", h=side)
+
+
+def _side(detail: Tensor, coarse: bool) -> int:
+    """Side in pixels of the answer on slices (N, 1, D, D)."""
+    return int(detail.shape[-1]) // 2 if coarse else int(detail.shape[-1])
 
 
 def _asked(queries: Tensor, features: Tensor) -> Tensor:

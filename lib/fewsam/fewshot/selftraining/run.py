@@ -37,7 +37,7 @@ from fewsam.fewshot.training.checkpoint import (
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.plan import Plan, initialise_from_sam
 from fewsam.fewshot.training.run import TrainProgress
-from fewsam.fewshot.training.schedule import Moment
+from fewsam.fewshot.training.schedule import Moment, coarse_helps
 from fewsam.fewshot.training.selection import weights_of
 from fewsam.fewshot.training.steps import Learner
 from fewsam.fewshot.training.validation import measure, measure_undertrained
@@ -165,10 +165,11 @@ class SelfTraining:
         """Learn from labelled slices alone, as in a first training; False when told to stop."""
         learner = Learner(self.settings, self.episodes, decoder)
         begin = self._restored(learner, None)
+        coarse_until = TRAINING.coarse_share if coarse_helps(decoder, self.episodes.detail_size) else 0.0
         for step in range(begin, self.first_steps):
             if self._stop(watch, fold, step, learner, None, None, 0.0):
                 return False
-            learner.step(labelled, _moment(step / self.first_steps, 1.0))
+            learner.step(labelled, _moment(step / self.first_steps, coarse_until))
             watch.done += 1
         return True
 
@@ -272,6 +273,6 @@ class _Watch:
         return self._should_stop()
 
 
-def _moment(done: float, factor: float) -> Moment:
-    rate = factor * max(TRAINING.last_rate, 0.5 * (1 + math.cos(math.pi * done)))
-    return Moment(done=done, selecting=False, coarse=False, elapsed=0.0, rate=rate)
+def _moment(done: float, coarse_until: float) -> Moment:
+    rate = max(TRAINING.last_rate, 0.5 * (1 + math.cos(math.pi * done)))
+    return Moment(done=done, selecting=False, coarse=done < coarse_until, elapsed=0.0, rate=rate)

@@ -22,8 +22,8 @@ class TrainingConstants:
             embedding too, whose step costs twice as much (docs/research/decoder.md).
         detail_steps: Share of the steps that train the detail branch alone (docs/research/decoder.md).
         coarse_share: Share of a first training's steps in which large slices are learnt from at half their size, where
-            a step takes a quarter of the time (docs/research/decoder.md).
-        coarse_above: Side in pixels above which a slice is large.
+            a step takes a third of the time or less (docs/research/decoder.md).
+        coarse_above: Side in pixels above which a slice is large, for a decoder that reads the image alone.
         neighbour_share: Share of the slices of a detail step that are a drawn slice's neighbour instead, while few are
             drawn (docs/research/neighbours.md).
         neighbours_up_to: Labelled slices of a task beyond which there is enough to learn from without neighbours.

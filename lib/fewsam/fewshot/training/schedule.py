@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from fewsam.core.config import Settings
+from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.training.constants import TRAINING
 
 
@@ -27,6 +28,12 @@ class Moment:
     coarse: bool
     elapsed: float
     rate: float
+
+
+def coarse_helps(decoder: FewShotMaskDecoder, detail_size: int) -> bool:
+    """Whether a first training of this decoder begins at half the size of its slices, whose side is ``detail_size``
+    pixels. Features that read the embedding have a working size of their own, which is large enough to halve."""
+    return decoder.use_embedding or detail_size > TRAINING.coarse_above
 
 
 class Schedule:

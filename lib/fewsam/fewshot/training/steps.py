@@ -97,21 +97,23 @@ class Learner:
         queries = [(i, self.episodes.draw_view(i, self.rng, self._fresh)) for i in chosen]
         supports = [self.episodes.supports_for(i, slices) for i in chosen]
         batch = self.episodes.batch(queries, supports, self.rng)
-        logits = self.decoder(batch.embeddings, batch.prompts, _sized(batch.detail, now))
+        logits = self.decoder(batch.embeddings, batch.prompts, batch.detail, coarse=now.coarse)
         return segmentation_loss(logits, _sized(batch.mask, now), batch.annotated_classes)
 
     def _detail_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
         """The loss of the detail branch alone, without prompts."""
         if self.decoder.use_embedding:
-            return self._features_loss(chosen)
+            return self._features_loss(chosen, now)
         return self._image_loss(chosen, now)
 
-    def _features_loss(self, chosen: Sequence[int]) -> Tensor:
+    def _features_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
         """The loss of the detail branch that reads embeddings, on views that are encoded already."""
         queries = [(i, self.episodes.draw_view(i, self.rng, self._fresh)) for i in chosen]
         detail, mask, annotated = self.episodes.views(queries, self.rng)
-        logits = self.decoder.detail_alone(detail, self.episodes.embeddings(queries), self.episodes.bank.class_ids)
-        return segmentation_loss(logits, mask, annotated)
+        logits = self.decoder.detail_alone(
+            detail, self.episodes.embeddings(queries), self.episodes.bank.class_ids, coarse=now.coarse
+        )
+        return segmentation_loss(logits, _sized(mask, now), annotated)
 
     def _image_loss(self, chosen: Sequence[int], now: Moment) -> Tensor:
         """The loss of the detail branch that reads the image alone, on views never seen: they cost no encoding."""
@@ -122,7 +124,7 @@ class Learner:
         annotated = torch.stack([one.annotated_classes for one in drawn])
         detail, mask, annotated = self.episodes.on_device(detail, mask, annotated)
         no_embedding = detail.new_empty(0)
-        logits = self.decoder.detail_alone(_sized(detail, now), no_embedding, self.episodes.bank.class_ids)
+        logits = self.decoder.detail_alone(detail, no_embedding, self.episodes.bank.class_ids, coarse=now.coarse)
         return segmentation_loss(logits, _sized(mask, now), annotated)
 
     def _drawn_or_next(self, index: int) -> DetailSlice:
@@ -143,5 +145,5 @@ def parameter_groups(decoder: FewShotMaskDecoder, rate: float) -> list[dict[str,
 
 
 def _sized(x: Tensor, now: Moment) -> Tensor:
-    """Slices or masks (N, C, D, D) at the side that the decoder learns at now."""
+    """Masks (N, C, D, D) at the side at which the decoder answers now."""
     return F.avg_pool2d(x, 2) if now.coarse else x
