@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
@@ -48,3 +49,34 @@ def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> Non
         assert server.wait_for_training()["kind"] == "labelled"
         assert (shots(server), server.client.info()["model_version"]) == (kept[0], kept[1] + 1)
         assert "going on from step" in server.log.read_text()
+
+
+def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Path) -> None:
+    truth = make_studies(tmp_path / "studies", ("a", "b"))
+    with Server(tmp_path, tmp_path / "studies", QUICK) as server:
+        server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])).raise_for_status()
+        server.train()
+        version = server.client.info()["model_version"]
+        server.wait(lambda: server.client.info()["encoding"]["state"] == "done", "all images encoded")
+
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "the first step")
+        server.put_label("b", write_label(tmp_path / "b.nii.gz", truth["b"], [4])).raise_for_status()
+        server.wait_for_training()
+        assert stats(server)["state"] == "stopped" and shots(server) == {"a": 5, "b": 1}
+
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "the first step after the label")
+        assert server.client.train_stop()["status"] == "STOPPED"
+        assert not server.client.info()["training"]["running"]
+
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "a step")
+        server.kill()
+        server.start()
+        assert shots(server) == {"a": 5, "b": 1} and server.client.info()["model_version"] == version
+        assert set(np.unique(server.infer("b")[0])) <= {0, 1, 2}  # it is still served
+        server.wait(lambda: server.client.info()["encoding"]["state"] == "done", "all images encoded")
+        assert start(server, unlabelled=True).status_code == 200
+        server.wait(lambda: begun(server), "a step of the run that goes on")
+        assert server.client.train_stop()["status"] == "STOPPED"
