@@ -58,6 +58,9 @@ CHOSE_THE_DESIGN = {"ts-ct-abdomen", "ts-mr-abdomen", "sample-ct", "acdc-heart",
                     "cxr-lungs"}  # fmt: skip
 
 
+BY_STEPS = ("fewsam", "paper")  # the settings of a training concern these; the others have steps of their own
+
+
 class ResultsError(Exception):
     """Folders or files that do not fit together; the message names them."""
 
@@ -66,7 +69,8 @@ def collect(folders: Sequence[Path], commit: str, date: str, command: str, machi
     """What the tables need of some folders of `fewsam evaluate`.
 
     Raises:
-        ResultsError: a folder is no such folder, two differ in settings or encoder, or two hold the same draw.
+        ResultsError: a folder is no such folder, two differ in encoder or in the settings of trainings, or two hold the
+            same draw.
     """
     found: dict[str, Any] = {"commit": commit, "date": date, "command": command, "machine": machine}
     cells: dict[tuple, dict[str, Any]] = {}
@@ -77,13 +81,14 @@ def collect(folders: Sequence[Path], commit: str, date: str, command: str, machi
             lines = (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise ResultsError(f"{folder} holds no results of `fewsam evaluate`: {error}") from None
-        made_with = {
-            "encoder": configuration["encoder_info"],
-            "settings": {key: configuration["settings"][key] for key in ("steps", "train_seconds")},
-        }
-        if found.setdefault("made_with", made_with) != made_with:
-            raise ResultsError(f"{folder} was measured with other settings or another encoder than {folders[0]}")
-        for cell in map(json.loads, filter(None, lines)):
+        mine = [json.loads(line) for line in lines if line]
+        made_with = {"encoder": configuration["encoder_info"]}
+        if any(cell["method"].startswith(BY_STEPS) for cell in mine):
+            made_with["settings"] = {key: configuration["settings"][key] for key in ("steps", "train_seconds")}
+        for name, value in made_with.items():
+            if found.setdefault("made_with", {}).setdefault(name, value) != value:
+                raise ResultsError(f"{folder} was measured with other settings or another encoder than those before it")
+        for cell in mine:
             key = tuple(cell[name] for name in ("task", "protocol", "choice", "method", "k", "seed"))
             if key in cells:
                 raise ResultsError(f"{folder} repeats a draw of another folder: {', '.join(map(str, key))}")
@@ -138,13 +143,13 @@ def caption(results: dict[str, Any], k: int | None = None) -> str:
     """What a reader must know beside the numbers."""
     cells = [cell for cell in results["cells"] if k is None or cell["k"] == k]
     draws = _span(len({c["seed"] for c in cells if c["task"] == task}) for task in {c["task"] for c in cells})
-    encoder, settings = results["made_with"]["encoder"], results["made_with"]["settings"]
+    encoder, settings = results["made_with"]["encoder"], results["made_with"].get("settings")
     tasks = {cell["task"] for cell in cells}
     text = [
         f"Mean 3D IoU with {k or 'K'} labelled slices: over the other slices of the volume, or over other patients.",
         f"{_draws(draws)} of the labelled slices for each set; all methods have the same slices.",
         f"Measured on {results['date']} at commit {results['commit']}, on {results['machine']}, with the encoder "
-        f"`{encoder['name']}` and trainings of {settings['steps']} steps.",
+        f"`{encoder['name']}`" + (f" and trainings of {settings['steps']} steps." if settings else "."),
     ]
     if any(cell["method"] == "fewsam+unlabelled" for cell in cells):
         text.append("The unlabelled images are the tested ones, without their labels.")

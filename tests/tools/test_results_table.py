@@ -76,6 +76,9 @@ def test_folders_that_do_not_fit_together(tmp_path: Path) -> None:
         collect(first, again)
     with pytest.raises(results_table.ResultsError, match="other settings"):
         collect(first, other)
+    baseline = write_folder(tmp_path / "baseline", [cell("unet", 5, 0, {"a": 0.6})], steps=260)  # has steps of its own
+    assert collect(baseline, first)["made_with"]["settings"]["steps"] == 120
+    assert "with the encoder `compact`." in results_table.caption(collect(baseline))
     with pytest.raises(results_table.ResultsError, match="holds no results"):
         collect(tmp_path / "none")
 
