@@ -19,12 +19,14 @@ import nrrd
 import numpy as np
 import pytest
 import yaml
+from rich.progress import Progress
 
 import fewsam.synthetic.phantom
 from fewsam.cli import main
-from fewsam.cli.train import _interrupted
+from fewsam.cli.train import _bar, _interrupted
 from fewsam.core.config import load_settings
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
+from fewsam.fewshot.training.run import TrainProgress
 from fewsam.workspace.workspace import Workspace, open_task
 from helpers.command_line import refusal, run
 from helpers.tiny_task import AFFINE, NAMES, conf_arguments, truth_of, voxels, write_case
@@ -236,6 +238,16 @@ def test_names_come_from_a_list_beside_the_labels(tmp_path: Path) -> None:
         drawn = {name: int(mask.sum()) for name, mask in shot.masks.items()}
     counts = np.bincount(truth_of(0.0)[..., 4].ravel())
     assert drawn == {"bead": counts[1], "heart": counts[2], "liver": counts[3]}
+
+
+def test_a_training_shows_how_far_it_is_in_percent_by_its_steps_or_by_its_time() -> None:
+    bars = Progress(disable=True)
+    show = _bar(bars, 600)
+    (bar,) = bars.tasks
+    for step, epoch, percent in ((30, 0, 5), (60, 3, 50), (480, 3, 80), (900, 6, 100)):
+        show(TrainProgress(epoch, 6, step, 0.5, 0.91))
+        assert (bar.completed, bar.total) == (percent, 100)
+    assert bar.fields["note"] == "step 900, loss 0.500, Dice 0.910"
 
 
 def test_ctrl_c_asks_training_to_end_after_its_step() -> None:
