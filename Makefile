@@ -202,8 +202,8 @@ benchmark: $(READY) $(SAMPLES)
 # What the README's results rest on: tables and a picture in evidence/results.md. Parts run WORKERS at a time with a core
 # each, log to evidence/PART.log, and resume: a second `make evidence` does what is missing. Real scans are measured where
 # they are (FEWSAM_SHARED_DATA, else ../shared/data). Trainings end by steps, not by the clock as a server's do, so that a
-# busy machine gives the same: 260 are what 45 s, 90 what 15 s take on two quiet cores of 200 GFLOP/s. EVIDENCE_SEEDS=3
-# takes thrice as long, and says more.
+# busy machine gives the same: 160 are about what the default of 28 s takes on two quiet cores of 300 GFLOP/s.
+# EVIDENCE_SEEDS=3 takes thrice as long, and says more.
 EVIDENCE ?= evidence
 EVIDENCE_K ?= 1,3,5,10
 EVIDENCE_SEEDS ?= 1

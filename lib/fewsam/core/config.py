@@ -96,7 +96,7 @@ class Settings(BaseModel):
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     views: int = Field(default=12, ge=0, le=1000)  # cached augmented views of each labelled slice
     fresh_views: bool = False  # new views while training, an encoding each; cached ones get a fresh tone anyway
-    train_seconds: float = Field(default=30.0, gt=0, le=1e7)  # wall-clock budget of the training loop
+    train_seconds: float = Field(default=28.0, gt=0, le=1e7)  # so that a training is served within half a minute
     neighbours: bool = True  # the slices next to a drawn one, with its labels, are learnt from too
     keep_better: bool = True  # the served decoder stays where it did better on slices held back
     seed: int = Field(default=0, ge=0, lt=2**63)
