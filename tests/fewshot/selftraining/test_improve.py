@@ -15,6 +15,7 @@ from fewsam.core.errors import ImageError, LabelError
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, improve
+from fewsam.fewshot.selftraining.pseudo import pseudo_label_loss
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, train
 from fewsam.images.volume import Volume
@@ -118,6 +119,23 @@ def test_what_helps_on_slices_held_back_is_published(task, quick, images, monkey
     assert [now.step for now in seen] == sorted(now.step for now in seen)
     assert seen[-1].step == seen[-1].total_epochs - 1 == 2 * (2 + 2) + 2 - 1
     assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
+
+
+def test_beside_an_embedding_the_first_steps_see_half_the_size(tmp_path, quick, images, monkeypatch):
+    sides: list[tuple[int, int]] = []
+
+    def seen(logits, labels):
+        sides.append((logits.shape[-1], labels.classes.shape[-1]))
+        return pseudo_label_loss(logits, labels)
+
+    monkeypatch.setattr("fewsam.fewshot.selftraining.learner.pseudo_label_loss", seen)
+    given = GIVEN.model_copy(update={"decoder_reads": "embedding"})
+    collection, _, _ = tiny.labelled(tmp_path, [3, 5, 7])
+    embedder, store = tiny.embedder(tmp_path, given), ModelStore(tmp_path)
+    train(given, collection, embedder, store, folder=tmp_path / "run")
+    options = {"folder": tmp_path / "run", "hold_back": False}
+    result = improve(given, collection, embedder, store, list(images), images.__getitem__, **options)
+    assert result.status is TrainStatus.PUBLISHED and sides == [(32, 32), (64, 64)]
 
 
 def test_what_does_not_help_changes_nothing(task, quick, images, monkeypatch):

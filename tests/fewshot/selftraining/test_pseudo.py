@@ -17,6 +17,12 @@ def test_the_loss_falls_towards_the_pseudo_labels():
     assert pseudo_label_loss(8 * wanted, labels(1)) < 0.05 < pseudo_label_loss(-8 * wanted, labels(1))
 
 
+def test_at_half_the_size_the_same_is_taught():
+    halved = labels(1.0).halved()
+    assert halved.classes.shape == halved.weight.shape == (1, 8, 8)
+    assert halved.classes.sum() == 4 * 4 and (halved.classes[:, 2:6, 2:6] == 1).all()
+
+
 def test_pixels_of_doubt_teach_nothing():
     logits = torch.randn(1, 2, 16, 16, requires_grad=True)
     given = labels(1)

@@ -18,7 +18,7 @@ from fewsam.fewshot.selftraining.pool import Hints, UnlabelledSlice, embeddings
 from fewsam.fewshot.selftraining.pseudo import PseudoLabels, Teacher, pseudo_label_loss
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, stack_prompts
-from fewsam.fewshot.training.schedule import Moment
+from fewsam.fewshot.training.schedule import Moment, coarse_helps
 from fewsam.fewshot.training.steps import Learner
 from fewsam.images.preprocess import detail_tensor
 
@@ -50,6 +50,7 @@ class SelfLearner:
         self.episodes, self.labelled, self.unlabelled, self.hints = episodes, list(labelled), unlabelled, hints
         self.learner, self.teacher = Learner(settings, episodes, decoder), Teacher(decoder, undertrained)
         self._detail = settings.detail
+        self._coarse_until = TRAINING.coarse_share if coarse_helps(decoder, episodes.detail_size) else 0.0
 
     def step(self, step: int, steps: int) -> None:
         """Step number ``step`` of ``steps``, 0 for the first."""
@@ -58,13 +59,13 @@ class SelfLearner:
         rate = SELF_TRAINING.rate * max(TRAINING.last_rate, 0.5 * (1 + math.cos(math.pi * done)))
         alone = self._detail and rng.random() < SELF_TRAINING.alone
         student.train()
-        now = Moment(done=done, selecting=False, coarse=False, elapsed=0.0, rate=rate)
+        now = Moment(done=done, selecting=False, coarse=done < self._coarse_until, elapsed=0.0, rate=rate)
         loss = learner.loss(self.labelled, now, detail_alone=alone)
-        loss = loss + SELF_TRAINING.weight * self._unlabelled_loss(rng, alone)
+        loss = loss + SELF_TRAINING.weight * self._unlabelled_loss(rng, alone, now.coarse)
         learner.apply(loss, now)
         self.teacher.follow(student, step)
 
-    def _unlabelled_loss(self, rng: np.random.Generator, alone: bool) -> Tensor:
+    def _unlabelled_loss(self, rng: np.random.Generator, alone: bool, coarse: bool) -> Tensor:
         """The student sees perturbed slices, and is told what its teacher sees on them as they are."""
         numbers = rng.choice(len(self.unlabelled), min(SELF_TRAINING.batch, len(self.unlabelled)), replace=False)
         slices, hints = [self.unlabelled[n] for n in numbers], [self.hints[n] for n in numbers]
@@ -74,11 +75,12 @@ class SelfLearner:
         gain, shift = (_normal(rng, len(slices), SELF_TRAINING.tone).to(known.device) for _ in range(2))
         seen, detail = F.dropout2d(known, SELF_TRAINING.channel_dropout), detail * (1 + gain) + shift
         seen, detail, labels = self._pasted(seen, detail, labels)
-        student = self.learner.decoder
+        student, labels = self.learner.decoder, labels.halved() if coarse else labels
         if alone:
-            return pseudo_label_loss(student.detail_alone(detail, seen, self.episodes.bank.class_ids), labels)
+            ids = self.episodes.bank.class_ids
+            return pseudo_label_loss(student.detail_alone(detail, seen, ids, coarse=coarse), labels)
         prompts = stack_prompts([one.prompts for one in hints])
-        return pseudo_label_loss(student(seen, prompts, detail), labels)
+        return pseudo_label_loss(student(seen, prompts, detail, coarse=coarse), labels)
 
     def _pasted(self, seen: Tensor, detail: Tensor, labels: PseudoLabels) -> tuple[Tensor, Tensor, PseudoLabels]:
         """The same with a box of a labelled slice's view in each slice, and what is drawn there.
