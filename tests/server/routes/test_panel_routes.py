@@ -149,6 +149,15 @@ def test_a_client_that_knows_one_structure_leaves_the_others(site: Site) -> None
     _, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
     wanted = np.where(spleens == 7, 2, np.where(both == 1, 1, 0))
     assert np.array_equal(geometry.to_slices(voxels.reshape(geometry.shape, order="F"))[5], wanted[5])
+    nothing, livers = np.zeros_like(both), np.where(both == 1, 1, 0).astype(np.uint8)
+    full = [{"name": name, "idx": value} for value, name in enumerate(NAMES, 1)]
+    submission = put(livers, full, site.state("mr")["image"]["submissions"]["5"]).json()["submissions"]["5"]
+    unasked = put(nothing, [{"name": "spleen", "idx": 7}], submission)  # its structure has no label there to lose
+    assert unasked.status_code == 200, unasked.text
+    _, voxels = framed(requests.get(f"{site.server.url}/fewsam/labelmap", params={"image": uid}, timeout=30))
+    assert np.array_equal(geometry.to_slices(voxels.reshape(geometry.shape, order="F"))[5], livers[5])
+    asked = put(nothing, [{"name": "liver", "idx": 1}], unasked.json()["submissions"]["5"])
+    assert asked.status_code == 409 and asked.json()["empty"] == [5]
     nameless = put(spleens, [{"name": "spleen", "idx": 6}], 0)
     assert nameless.status_code == 422 and "values 7 have no name" in nameless.json()["detail"]
     assert put(spleens, [{"name": "spleen", "idx": 300}], 0).status_code == 400

@@ -132,7 +132,8 @@ def _refusal(
     """
     if asked := [z for z in newer if z not in sent.replaced | sent.beside]:
         return _conflict([shots[z] for z in asked], volume)
-    if gone := sorted(to_k(volume.geometry, z) for z in erased - sent.emptied if z in shots and shots[z].masks):
+    losing = [z for z in erased - sent.emptied if z in shots and sent.spoken.intersection(shots[z].masks)]
+    if gone := sorted(to_k(volume.geometry, z) for z in losing):
         detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
         return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
     if not erased and not any(sent.values[z].any() for z in sent.drawn):
