@@ -38,6 +38,7 @@ METHODS = {  # in the order of the columns; others follow by name
     "propagation": "registration alone",
     "probe": "linear probe",
     "sam-box[whiten=false]": "SAM, a box on every slice",
+    "sam-points-1[whiten=false]": "SAM, a point on every slice",
     "prototypes": "prototypes",
 }
 SETS = {  # in the order of the rows; others follow by name
@@ -58,7 +59,8 @@ CHOSE_THE_DESIGN = {"ts-ct-abdomen", "ts-mr-abdomen", "sample-ct", "acdc-heart",
                     "cxr-lungs"}  # fmt: skip
 
 
-BY_STEPS = ("fewsam", "paper")  # the settings of a training concern these; the others have steps of their own
+# The settings of a training concern these; the others have steps of their own, or none.
+BY_STEPS = {"fewsam", "fewsam+unlabelled", "fewsam+half", "paper"}
 
 
 class ResultsError(Exception):
@@ -83,7 +85,7 @@ def collect(folders: Sequence[Path], commit: str, date: str, command: str, machi
             raise ResultsError(f"{folder} holds no results of `fewsam evaluate`: {error}") from None
         mine = [json.loads(line) for line in lines if line]
         made_with = {"encoder": configuration["encoder_info"]}
-        if any(cell["method"].startswith(BY_STEPS) for cell in mine):
+        if any(cell["method"].partition("[")[0] in BY_STEPS for cell in mine):
             made_with["settings"] = {key: configuration["settings"][key] for key in ("steps", "train_seconds")}
         for name, value in made_with.items():
             if found.setdefault("made_with", {}).setdefault(name, value) != value:

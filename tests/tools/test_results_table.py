@@ -77,6 +77,8 @@ def test_folders_that_do_not_fit_together(tmp_path: Path) -> None:
     with pytest.raises(results_table.ResultsError, match="other settings"):
         collect(first, other)
     baseline = write_folder(tmp_path / "baseline", [cell("unet", 5, 0, {"a": 0.6})], steps=260)  # has steps of its own
+    untrained = write_folder(tmp_path / "untrained", [cell("fewsam-cold", 5, 0, {"a": 0.6})], steps=260)
+    assert len(collect(untrained, first)["cells"]) == 2
     assert collect(baseline, first)["made_with"]["settings"]["steps"] == 120
     assert "with the encoder `compact`." in results_table.caption(collect(baseline))
     with pytest.raises(results_table.ResultsError, match="holds no results"):
