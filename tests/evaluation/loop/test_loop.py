@@ -1,4 +1,4 @@
-"""The annotator loop without a person: drawings, time, curves, and the same loop through the real server."""
+"""The annotator loop without a person: its curves, its commands, and the library as the other side."""
 
 import math
 from dataclasses import replace
@@ -8,98 +8,19 @@ import pytest
 import yaml
 
 from fewsam.core.config import load_settings
-from fewsam.core.errors import ConfigError, LabelError
+from fewsam.core.errors import ConfigError
 from fewsam.encoders.slices import embed_volume
 from fewsam.evaluation.data.cases import Case, load_cases
-from fewsam.evaluation.data.tasks import Task
-from fewsam.evaluation.loop import rest
-from fewsam.evaluation.loop.annotator import Noise, Pace, draw_slice
+from fewsam.evaluation.loop.annotator import Noise, Pace
 from fewsam.evaluation.loop.lab import STRATEGIES, DirectLab
 from fewsam.evaluation.loop.loop import Curve, Point, area, measure, run_loop, slices_to_reach
 from fewsam.evaluation.loop.plan import Plan, plan
 from fewsam.evaluation.loop.report import mean_curve, write_report
-from fewsam.evaluation.loop.rest import RestLab
 from fewsam.evaluation.loop.run import FULL, _trained_once, read_curves, simulate
 from fewsam.evaluation.report.cells import failures
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.images.volume import Volume, load_volume
 from helpers import tiny_volume as tiny
-
-NAMES = {1: "left", 2: "right", 3: "small"}
-
-
-@pytest.fixture
-def task(tmp_path):
-    """Four scans with their truths, of four patients."""
-    import nibabel as nib
-
-    for number in range(4):
-        path, truth = tiny.write_scan(tmp_path, f"p{number}", seed=number)
-        nib.save(nib.Nifti1Image(truth, nib.load(path).affine), tmp_path / f"p{number}-truth.nii.gz")
-    return Task(
-        name="tiny",
-        images=[f"p{n}.nii.gz" for n in range(4)],
-        labels=[f"p{n}-truth.nii.gz" for n in range(4)],
-        names=NAMES,
-    )
-
-
-# -- drawing
-
-
-def square(size: int = 3, at: int = 4, side: int = 16) -> np.ndarray:
-    mask = np.zeros((side, side), bool)
-    mask[at : at + size, at : at + size] = True
-    return mask
-
-
-def drawn(served=None, noise=None, seed=0):
-    truth = {"a": square(), "b": square(2, 10), "c": np.zeros((16, 16), bool)}
-    return truth, draw_slice(truth, served, noise or Noise(), Pace(60, 15), np.random.default_rng(seed))
-
-
-def test_a_perfect_drawing_from_nothing():
-    truth, drawing = drawn()
-    assert set(drawing.masks) == {"a", "b"} and np.array_equal(drawing.masks["a"], truth["a"])
-    assert not drawing.corrected and drawing.seconds == 60 and drawing.changed == 9 + 4
-
-
-def test_a_correction_counts_the_pixels_it_changes():
-    served = {"a": square(3, 5), "b": square(2, 10), "c": square(1, 0)}
-    _, drawing = drawn(served)
-    # "a" is off by one row and column: 9 + 9 - 2 * 4 pixels; "c" has one too many
-    assert drawing.corrected and drawing.seconds == 15 and drawing.changed == 10 + 1
-    _, blank = drawn({"a": np.zeros((16, 16), bool)})
-    assert not blank.corrected and blank.seconds == 60  # an empty answer is no help
-
-
-def test_noise():
-    _, larger = drawn(noise=Noise(dilate=1))
-    assert larger.masks["a"].sum() == 9 + 12  # a cross of neighbours around a square of three
-    _, smaller = drawn(noise=Noise(dilate=-1))
-    assert smaller.masks["a"].sum() == 1 and "b" not in smaller.masks
-    _, moved = drawn(noise=Noise(shift=3))
-    assert moved.masks["a"].sum() == 9 and not np.array_equal(moved.masks["a"], square())
-    kept = [set(drawn(noise=Noise(forget=0.5), seed=seed)[1].masks) for seed in range(60)]
-    assert all(kept) and {"a"} in kept and {"a", "b"} in kept  # never all of them
-    always = [set(drawn(noise=Noise(forget=1.0), seed=seed)[1].masks) for seed in range(3)]
-    assert always == [{"a"}] * 3
-
-
-# -- plan
-
-
-def test_offered_and_tested_never_meet(tmp_path, task):
-    cases = load_cases(task, tmp_path)
-    one = plan(cases, task, 0)
-    assert one.tested == {0: [1, 4, 7, 10]} and len(one.offered[0]) == 8 and one.size == 8
-    many = plan(cases, task.model_copy(update={"protocol": "patients"}), 3)
-    assert len(many.offered) == len(many.tested) == 2 and not set(many.offered) & set(many.tested)
-    with pytest.raises(AssertionError, match="leak"):
-        Plan(cases, {0: [1, 2]}, {0: [2, 3]}, "slices").check()
-    with pytest.raises(LabelError, match="one patient"):
-        plan(cases[:1], task.model_copy(update={"protocol": "patients"}), 0)
-
 
 # -- curves
 
@@ -290,43 +211,6 @@ def test_a_curve_that_fails_leaves_the_others(tmp_path, task):
     assert "no.nii.gz" in curves[0].error and not curves[1].error
     with pytest.raises(ConfigError, match="pigeon"):
         simulate([], [], [], 1, given, None, tmp_path, noise=Noise(), pace=Pace(), through="pigeon")  # type: ignore[arg-type]
-
-
-@pytest.mark.timeout(420)
-@pytest.mark.parametrize("protocol", ["slices", "patients"])
-def test_the_loop_through_the_real_server(tmp_path, task, protocol):
-    quick = {"auto_train": "every:2", "input_size": 128, "views": 1, "steps": 4, "train_seconds": 5, "detail_size": 64}
-    given = tiny.settings(**quick)
-    task = task.model_copy(update={"protocol": protocol})
-    planned = plan(load_cases(task, tmp_path), task, 0)
-    lab = RestLab(planned, given.model_copy(update={"labels": ()}), tmp_path / "server", 0)
-    try:
-        curve = run_loop(lab, planned, Curve("t", "informative", 0, 3, "rest"), Noise(), Pace(60, 20))
-        with pytest.raises(ConfigError, match="--through direct"):
-            lab.improve()
-        with pytest.raises(ConfigError, match="no strategy 'random'"):
-            lab.next_slice("random")
-        process = lab.server.process
-    finally:
-        lab.close()
-    assert process is not None and process.poll() is not None
-    assert len(curve.order) == 3 and curve.points[-1].slices == 3
-    assert all(z in planned.offered[index] for index, z in curve.order)
-    assert 0 < curve.points[-1].iou <= 1 and curve.points[-1].changed > 0
-
-
-def test_the_strategies_that_are_compared_when_none_is_named():
-    from fewsam.cli.simulate import STRATEGIES as unnamed
-
-    for way, known in (("direct", STRATEGIES), ("rest", rest.STRATEGIES)):
-        assert set(unnamed[way].split(",")) <= set(known) and "informative" in unnamed[way]
-
-
-def test_through_the_server_needs_a_rule(tmp_path, task):
-    planned = plan(load_cases(task, tmp_path), task, 0)
-    with pytest.raises(ConfigError, match="every:N"):
-        RestLab(planned, tiny.settings(auto_train="off"), tmp_path / "server", 0)
-    assert not (tmp_path / "server").exists()
 
 
 def test_a_structure_on_no_tested_slice_is_not_measured(tmp_path):

@@ -117,6 +117,11 @@ def run_loop(
         if progress:
             progress(curve)
 
+    def add_points() -> None:
+        add_point()
+        if strategy != curve.strategy and lab.improve():
+            add_point()
+
     curve.points.append(Point(0, 0.0, 0.0, 0, 0))
     while len(curve.order) < curve.budget and (place := lab.next_slice(strategy)):
         index, z = place
@@ -132,12 +137,10 @@ def run_loop(
         last = len(curve.order) in (curve.budget, plan.size)
         # the last label may be one that nothing is learnt from, such as an empty slice: the curve still ends there
         if lab.train_if_due(last) or last:
-            add_point()
-            if strategy != curve.strategy and lab.improve():
-                add_point()
+            add_points()
     if curve.points[-1].slices < len(curve.order):  # nothing more was offered, before the budget was used up
         lab.train_if_due(True)
-        add_point()
+        add_points()
     return curve
 
 
