@@ -8,7 +8,7 @@ import pytest
 from fewsam.collection import Collection
 from fewsam.core.errors import LabelError
 from fewsam.images.volume import Volume
-from helpers.collection_drawings import blob, label
+from helpers.collection_drawings import blob, fates, label
 
 
 def test_a_label_under_a_former_name_is_the_renamed_structures(collection: Collection, volume: Volume) -> None:
@@ -46,6 +46,15 @@ def test_a_deleted_structure_comes_back_with_its_labels(collection: Collection, 
     assert collection.history("p1", 3)[0]["drawn"] == ["Liver", "spleen"]
     assert collection.add_structure("Spleen") == key
     assert np.array_equal(collection.shots()[0].masks["Spleen"], blob(2))
+
+
+def test_a_slice_emptied_by_hand_is_empty_of_what_the_label_speaks_of(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1, 9: 4}, spleen={3: 2}))
+    erased = collection.submit(volume, "p1", label(Liver={}), absent_classes="partial", by_hand={3, 9, 20})
+    assert fates(erased) == {"added": (20,), "cleared": (3, 9)}
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert {z: set(shot.masks) for z, shot in shots.items()} == {3: {"spleen"}, 9: set(), 20: set()}
+    assert shots[20].known == {"Liver"}  # of others it says nothing
 
 
 def test_a_slice_drawn_by_hand_as_it_once_was_counts(collection: Collection, volume: Volume) -> None:

@@ -127,7 +127,9 @@ class _Sorting:
         """A slice without a shot becomes one if a person drew or erased something there."""
         predicted = _spoken(self.base[z], self.label)
         if not drawn:
-            if predicted:  # the label started from this prediction, so its absence here is a correction
+            if z in self.label.by_hand:  # a person says that nothing of what the label speaks of is here
+                self._write(z, {}, dict.fromkeys(self.label.spoken, b""), self.plan.added)
+            elif predicted:  # the label started from this prediction, so its absence here is a correction
                 self._write(z, {}, predicted, self.plan.added)
         elif z not in self.label.by_hand and any(_spoken(marks[z], self.label) == drawn for marks in self.served):
             self.plan.untouched.append(z)
@@ -146,7 +148,8 @@ class _Sorting:
             else:
                 plan.unchanged.append(z)
         elif not drawn:
-            if _spoken(self.base[z], label) == old:  # it was shown with the prediction this label started from
+            # Erased by a person, or shown with the prediction that this label started from.
+            if z in label.by_hand or _spoken(self.base[z], label) == old:
                 self._write(z, unspoken, old, plan.cleared)
             else:
                 plan.kept.append(z)

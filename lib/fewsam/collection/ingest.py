@@ -85,7 +85,7 @@ class Ingest:
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
-        marks = self._checked(self._taken(masks), complete)
+        marks = self._checked(self._taken(masks), complete | by_hand)
         label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default, by_hand)
         # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
         _, plan, _ = self._database.read(lambda db: self._plan(db, label))
@@ -111,18 +111,18 @@ class Ingest:
         self._left_out = [name.strip() for name in masks if name not in known]
         return known
 
-    def _checked(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> list[dict[str, bytes]]:
-        """The marks of each slice."""
-        self._check(masks, complete)
+    def _checked(self, masks: Mapping[str, npt.NDArray[np.bool_]], meant: frozenset[int]) -> list[dict[str, bytes]]:
+        """The marks of each slice; those that are ``meant`` say something even where they are empty."""
+        self._check(masks, meant)
         marks = masks_to_marks(self._masks, self._shape[0])
-        if not any(marks) and not complete:
+        if not any(marks) and not meant:
             raise LabelError(
                 f"label of {self._image_id!r} is empty: no class is drawn on any slice; draw one,"
                 " or mark the slices complete if there is nothing to draw"
             )
         return marks
 
-    def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
+    def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], meant: frozenset[int]) -> None:
         image = repr(self._image_id)
         known = self._database.read(self._read_names)
         if not self._image_id:
@@ -142,9 +142,9 @@ class Ingest:
             # Two segments of one name are one class: what is drawn in either counts.
             self._masks[key] = self._masks[key] | mask if key in self._masks else mask
             self._names.setdefault(key, name.strip())
-        outside = sorted(z for z in complete if not 0 <= z < self._shape[0])
+        outside = sorted(z for z in meant if not 0 <= z < self._shape[0])
         if outside:
-            raise LabelError(f"label of {image}: slices {outside} marked complete, but it has {self._shape[0]} slices")
+            raise LabelError(f"label of {image}: slices {outside} are named, but it has slices 0..{self._shape[0] - 1}")
 
     def _resolve(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[str], list[str]]:
         """All classes (key -> name), the keys that this label brings, and its names to ignore."""

@@ -112,9 +112,9 @@ class Collection(CollectionSummary):
 
         - **A class that is no key of** ``masks`` **is not spoken of**: on a slice drawn anew its earlier mask is
           carried over. A key with an empty mask says that the class is nowhere.
-        - **An empty slice says nothing** and its shot is *kept*, unless ``complete_slices`` names it, or the label
-          was edited from a served labelmap that showed this very shot or prediction: then it was erased, which
-          gives a shot without masks on which the erased classes are background.
+        - **An empty slice says nothing** and its shot is *kept*, unless ``complete_slices`` or ``by_hand`` names it,
+          or the label was edited from a served labelmap that showed this very shot or prediction: then it was erased,
+          which gives a shot without masks on which the erased classes are background.
         - **An old copy does not win**: a slice equal to an earlier served labelmap, or to a drawing that another
           annotator has replaced since, leaves the current shot *kept*.
         - What was once said of a slice (``known``) is not taken back by a later drawing of it.
@@ -130,7 +130,7 @@ class Collection(CollectionSummary):
                 said with the label counts for its unchanged slices too.
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
             by_hand: slices that a person drew or confirmed: they are meant as they are, also where they equal what
-                was served, or a drawing of before.
+                was served, or a drawing of before, or are empty of what the label speaks of.
             beside: slices whose label in force is to stay: what this label says otherwise of them is a second
                 reading (`readings`), from which nothing is learnt.
 

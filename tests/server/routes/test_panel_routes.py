@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,11 +129,11 @@ def test_a_client_that_knows_one_structure_leaves_the_others(site: Site) -> None
     """Its value is not the collection's either."""
     uid, geometry = site.uids["mr"], load_volume(site.scans / "mr-patient01", axis="2").geometry
 
-    def put(values: np.ndarray, info: list[dict[str, Any]], seen: int) -> requests.Response:
+    def put(values: np.ndarray, info: list[dict[str, Any]], seen: int, empty: Sequence[int] = ()) -> requests.Response:
         return requests.put(
             f"{site.server.url}/fewsam/label",
             params={"image": uid},
-            data={"params": json.dumps({"label_info": info, "drawn": {5: seen}})},
+            data={"params": json.dumps({"label_info": info, "drawn": {5: seen}, "empty": list(empty)})},
             files={"label": ("label.bin", geometry.to_native(values).tobytes(order="F"))},
             timeout=60,
         )
@@ -158,6 +158,8 @@ def test_a_client_that_knows_one_structure_leaves_the_others(site: Site) -> None
     assert np.array_equal(geometry.to_slices(voxels.reshape(geometry.shape, order="F"))[5], livers[5])
     asked = put(nothing, [{"name": "liver", "idx": 1}], unasked.json()["submissions"]["5"])
     assert asked.status_code == 409 and asked.json()["empty"] == [5]
+    emptied = put(nothing, [{"name": "liver", "idx": 1}], unasked.json()["submissions"]["5"], [5])
+    assert emptied.status_code == 200 and emptied.json()["cleared"] == [5], emptied.text
     nameless = put(spleens, [{"name": "spleen", "idx": 6}], 0)
     assert nameless.status_code == 422 and "values 7 have no name" in nameless.json()["detail"]
     assert put(spleens, [{"name": "spleen", "idx": 300}], 0).status_code == 400

@@ -8,6 +8,7 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,8 +71,9 @@ def submit(
             ours,
             label_info=info,
             spoken=tuple(spoken),  # a person at the panel sees them all
-            complete_slices=erased or None,  # an empty slice usually says nothing; here a person emptied it
-            by_hand=frozenset(drawn),
+            # An empty slice usually says nothing; here a person emptied it, of the structures that the client has.
+            complete_slices=(erased or None) if sent.knows(collection.classes) else None,
+            by_hand=sent.meant(erased),
             beside=frozenset(beside),
         )
         answer = app.submit_label(image, file, "final", raw, ours)
@@ -110,6 +112,14 @@ class _Sent:
         """Drawn slices on which nothing is left, or of which a person said that nothing is there."""
         empty = [z for z in self.drawn if not self.values[z].any()]
         return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.emptied)
+
+    def knows(self, classes: Sequence[str]) -> bool:
+        """Whether the client has every structure of the task."""
+        return {name.casefold() for name in classes} <= {name.casefold() for name in self.spoken}
+
+    def meant(self, erased: frozenset[int]) -> frozenset[int]:
+        """The drawn slices that say something: those with a structure on them, and the erased ones."""
+        return frozenset(z for z in self.drawn if z in erased or self.values[z].any())
 
     def over(self, shown: np.ndarray) -> np.ndarray:
         """The drawn slices over what is shown: on other slices the panel may show what is older.

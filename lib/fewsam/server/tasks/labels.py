@@ -126,7 +126,7 @@ class LabelIntake:
         try:
             masks = read_label(label, geometry, names, params.label_info, naming="give each structure a name")
         except EmptyLabelError:
-            if not params.complete_slices:
+            if not params.complete_slices and not params.by_hand:
                 raise
             masks = {}  # nothing is on these slices, and that is what it says
         there = {name.casefold() for name in masks}
