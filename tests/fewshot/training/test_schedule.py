@@ -24,8 +24,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def begun(clock: Clock, *, preparation: float = 0.0, coarse_first: bool = False, **settings: float) -> Schedule:
-    made = Schedule(tiny.settings(**settings), clock.now, select_until=0.7, coarse_first=coarse_first)
+def begun(clock: Clock, *, preparation: float = 0.0, coarse_until: float = 0.0, **settings: float) -> Schedule:
+    made = Schedule(tiny.settings(**settings), clock.now, select_until=0.7, coarse_until=coarse_until)
     clock.now += preparation
     made.begin()
     return made
@@ -49,7 +49,7 @@ def test_what_comes_before_the_first_step_takes_of_the_time_and_not_of_the_sched
 
 
 def test_a_resumed_run_counts_the_time_of_the_processes_before(clock: Clock) -> None:
-    made = Schedule(tiny.settings(steps=1000, train_seconds=60), clock.now, select_until=0.7, coarse_first=False)
+    made = Schedule(tiny.settings(steps=1000, train_seconds=60), clock.now, select_until=0.7, coarse_until=0.0)
     made.spent, made.prepared = 30.0, 10.0
     clock.now += 10
     made.begin()
@@ -57,7 +57,7 @@ def test_a_resumed_run_counts_the_time_of_the_processes_before(clock: Clock) -> 
 
 
 def test_parts_of_the_run_and_its_learning_rate(clock: Clock) -> None:
-    made = begun(clock, coarse_first=True, steps=10, train_seconds=1e6)
+    made = begun(clock, coarse_until=0.5, steps=10, train_seconds=1e6)
     assert [made.at(step).selecting for step in (0, 6, 7, 10)] == [True, True, False, False]
     assert [made.at(step).coarse for step in (0, 4, 5, 10)] == [True, True, False, False]
     assert [made.at(step).rate for step in (0, 5, 10)] == pytest.approx([1.0, 0.51, 0.02])

@@ -18,7 +18,7 @@ from fewsam.fewshot.selftraining.pool import Hints, UnlabelledSlice, embeddings
 from fewsam.fewshot.selftraining.pseudo import PseudoLabels, Teacher, pseudo_label_loss
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, stack_prompts
-from fewsam.fewshot.training.schedule import Moment, coarse_helps
+from fewsam.fewshot.training.schedule import Moment, coarse_share
 from fewsam.fewshot.training.steps import Learner
 from fewsam.images.preprocess import detail_tensor
 
@@ -50,7 +50,7 @@ class SelfLearner:
         self.episodes, self.labelled, self.unlabelled, self.hints = episodes, list(labelled), unlabelled, hints
         self.learner, self.teacher = Learner(settings, episodes, decoder), Teacher(decoder, undertrained)
         self._detail = settings.detail
-        self._coarse_until = TRAINING.coarse_share if coarse_helps(decoder, episodes.detail_size) else 0.0
+        self._coarse_until = coarse_share(decoder, episodes.detail_size)
 
     def step(self, step: int, steps: int) -> None:
         """Step number ``step`` of ``steps``, 0 for the first."""

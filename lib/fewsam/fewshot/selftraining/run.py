@@ -37,7 +37,7 @@ from fewsam.fewshot.training.checkpoint import (
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.plan import Plan, initialise_from_sam
 from fewsam.fewshot.training.run import TrainProgress
-from fewsam.fewshot.training.schedule import Moment, coarse_helps
+from fewsam.fewshot.training.schedule import Moment, coarse_share
 from fewsam.fewshot.training.selection import weights_of
 from fewsam.fewshot.training.steps import Learner
 from fewsam.fewshot.training.validation import measure, measure_undertrained
@@ -165,7 +165,7 @@ class SelfTraining:
         """Learn from labelled slices alone, as in a first training; False when told to stop."""
         learner = Learner(self.settings, self.episodes, decoder)
         begin = self._restored(learner, None)
-        coarse_until = TRAINING.coarse_share if coarse_helps(decoder, self.episodes.detail_size) else 0.0
+        coarse_until = coarse_share(decoder, self.episodes.detail_size)
         for step in range(begin, self.first_steps):
             if self._stop(watch, fold, step, learner, None, None, 0.0):
                 return False

@@ -25,7 +25,7 @@ from fewsam.fewshot.training.checkpoint import (
 )
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
-from fewsam.fewshot.training.schedule import Moment, Schedule, coarse_helps
+from fewsam.fewshot.training.schedule import Moment, Schedule, coarse_share
 from fewsam.fewshot.training.selection import Selection, Trained
 from fewsam.fewshot.training.steps import Learner
 from fewsam.fewshot.training.tensorboard import TensorBoardWriter
@@ -76,8 +76,8 @@ class TrainingRun:
         self.decoder, self.split, self.checkpoint, self.events = decoder, split, checkpoint, events
         self.served_undertrained = served_undertrained
         first, select_until = served_undertrained is None, TRAINING.select_share if split.final else 1.0
-        coarse_first = first and coarse_helps(decoder, episodes.detail_size)
-        self.schedule = Schedule(settings, started, select_until=select_until, coarse_first=coarse_first)
+        coarse_until = coarse_share(decoder, episodes.detail_size) if first else 0.0
+        self.schedule = Schedule(settings, started, select_until=select_until, coarse_until=coarse_until)
         self.selection = Selection(episodes, split, select_until)
         self.learner = Learner(settings, episodes, decoder)
         self.step = 0

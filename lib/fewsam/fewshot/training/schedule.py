@@ -30,10 +30,13 @@ class Moment:
     rate: float
 
 
-def coarse_helps(decoder: FewShotMaskDecoder, detail_size: int) -> bool:
-    """Whether a first training of this decoder begins at half the size of its slices, whose side is ``detail_size``
-    pixels. Features that read the embedding have a working size of their own, which is large enough to halve."""
-    return decoder.use_embedding or detail_size > TRAINING.coarse_above
+def coarse_share(decoder: FewShotMaskDecoder, detail_size: int) -> float:
+    """The share of a first training, from its start, in which this decoder learns at half the size of its slices.
+
+    Their side is ``detail_size`` pixels. Features that read the embedding have a working size of their own, which is
+    large enough to halve.
+    """
+    return TRAINING.coarse_share if decoder.use_embedding or detail_size > TRAINING.coarse_above else 0.0
 
 
 class Schedule:
@@ -42,12 +45,12 @@ class Schedule:
     Args:
         started: When this process began with the run, as `time.monotonic` tells it.
         select_until: Share of the run after which the slices held out are learnt from too; 1 for never.
-        coarse_first: The first part of the run learns from slices at half their size.
+        coarse_until: Share of the run before which slices are learnt from at half their size; 0 for never.
     """
 
-    def __init__(self, settings: Settings, started: float, *, select_until: float, coarse_first: bool) -> None:
+    def __init__(self, settings: Settings, started: float, *, select_until: float, coarse_until: float) -> None:
         self.steps, self.seconds, self.started = settings.steps, settings.train_seconds, started
-        self.select_until, self.coarse_first = select_until, coarse_first
+        self.select_until, self.coarse_until = select_until, coarse_until
         self.spent = 0.0  # seconds that earlier processes took
         self.prepared = 0.0  # seconds of the run that came before steps
 
@@ -66,7 +69,7 @@ class Schedule:
         return Moment(
             done=done,
             selecting=done < self.select_until,
-            coarse=self.coarse_first and done < TRAINING.coarse_share,
+            coarse=done < self.coarse_until,
             elapsed=elapsed,
             rate=TRAINING.last_rate + (1 - TRAINING.last_rate) * 0.5 * (1 + math.cos(math.pi * done)),
         )
