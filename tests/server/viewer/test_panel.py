@@ -94,6 +94,10 @@ def lasso_and_interpolation(me: Person) -> None:
     """Corners by clicks, an area by dragging, and the slices between by one key; one undo takes them back."""
     me.page.keyboard.press("p")
     me.wait_lit("lasso")
+    me.page.keyboard.press("p")  # the same key puts it away, and takes it again
+    me.wait_message("The tool is put away")
+    me.page.keyboard.press("p")
+    me.wait_lit("lasso")
     me.page.keyboard.press("2")
     assert me.page.locator(".class.on").get_attribute("data-name") == "spleen"
     me.page.keyboard.press("1")
