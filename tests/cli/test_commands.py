@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     other, _ = write_case(root, "b", shift=1.0)
     task = root / "task"
     line = ["train", image, "--labels", root / "labels", "--slices", "4,6", "--complete", "--task", task]
-    code = main([*map(str, line), *conf_arguments(), "--annotator", "ann"])
+    code = main([*map(str, line), *conf_arguments(decoder_reads="embedding"), "--annotator", "ann"])
     return SimpleNamespace(root=root, image=image, label=label, other=other, task=task, code=code)
 
 

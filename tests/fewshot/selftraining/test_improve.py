@@ -11,17 +11,18 @@ import pytest
 import torch
 
 from fewsam.collection import Collection
+from fewsam.core.config import Settings
 from fewsam.core.errors import ImageError, LabelError
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
-from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, improve
+from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, check_improvable, improve
 from fewsam.fewshot.selftraining.pseudo import pseudo_label_loss
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, train
 from fewsam.images.volume import Volume
 from helpers import tiny_volume as tiny
 
-GIVEN = tiny.settings(steps=4, detail_size=64)
+GIVEN = tiny.settings(steps=4, detail_size=64, decoder_reads="embedding")
 
 
 @pytest.fixture
@@ -63,11 +64,13 @@ def copied(once: Path, folder: Path) -> Iterator[Collection]:
     collection.close()
 
 
-def run(folder: Path, collection: Collection, images: dict[str, Volume], **options: object) -> TrainResult:
-    embedder = tiny.embedder(folder, GIVEN)
+def run(
+    folder: Path, collection: Collection, images: dict[str, Volume], given: Settings = GIVEN, **options: object
+) -> TrainResult:
+    embedder = tiny.embedder(folder, given)
     try:
         store, ids = ModelStore(folder), list(images)
-        return improve(GIVEN, collection, embedder, store, ids, images.__getitem__, folder=folder / "run", **options)
+        return improve(given, collection, embedder, store, ids, images.__getitem__, folder=folder / "run", **options)
     finally:
         embedder.cache.close()
 
@@ -232,6 +235,18 @@ def test_without_a_decoder_it_says_to_train_first(tmp_path, quick, images):
     collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5])
     with pytest.raises(LabelError, match="train once"):
         run(tmp_path, collection, images)
+
+
+def test_a_decoder_that_reads_images_alone_is_left_as_it_is(tmp_path, quick, images):
+    collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5])
+    given, store = GIVEN.model_copy(update={"decoder_reads": "image"}), ModelStore(tmp_path)
+    embedder = tiny.embedder(tmp_path, given)
+    train(given, collection, embedder, store, folder=tmp_path / "run")
+    embedder.cache.close()
+    for refused in (lambda: run(tmp_path, collection, images, given), lambda: check_improvable(store)):
+        with pytest.raises(LabelError, match="reads the images alone"):
+            refused()
+    assert store.version() == 1
 
 
 def test_too_few_labelled_slices_to_hold_one_back(tmp_path, quick, images):

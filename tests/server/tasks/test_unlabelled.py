@@ -11,6 +11,8 @@ from helpers.server_harness import MODEL, QUICK, Server, shots, write_label
 
 pytestmark = pytest.mark.timeout(300)
 
+GIVEN = {**QUICK, "decoder_reads": "embedding"}  # of slices as small as these it would read the image alone
+
 
 def start(server: Server, **params: object) -> requests.Response:
     return requests.post(f"{server.url}/train/{MODEL}", json=params, timeout=60)
@@ -27,7 +29,7 @@ def begun(server: Server) -> bool:
 
 def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
-    with Server(tmp_path, tmp_path / "studies", QUICK) as server:
+    with Server(tmp_path, tmp_path / "studies", GIVEN) as server:
         refused = start(server, unlabelled=True)
         assert refused.status_code == 422 and "train once" in refused.text
         assert start(server, unlabelled="yes").status_code == 400
@@ -53,7 +55,7 @@ def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> Non
 
 def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
-    with Server(tmp_path, tmp_path / "studies", QUICK) as server:
+    with Server(tmp_path, tmp_path / "studies", GIVEN) as server:
         server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])).raise_for_status()
         server.train()
         version = server.client.info()["model_version"]
@@ -80,3 +82,14 @@ def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Pa
         assert start(server, unlabelled=True).status_code == 200
         server.wait(lambda: begun(server), "a step of the run that goes on")
         assert server.client.train_stop()["status"] == "STOPPED"
+
+
+def test_a_decoder_that_reads_images_alone_stays_as_it_is(tmp_path: Path) -> None:
+    truth = make_studies(tmp_path / "studies", ("a", "b"))
+    with Server(tmp_path, tmp_path / "studies", QUICK) as server:
+        server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])).raise_for_status()
+        server.train()
+        version = server.client.info()["model_version"]
+        refused = start(server, unlabelled=True)
+        assert refused.status_code == 422 and "reads the images alone" in refused.text
+        assert server.client.info()["model_version"] == version and stats(server)["kind"] == "labelled"

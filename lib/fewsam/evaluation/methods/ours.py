@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fewsam.core.class_values import lookup_values
 from fewsam.core.config import Settings
+from fewsam.core.errors import LabelError
 from fewsam.encoders.embedder import Embedder
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.evaluation.methods import baselines
@@ -30,6 +32,8 @@ from fewsam.fewshot.training.train import train
 from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
 from fewsam.images.volume import Volume
 
+logger = logging.getLogger(__name__)
+
 CHUNK = 8
 
 # Log probabilities of some slices by propagation and by the atlas, None where there is none, and the atlas's weight.
@@ -45,16 +49,21 @@ def fewsam(given: MethodInput) -> Predict:
 def fewsam_unlabelled(given: MethodInput, share: int = 1) -> Predict:
     """Ours, trained further on the tested images, whose labels it does not see: they are the unlabelled ones.
 
+    As in the product, a decoder that such images do not help stays as it is.
+
     Args:
         share: Every ``share``-th of the tested images is learnt from; the others stay unseen.
     """
     cases = {f"case{index}": given.cases[index].volume for index in sorted(given.draw.tested)[::share]}
     store = ModelStore(given.folder)
     train(given.settings, given.collection, given.embedder, store, folder=given.folder / "run")
-    improve(
-        given.settings, given.collection, given.embedder, store, list(cases), cases.__getitem__,
-        folder=given.folder / "run", hold_back=False,
-    )  # fmt: skip
+    try:
+        improve(
+            given.settings, given.collection, given.embedder, store, list(cases), cases.__getitem__,
+            folder=given.folder / "run", hold_back=False,
+        )  # fmt: skip
+    except LabelError as error:
+        logger.info("not learnt from unlabelled images: %s", error)
     return fewsam_cold(given)
 
 

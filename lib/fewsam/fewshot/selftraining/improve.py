@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,6 +27,12 @@ from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, alone
 
 CHECKPOINT_FILE = "unlabelled.safetensors"
+NOT_TRAINED = "there is no trained decoder to improve; train once, then learn from unlabelled images"
+IMAGE_ALONE = (
+    "learning from unlabelled images is for decoders that read the encoder's embeddings. This one reads the images "
+    "alone (slices of at most 64 pixels a side, or an encoder with random weights), and such decoders got no better by "
+    "it: label more slices instead"
+)
 
 
 def improve(
@@ -53,7 +60,8 @@ def improve(
         hold_back: False publishes the result unmeasured: for evaluations, which have a truth of their own.
 
     Raises:
-        LabelError: no decoder is served that fits, too few slices are labelled, or no image is of use.
+        LabelError: no decoder is served that fits, it reads the images alone, too few slices are labelled, or no image
+            is of use.
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
         StorageError: the disk is full, or another run on this folder does not end.
     """
@@ -81,13 +89,33 @@ def improve(
         return result
 
 
+def check_improvable(store: ModelStore) -> None:
+    """Refuse what `improve` would refuse of the served decoder, without loading its weights.
+
+    Raises:
+        LabelError: there is none, or it reads the images alone.
+        CheckpointError: it cannot be read.
+    """
+    info = store.info()
+    if not info["trained"]:
+        raise LabelError(NOT_TRAINED)
+    _check_reads_embedding(info["switches"])
+
+
+def _check_reads_embedding(switches: Mapping[str, Any]) -> None:
+    """Without an embedding nothing can be hidden from the student, and it learns its own mistakes."""
+    if switches.get("use_detail") and not switches.get("use_embedding"):
+        raise LabelError(IMAGE_ALONE)
+
+
 def _planned(
     settings: Settings, collection: Collection, embedder: Embedder, store: ModelStore, hold_back: bool
 ) -> tuple[Plan, list[list[int]]]:
     torch.manual_seed(settings.seed)
     plan = plan_run(settings, collection, embedder, store)
     if plan.served is None:
-        raise LabelError("there is no trained decoder to improve; train once, then learn from unlabelled images")
+        raise LabelError(NOT_TRAINED)
+    _check_reads_embedding(plan.served.card.switches)
     folds = folds_of(plan.shots) if hold_back else []
     if hold_back and not folds:
         raise LabelError(

@@ -11,8 +11,9 @@ from typing import Any
 
 from fewsam.collection import Submission
 from fewsam.core.device import resolve_device
-from fewsam.core.errors import FewSAMError, LabelError, StorageError
+from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.encoders import prepare_engine
+from fewsam.fewshot.selftraining.improve import check_improvable
 from fewsam.server.background.autotrain import AutoTrain
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
@@ -113,11 +114,10 @@ class Background:
         """Prepare a run that learns from unlabelled images: those that are encoded.
 
         Raises:
-            LabelError: no decoder is trained yet.
+            LabelError: no decoder is trained yet, or it is none that such images help.
             StorageError: the disk is full.
         """
-        if not self.workspace.store.version():
-            raise LabelError("there is no trained decoder to improve; train once, then learn from unlabelled images")
+        check_improvable(self.workspace.store)
         if not is_training():
             self.app.trainer.announce()
         index = self.app.index
@@ -198,7 +198,12 @@ class Background:
         self.app.async_training(TRAINER, {TRAINER: {UNLABELLED: True}})
 
     def _unlabelled_state(self) -> Hashable:
-        """The labels, and whether all images are encoded; None before the first training, and while labels wait."""
+        """The labels, and whether all images are encoded; None while labels wait, and where a run would be refused."""
         if not self.workspace.store.version() or self.auto_train.waiting:
+            return None
+        try:
+            check_improvable(self.workspace.store)
+        except FewSAMError as error:
+            logger.debug("not learnt from unlabelled images: %s", error)
             return None
         return self.workspace.collection.version, self.precompute.progress.get("state") == "done"
