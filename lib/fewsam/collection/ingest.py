@@ -144,7 +144,7 @@ class Ingest:
             self._names.setdefault(key, name.strip())
         outside = sorted(z for z in meant if not 0 <= z < self._shape[0])
         if outside:
-            raise LabelError(f"label of {image}: slices {outside} are named, but it has slices 0..{self._shape[0] - 1}")
+            raise LabelError(f"label of {image}: slices {outside} are named, but it has {self._shape[0]} slices")
 
     def _resolve(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[str], list[str]]:
         """All classes (key -> name), the keys that this label brings, and its names to ignore."""
