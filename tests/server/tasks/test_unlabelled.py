@@ -22,6 +22,13 @@ def stats(server: Server) -> dict:
     return dict(server.client.info()["train_stats"][MODEL])
 
 
+def trained(server: Server, label: Path) -> int:
+    """The version of the model that learnt from this label of image a."""
+    server.put_label("a", label).raise_for_status()
+    server.train()
+    return int(server.client.info()["model_version"])
+
+
 def begun(server: Server) -> bool:
     now = stats(server)
     return now.get("kind") == "unlabelled" and now.get("step", 0) > 0
@@ -56,9 +63,7 @@ def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> Non
 def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
     with Server(tmp_path, tmp_path / "studies", GIVEN) as server:
-        server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])).raise_for_status()
-        server.train()
-        version = server.client.info()["model_version"]
+        version = trained(server, write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7]))
         server.wait(lambda: server.client.info()["encoding"]["state"] == "done", "all images encoded")
 
         assert start(server, unlabelled=True).status_code == 200
@@ -87,9 +92,7 @@ def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Pa
 def test_a_decoder_that_reads_images_alone_stays_as_it_is(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
     with Server(tmp_path, tmp_path / "studies", QUICK) as server:
-        server.put_label("a", write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7])).raise_for_status()
-        server.train()
-        version = server.client.info()["model_version"]
+        version = trained(server, write_label(tmp_path / "a.nii.gz", truth["a"], [3, 4, 5, 6, 7]))
         refused = start(server, unlabelled=True)
         assert refused.status_code == 422 and "reads the images alone" in refused.text
         assert server.client.info()["model_version"] == version and stats(server)["kind"] == "labelled"

@@ -26,7 +26,7 @@ from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import SIDE, Fields
-from fewsam.fewshot.selftraining.improve import improve
+from fewsam.fewshot.selftraining.improve import check_improvable, improve
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
 from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
@@ -58,12 +58,14 @@ def fewsam_unlabelled(given: MethodInput, share: int = 1) -> Predict:
     store = ModelStore(given.folder)
     train(given.settings, given.collection, given.embedder, store, folder=given.folder / "run")
     try:
+        check_improvable(store)
+    except LabelError as error:
+        logger.info("not learnt from unlabelled images: %s", error)
+    else:
         improve(
             given.settings, given.collection, given.embedder, store, list(cases), cases.__getitem__,
             folder=given.folder / "run", hold_back=False,
         )  # fmt: skip
-    except LabelError as error:
-        logger.info("not learnt from unlabelled images: %s", error)
     return fewsam_cold(given)
 
 
