@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +261,16 @@ class Person:
         """Names that the viewer gives to the segments that are drawn on slice k."""
         values = sorted(set(self.voxels(width)[k].ravel().tolist()) - {0})
         return set(self.page.evaluate(_LABELS, values))
+
+    def wait_named(self, width: int, k: int, *names: str, but: Set[str] = frozenset()) -> None:
+        """Wait until the segments that are drawn on slice k, but for those of ``but``, have these names.
+
+        What somebody else submitted is counted in the list first, and fetched after that.
+        """
+        until = time.monotonic() + 30
+        while (found := self.named(width, k) - but) != set(names):
+            assert time.monotonic() < until, f"slice {k} holds {sorted(found)}, wanted {sorted(names)}"
+            self.page.wait_for_timeout(POLL)
 
     def points(self) -> int:
         """Clicked points that are shown on the slice on the screen."""

@@ -204,22 +204,25 @@ def structures_exist_at_once(me: Person, other: Person, study: str) -> None:
     other.wait_message("1 slice submitted")
     me.wait_count("cyst", "1 / 1")
     me.wait_count("lesion", "1 / 1")
-    assert me.named(WIDTH, 10) - ANSWERED == {"lesion"} and me.named(WIDTH, 11) - ANSWERED == {"cyst"}
+    me.wait_named(WIDTH, 10, "lesion", but=ANSWERED)
+    me.wait_named(WIDTH, 11, "cyst", but=ANSWERED)
     other.wait_count("lesion", "1 / 1")
-    assert other.named(WIDTH, 10) - ANSWERED == {"lesion"} and other.named(WIDTH, 11) - ANSWERED == {"cyst"}
+    other.wait_named(WIDTH, 10, "lesion", but=ANSWERED)
+    other.wait_named(WIDTH, 11, "cyst", but=ANSWERED)
 
 
 def a_structure_is_renamed_and_deleted(me: Person, other: Person) -> None:
     """Its labels stay its own; what another window draws of a deleted one is kept, and asks for the name again."""
     me.rename("lesion", "tumour")
     other.wait_structures("liver", "spleen", "tumour", "cyst")
-    assert other.counts()["tumour"] == "1 / 1" and other.named(WIDTH, 10) - ANSWERED == {"tumour"}
+    other.wait_count("tumour", "1 / 1")
+    other.wait_named(WIDTH, 10, "tumour", but=ANSWERED)
     other.draw("cyst", 12, (30, 20))
     drawn = other.voxels(WIDTH)[12]
     me.delete("cyst")
     me.answer("Delete")
     me.wait_structures("liver", "spleen", "tumour")
-    assert me.named(WIDTH, 11) - ANSWERED == set()
+    me.wait_named(WIDTH, 11, but=ANSWERED)
     other.wait_structures("liver", "spleen", "tumour")
     assert np.array_equal(other.voxels(WIDTH)[12], drawn)
     other.submit()
@@ -231,7 +234,8 @@ def a_structure_is_renamed_and_deleted(me: Person, other: Person) -> None:
     other.wait_count("cyst", "2 / 2")
     me.wait_structures("liver", "spleen", "tumour", "cyst")
     me.wait_count("cyst", "2 / 2")
-    assert me.named(WIDTH, 11) - ANSWERED == me.named(WIDTH, 12) - ANSWERED == {"cyst"}
+    me.wait_named(WIDTH, 11, "cyst", but=ANSWERED)
+    me.wait_named(WIDTH, 12, "cyst", but=ANSWERED)
 
 
 def ohifs_own_segment_gets_a_name(me: Person) -> None:
