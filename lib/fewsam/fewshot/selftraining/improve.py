@@ -27,7 +27,10 @@ from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, alone
 
 CHECKPOINT_FILE = "unlabelled.safetensors"
-NOT_TRAINED = "there is no trained decoder to improve; train once, then learn from unlabelled images"
+NOT_TRAINED = (
+    "there is no trained decoder to improve; train once, then learn from unlabelled images. If a training ended "
+    "with the untrained answer kept, label more slices and train again"
+)
 IMAGE_ALONE = (
     "learning from unlabelled images is for decoders that read the encoder's embeddings. This one reads the images "
     "alone (slices of at most 64 pixels a side, or an encoder with random weights), and such decoders got no better by "
