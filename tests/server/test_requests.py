@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.collection import Collection
+from fewsam.collection.structures import Names
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
 from fewsam.server.app import FewSAMApp
@@ -33,7 +33,7 @@ def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="drawn"):
             _slices(raw, volume)
     with pytest.raises(RequestError, match="label_info"):
-        _names([{"idx": math.inf, "name": "ball"}], Collection(tmp_path / "collection", ("ball",)))
+        _names([{"idx": math.inf, "name": "ball"}], Names({"ball": "ball"}))
     with pytest.raises(RequestError, match="whole numbers"):
         points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
 

@@ -157,6 +157,17 @@ def test_a_class_without_a_slice_is_named(tmp_path):
     assert found.labelmap.max() == 1
 
 
+def test_a_class_deleted_meanwhile_moves_no_other(tmp_path):
+    """The answer is that of the classes of when it began."""
+    collection, volume, masks = tiny.labelled(tmp_path, [6])
+    first = next(iter(collection.names.present))
+    found = predictor(tmp_path, collection).predict(
+        volume, "scan", slices=[5, 6], progress=lambda done, total: collection.delete_structure(first)
+    )
+    assert collection.classes == tuple(tiny.CLASSES[1:]) and found.classes == tuple(tiny.CLASSES)
+    assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6]) and found.foreground.shape[1] == len(tiny.CLASSES)
+
+
 def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
     """By all who ask a trained decoder: predictions, clicks and the measure on slices held back."""
     volume, masks = tiny.scan(tmp_path)

@@ -68,20 +68,21 @@ class Predictor:
         started = time.monotonic()
         limit = time_limit if time_limit is not None else self.settings.time_limit
         task, mine = self.ready(), self.drawn(volume, image_id)
+        classes = self.classes  # read once: one that is deleted or comes back meanwhile moves the values after it
         wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
         if task is None:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
-            return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), [], wanted, [why])
+            return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), classes, [], wanted, [why])
         runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
         apart = frozenset(unencoded)
         todo = wanted if runner.can_register else [z for z in wanted if z not in apart]
         done = self._run(runner, todo, apart, progress, None if limit is None else started + limit)
         tick = time.monotonic()
-        labelmap = self._compose(volume, task, runner, done, mine)
+        labelmap = self._compose(volume, task, classes, runner, done, mine)
         runner.latencies["postprocess"] = time.monotonic() - tick
         runner.latencies["total"] = time.monotonic() - started
-        return self._answer(labelmap, task, runner, mine, wanted, done, apart)
+        return self._answer(labelmap, task, classes, runner, mine, wanted, done, apart)
 
     @staticmethod
     def _run(
@@ -107,6 +108,7 @@ class Predictor:
         self,
         labelmap: np.ndarray,
         task: FewShotTask,
+        classes: tuple[str, ...],
         runner: VolumeRunner,
         mine: dict[int, Shot],
         wanted: Sequence[int],
@@ -114,7 +116,7 @@ class Predictor:
         apart: frozenset[int],
     ) -> Prediction:
         """The labelmap with its uncertainty and with what stands behind it."""
-        classes, notes = self.classes, list(task.notes)
+        notes = list(task.notes)
         if task.model is None:
             notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
         if missing := [name for name in classes if name not in task.classes]:
@@ -127,7 +129,7 @@ class Predictor:
                 "are encoded, and the answer will be better"
             )
         remaining = [z for z in wanted if z not in set(done)]
-        answer = self._empty(labelmap, sorted(mine), remaining, notes)
+        answer = self._empty(labelmap, classes, sorted(mine), remaining, notes)
         columns = [classes.index(name) for name in task.classes]
         answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
         answer.uncertainty[answer.pasted] = 0
@@ -148,17 +150,24 @@ class Predictor:
             return {}
         return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}
 
-    def _empty(self, labelmap: np.ndarray, pasted: list[int], remaining: list[int], notes: list[str]) -> Prediction:
+    def _empty(
+        self, labelmap: np.ndarray, classes: tuple[str, ...], pasted: list[int], remaining: list[int], notes: list[str]
+    ) -> Prediction:
         """An answer in which nothing was segmented."""
-        depth, classes = len(labelmap), self.classes
-        nothing = np.zeros((depth, len(classes)), np.float32)
+        nothing = np.zeros((len(labelmap), len(classes)), np.float32)
         return Prediction(
             labelmap, classes, nothing, nothing.copy(), model_version=0, trained=False, shots=0,
             encoder=self.embedder.info.as_dict(), pasted=pasted, remaining=remaining, notes=notes,
         )  # fmt: skip
 
     def _compose(
-        self, volume: Volume, task: FewShotTask, runner: VolumeRunner, done: list[int], mine: dict[int, Shot]
+        self,
+        volume: Volume,
+        task: FewShotTask,
+        classes: tuple[str, ...],
+        runner: VolumeRunner,
+        done: list[int],
+        mine: dict[int, Shot],
     ) -> np.ndarray:
         """Probabilities to labelmap on the image's grid, drawn slices as drawn."""
         settings = self.settings
@@ -172,22 +181,24 @@ class Predictor:
             # Where drawn slices are propagated to the others they say what is there, and probabilities are evened out.
             gate=settings.presence_gate and not (mine and settings.propagate),
         )
-        values = lookup_values(task.classes, self.classes)
+        values = lookup_values(task.classes, classes)
         labelmap[done] = values[winners]
         if settings.largest_component != "off":
-            labelmap = self._cleaned(labelmap, task, mine)
+            labelmap = self._cleaned(labelmap, task, classes, mine)
         for z, shot in mine.items():
-            labelmap[z] = drawn_labelmap(shot, self.classes, labelmap[z])
+            labelmap[z] = drawn_labelmap(shot, classes, labelmap[z])
         return labelmap
 
-    def _cleaned(self, labelmap: np.ndarray, task: FewShotTask, mine: dict[int, Shot]) -> np.ndarray:
+    def _cleaned(
+        self, labelmap: np.ndarray, task: FewShotTask, classes: tuple[str, ...], mine: dict[int, Shot]
+    ) -> np.ndarray:
         """The labelmap without stray components, as the setting has it."""
         every, is_2d_image = self.settings.largest_component == "on", len(labelmap) == 1
         helped = task.model.card.largest_component if task.model else ()
         # What helped was measured on slices. Between slices a class may be in pieces, as a spine is.
         keep = keep_largest if every or is_2d_image else without_islands
         names = task.classes if every else helped
-        values = values_by_name(self.classes)
+        values = values_by_name(classes)
         labelmap = clean(labelmap, [values[name] for name in names], keep)
         for name in task.classes:
             drawn = [z for z, shot in mine.items() if name in shot.masks and shot.masks[name].any()]

@@ -25,7 +25,7 @@ from fewsam.server.routes.panel_image import looks_at, open_image, overlapping, 
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import Host, current
-from fewsam.server.tasks.shown import shown_labelmap
+from fewsam.server.tasks.shown import renumbered, shown_labelmap
 
 T = TypeVar("T")
 
@@ -133,10 +133,11 @@ def _labelmap(image_id: str) -> Response:
     app = current()
     volume = open_image(app, image_id)
     shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
-    labels, version = shown_labelmap(app.workspace.collection, image_id, volume, shots)
+    names = app.workspace.collection.names  # read once, for the voxels and for what is said of them
+    labels, version = shown_labelmap(app.workspace.collection, image_id, volume, tuple(names.present.values()), shots)
     drawn = submissions(volume.geometry, shots)
     head = {
-        "structures": structures_of(app.workspace.collection),
+        "structures": structures_of(names),
         "drawn": sorted(map(int, drawn)),
         "submissions": drawn,
         "overlaps": sorted(to_k(volume.geometry, shot.slice) for shot in shots if overlapping(shot)),
@@ -155,8 +156,11 @@ def _segment(image_id: str, k: int | None) -> Response:
     for kind in ("pasted", "remaining", "unencoded"):
         answer[kind] = sorted(to_k(volume.geometry, z) for z in answer[kind])
     answer["submissions"] = submissions(volume.geometry, shots)
-    answer["structures"] = structures_of(app.workspace.collection)
-    return voxels(answer, volume.geometry.to_native(labels))
+    # Numbered by the structures of when the computation began; what was deleted since is left out, as in what is shown.
+    names = app.workspace.collection.names
+    computed = [names.shown(names.key_of(name)) for name in answer["classes"]]
+    answer["structures"] = structures_of(names)
+    return voxels(answer, volume.geometry.to_native(renumbered(labels, computed, tuple(names.present.values()))))
 
 
 def _clicks(request: ClickRequest) -> Response:

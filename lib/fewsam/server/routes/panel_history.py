@@ -76,11 +76,11 @@ def unlabel(request: Unlabelled, user: User = ANNOTATOR) -> dict[str, Any] | JSO
 def _shot(image_id: str, number: int) -> Response:
     app = current()
     volume = open_image(app, image_id)
-    found = _known_shot(app, image_id, number, volume)
+    found, names = _known_shot(app, image_id, number, volume), app.workspace.collection.names
     full = np.zeros(volume.slices.shape[:3], np.uint8)
-    full[found.slice] = drawn_labelmap(found, app.workspace.collection.classes, full[found.slice])
+    full[found.slice] = drawn_labelmap(found, tuple(names.present.values()), full[found.slice])
     k = to_k(volume.geometry, found.slice)
-    head = {"structures": structures_of(app.workspace.collection), "slice": k, "submissions": {}}
+    head = {"structures": structures_of(names), "slice": k, "submissions": {}}
     return voxels(head, volume.geometry.to_native(full)[:, :, k : k + 1])
 
 

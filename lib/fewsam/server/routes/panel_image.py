@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from fastapi.responses import Response
 
-from fewsam.collection import Collection, Shot
+from fewsam.collection import Shot
+from fewsam.collection.structures import Names
 from fewsam.images.volume import Geometry, Volume
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.tasks.host import Host
 
-# Held between looking for newer labels and storing one: nobody else may store one in between.
+# Held between looking for newer labels and storing one: nobody else may store one in between, or change the structures,
+# whose places are what the values of a labelmap mean.
 LABELS_LOCK = threading.Lock()
 
 
@@ -55,9 +57,9 @@ def submissions(geometry: Geometry, shots: list[Shot]) -> dict[str, int]:
     return {str(to_k(geometry, shot.slice)): shot.submission for shot in shots}
 
 
-def structures_of(collection: Collection) -> list[dict[str, str]]:
-    """What the values of a labelmap mean, from 1 on: identity and name."""
-    return [{"id": key, "name": name} for key, name in collection.names.present.items()]
+def structures_of(names: Names) -> list[dict[str, str]]:
+    """What the values of a labelmap mean that was numbered by ``names``, from 1 on: identity and name."""
+    return [{"id": key, "name": name} for key, name in names.present.items()]
 
 
 def overlapping(shot: Shot) -> bool:

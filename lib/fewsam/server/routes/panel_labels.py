@@ -19,7 +19,8 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse
 from monailabel.endpoints.user.auth import User
 
-from fewsam.collection import Collection, Shot
+from fewsam.collection import Shot
+from fewsam.collection.structures import Names
 from fewsam.core.errors import LabelError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
@@ -55,24 +56,26 @@ def submit(
     collection, volume = app.workspace.collection, open_image(app, image)
     drawn, replaced, emptied, beside = _slices(raw, volume)
     values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    named = _names(ours.label_info or [], collection)
-    values, names = _as_numbered(values, named, collection.classes)
-    spoken = frozenset(named.values())
-    sent = _Sent(values, names, spoken, drawn, replaced, emptied, beside)
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
+        # A value is a structure's place among those present: what was sent and what is shown need one list of them.
+        structures = collection.names
+        classes, named = tuple(structures.present.values()), _names(ours.label_info or [], structures)
+        values, names = _as_numbered(values, named, classes)
+        spoken = frozenset(named.values())
+        sent = _Sent(values, names, spoken, drawn, replaced, emptied, beside)
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
-        shown, _ = shown_labelmap(collection, image, volume, list(shots.values()))
+        shown, _ = shown_labelmap(collection, image, volume, classes, list(shots.values()))
         newer, erased = sent.newer(shots, shown), sent.erased(shots, shown)
         if refusal := _refusal(sent, newer, erased, shots, volume):
             return refusal
-        file, info = _write(Path(folder), sent.over(shown), sent, collection.classes, shots, shown, volume)
+        file, info = _write(Path(folder), sent.over(shown), sent, classes, shots, shown, volume)
         raw["label_info"] = info
         ours = replace(
             ours,
             label_info=info,
             spoken=tuple(spoken),  # a person at the panel sees them all
             # An empty slice usually says nothing; here a person emptied it, of the structures that the client has.
-            complete_slices=(erased or None) if sent.knows(collection.classes) else None,
+            complete_slices=(erased or None) if sent.knows(classes) else None,
             by_hand=sent.meant(erased),
             beside=frozenset(beside),
         )
@@ -182,14 +185,13 @@ def _by_stored_slice(answer: dict[str, Any], newer: list[int], now: list[Shot], 
     return answer
 
 
-def _names(label_info: list[dict[str, Any]], collection: Collection) -> dict[int, str]:
+def _names(label_info: list[dict[str, Any]], names: Names) -> dict[int, str]:
     """The present name of the structure that each value means: by its identity, or by name where none is given.
 
     Raises:
         RequestError: the list is no such list.
         LabelError: a structure was deleted since.
     """
-    names = collection.names
     found = {}
     try:
         for item in label_info:

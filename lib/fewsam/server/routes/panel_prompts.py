@@ -70,8 +70,9 @@ def _prompts(request: PromptRequest) -> Response:
     volume = open_image(app, request.image)
     collection = app.workspace.collection
     shots = collection.shots(request.image, content_hash=volume.content_hash)
-    labels, _ = shown_labelmap(collection, request.image, volume, shots)
-    names = {name.casefold(): value for value, name in enumerate(collection.classes, start=1)}
+    classes = collection.classes
+    labels, _ = shown_labelmap(collection, request.image, volume, classes, shots)
+    names = {name.casefold(): value for value, name in enumerate(classes, start=1)}
     value = names.get(request.label.casefold(), 0)
     asked = [_canonical(volume, one) for one in request.prompts]
     kept = {to_k(volume.geometry, k) for k in request.keep if 0 <= k < volume.depth}

@@ -118,11 +118,11 @@ def _same(one: Shot, other: Shot) -> bool:
 def _reading(image_id: str, number: int) -> Response:
     app = current()
     volume = open_image(app, image_id)
-    found = _found(app, image_id, volume, number)
+    found, names = _found(app, image_id, volume, number), app.workspace.collection.names
     full = np.zeros(volume.slices.shape[:3], np.uint8)
-    full[found.slice] = drawn_labelmap(found, app.workspace.collection.classes, full[found.slice])
+    full[found.slice] = drawn_labelmap(found, tuple(names.present.values()), full[found.slice])
     k = to_k(volume.geometry, found.slice)
-    values = structures_of(app.workspace.collection)  # what the voxels mean, in place of the names of those drawn
+    values = structures_of(names)  # what the voxels mean, in place of the names of those drawn
     head = {**_described(found), "structures": values, "slice": k, "submissions": {}}
     return voxels(head, volume.geometry.to_native(full)[:, :, k : k + 1])
 
@@ -131,8 +131,8 @@ def _adopt(request: Adopted, who: str) -> dict[str, Any] | JSONResponse:
     app = current()
     image_id, collection = request.image, app.workspace.collection
     volume = open_image(app, image_id)
-    reading = _found(app, image_id, volume, request.reading)
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
+        reading = _found(app, image_id, volume, request.reading)
         force = {shot.slice: shot for shot in collection.shots(image_id, content_hash=volume.content_hash)}
         if (force[reading.slice].submission if reading.slice in force else 0) != request.seen:
             return JSONResponse({"detail": "This slice has a newer label by now; look at its readings again."}, 409)

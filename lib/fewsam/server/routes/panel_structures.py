@@ -1,6 +1,7 @@
 """The structures of the task, as the panel in OHIF adds, renames and deletes them: at once, for every window.
 
-A structure has an identity, which a change of name keeps; panels send it beside the name with whatever they draw.
+A structure has an identity, which a change of name keeps; panels send it beside the name with whatever they draw. None
+is changed here while a label of a panel is being stored: values of labelmaps are places in the list of structures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from fewsam.collection.store import Collection
 from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
+from fewsam.server.routes.panel_image import LABELS_LOCK
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.storage.palette import colour_of
 from fewsam.server.tasks.host import current
@@ -56,7 +58,8 @@ def listed(collection: Collection) -> list[dict[str, Any]]:
 def add(request: NewStructure, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Make a structure, or bring back a deleted one of this name; all structures."""
     collection = _changeable()
-    collection.add_structure(request.name, author(user, request.client_id))
+    with LABELS_LOCK:
+        collection.add_structure(request.name, author(user, request.client_id))
     return listed(collection)
 
 
@@ -64,7 +67,8 @@ def add(request: NewStructure, user: User = ANNOTATOR) -> list[dict[str, Any]]:
 def rename(request: Renamed, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Give a structure another name; its labels stay its own. All structures."""
     collection = _changeable()
-    collection.rename_structure(request.id, request.name, author(user, request.client_id))
+    with LABELS_LOCK:
+        collection.rename_structure(request.id, request.name, author(user, request.client_id))
     return listed(collection)
 
 
@@ -72,7 +76,8 @@ def rename(request: Renamed, user: User = ANNOTATOR) -> list[dict[str, Any]]:
 def delete(request: Deleted, user: User = ANNOTATOR) -> list[dict[str, Any]]:
     """Take a structure out of the task; its labels stay in the history. All structures left."""
     collection = _changeable()
-    collection.delete_structure(request.id, author(user, request.client_id))
+    with LABELS_LOCK:
+        collection.delete_structure(request.id, author(user, request.client_id))
     return listed(collection)
 
 

@@ -53,7 +53,7 @@ class PointsTask(InferTask):
         form = ResultForm.of(request, volume)
         classes = workspace.collection.classes
         clicked = points_of(request, classes, volume)
-        labels, _ = shown_labelmap(workspace.collection, request.get("image_id"), volume)
+        labels, _ = shown_labelmap(workspace.collection, request.get("image_id"), volume, classes)
         with workspace.embedder.request():
             for (z, name), (include, exclude) in clicked.items():
                 result = workspace.clicks.correct(volume, z, name, include, exclude)

@@ -122,7 +122,7 @@ def _write(path: Path, form: str, result: Result, collection: Collection, image_
     elif form == "seg.nrrd":
         write_native_masks(path, {n: geometry.to_native(m) for n, m in result.masks.items()}, geometry.affine)
     else:
-        labels, _ = shown_labelmap(collection, image_id, volume)
+        labels, _ = shown_labelmap(collection, image_id, volume, classes)
         save_labelmap(path, labels, geometry, dict(enumerate(classes, start=1)))
 
 

@@ -28,14 +28,23 @@ def served_labelmap(
         return None
     if tuple(classes[: len(its_classes)]) == tuple(its_classes):
         return labelmap, version
+    return renumbered(labelmap, its_classes, classes), version
+
+
+def renumbered(labelmap: np.ndarray, its_classes: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """A labelmap of ``its_classes`` with the values of ``classes``; what is none of these is left out."""
     values = np.zeros(256, np.uint8)
     for value, name in enumerate(its_classes, start=1):
         values[value] = classes.index(name) + 1 if name in classes else 0
-    return values[labelmap], version
+    return np.asarray(values[labelmap])
 
 
 def shown_labelmap(
-    collection: Collection, image_id: str | None, volume: Volume, shots: Sequence[Shot] | None = None
+    collection: Collection,
+    image_id: str | None,
+    volume: Volume,
+    classes: Sequence[str],
+    shots: Sequence[Shot] | None = None,
 ) -> tuple[np.ndarray, int | None]:
     """What a viewer shows: (Z, H, W) uint8, and the version of the model whose answer is below, if one is.
 
@@ -43,9 +52,11 @@ def shown_labelmap(
         collection: The labelled slices, and what was served.
         image_id: None for an image that is not of the studies, of which nothing is known.
         volume: The image.
+        classes: The structures in the order of the values, as the caller goes on to name them: read once, since each
+            one that is deleted or comes back moves those after it.
         shots: Its labelled slices, where they were read already.
     """
-    classes, shape = collection.classes, volume.slices.shape[:3]
+    shape = volume.slices.shape[:3]
     if image_id is None:
         return np.zeros(shape, np.uint8), None
     served = served_labelmap(collection, image_id, shape, classes)
