@@ -65,6 +65,26 @@ def test_only_corrected_slices_of_a_served_volume_become_shots(
     assert set(shots[12].masks) == {"Liver"} and "spleen" in shots[12].known
 
 
+def test_where_slices_are_said_to_be_by_hand_no_other_becomes_a_label(
+    collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
+) -> None:
+    """A viewer sends what it shows: on a slice of which the liver alone was drawn, the served spleen lies beside it."""
+    collection.submit(volume, "p1", label(Liver={12: 70, 14: 71}), annotator="first", absent_classes="partial")
+    mine = serve(collection, prediction)
+    mine["Liver"][12], mine["Liver"][14], mine["spleen"][14] = blob(70), False, False
+    mine["Liver"][7], mine["Liver"][8] = blob(72), blob(73)
+    mine["Liver"][19] = False
+    submission = collection.submit(volume, "p1", mine, annotator="second", by_hand={7})
+    assert submission.added == (7,) and submission.superseded == submission.cleared == submission.kept == ()
+    assert submission.unchanged == (12, 14)
+    assert submission.untouched == tuple(z for z in range(5, 21) if z not in (7, 12, 14, 19))
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert shots.keys() == {7, 12, 14} and shots[12].annotator == shots[14].annotator == "first"
+    assert set(shots[12].masks) == shots[12].known == {"Liver"}
+    unsaid = collection.submit(volume, "p1", mine, annotator="second")  # a client that does not tell them apart
+    assert set(unsaid.superseded) >= {12} and set(unsaid.added) == {8, 19}
+
+
 def test_a_prediction_erased_from_a_slice_is_a_correction(
     collection: Collection, volume: Volume, prediction: dict[str, np.ndarray]
 ) -> None:

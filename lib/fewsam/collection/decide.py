@@ -60,6 +60,10 @@ class Label:
     default_absent_classes: str = "auto"  # as set for the collection
     by_hand: frozenset[int] = frozenset()  # slices that a person drew or confirmed: no guess whether they are meant
 
+    def draws(self, z: int) -> bool:
+        """Whether the label may say something new of a slice: where it tells which are by hand, of those alone."""
+        return not self.by_hand or z in self.by_hand
+
     @property
     def absence(self) -> str:
         """What it means that a class is not drawn on a slice of the label."""
@@ -129,9 +133,9 @@ class _Sorting:
         if not drawn:
             if z in self.label.by_hand:  # a person says that nothing of what the label speaks of is here
                 self._write(z, {}, dict.fromkeys(self.label.spoken, b""), self.plan.added)
-            elif predicted:  # the label started from this prediction, so its absence here is a correction
+            elif predicted and self.label.draws(z):  # it started from this prediction: its absence is a correction
                 self._write(z, {}, predicted, self.plan.added)
-        elif z not in self.label.by_hand and any(_spoken(marks[z], self.label) == drawn for marks in self.served):
+        elif not self.label.draws(z) or (z not in self.label.by_hand and self._was_served(z, drawn)):
             self.plan.untouched.append(z)
         elif z not in self.label.by_hand and any(_spoken(old.drawn, self.label) == drawn for old in self._former(z)):
             self.plan.kept.append(z)  # an old copy of a label that was taken back since
@@ -147,6 +151,8 @@ class _Sorting:
                 self._write(z, {**unspoken, **drawn}, {}, plan.superseded)
             else:
                 plan.unchanged.append(z)
+        elif not label.draws(z):  # as it was shown: the shot, and what was served of the classes that it does not know
+            plan.unchanged.append(z)
         elif not drawn:
             # Erased by a person, or shown with the prediction that this label started from.
             if z in label.by_hand or _spoken(self.base[z], label) == old:
@@ -165,6 +171,9 @@ class _Sorting:
         known = self._spoken_of(z).union(drawn, before, state.known if state else ())
         self.plan.shots.append(NewShot(z, dict(drawn), frozenset(known)))
         group.append(z)
+
+    def _was_served(self, z: int, drawn: dict[str, bytes]) -> bool:
+        return any(_spoken(marks[z], self.label) == drawn for marks in self.served)
 
     def _former(self, z: int) -> Sequence[ShotState]:
         return self.former.get(z, ())

@@ -57,7 +57,7 @@ class Submission:
     added: tuple[int, ...] = ()  # now shots (drawn, corrected, or a prediction erased here)
     superseded: tuple[int, ...] = ()  # shots replaced by a newer drawing; the old one stays in the history
     cleared: tuple[int, ...] = ()  # shots replaced by "nothing of this is here"
-    unchanged: tuple[int, ...] = ()  # equal to their current shot
+    unchanged: tuple[int, ...] = ()  # equal to their current shot, or not among the slices drawn by hand
     kept: tuple[int, ...] = ()  # shots this label is silent about or has an outdated copy of: left as they are
     untouched: tuple[int, ...] = ()  # the model's own output, as served: not shots
     beside: tuple[int, ...] = ()  # kept beside the label in force, as somebody asked

@@ -130,7 +130,8 @@ class Collection(CollectionSummary):
                 said with the label counts for its unchanged slices too.
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
             by_hand: slices that a person drew or confirmed: they are meant as they are, also where they equal what
-                was served, or a drawing of before, or are empty of what the label speaks of.
+                was served, or a drawing of before, or are empty of what the label speaks of. Where any are given, all
+                others come along as they were shown, and nothing new is read from what is drawn on them.
             beside: slices whose label in force is to stay: what this label says otherwise of them is a second
                 reading (`readings`), from which nothing is learnt.
 

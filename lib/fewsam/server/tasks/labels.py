@@ -32,7 +32,8 @@ class LabelParams:
             there; None where the client leaves it to the setting of this name.
         complete_slices: Slices on which every class that is not drawn is absent, whatever ``absent_classes`` says.
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
-        by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal.
+        by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal. Where any
+            are given, what is drawn on others changes no label.
         beside: Slices whose label in force stays; this one is kept beside it as a second reading.
         source: Where the label comes from; empty for the client itself.
     """
