@@ -14,9 +14,11 @@ class Clock:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
-def rule(folder: Path, kind: str, started: list[str], state: list[object]) -> AutoTrain:
+def rule(
+    folder: Path, kind: str, started: list[str], state: list[object], running: list[bool] | None = None
+) -> AutoTrain:
     learn, further = (lambda: started.append("labelled")), (lambda: started.append("unlabelled"))
-    return AutoTrain(kind, folder, lambda: False, learn, further, lambda: state[0])
+    return AutoTrain(kind, folder, lambda: bool(running and running[0]), learn, further, lambda: state[0])
 
 
 def test_it_begins_when_nobody_works_and_is_not_repeated(tmp_path, monkeypatch):
@@ -32,15 +34,27 @@ def test_it_begins_when_nobody_works_and_is_not_repeated(tmp_path, monkeypatch):
 
 
 def test_somebody_who_works_puts_it_off_and_it_is_taken_up_again(tmp_path, monkeypatch):
+    clock, started, state, running = Clock(monkeypatch), [], ["a"], [False]
+    auto = rule(tmp_path, "idle:30", started, state, running)
+    clock.now += 30
+    assert auto.look()
+    running[0] = True
+    auto.somebody_works()
+    running[0] = False
+    clock.now += 29
+    assert not auto.look()
+    clock.now += 1
+    assert auto.look() and started == ["unlabelled"] * 2
+
+
+def test_a_run_that_ended_is_not_made_again_after_each_break(tmp_path, monkeypatch):
     clock, started, state = Clock(monkeypatch), [], ["a"]
     auto = rule(tmp_path, "idle:30", started, state)
     clock.now += 30
     assert auto.look()
     auto.somebody_works()
-    clock.now += 29
-    assert not auto.look()
-    clock.now += 1
-    assert auto.look() and started == ["unlabelled"] * 2
+    clock.now += 1000
+    assert not auto.look() and started == ["unlabelled"]
 
 
 def test_new_labels_are_learnt_first(tmp_path, monkeypatch):

@@ -105,10 +105,14 @@ class AutoTrain:
         return True
 
     def somebody_works(self) -> None:
-        """Count idle seconds from here; a run on unlabelled images, which makes way now, is taken up again later."""
+        """Count idle seconds from here; a run on unlabelled images, which makes way now, is taken up again later.
+
+        One that has ended is not: it would come to the same verdict, and teach the decoder its own answers once more.
+        """
         with self._lock:
             self._last = time.monotonic()
-            self._learnt = None
+            if self._is_training():
+                self._learnt = None
 
     def _look_at_unlabelled(self) -> bool:
         """Start a run on unlabelled images where nobody works, and none was made with what there is."""
