@@ -112,7 +112,7 @@ def train(
             note(f"the labels are kept in {task}: `fewsam train --task {task}` goes on with them")
             raise
         if unlabelled and trained:
-            _improve(workspace, find_images(unlabelled), progress)
+            _improve(workspace, find_images(unlabelled, workspace.settings.sequences), progress)
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,10 @@ def _encode(workspace: Workspace, progress: Progress) -> None:
 
 
 def _is_trained(workspace: Workspace) -> bool:
-    """Whether the served decoder has learnt from every labelled slice."""
+    """Whether the served decoder has learnt from every labelled slice, but for those that are kept apart for good."""
     card = workspace.store.info()
-    return set(card.get("shots", ())) == {shot.shot_id for shot in workspace.collection.shots()}
+    known = {*card.get("shots", ()), *card.get("measured_on", ())}
+    return card["trained"] and known.issuperset(shot.shot_id for shot in workspace.collection.shots())
 
 
 def _improve(workspace: Workspace, paths: list[Path], progress: Progress) -> None:

@@ -18,7 +18,13 @@ import fewsam.encoders.embedder
 from fewsam.core.errors import ConfigError
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.server.tasks.labels import LabelIntake
-from fewsam.server.tasks.train import STATS_FILE, DecoderTraining, _view_keys, requested_settings
+from fewsam.server.tasks.train import (
+    STATS_FILE,
+    UNLABELLED,
+    DecoderTraining,
+    _view_keys,
+    requested_settings,
+)
 from helpers.server_harness import MODEL, workspace_of, write_label
 
 
@@ -34,6 +40,22 @@ def test_stats_of_a_killed_run_end(tmp_path: Path) -> None:
     assert (task.stats()["state"], task.stats()["total_time"]) == ("stopped", "00:01:01")
     task.announce()
     assert task.stats()["state"] == "stopped"  # announced, but no run is on
+
+
+def test_a_run_on_unlabelled_images_makes_way_before_its_process_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewsam.server.tasks.train.is_training", lambda: True)
+    workspace = workspace_of(tmp_path)
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    task = DecoderTraining(workspace)
+    task.offer_unlabelled({})
+    task.announce(UNLABELLED)
+    assert not task.is_making_way
+    task.make_way()
+    assert task.is_making_way
+    task.announce()  # a training that somebody waits for
+    assert not task.is_making_way
 
 
 def test_a_train_request_may_change_a_few_settings(tmp_path: Path) -> None:

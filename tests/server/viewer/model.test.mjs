@@ -303,6 +303,10 @@ test('what came of a training is said in steps, seconds and Dice of the slices h
   assert.match(text, /stopped early, after 260 of 600 steps in 45 s: this machine is slow/);
   const whole = texts.trained({ training: { ...training, steps: 600, measured_on: [] }, model_version: 1, trained: true }, 1).text;
   assert.match(whole, /not better than what is served; model 1 stays\.\nIt took 600 steps in 45 s\./);
+  const stopped = { state: 'stopped', kind: 'labelled', steps: 260, best_metric: 0 };
+  assert.match(texts.trained({ training: stopped, model_version: 1, trained: true }, 1).text, /^Training stopped;/);
+  const further = texts.trained({ training: { ...stopped, kind: 'unlabelled' }, model_version: 1, trained: true }, 1);
+  assert.match(further.text, /^Learning from unlabelled images stopped;/);
   const running = { running: true, state: 'running', step: 12, seconds: 3.2, limits: { steps: 600, train_seconds: 45 } };
   assert.equal(texts.progress({ training: running }, ''), 'training, step 12 of 600, 3 s');
   assert.equal(texts.done({ step: 150, seconds: 9, limits: { steps: 600, train_seconds: 45 } }), 0.25);

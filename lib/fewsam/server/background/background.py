@@ -118,11 +118,11 @@ class Background:
             StorageError: the disk is full.
         """
         check_improvable(self.workspace.store)
-        if not is_training():
-            self.app.trainer.announce()
         index = self.app.index
         encoded = {image_id: path for image_id, path in self._images().items() if index.is_encoded(image_id)}
         self.app.trainer.offer_unlabelled(encoded)
+        if not is_training():
+            self.app.trainer.announce(UNLABELLED)
         self.precompute.want_views()
 
     def somebody_works(self) -> None:
@@ -198,11 +198,16 @@ class Background:
         self.app.async_training(TRAINER, {TRAINER: {UNLABELLED: True}})
 
     def _unlabelled_state(self) -> Hashable:
-        """The labels, and whether all images are encoded; None while labels wait, and where a run would be refused."""
-        if not self.workspace.store.version() or self.auto_train.waiting:
+        """The labels, and whether all images are encoded. None while labels wait, where a run would be refused, and
+        where the served decoder has learnt from unlabelled images since its last labels.
+        """
+        store = self.workspace.store
+        if not store.version() or self.auto_train.waiting:
             return None
         try:
-            check_improvable(self.workspace.store)
+            check_improvable(store)
+            if store.info()["unlabelled_slices"]:
+                return None
         except FewSAMError as error:
             logger.debug("not learnt from unlabelled images: %s", error)
             return None

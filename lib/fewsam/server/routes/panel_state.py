@@ -82,6 +82,6 @@ def _image_state(app: Host, image_id: str, k: int | None) -> dict[str, Any]:
 
 
 def _plain(stats: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("state", "epoch", "total_epochs", "step", "steps", "best_metric", "previous_metric", "measured_on",
-              "published", "model_version", "error", "waiting_for", "seconds", "notes")  # fmt: skip
+    wanted = ("state", "kind", "epoch", "total_epochs", "step", "steps", "best_metric", "previous_metric",
+              "measured_on", "published", "model_version", "error", "waiting_for", "seconds", "notes")  # fmt: skip
     return {key: stats[key] for key in wanted if key in stats}

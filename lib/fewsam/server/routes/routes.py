@@ -180,7 +180,8 @@ def next_sample(strategy: str, params: dict[str, Any] | None = None, user: User 
 def train_all(params: dict[str, Any] | None = None, run_sync: bool = False, user: User = ADMIN) -> Any:
     """Start every trainer; with ``run_sync`` the answer is each run's result, at its end."""
     known = {name: hardened.plain_training(params, name) for name in current().info()["trainers"]}
-    current().before_training(None, enqueue=True)
+    unlabelled = any(one.get(UNLABELLED, False) for one in known.values())
+    current().before_training(None, enqueue=True, unlabelled=unlabelled)
     started = monai_train.run(known)
     if not run_sync:
         return started

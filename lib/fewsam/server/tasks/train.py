@@ -34,6 +34,7 @@ SERVER_PROCESS = "FEWSAM_SERVER_PROCESS"  # environment variable: number of the 
 STATS_FILE = "train_stats.json"
 TRAINER = "segmentation"  # both viewers look for a model of this name
 UNLABELLED = "unlabelled"  # in a request: learn from images that nobody labelled too; in the stats: such a run
+LABELLED = "labelled"  # in the stats: a run that learns from labelled slices alone
 NICE = 10  # of such a run
 TUNABLE = ("steps", "batch", "learning_rate", "train_seconds", "seed")  # what a request may change
 IMAGES_FILE = "unlabelled_images.json"  # what the server gives a run that learns from unlabelled images: paths by id
@@ -78,13 +79,16 @@ class DecoderTraining(TrainTask):
 
     @property
     def is_making_way(self) -> bool:
-        """Whether a run on unlabelled images was told to stop."""
-        return (self.workspace.folder / STOP_FILE).exists()
+        """Whether the run that is on learns from unlabelled images and was told to stop."""
+        return self.stats().get("kind") == UNLABELLED and (self.workspace.folder / STOP_FILE).exists()
 
-    def announce(self) -> None:
-        """Note that a run was asked for, so that the stats of the last one do not stand until its process reports."""
-        before = read_json(self.workspace.folder / STATS_FILE)
-        values = {"state": "starting", "epoch": 0, "total_epochs": 1, "best_metric": before.get("best_metric", 0.0)}
+    def announce(self, kind: str = LABELLED) -> None:
+        """Note that a run was asked for, so that the stats of the last one do not stand until its process reports.
+
+        Its kind is noted too: a run on unlabelled images makes way from here on, before its process is there.
+        """
+        best = read_json(self.workspace.folder / STATS_FILE).get("best_metric", 0.0)
+        values = {"state": "starting", "kind": kind, "epoch": 0, "total_epochs": 1, "best_metric": best}
         write_atomically(self.workspace.folder / STATS_FILE, json.dumps(values).encode())
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -94,20 +98,21 @@ class DecoderTraining(TrainTask):
             SystemExit: the run could not be made; the reason is in the log and in the stats.
         """
         unlabelled = bool(request.get(UNLABELLED))
-        report = _Report(self.workspace.folder / STATS_FILE, UNLABELLED if unlabelled else "labelled")
+        report = _Report(self.workspace.folder / STATS_FILE, UNLABELLED if unlabelled else LABELLED)
         try:
             settings = requested_settings(self.workspace.settings, request)
             # Only the server builds a SAM encoder: it fills the cache and this process reads it.
             workspace = Workspace(settings, self.workspace.folder, cached_only=settings.encoder != "compact")
-            gone = server_gone()
+            gone, stop_file = server_gone(), self.workspace.folder / STOP_FILE
+            stop = (lambda: gone() or stop_file.exists()) if unlabelled else gone
             with workspace:
                 try:
-                    if workspace.cached_only:
-                        _wait_for_views(workspace, report, gone)
-                    if unlabelled:
-                        result = self._improve(workspace, report, gone)
+                    if workspace.cached_only and not _wait_for_views(workspace, report, stop):
+                        result = TrainResult(TrainStatus.STOPPED, workspace.store.version(), None, None, 0, 0.0, [])
+                    elif unlabelled:
+                        result = self._improve(workspace, report, stop)
                     else:
-                        result = workspace.train(report.progress, gone)
+                        result = workspace.train(report.progress, stop)
                     if gone():
                         raise FewSAMError("the server ended: the run stops here, and the next one goes on from it")
                     return report.finished(result, workspace.store.info())
@@ -122,12 +127,11 @@ class DecoderTraining(TrainTask):
             report.failed("unexpected error in the training process; the log says more")
             raise
 
-    def _improve(self, workspace: Workspace, report: _Report, gone: Callable[[], bool]) -> TrainResult:
+    def _improve(self, workspace: Workspace, report: _Report, should_stop: Callable[[], bool]) -> TrainResult:
         """Learn from unlabelled images at low priority, and stop as soon as somebody needs the processor."""
         with suppress(OSError):
             os.nice(NICE)
-        images, stop = read_json(workspace.folder / IMAGES_FILE), workspace.folder / STOP_FILE
-        return workspace.improve(images, report.progress, lambda: gone() or stop.exists())
+        return workspace.improve(read_json(workspace.folder / IMAGES_FILE), report.progress, should_stop)
 
 
 def runs_on() -> int:
@@ -206,7 +210,8 @@ class _Report:
             epoch=self._values["total_epochs"],
             best_metric=_finite(result.metric) or 0.0,
             previous_metric=_finite(result.previous_metric),
-            measured_on=list(model.get("measured_on", ())),
+            # What a run on unlabelled images was measured on is no longer held back; its notes say what came of it.
+            measured_on=[] if self._values["kind"] == UNLABELLED else list(model.get("measured_on", ())),
             published=result.published,
             model_version=result.version,
             steps=result.steps,
@@ -228,8 +233,8 @@ class _Report:
         return dict(self._values)
 
 
-def _wait_for_views(workspace: Workspace, report: _Report, gone: Callable[[], bool] = lambda: False) -> None:
-    """Return when every view that training reads is in the cache.
+def _wait_for_views(workspace: Workspace, report: _Report, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    """Wait until every view that training reads is in the cache; false where told to stop before.
 
     Raises:
         NotEncodedError: nothing was added for a long time, so that nobody seems to encode.
@@ -240,10 +245,12 @@ def _wait_for_views(workspace: Workspace, report: _Report, gone: Callable[[], bo
     while True:
         now = workspace.cache.contains(keys).count(False)
         if now == 0:
-            return
+            return True
+        if should_stop():
+            return False
         if now < missing:
             last_change, missing = time.monotonic(), now
-        if gone() or time.monotonic() - last_change > STALL_SECONDS:
+        if time.monotonic() - last_change > STALL_SECONDS:
             raise NotEncodedError(
                 f"{missing} of {len(keys)} views of labelled slices are not encoded and nobody encodes them; "
                 "train through the running server, or run `fewsam encode` first"

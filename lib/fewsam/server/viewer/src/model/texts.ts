@@ -133,8 +133,9 @@ export const improving =
 /** What came of a training that began when model ``from`` was served. */
 export function trained({ training, model_version, trained }: api.State, from: number): { text: string; kind: '' | 'good' | 'bad' } {
   const notes = (training.notes ?? []).map(note => `\n${note}`).join('');
-  if (training.state === 'stopped' && training.kind === 'unlabelled') {
-    return { text: 'Learning from unlabelled images stopped; it goes on when you start it again.', kind: '' };
+  if (training.state === 'stopped') {
+    const what = training.kind === 'unlabelled' ? 'Learning from unlabelled images' : 'Training';
+    return { text: `${what} stopped; it goes on when you start it again.`, kind: '' };
   }
   if (training.state === 'failed') return { text: `Training failed: ${training.error}`, kind: 'bad' };
   const details = `\n${[compared(training), spent(training)].filter(Boolean).join(' ')}${notes}`.trimEnd();
