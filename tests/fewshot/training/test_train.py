@@ -133,6 +133,12 @@ def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_pat
     split = split_shots(shots, served)
     assert (split.train, split.val, split.final) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
 
+    fresh = tiny.settings(steps=2, prompt_tokens=False)  # begins anew, and never learns from them
+    run(tmp_path, collection, fresh)
+    card = ModelStore(tmp_path).load().card
+    ids = [shot.shot_id for shot in shots]
+    assert card.shots == tuple(ids[i] for i in split.train) and card.measured_on == (ids[3], ids[7])
+
 
 def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
     collection = Collection(tmp_path, tiny.CLASSES)

@@ -49,7 +49,7 @@ class ModelCard:
         encoder: Fingerprint of the encoder whose embeddings it was trained on.
         detail_size: Side D of its detail input.
         switches: Constructor arguments of the decoder.
-        shots: Ids of the shots it was trained on.
+        shots: Ids of the shots it was trained on, those of the decoders that it went on from included.
         metric: Mean Dice on slices it was not trained on; None where there were none.
         measured_on: Ids of those slices.
         largest_component: Classes for which the largest component alone did better, slice by slice.

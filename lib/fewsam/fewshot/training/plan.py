@@ -50,7 +50,7 @@ class Plan:
         """Tells runs apart: an unfinished run is gone on with where all of this is the same."""
         card = self.card
         return {
-            "shots": card.shots,
+            "shots": [shot.shot_id for shot in self.shots],
             "classes": card.class_ids,
             "encoder": card.encoder,
             "detail_size": card.detail_size,
@@ -101,8 +101,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     notes += unread_notes(collection, shots)
     detail_size = detail_size_for(shots, settings)
     switches = decoder_switches(settings, embedder, detail_size)
-    ids = tuple(shot.shot_id for shot in shots)
-    card = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches, ids)
+    card = ModelCard(classes, (), embedder.info.fingerprint, detail_size, switches)
     served = latest if latest is not None and _fits(latest.card, card) else None
     order = id_order(served.card if served else None, classes)
     episodes = Episodes(settings, shots, classes, embedder, detail_size, class_ids(order, classes))
@@ -112,7 +111,10 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     else:
         initialise_from_sam(decoder, settings)
     split = split_shots(shots, latest)
-    return Plan(shots, replace(card, class_ids=order), served, episodes, split, decoder, notes)
+    # What it goes on from has learnt counts too: slices that it knows say nothing of how it does on others.
+    learnt = {shots[i].shot_id for i in split.final or split.train} | set(served.card.shots if served else ())
+    card = replace(card, class_ids=order, shots=tuple(sorted(learnt)))
+    return Plan(shots, card, served, episodes, split, decoder, notes)
 
 
 def decoder_switches(settings: Settings, embedder: Embedder, detail_size: int) -> dict[str, Any]:
