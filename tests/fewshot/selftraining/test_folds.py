@@ -33,5 +33,10 @@ def test_no_fold_takes_a_class_away_altogether():
         assert left == {"liver", "spleen"}
 
 
+def test_two_slices_are_left_so_that_one_prompts_the_other():
+    assert folds_of([shot("a", 1, "liver"), shot("a", 2, "liver")], 3) == []
+    assert all(len(fold) == 1 for fold in folds_of([shot("a", z, "liver") for z in (1, 2, 3)], 2))
+
+
 def test_one_labelled_slice_cannot_be_held_back():
     assert folds_of([shot("a", 1, "liver")], 3) == []

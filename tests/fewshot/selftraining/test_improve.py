@@ -17,8 +17,10 @@ from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, check_improvable, improve
 from fewsam.fewshot.selftraining.pseudo import pseudo_label_loss
+from fewsam.fewshot.training.plan import plan_run
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, train
+from fewsam.fewshot.training.validation import Split
 from fewsam.images.volume import Volume
 from helpers import tiny_volume as tiny
 
@@ -89,9 +91,11 @@ def whole(once, tmp_path, quick, images, monkeypatch) -> dict[str, torch.Tensor]
     return KEPT["whole"]
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, before: float, after: float) -> None:
-    """Have every fold measure these."""
-    calls = iter([before, after] * 10)
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, before: float, after: float, served: tuple[float, float] = (0.8, 0.8)
+) -> None:
+    """Have each of the two folds measure these, and the served and the new decoder ``served``."""
+    calls = iter([before, after, before, after, *served])
 
     class Given:
         def __init__(self) -> None:
@@ -151,6 +155,70 @@ def test_what_does_not_help_changes_nothing(task, quick, images, monkeypatch):
     assert all(torch.equal(before[name], value) for name, value in weights(tmp_path).items())
 
 
+def test_what_does_worse_than_the_served_decoder_on_its_own_slices_changes_nothing(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    scripted(monkeypatch, 0.5, 0.6, served=(0.9, 0.8))
+    result = run(tmp_path, collection, images)
+    assert result.status is TrainStatus.SERVED_KEPT and "Dice 0.900 before, 0.800 after" in " ".join(result.notes)
+    assert ModelStore(tmp_path).version() == 1
+
+
+def test_labels_that_came_after_the_training_are_learnt_from_and_stand_on_the_card(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    volume, masks = tiny.scan(tmp_path / "again")
+    collection.submit(volume, "scan", tiny.on_slices(masks, [8]), absent_classes="complete", complete_slices={8})
+    scripted(monkeypatch, 0.5, 0.6)
+    run(tmp_path, collection, images)
+    assert set(ModelStore(tmp_path).load().card.shots) == {shot.shot_id for shot in collection.shots()}
+    assert len(collection.shots()) == 6
+
+
+def test_slices_held_back_for_good_are_learnt_from_in_the_folds_alone(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    learnt, apart = [], Split([0, 1, 2], [3, 4], [])
+    monkeypatch.setattr(
+        "fewsam.fewshot.selftraining.improve.plan_run", lambda *given: replace(plan_run(*given), split=apart)
+    )
+    monkeypatch.setattr(
+        "fewsam.fewshot.training.steps.Learner.loss", _spy("loss", lambda _, slices, *__: learnt.append(set(slices)))
+    )
+    scripted(monkeypatch, 0.5, 0.6)
+    assert run(tmp_path, collection, images).published
+    assert learnt[-2:] == [{0, 1, 2}] * 2  # of the two steps of the last part
+
+
+def test_a_decoder_that_knows_none_of_the_labels_is_trained_first(task, quick, images):
+    tmp_path, collection = task
+    store = ModelStore(tmp_path)
+    model = store.load()
+    store.publish(model.decoder.state_dict(), replace(model.card, shots=()))  # as of an imported task
+    with pytest.raises(LabelError, match="train first"):
+        run(tmp_path, collection, images)
+
+
+def test_images_of_no_use_do_not_count_among_those_a_run_takes(task, quick, images, monkeypatch):
+    tmp_path, collection = task
+    scripted(monkeypatch, 0.5, 0.6)
+    one = replace(SELF_TRAINING, steps=2, batch=2, folds=2, slices=6, candidates=4, images=1)
+    for module in ("pool", "sampling"):
+        monkeypatch.setattr(f"fewsam.fewshot.selftraining.{module}.SELF_TRAINING", one)
+    opened = []
+
+    def open_volume(name):
+        opened.append(name)
+        if name.startswith("broken"):
+            raise ImageError(f"{name}: not an image")
+        return images[name]
+
+    ids = [*(f"broken{n}" for n in range(20)), *images]
+    improve(
+        GIVEN, collection, tiny.embedder(tmp_path, GIVEN), ModelStore(tmp_path), ids, open_volume,
+        folder=tmp_path / "run",
+    )  # fmt: skip
+    assert len({name for name in opened if name in images}) == 1
+    assert ModelStore(tmp_path).load().card.unlabelled_slices > 0
+
+
 def test_folds_are_measured_with_decoders_that_never_saw_them(task, quick, images, monkeypatch):
     tmp_path, collection = task
     learnt, asked = [], []
@@ -165,10 +233,9 @@ def test_folds_are_measured_with_decoders_that_never_saw_them(task, quick, image
 
     monkeypatch.setattr("fewsam.fewshot.selftraining.run.measure", measure)
     run(tmp_path, collection, images)
-    assert len(asked) == 4  # two folds, before and after
-    for held, rest in asked:
+    for held, rest in asked[:4]:  # two folds, before and after
         assert not held & rest and held | rest == set(range(5))
-    assert {frozenset(one) for one in learnt} >= {frozenset(rest) for _, rest in asked}
+    assert {frozenset(one) for one in learnt} >= {frozenset(rest) for _, rest in asked[:4]}
 
 
 # In the second part of a fold, and in the last part of the run.
@@ -249,12 +316,13 @@ def test_a_decoder_that_reads_images_alone_is_left_as_it_is(tmp_path, quick, ima
     assert store.version() == 1
 
 
-def test_too_few_labelled_slices_to_hold_one_back(tmp_path, quick, images):
-    collection, _, _ = tiny.labelled(tmp_path, [6])
+@pytest.mark.parametrize("slices", [[6], [5, 6]])  # of two, the other has none that prompts it
+def test_too_few_labelled_slices_to_hold_one_back(tmp_path, quick, images, slices):
+    collection, _, _ = tiny.labelled(tmp_path, slices)
     embedder = tiny.embedder(tmp_path, GIVEN)
     train(GIVEN, collection, embedder, ModelStore(tmp_path), folder=tmp_path / "run")
     embedder.cache.close()
-    with pytest.raises(LabelError, match="two slices"):
+    with pytest.raises(LabelError, match="it takes three"):
         run(tmp_path, collection, images)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fewsam.fewshot.selftraining.sampling import candidates, same_kind, some_of, spread_out
+from fewsam.fewshot.selftraining.sampling import candidates, looked_at, same_kind, some_of, spread_out
 
 
 def units(rows):
@@ -43,3 +43,4 @@ def test_of_many_images_some_are_drawn_by_the_seed():
     many = [f"image{n:04d}" for n in range(1000)]
     assert some_of(many, 0) == some_of(reversed(many), 0) != some_of(many, 1)
     assert len(some_of(many, 0)) == 60 and some_of(["b", "a"], 0) == ["a", "b"]
+    assert looked_at(many, 0)[:60] == some_of(many, 0) and sorted(looked_at(many, 0)) == many

@@ -28,6 +28,7 @@ class SelfTrainingConstants:
             slice as labelled slices are like one another.
         folds: Parts of the labelled slices, each of which is held back once to see whether the result is better.
         gain: Mean Dice on slices held back by which the result must be better to be published.
+        compared: Labelled slices on which the result is compared with the served decoder, at most.
         checkpoint_seconds: Seconds between two checkpoints that a stopped run goes on from.
     """
 
@@ -47,6 +48,7 @@ class SelfTrainingConstants:
     likeness: float = 0.8
     folds: int = 3
     gain: float = 0.0
+    compared: int = 24
     checkpoint_seconds: float = 10.0
 
 

@@ -12,7 +12,8 @@ def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]
     """Indices of the slices held back in each fold: ``count`` parts at most, by default as many as usual; none empty.
 
     The slices of one image stay together where more images are labelled than there are folds, since a slice tells what
-    its neighbours are. No class is held back with every slice that shows it: without one, nothing of it is learnt.
+    its neighbours are. No class is held back with every slice that shows it: without one, nothing of it is learnt. At
+    least two slices are left: one alone has no other that prompts it, so that nothing can be learnt from it.
     """
     count = count or SELF_TRAINING.folds
     images = sorted({shot.image_id for shot in shots})
@@ -20,7 +21,8 @@ def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]
     order = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
     place = {index: (images.index(shots[index].image_id) if by_image else n) for n, index in enumerate(order)}
     folds = [[index for index in order if place[index] % count == fold] for fold in range(count)]
-    return [kept for fold in folds if (kept := _without_the_last_of_a_class(shots, fold))]
+    folds = [_without_the_last_of_a_class(shots, fold) for fold in folds]
+    return [held for held in folds if held and len(shots) - len(held) >= 2]
 
 
 def _without_the_last_of_a_class(shots: Sequence[Shot], fold: Sequence[int]) -> list[int]:

@@ -31,6 +31,10 @@ NOT_TRAINED = (
     "there is no trained decoder to improve; train once, then learn from unlabelled images. If a training ended "
     "with the untrained answer kept, label more slices and train again"
 )
+UNKNOWN_LABELS = (
+    "the served decoder has learnt from none of the labelled slices, so that they do not tell whether unlabelled "
+    "images help it: train first"
+)
 IMAGE_ALONE = (
     "learning from unlabelled images is for decoders that read the encoder's embeddings. This one reads the images "
     "alone (slices of at most 64 pixels a side, or an encoder with random weights), and such decoders got no better by "
@@ -63,8 +67,8 @@ def improve(
         hold_back: False publishes the result unmeasured: for evaluations, which have a truth of their own.
 
     Raises:
-        LabelError: no decoder is served that fits, it reads the images alone, too few slices are labelled, or no image
-            is of use.
+        LabelError: no decoder is served that fits, it reads the images alone or knows none of the labelled slices, too
+            few slices are labelled, or no image is of use.
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
         StorageError: the disk is full, or another run on this folder does not end.
     """
@@ -78,7 +82,8 @@ def improve(
         if not unlabelled and not stop():
             raise LabelError(
                 "no unlabelled image is of use: none of them is encoded and shows what the labelled slices show; "
-                "wait until the images are encoded, or add images of the same kind"
+                "wait until the images are encoded, add images of the same kind, or raise cache_gb where the cache "
+                "cannot hold them all"
             )
         hints = _Hints(settings, plan, embedder, unlabelled, open_volume, stop)
         checkpoint = RunCheckpoint(folder / CHECKPOINT_FILE, {**plan.signature(), "unlabelled": _names(unlabelled)})
@@ -119,10 +124,13 @@ def _planned(
     if plan.served is None:
         raise LabelError(NOT_TRAINED)
     _check_reads_embedding(plan.served.card.switches)
+    if not set(plan.served.card.shots) & {shot.shot_id for shot in plan.shots}:
+        raise LabelError(UNKNOWN_LABELS)
     folds = folds_of(plan.shots) if hold_back else []
     if hold_back and not folds:
         raise LabelError(
-            "too few slices are labelled to see whether unlabelled images help: each structure needs two slices"
+            "too few slices are labelled to see whether unlabelled images help: it takes three, and each structure on "
+            "two of them"
         )
     return plan, folds
 
@@ -160,13 +168,22 @@ def _published(plan: Plan, store: ModelStore, outcome: Outcome, slices: int, ste
     notes = list(plan.notes)
     served = plan.served
     status, version = TrainStatus.SERVED_KEPT, store.version()
-    if outcome.weights is None:
+    if outcome.weights is None and outcome.served is not None:
+        before, after = outcome.served.before, outcome.served.after
+        notes.append(
+            f"with unlabelled images the decoder did worse on slices that it knows (Dice {before:.3f} before, "
+            f"{after:.3f} after): nothing is changed"
+        )
+    elif outcome.weights is None:
         notes.append(f"unlabelled images did not help: nothing is changed{measured}")
     elif served is None or version != served.version:
         notes.append("another training ended meanwhile: its decoder stays")
     else:
         card = replace(
             served.card,
+            classes=plan.card.classes,
+            class_ids=plan.card.class_ids,
+            shots=plan.card.shots,  # labels that came after the last training were learnt from here
             steps=served.card.steps + steps,
             seconds=seconds,
             unlabelled_slices=slices,

@@ -22,7 +22,7 @@ from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
-from fewsam.fewshot.selftraining.sampling import candidates, same_kind, some_of, spread_out
+from fewsam.fewshot.selftraining.sampling import candidates, looked_at, same_kind, spread_out
 from fewsam.images.preprocess import detail_bytes, make_frame
 from fewsam.images.volume import Volume
 
@@ -81,7 +81,8 @@ def find_slices(
     arguments. An image that cannot be read or is not encoded is passed over.
 
     Args:
-        images: Ids. Where there are more than a run takes, some are drawn.
+        images: Ids. Where there are more than a run takes, they are looked at in an order that is drawn, until as many
+            as it takes are of use: of many images few may still be in the cache.
         shots: All labelled slices of the task; they are left out.
         bank: These as prompts.
     """
@@ -90,8 +91,8 @@ def find_slices(
     drawn = {(shot.image.content_hash, shot.slice) for shot in shots}
     found: list[UnlabelledSlice] = []
     descriptors: list[np.ndarray] = []
-    for image_id in some_of(images, settings.seed):
-        if should_stop():
+    for image_id in looked_at(images, settings.seed):
+        if should_stop() or len(descriptors) == SELF_TRAINING.images:
             break
         try:
             slices = list(_encoded_slices(image_id, open_volume(image_id), drawn, settings, embedder, detail_size))
@@ -176,6 +177,8 @@ def hints_for(
         propagation = Propagation(volume, own if settings.propagate else {}, classes, intensity, fields)
         weight = atlas_weight(0.0, volume.depth, atlases.num_atlases(volume)) if atlases else 0.0
         for number in numbers:
+            if should_stop():  # a slice is registered to some atlases, which takes seconds
+                break
             one = slices[number]
             known = embeddings([one], embedder)
             relative_z = torch.tensor([one.relative_z], device=bank.device)

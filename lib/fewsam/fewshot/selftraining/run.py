@@ -3,7 +3,8 @@
 A labelled slice that the decoder has learnt from says nothing of what it would answer elsewhere. So each fold of the
 labelled slices is held back once: a decoder learns from the rest as in a first training, then further from unlabelled
 slices, and is measured before and after. Only where the folds got better together does the served decoder learn further
-in the same way, and is published.
+in the same way. It is published unless it then does worse than the served one on the labelled slices: folds begin from
+nothing, and say little of a decoder that has learnt much before.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ HintsFor = Callable[[Sequence[int]], list[Hints]]  # what the labelled slices wi
 
 @dataclass(frozen=True)
 class Measured:
-    """Mean Dice on the slices of one fold, before and after learning from unlabelled slices."""
+    """Mean Dice on some labelled slices, before and after learning from unlabelled slices."""
 
     before: float
     after: float
@@ -58,10 +59,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: ``weights`` are None where the folds did not get better."""
+    """What a run came to.
+
+    Attributes:
+        weights: None where nothing is to be published.
+        folds: What was measured on each fold, with decoders that had not learnt from it.
+        served: The served decoder and the new one on slices that both learnt from; None where it did not come to that.
+    """
 
     weights: dict[str, Tensor] | None
     folds: list[Measured]
+    served: Measured | None = None
 
     @property
     def before(self) -> float | None:
@@ -137,9 +145,27 @@ class SelfTraining:
             return outcome
         decoder = build_decoder(self.served.card.switches).to(self.episodes.embedder.device)
         decoder.load_state_dict(self.served.decoder.state_dict())
-        everything = list(range(len(self.plan.shots)))
-        better = self._further(len(self.folds), decoder, everything, self.served.card.undertrained, None, watch)
-        return None if better is None else Outcome(weights_of(better), self.measured)
+        learnt = self.plan.split.final or self.plan.split.train  # what is held back for good stays so
+        better = self._further(len(self.folds), decoder, learnt, self.served.card.undertrained, None, watch)
+        if better is None:
+            return None
+        if not self.folds:
+            return Outcome(weights_of(better), self.measured)
+        served = self._beside_served(better, learnt)
+        fell = served.after < served.before - TRAINING.tolerance_few
+        return Outcome(None if fell else weights_of(better), self.measured, served)
+
+    def _beside_served(self, better: FewShotMaskDecoder, learnt: Sequence[int]) -> Measured:
+        """Both decoders on some of the slices that they learnt from."""
+        some = [
+            learnt[i] for i in np.unique(np.linspace(0, len(learnt) - 1, SELF_TRAINING.compared).round().astype(int))
+        ]
+        undertrained = self.served.card.undertrained
+        before, after = (
+            measure(decoder, self.episodes, some, learnt, undertrained).metric
+            for decoder in (self.served.decoder, better)
+        )
+        return Measured(before, after)
 
     def _fold(self, fold: int, held: Sequence[int], rest: Sequence[int], watch: _Watch) -> Measured | None:
         """Measure one fold; None when told to stop."""

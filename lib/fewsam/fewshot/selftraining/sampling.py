@@ -44,13 +44,17 @@ def spread_out(descriptors: np.ndarray, count: int, rng: np.random.Generator) ->
     return sorted(chosen)
 
 
-def some_of(images: Iterable[str], seed: int) -> list[str]:
-    """Ids of images in order: all of them, or as many as a run takes, drawn."""
+def looked_at(images: Iterable[str], seed: int) -> list[str]:
+    """Ids of all images in the order in which a run looks at them: drawn where there are more than it takes."""
     every = sorted(images)
     if len(every) <= SELF_TRAINING.images:
         return every
-    rng = np.random.default_rng(seed)
-    return [every[i] for i in sorted(rng.choice(len(every), SELF_TRAINING.images, replace=False))]
+    return [every[i] for i in np.random.default_rng(seed).permutation(len(every))]
+
+
+def some_of(images: Iterable[str], seed: int) -> list[str]:
+    """The first of these, as many as a run takes."""
+    return looked_at(images, seed)[: SELF_TRAINING.images]
 
 
 def candidates(depth: int, count: int = SELF_TRAINING.candidates) -> Sequence[int]:
