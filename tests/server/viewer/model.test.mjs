@@ -463,3 +463,25 @@ test('what another person submitted meanwhile is asked about, and what is answer
   assert.match(panel.said.at(-1), /kept beside the label of slice 3/);
   assert.deepEqual([panel.uncertain, panel.store.conflict.value], [[2], []]); // their label is fetched, and nothing is asked any more
 });
+
+test('whoever keeps both and is asked about an empty slice then still keeps both', async () => {
+  const panel = desk([]);
+  panel.say = (text, _, answers = []) => { panel.said.push(text); panel.answers = answers; };
+  panel.map.session.submission = () => ({ voxels: bytes(1), label_info: [], drawn: { 2: 0, 4: 1 }, empty: [], sent: new Map() });
+  panel.map.session.submitted = () => {};
+  panel.store.conflict.value = [2];
+  const sent = [];
+  globalThis.fetch = async (_, { body }) => {
+    const { replace, beside, empty } = JSON.parse(body.get('params'));
+    sent.push([replace, beside, empty]);
+    if (!empty.length) return { ok: false, status: 409, json: async () => ({ detail: '', empty: [4] }) };
+    const taken = { added: [4], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [], submissions: {} };
+    return { ok: true, json: async () => ({ ...taken, beside }) };
+  };
+  await new Submitting(panel).submit([], true);
+  assert.match(panel.said.at(-1), /^Slice 5 had a label and is empty now/);
+  panel.answers.find(one => one.label === 'Nothing is there').act();
+  await settled();
+  assert.deepEqual(sent, [[[], [2], []], [[], [2], [4]]]);
+  assert.match(panel.said.at(-1), /kept beside the label of slice 3/);
+});

@@ -19,7 +19,7 @@ export class Submitting {
         answer = await api.submit(map.series, submission, { ...(both ? { replace: [], beside: store.conflict.value } : { replace: store.conflict.value }), empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
-        return this.asked(error.body);
+        return this.asked(error.body, both);
       }
       store.conflict.value = [];
       store.answered.value = false;
@@ -41,11 +41,11 @@ export class Submitting {
     });
   }
 
-  /** The server asks before it takes a submission. */
-  private asked(body: { slices?: number[]; who?: string; empty?: number[] }): void {
+  /** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
+  private asked(body: { slices?: number[]; who?: string; empty?: number[] }, both: boolean): void {
     if (body.empty?.length) {
       const empty = body.empty;
-      const yes = { label: 'Nothing is there', act: () => void this.submit(empty) };
+      const yes = { label: 'Nothing is there', act: () => void this.submit(empty, both) };
       const no = { label: 'Put the labels back', act: () => this.putBack(empty) };
       return this.desk.say(texts.emptied(empty), 'asks', [yes, no]);
     }
