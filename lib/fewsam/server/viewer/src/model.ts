@@ -13,6 +13,7 @@ export { Slices } from './model/slices';
 export { Structures } from './model/structures';
 export { Learning } from './acts/learning';
 export { Opening } from './acts/opening';
+export { Polling } from './acts/polling';
 export { Submitting } from './acts/submitting';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';
@@ -23,3 +24,6 @@ export { render } from 'preact-render-to-string';
 export { App } from './components/app';
 export { Lab } from './lab';
 export { Store } from './store';
+
+// What stands for the viewer in a test.
+export { host } from './viewer/ohif';

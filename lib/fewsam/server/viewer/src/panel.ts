@@ -12,6 +12,7 @@ import { Learning } from './acts/learning';
 import { Naming } from './acts/naming';
 import { Opening } from './acts/opening';
 import { Pointing } from './acts/pointing';
+import { Polling } from './acts/polling';
 import { Prompting } from './acts/prompting';
 import { Submitting } from './acts/submitting';
 import { Tracing } from './acts/tracing';
@@ -58,10 +59,9 @@ export class Panel implements Desk {
   private asides = new Asides(this);
   private watching = new Watching(this, this.toolbox, this.asides);
   private opening: Opening;
-  private lost = false; // the server does not answer
+  private polling = new Polling(this, [() => this.opening.follow(), () => this.refresh()]);
   private asked = 0; // questions to the server for its state
   private answered = 0; // number of the latest of them that was answered
-  private timer = 0;
 
   constructor(id: string) {
     this.opening = new Opening(this, {
@@ -83,17 +83,17 @@ export class Panel implements Desk {
     render(h(App, { store: this.store, acts: this.acts, lab: this.lab }), this.root);
     window.addEventListener('pagehide', this.closing);
     this.show();
-    void this.poll();
+    void this.polling.look();
   }
 
   /** The mode was left: nothing of ours stays over the viewport. */
   close(): void {
-    window.clearTimeout(this.timer);
+    this.polling.close();
     this.watching.close();
     this.asides.close();
     this.keys.close();
     window.removeEventListener('pagehide', this.closing);
-    this.opening.leave();
+    this.opening.close();
     render(null, this.root);
   }
 
@@ -147,21 +147,6 @@ export class Panel implements Desk {
   };
 
   // -- what the server says
-
-  private async poll(): Promise<void> {
-    window.clearTimeout(this.timer);
-    try {
-      await this.opening.follow();
-      await this.refresh();
-      this.map?.session.keep(); // says that this page is alive
-      if (this.lost) this.say('The server is back.', 'good');
-      this.lost = false;
-    } catch (error) {
-      this.lost = true;
-      this.say((error as Error).message, 'bad');
-    }
-    this.timer = window.setTimeout(() => this.poll(), this.store.training.value ? 800 : 2500);
-  }
 
   async refresh(): Promise<void> {
     const turn = ++this.asked;

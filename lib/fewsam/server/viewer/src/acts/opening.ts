@@ -10,6 +10,7 @@ import type { Desk } from './desk';
 export class Opening {
   private now = ''; // the series that is being opened
   private waited = 0; // looks without an open series
+  private closed = false;
 
   constructor(
     private desk: Desk,
@@ -32,6 +33,12 @@ export class Opening {
     } finally {
       this.now = '';
     }
+  }
+
+  /** The panel is closed: what is being opened is not. */
+  close(): void {
+    this.closed = true;
+    this.leave();
   }
 
   leave(): void {
@@ -61,13 +68,23 @@ export class Opening {
     }
   }
 
+  /** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
+  private wants(series: string, viewportId: string): boolean {
+    const now = active();
+    return !this.closed && (!now || (now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId));
+  }
+
   private async open(series: string, { viewportId, displaySet }: { viewportId: string; displaySet: any }): Promise<void> {
     const { structures, store } = this.desk;
     this.leave();
-    const state = (store.server.value = await api.getState(series));
+    const state = await api.getState(series);
+    if (!this.wants(series, viewportId)) return;
+    store.server.value = state;
     structures.update(state.structures);
     const map = await Labelmap.open(viewportId, displaySet, structures);
+    if (!this.wants(series, viewportId)) return map.close();
     const known = await api.getLabelmap(series);
+    if (!this.wants(series, viewportId)) return map.close();
     const drafts = map.session.open(known.voxels, known.head as Head);
     map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
     map.onStroke = () => {

@@ -1,0 +1,102 @@
+// What stands for OHIF, cornerstone and the server: series of three slices of 2 x 1 pixels in viewports 'one' and 'two'.
+import { Store, Structures, host } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+
+export const liver = { id: 'liver', name: 'liver', color: [1, 2, 3], slices: 0 };
+
+class MemoryStore {
+  values = new Map();
+  get length() { return this.values.size; }
+  key(n) { return [...this.values.keys()][n] ?? null; }
+  getItem(key) { return this.values.get(key) ?? null; }
+  setItem(key, value) { this.values.set(key, value); }
+  removeItem(key) { this.values.delete(key); }
+}
+
+/** A browser with the viewer in it; `show` puts a series into its active viewport. */
+export function viewer() {
+  const segmentations = {};
+  const images = {};
+  const grid = { activeViewportId: 'one', viewports: new Map() };
+  const displaySetOf = series => ({ SeriesInstanceUID: series, displaySetInstanceUID: series, Modality: 'CT', images: [{}, {}, {}] });
+  const eventTarget = new EventTarget();
+  globalThis.window = Object.assign(new EventTarget(), {
+    setTimeout, clearTimeout,
+    cornerstone: {
+      eventTarget,
+      cache: { getImage: id => images[id] },
+      metaData: { get: (_, id) => ({ imagePositionPatient: [0, 0, Number(id.at(-1))], columns: 2, rows: 1 }) },
+    },
+    cornerstoneTools: {
+      Enums: { SegmentationRepresentations: { Labelmap: 'Labelmap' }, Events: { SEGMENTATION_DATA_MODIFIED: 'modified' } },
+      segmentation: {
+        state: { getSegmentation: id => segmentations[id] },
+        triggerSegmentationEvents: { triggerSegmentationDataModified() {} },
+      },
+    },
+  });
+  const kept = new MemoryStore();
+  Object.defineProperty(globalThis, 'localStorage', { value: kept, configurable: true });
+  const nothing = new Proxy({}, { get: () => () => {} });
+  host.services = {
+    viewportGridService: { getState: () => grid },
+    displaySetService: { getDisplaySetByUID: displaySetOf },
+    cornerstoneViewportService: { getCornerstoneViewport: () => null },
+    segmentationService: new Proxy({
+      async createLabelmapForDisplaySet({ SeriesInstanceUID: series }, { segmentationId, segments }) {
+        const imageIds = [0, 1, 2].map(k => `${series}-${k}`);
+        for (const id of imageIds) {
+          const pixels = new Uint8Array(2);
+          images[id] = { voxelManager: { getScalarData: () => pixels } };
+        }
+        segmentations[segmentationId] = { segments, representationData: { Labelmap: { imageIds } } };
+      },
+      getSegmentationRepresentations: undefined,
+    }, { get: (own, name) => (name in own ? own[name] : nothing[name]) }),
+  };
+  return {
+    kept,
+    show: (series, viewportId = 'one') => {
+      grid.activeViewportId = viewportId;
+      grid.viewports.set(viewportId, { displaySetInstanceUIDs: [series] });
+    },
+    pixels: (series, k) => images[`${series}-${k}`].voxelManager.getScalarData(),
+    changed: series => eventTarget.dispatchEvent(Object.assign(new Event('modified'), { detail: { segmentationId: `fewsam-${series}` } })),
+    press: name => globalThis.window.dispatchEvent(Object.assign(new Event(name), { buttons: name === 'mousedown' ? 1 : 0 })),
+  };
+}
+
+/** A server whose labelmaps are ``labels``, by series; ``on`` is called with the path of each question before its answer. */
+export function server(labels, on = async () => {}) {
+  globalThis.fetch = async url => {
+    const [path, query] = String(url).replace(/^.*\/fewsam/, '/fewsam').split('?');
+    const series = new URLSearchParams(query).get('image');
+    await on(path, series);
+    if (path === '/fewsam/state') return { ok: true, json: async () => ({ structures: [liver], training: {}, encoder: {} }) };
+    const head = { structures: [liver], submissions: { 0: 7 }, drawn: [0], served: false };
+    const text = new TextEncoder().encode(JSON.stringify(head));
+    const bytes = new Uint8Array(4 + text.length + labels[series].length);
+    new DataView(bytes.buffer).setUint32(0, text.length, true);
+    bytes.set(text, 4);
+    bytes.set(labels[series], 4 + text.length);
+    return { ok: true, arrayBuffer: async () => bytes.buffer };
+  };
+}
+
+/** What the acts of the panel work with. */
+export function desk() {
+  const said = [];
+  return {
+    store: new Store(), structures: new Structures(), map: null, said,
+    say: (text, kind, answers = []) => said.push({ text, kind, answers }),
+    show() {}, choose() {}, refresh: async () => {},
+  };
+}
+
+/** A promise, and what fulfils it. */
+export function gate() {
+  let open;
+  const opened = new Promise(done => (open = done));
+  return { opened, open };
+}
+
+export const later = (ms = 0) => new Promise(done => setTimeout(done, ms));
