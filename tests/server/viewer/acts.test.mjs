@@ -1,8 +1,8 @@
 // The acts of the panel with a viewer and a server that are stood in for: a series is opened, left, and worked on.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Opening, Polling } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { desk, gate, later, server, viewer } from './fake_viewer.mjs';
+import { Labelmap, Opening, Polling, Session } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { desk, gate, later, liver, server, viewer } from './fake_viewer.mjs';
 
 const nothing = { nothing: () => true, opened() {}, left() {} };
 
@@ -41,4 +41,92 @@ test('a series is not opened in a panel that is closed meanwhile, nor one that t
       assert.deepEqual([...shown.pixels('mr', 2)], [1, 1]);
     }
   }
+});
+
+// -- a series that is opened, left, and opened again
+
+const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
+
+/** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
+async function opened() {
+  const [panel, shown] = [desk(), viewer()];
+  const opening = new Opening(panel, nothing);
+  server(labels);
+  shown.show('ct');
+  await opening.follow();
+  return { panel, shown, opening };
+}
+
+test('on return to a series its labels are no drawing, and a draft is put back', async () => {
+  const { panel, shown, opening } = await opened();
+  shown.pixels('ct', 1).set([0, 1]);
+  panel.map.commit();
+  shown.show('mr');
+  await opening.follow();
+  shown.show('ct');
+  await opening.follow();
+  assert.deepEqual([panel.map.series, panel.map.session.slices.dirty], ['ct', [1]]);
+  assert.deepEqual([panel.map.session.slices.seen(0), panel.map.session.slices.undoSteps], [7, 0]);
+  assert.match(panel.said.at(-1).text, /1 slice drawn and not submitted: put back/);
+  assert.deepEqual(Object.keys(JSON.parse([...shown.kept.values.values()][0]).slices), ['1']);
+});
+
+test('before a session is opened nothing is kept: its drafts are still to be put back', () => {
+  const [store, list] = [viewer().kept, desk().structures];
+  list.update([liver]);
+  const first = new Session('s', list, 1, 2, store, 'page');
+  first.open(Uint8Array.of(0, 0), { structures: [liver], submissions: {} });
+  first.draw(new Map([[0, Uint8Array.of(1, 0)]]));
+  const second = new Session('s', list, 1, 2, store, 'page');
+  second.keep();
+  assert.ok(!second.opened);
+  assert.deepEqual(second.open(Uint8Array.of(0, 0), { structures: [liver], submissions: {} }), [0]);
+  assert.ok(second.opened);
+});
+
+test('a labelmap takes nothing for a drawing before its session is opened', async () => {
+  const { panel, opening } = await opened();
+  const { displaySet } = panel.map;
+  opening.leave();
+  const map = await Labelmap.open('one', displaySet, panel.structures); // the viewer still has the labels of before
+  assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);
+  map.session.open(Uint8Array.from(labels.ct), { structures: [liver], submissions: { 0: 7 } });
+  assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);
+  map.close();
+});
+
+test('a series is opened once the stroke that is under way has ended', async () => {
+  const [panel, shown] = [desk(), viewer()];
+  const opening = new Opening(panel, nothing);
+  server(labels);
+  shown.show('ct');
+  shown.showing = async () => shown.press('mousedown');
+  const follows = opening.follow();
+  await later(20);
+  assert.equal(panel.map, null);
+  shown.press('mouseup');
+  await follows;
+  assert.equal(panel.map.series, 'ct');
+});
+
+test('a labelmap that could not be opened, or was left, listens no longer and changes nothing', async () => {
+  const [panel, shown] = [desk(), viewer()];
+  const opening = new Opening(panel, nothing);
+  shown.show('ct');
+  server({ ct: [1, 1] }); // of another grid
+  await assert.rejects(opening.follow(), /does not fit this series/);
+  assert.equal(shown.listeners(), 0);
+  shown.showing = async () => { throw new Error('not shown'); };
+  server(labels);
+  await assert.rejects(opening.follow(), /not shown/);
+  assert.equal(shown.listeners(), 0);
+  shown.showing = async () => {};
+  await opening.follow();
+  assert.notEqual(shown.listeners(), 0);
+  const { map } = panel;
+  opening.close();
+  assert.equal(shown.listeners(), 0);
+  map.session.draw(new Map([[1, Uint8Array.of(1, 1)]]));
+  map.render([1]);
+  assert.deepEqual([...shown.pixels('ct', 1)], [0, 0]);
 });

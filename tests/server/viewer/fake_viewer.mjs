@@ -18,8 +18,13 @@ export function viewer() {
   const images = {};
   const grid = { activeViewportId: 'one', viewports: new Map() };
   const displaySetOf = series => ({ SeriesInstanceUID: series, displaySetInstanceUID: series, Modality: 'CT', images: [{}, {}, {}] });
-  const eventTarget = new EventTarget();
-  globalThis.window = Object.assign(new EventTarget(), {
+  let listeners = 0;
+  class Counted extends EventTarget {
+    addEventListener(...given) { listeners++; super.addEventListener(...given); }
+    removeEventListener(...given) { listeners--; super.removeEventListener(...given); }
+  }
+  const eventTarget = new Counted();
+  globalThis.window = Object.assign(new Counted(), {
     setTimeout, clearTimeout,
     cornerstone: {
       eventTarget,
@@ -50,19 +55,22 @@ export function viewer() {
         }
         segmentations[segmentationId] = { segments, representationData: { Labelmap: { imageIds } } };
       },
+      addSegmentationRepresentation: () => made.showing(),
       getSegmentationRepresentations: undefined,
     }, { get: (own, name) => (name in own ? own[name] : nothing[name]) }),
   };
-  return {
+  const made = {
     kept,
+    showing: async () => {}, // what comes about while the viewer shows a labelmap
+    listeners: () => listeners,
     show: (series, viewportId = 'one') => {
       grid.activeViewportId = viewportId;
       grid.viewports.set(viewportId, { displaySetInstanceUIDs: [series] });
     },
     pixels: (series, k) => images[`${series}-${k}`].voxelManager.getScalarData(),
-    changed: series => eventTarget.dispatchEvent(Object.assign(new Event('modified'), { detail: { segmentationId: `fewsam-${series}` } })),
     press: name => globalThis.window.dispatchEvent(Object.assign(new Event(name), { buttons: name === 'mousedown' ? 1 : 0 })),
   };
+  return made;
 }
 
 /** A server whose labelmaps are ``labels``, by series; ``on`` is called with the path of each question before its answer. */

@@ -146,6 +146,7 @@ test('a full store is said, and another page that is open keeps its drafts', () 
   list.update(named('liver'));
   let now = 1000;
   const one = new Session('s', list, 1, 2, store, 'one', () => now);
+  one.open(bytes(0, 0), head(['liver']));
   one.draw(new Map([[0, bytes(1, 1)]]));
   const two = new Session('s', list, 1, 2, store, 'two', () => now);
   assert.deepEqual(two.open(bytes(0, 0), head(['liver'])), []);

@@ -25,5 +25,6 @@ export { App } from './components/app';
 export { Lab } from './lab';
 export { Store } from './store';
 
-// What stands for the viewer in a test.
+// What works with the viewer, and what tests put in its place.
+export { Labelmap } from './viewer/labelmap';
 export { host } from './viewer/ohif';

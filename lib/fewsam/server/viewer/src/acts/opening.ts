@@ -81,12 +81,20 @@ export class Opening {
     if (!this.wants(series, viewportId)) return;
     store.server.value = state;
     structures.update(state.structures);
-    const map = await Labelmap.open(viewportId, displaySet, structures);
-    if (!this.wants(series, viewportId)) return map.close();
     const known = await api.getLabelmap(series);
-    if (!this.wants(series, viewportId)) return map.close();
-    const drafts = map.session.open(known.voxels, known.head as Head);
-    map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+    if (!this.wants(series, viewportId)) return;
+    // Once all is known: nobody waits for the server with a labelmap at hand that takes no drawing yet.
+    const map = await Labelmap.open(viewportId, displaySet, structures);
+    let drafts: number[];
+    try {
+      await map.released();
+      if (!this.wants(series, viewportId)) return map.close();
+      drafts = map.session.open(known.voxels, known.head as Head);
+      map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+    } catch (error) {
+      map.close(); // the next look makes another one
+      throw error;
+    }
     map.onStroke = () => {
       if (store.message.value.text === texts.PLANES) this.desk.say('', ''); // here something was drawn
       this.desk.show();

@@ -36,6 +36,8 @@ export class Session {
   readonly slices: Slices<Point[]>;
   points: Point[] = [];
   private readonly drafts: Drafts;
+  /** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
+  opened = false;
   /** Whether the browser keeps what is drawn: false where its store is full. */
   kept = true;
 
@@ -55,6 +57,7 @@ export class Session {
   /** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
   open(voxels: Pixels, head: Head): number[] {
     this.receive(voxels, head);
+    this.opened = true;
     return this.drafts.restore(this.slices, this.structures);
   }
 
@@ -140,6 +143,7 @@ export class Session {
 
   /** Keep what is drawn in the browser, and say that this window is open, or is closing. */
   keep(closing = false): boolean {
+    if (!this.opened) return this.kept;
     return (this.kept = this.drafts.keep(this.slices, this.structures, closing));
   }
 

@@ -15,7 +15,7 @@ const page = Math.random().toString(36).slice(2, 10);
 export class Labelmap {
   readonly segmentationId: string;
   readonly displaySetId: string;
-  session!: Session;
+  session!: Session; // once the labelmap is made
   geometry!: Geometry;
   onStroke: (slices: number[]) => void = () => {};
 
@@ -38,10 +38,15 @@ export class Labelmap {
 
   static async open(viewportId: string, displaySet: Any, structures: Structures): Promise<Labelmap> {
     const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
-    await map.create();
+    map.listen(); // a stroke may be under way by the time it is made
+    try {
+      await map.create();
+    } catch (error) {
+      map.close();
+      throw error;
+    }
     const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
     map.session = new Session(map.series, structures, depth, size, localStorage, page);
-    map.listen();
     return map;
   }
 
@@ -150,7 +155,8 @@ export class Labelmap {
 
   /** Take what was drawn since the last look as one step. */
   commit(): number[] {
-    if (this.ended || !segmentationOf(this.segmentationId)) return [];
+    // The viewer keeps a labelmap that was left: before the session is opened, its labels would all seem drawn.
+    if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
     const slices = new Map<number, Pixels>();
     this.arrays.forEach((array, k) => {
       if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -163,7 +169,7 @@ export class Labelmap {
 
   /** Show what the session has of slices. */
   render(slices: number[]): void {
-    if (!slices.length) return;
+    if (this.ended || !slices.length) return; // the viewer's voxels may be those of a newer labelmap by now
     slices.forEach(k => this.arrays[k].set(this.session.slices.shown(k)));
     const frames = slices.map(k => this.geometry.imageOf(k));
     tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
