@@ -1,8 +1,8 @@
 // The acts of the panel with a viewer and a server that are stood in for: a series is opened, left, and worked on.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Labelmap, Opening, Polling, Session } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { desk, gate, later, liver, server, viewer } from './fake_viewer.mjs';
+import { Labelmap, Opening, Pointing, Polling, Prompting, Session, Submitting } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { desk, framed, gate, later, liver, server, viewer } from './fake_viewer.mjs';
 
 const nothing = { nothing: () => true, opened() {}, left() {} };
 
@@ -64,6 +64,11 @@ test('on return to a series its labels are no drawing, and a draft is put back',
   shown.show('mr');
   await opening.follow();
   shown.show('ct');
+  server(labels, async path => {
+    if (path !== '/fewsam/labelmap') return;
+    shown.press('mouseup');
+    await later(150); // longer than a labelmap waits after a stroke
+  });
   await opening.follow();
   assert.deepEqual([panel.map.series, panel.map.session.slices.dirty], ['ct', [1]]);
   assert.deepEqual([panel.map.session.slices.seen(0), panel.map.session.slices.undoSteps], [7, 0]);
@@ -129,4 +134,126 @@ test('a labelmap that could not be opened, or was left, listens no longer and ch
   map.session.draw(new Map([[1, Uint8Array.of(1, 1)]]));
   map.render([1]);
   assert.deepEqual([...shown.pixels('ct', 1)], [0, 0]);
+});
+
+// -- a series that is left while something is done for it
+
+/** Go on to the other series, as the panel does it. */
+async function goOn({ shown, opening }, series = 'mr') {
+  shown.show(series);
+  await opening.follow();
+}
+
+test('what was asked for one series is not begun in another one', async () => {
+  const { panel, shown, opening } = await opened();
+  const done = [];
+  panel.store.busy.value = 'Segmenting';
+  const work = panel.work('Correcting', async map => done.push(map.series));
+  await goOn({ shown, opening });
+  panel.store.busy.value = '';
+  await work;
+  assert.deepEqual([done, panel.store.busy.value], [[], '']);
+  assert.match(panel.said.at(-1).text, /^You left the series meanwhile/);
+  await panel.work('Correcting', async map => done.push(map.series));
+  assert.deepEqual(done, ['mr']);
+});
+
+test('a click is answered on the series it was made on, in its turn or not at all', async () => {
+  for (const propagate of [false, true]) {
+    const { panel, shown, opening } = await opened();
+    const pointing = new Pointing(panel, new Prompting(panel));
+    panel.store.tool.value = 'include';
+    panel.store.propagate.value = propagate;
+    const [waiting, asked] = [gate(), []];
+    server(labels, async (path, series) => {
+      if (!/clicks|prompts/.test(path)) return undefined;
+      asked.push(path);
+      await waiting.opened;
+      return framed({ slices: [1] }, [1, 0]);
+    });
+    const left = panel.map;
+    pointing.point({ i: 0, j: 0, k: 1 }); // its answer comes when the series was left
+    pointing.point({ i: 1, j: 0, k: 1 }); // its turn comes then
+    await later();
+    await goOn({ shown, opening });
+    waiting.open();
+    await later(150);
+    assert.equal(asked.length, 1);
+    assert.match(panel.said.at(-1).text, /^You left the series meanwhile/);
+    for (const map of [left, panel.map]) assert.deepEqual([map.session.points, map.session.slices.dirty], [[], []]);
+    assert.deepEqual([...shown.pixels('mr', 1)], [0, 0]);
+    await goOn({ shown, opening }, 'ct');
+    pointing.point({ i: 0, j: 0, k: 1 });
+    await later(20);
+    assert.deepEqual([panel.map.session.points.length, panel.map.session.slices.dirty], [1, [1]]);
+  }
+});
+
+/** A drawing is submitted, and the series is left before the server answers with ``answer``. */
+async function submittedAndLeft(answer, before = () => {}) {
+  const made = await opened();
+  const { panel, shown } = made;
+  const waiting = gate();
+  server(labels, async path => {
+    if (path !== '/fewsam/label') return undefined;
+    await waiting.opened;
+    return answer;
+  });
+  shown.pixels('ct', 1).set([0, 1]);
+  before(made);
+  const submitted = new Submitting(panel).submit();
+  await later();
+  await goOn(made);
+  panel.store.conflict.value = [2]; // what is asked of the series that is open now
+  waiting.open();
+  await submitted;
+  return made;
+}
+
+const question = body => ({ ok: false, status: 409, json: async () => ({ detail: '', ...body }) });
+
+test('a question about a series that was left is not asked over another one, and the drawing comes back', async () => {
+  for (const body of [{ slices: [1], who: 'Olaf' }, { empty: [1] }]) {
+    const made = await submittedAndLeft(question(body));
+    const { panel } = made;
+    assert.deepEqual(panel.store.conflict.value, [2]);
+    assert.match(panel.said.at(-1).text, /nothing was taken\. What you drew there is kept in this browser/);
+    assert.deepEqual(panel.said.at(-1).answers, []);
+    await goOn(made, 'ct');
+    assert.deepEqual(panel.map.session.slices.dirty, [1]);
+  }
+});
+
+test('that a drawing could not be kept is said with the question that cannot be asked', async () => {
+  const full = ({ shown }) => (shown.kept.setItem = () => { throw new Error('full'); });
+  const { panel } = await submittedAndLeft(question({ slices: [1] }), full);
+  assert.match(panel.said.at(-1).text, /store is full: what you drew there since it last had room may be lost/);
+});
+
+test('a submission that was taken answers no question about another series, and leaves no draft', async () => {
+  const none = { added: [1], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [] };
+  const { panel, shown } = await submittedAndLeft({ ok: true, json: async () => ({ ...none, submissions: { 0: 7, 1: 8 } }) });
+  assert.deepEqual([panel.store.conflict.value, shown.kept.length], [[2], 0]);
+  assert.equal(panel.said.at(-1).text, '1 slice submitted.');
+});
+
+test('the answers to a question about an empty slice do nothing in another series', async () => {
+  const made = await opened();
+  const { panel, shown } = made;
+  const asked = [];
+  server(labels, async path => (path === '/fewsam/label' ? (asked.push(path), question({ empty: [1] })) : undefined));
+  shown.pixels('ct', 1).set([0, 1]);
+  await new Submitting(panel).submit();
+  const { answers } = panel.said.at(-1);
+  assert.equal(answers.length, 2);
+  await goOn(made);
+  shown.pixels('mr', 1).set([0, 1]);
+  panel.map.commit();
+  for (const { act } of answers) {
+    panel.said.length = 0;
+    act();
+    await later();
+    assert.match(panel.said.at(-1).text, /^You left the series meanwhile/);
+  }
+  assert.deepEqual([asked.length, panel.map.session.slices.dirty], [1, [1]]);
 });

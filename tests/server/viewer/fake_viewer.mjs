@@ -1,5 +1,5 @@
 // What stands for OHIF, cornerstone and the server: series of three slices of 2 x 1 pixels in viewports 'one' and 'two'.
-import { Store, Structures, host } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { Store, Structures, Working, host } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 export const liver = { id: 'liver', name: 'liver', color: [1, 2, 3], slices: 0 };
 
@@ -73,31 +73,42 @@ export function viewer() {
   return made;
 }
 
-/** A server whose labelmaps are ``labels``, by series; ``on`` is called with the path of each question before its answer. */
+/**
+ * A server whose labelmaps are ``labels``, by series; ``on`` is called with the path of each question before its answer,
+ * and may answer itself.
+ */
 export function server(labels, on = async () => {}) {
   globalThis.fetch = async url => {
     const [path, query] = String(url).replace(/^.*\/fewsam/, '/fewsam').split('?');
     const series = new URLSearchParams(query).get('image');
-    await on(path, series);
+    const own = await on(path, series);
+    if (own) return own;
     if (path === '/fewsam/state') return { ok: true, json: async () => ({ structures: [liver], training: {}, encoder: {} }) };
     const head = { structures: [liver], submissions: { 0: 7 }, drawn: [0], served: false };
-    const text = new TextEncoder().encode(JSON.stringify(head));
-    const bytes = new Uint8Array(4 + text.length + labels[series].length);
-    new DataView(bytes.buffer).setUint32(0, text.length, true);
-    bytes.set(text, 4);
-    bytes.set(labels[series], 4 + text.length);
-    return { ok: true, arrayBuffer: async () => bytes.buffer };
+    return framed(head, labels[series]);
   };
+}
+
+/** An answer that holds voxels. */
+export function framed(head, voxels) {
+  const text = new TextEncoder().encode(JSON.stringify(head));
+  const bytes = new Uint8Array(4 + text.length + voxels.length);
+  new DataView(bytes.buffer).setUint32(0, text.length, true);
+  bytes.set(text, 4);
+  bytes.set(voxels, 4 + text.length);
+  return { ok: true, arrayBuffer: async () => bytes.buffer };
 }
 
 /** What the acts of the panel work with. */
 export function desk() {
   const said = [];
-  return {
+  const made = {
     store: new Store(), structures: new Structures(), map: null, said,
     say: (text, kind, answers = []) => said.push({ text, kind, answers }),
     show() {}, choose() {}, refresh: async () => {},
+    work: (what, todo, of = made.map) => new Working(made).work(what, todo, of),
   };
+  return made;
 }
 
 /** A promise, and what fulfils it. */

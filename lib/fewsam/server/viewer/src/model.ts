@@ -13,8 +13,11 @@ export { Slices } from './model/slices';
 export { Structures } from './model/structures';
 export { Learning } from './acts/learning';
 export { Opening } from './acts/opening';
+export { Pointing } from './acts/pointing';
 export { Polling } from './acts/polling';
+export { Prompting } from './acts/prompting';
 export { Submitting } from './acts/submitting';
+export { Working } from './acts/working';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';
 

@@ -17,6 +17,7 @@ import { Prompting } from './acts/prompting';
 import { Submitting } from './acts/submitting';
 import { Tracing } from './acts/tracing';
 import { Watching } from './acts/watching';
+import { Working } from './acts/working';
 import * as api from './api';
 import type { Acts, Command } from './commands';
 import { App } from './components/app';
@@ -43,6 +44,7 @@ export class Panel implements Desk {
   private lab = new Lab();
   private labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
   private tracing = new Tracing(this);
+  private working = new Working(this);
   private learning = new Learning(this);
   private prompting = new Prompting(this);
   private pointing = new Pointing(this, this.prompting);
@@ -186,22 +188,8 @@ export class Panel implements Desk {
     return changed;
   }
 
-  async work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void> {
-    const { busy } = this.store;
-    while (busy.value && what === 'Correcting') await new Promise(done => window.setTimeout(done, 50));
-    if (busy.value) return;
-    if (!this.map) return this.say('Open a CT, MR or other image series first.', 'bad');
-    busy.value = what;
-    try {
-      await this.map.released();
-      await todo(this.map);
-      await this.refresh();
-    } catch (error) {
-      this.say((error as Error).message, 'bad');
-    } finally {
-      busy.value = '';
-      this.show();
-    }
+  work(what: string, todo: (map: Labelmap) => Promise<void>, of = this.map): Promise<void> {
+    return this.working.work(what, todo, of);
   }
 
   // -- what a person does

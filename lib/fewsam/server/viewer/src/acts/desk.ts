@@ -2,6 +2,7 @@
 
 import type { Head } from '../model/session';
 import type { Structures } from '../model/structures';
+import * as texts from '../model/texts';
 import type { Answer, Kind, Store } from '../store';
 import type { Labelmap } from '../viewer/labelmap';
 
@@ -10,8 +11,11 @@ export interface Desk {
   readonly structures: Structures;
   /** Of the open series; null while none is open. */
   map: Labelmap | null;
-  /** Do something that asks the server; nothing else is begun meanwhile, and an error is said. */
-  work(what: string, todo: (map: Labelmap) => Promise<void>): Promise<void>;
+  /**
+   * Do something that asks the server; nothing else is begun meanwhile, and an error is said. It is for the series that
+   * is open at the call, or for ``of``: where that one is left before its turn comes, nothing is done.
+   */
+  work(what: string, todo: (map: Labelmap) => Promise<void>, of?: Labelmap | null): Promise<void>;
   say(text: string, kind: Kind, answers?: Answer[]): void;
   /** Ask the server how things are. */
   refresh(): Promise<void>;
@@ -24,4 +28,11 @@ export interface Desk {
   choose(value: number): void;
   /** Bring what is shown up to date with the open series. */
   show(): void;
+}
+
+/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+export function left(desk: Desk, map: Labelmap): boolean {
+  if (desk.map === map) return false;
+  desk.say(texts.left, 'bad');
+  return true;
 }

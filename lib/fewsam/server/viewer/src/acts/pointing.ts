@@ -3,7 +3,7 @@
 import * as api from '../api';
 import { corrected } from '../model/points';
 import * as texts from '../model/texts';
-import type { Desk } from './desk';
+import { type Desk, left } from './desk';
 import type { Prompting } from './prompting';
 
 export class Pointing {
@@ -16,7 +16,7 @@ export class Pointing {
 
   point({ i: x, j: y, k }: { i: number; j: number; k: number }): void {
     const [i, j] = [Math.round(x), Math.round(y)];
-    const { store, structures } = this.desk;
+    const { map: of, store, structures } = this.desk; // the series of the click, whichever is open when its turn comes
     const structure = structures.of(store.chosen.value);
     const include = store.tool.value === 'include';
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
@@ -34,11 +34,12 @@ export class Pointing {
         const body = { image: map.series, slice: k, label: name, include: side(true), exclude: side(false) };
         const { voxels } = await api.correct(body);
         await map.released();
+        if (left(this.desk, map)) return;
         map.commit();
         const width = map.geometry.planes[k].columns;
         map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
         this.desk.say(`${name}: ${texts.count(points.length, 'point')} on ${texts.slicesOf([k])}. Submit when it is right.`, '');
-      }),
+      }, of),
     );
   }
 

@@ -6,7 +6,7 @@ import type { Point } from '../model/session';
 import * as texts from '../model/texts';
 import type { Labelmap } from '../viewer/labelmap';
 import type { Dragged, Place } from '../viewer/drag';
-import type { Desk } from './desk';
+import { type Desk, left } from './desk';
 
 export class Prompting {
   private queue: Promise<void> = Promise.resolve();
@@ -33,7 +33,8 @@ export class Prompting {
 
   add(prompt: Point): void {
     const { value } = prompt;
-    const structure = this.desk.structures.of(value);
+    const { map: of, structures } = this.desk; // the series of the prompt, whichever is open when its turn comes
+    const structure = structures.of(value);
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
     this.queue = this.queue.then(() =>
       this.desk.work('Correcting', async map => {
@@ -51,6 +52,7 @@ export class Prompting {
         const body = { image: map.series, label: structure.name, prompts: asked(mine), propagate: this.desk.store.propagate.value, keep };
         const { head, voxels } = await api.prompts(body);
         await map.released();
+        if (left(this.desk, map)) return;
         map.commit();
         const now = planes(head.slices, voxels);
         this.known.set(named(all, value), now);
@@ -59,7 +61,7 @@ export class Prompting {
         const propagated = others > 0 ? `, and ${texts.count(others, 'other slice')} changed` : '';
         const said = `${structure.name}: ${texts.count(mine.length, 'prompt')} on ${texts.slicesOf([...new Set(mine.map(one => one.k))])}`;
         this.desk.say(`${said}${propagated}. Submit when it is right; Undo takes the last one back.`, '');
-      }),
+      }, of),
     );
   }
 

@@ -2,13 +2,14 @@
 
 import * as api from '../api';
 import * as texts from '../model/texts';
-import type { Desk } from './desk';
+import type { Labelmap } from '../viewer/labelmap';
+import { type Desk, left } from './desk';
 
 export class Submitting {
   constructor(private desk: Desk) {}
 
   /** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
-  async submit(empty: number[] = [], both = false): Promise<void> {
+  async submit(empty: number[] = [], both = false, of = this.desk.map): Promise<void> {
     const { store } = this.desk;
     await this.desk.work('Submitting', async map => {
       map.commit();
@@ -19,14 +20,16 @@ export class Submitting {
         answer = await api.submit(map.series, submission, { ...(both ? { replace: [], beside: store.conflict.value } : { replace: store.conflict.value }), empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
-        return this.asked(error.body, both);
+        // The answers are about slices of this series: they are not asked for over another one.
+        if (this.desk.map !== map) return this.desk.say(texts.untaken(map.session.kept), 'bad');
+        return this.asked(map, error.body, both);
       }
-      store.conflict.value = [];
+      if (this.desk.map === map) store.conflict.value = [];
       store.answered.value = false;
       map.commit();
       map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched, ...(answer.beside ?? [])]);
       this.desk.say(texts.receipt(answer), answer.kept.length ? '' : 'good');
-    });
+    }, of);
   }
 
   /** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
@@ -42,11 +45,11 @@ export class Submitting {
   }
 
   /** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
-  private asked(body: { slices?: number[]; who?: string; empty?: number[] }, both: boolean): void {
+  private asked(map: Labelmap, body: { slices?: number[]; who?: string; empty?: number[] }, both: boolean): void {
     if (body.empty?.length) {
       const empty = body.empty;
-      const yes = { label: 'Nothing is there', act: () => void this.submit(empty, both) };
-      const no = { label: 'Put the labels back', act: () => this.putBack(empty) };
+      const yes = { label: 'Nothing is there', act: () => void this.submit(empty, both, map) };
+      const no = { label: 'Put the labels back', act: () => this.putBack(map, empty) };
       return this.desk.say(texts.emptied(empty), 'asks', [yes, no]);
     }
     const slices = body.slices ?? [];
@@ -54,9 +57,9 @@ export class Submitting {
     this.desk.say(texts.conflict(slices, body.who ?? ''), 'bad');
   }
 
-  private putBack(slices: number[]): void {
-    const { map } = this.desk;
-    map?.render(map.session.discard(slices));
+  private putBack(map: Labelmap, slices: number[]): void {
+    if (left(this.desk, map)) return;
+    map.render(map.session.discard(slices));
     this.desk.say(`${texts.capital(texts.slicesOf(slices))}: as submitted. Undo brings your change back.`, '');
     this.desk.show();
   }

@@ -97,6 +97,16 @@ export function problems(state: api.State | null, foreign: number[], unkept: boo
   return found;
 }
 
+export const left = 'You left the series meanwhile: what you asked for there was not done.';
+
+/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
+export function untaken(kept: boolean): string {
+  const drawn = kept
+    ? 'What you drew there is kept in this browser: open the series again and submit it.'
+    : "The browser's store is full: what you drew there since it last had room may be lost.";
+  return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${drawn}`;
+}
+
 /** Why the server asks before it takes a submission. */
 export function conflict(slices: number[], who: string): string {
   return (
