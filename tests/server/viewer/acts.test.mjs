@@ -1,7 +1,9 @@
 // The acts of the panel with a viewer and a server that are stood in for: a series is opened, left, and worked on.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Labelmap, Opening, Pointing, Polling, Prompting, Session, Submitting } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import {
+  Journey, Labelmap, Labwork, Learning, Opening, Pointing, Polling, Prompting, Session, Submitting, Tracing,
+} from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, framed, gate, later, liver, server, viewer } from './fake_viewer.mjs';
 
 const nothing = { nothing: () => true, opened() {}, left() {} };
@@ -256,4 +258,35 @@ test('the answers to a question about an empty slice do nothing in another serie
     assert.match(panel.said.at(-1).text, /^You left the series meanwhile/);
   }
   assert.deepEqual([asked.length, panel.map.session.slices.dirty], [1, [1]]);
+});
+
+test('what is fetched for a series that was left meanwhile is shown nowhere', async () => {
+  Object.defineProperty(globalThis, 'sessionStorage', { value: viewer().kept, configurable: true });
+  const acts = {
+    '/fewsam/shot': panel => new Tracing(panel).restore({ shot: 3 }),
+    '/fewsam/reading': panel => new Labwork(panel, null, null).show({ slice: 1 }, { reading: 3 }),
+    '/fewsam/next': panel => new Journey(panel).next(),
+    '/fewsam/segment': panel => new Learning(panel).segment(),
+  };
+  for (const [question, act] of Object.entries(acts)) {
+    const made = await opened();
+    const { panel, shown } = made;
+    const [waiting, jumps] = [gate(), []];
+    panel.take = async () => null; // as the panel does where another series is open
+    server(labels, async path => {
+      if (path !== question) return undefined;
+      await waiting.opened;
+      return { ...framed({ slice: 1, shots: 1, structures: [liver] }, [1, 1]), json: async () => ({ id: 'ct', slice: 1 }) };
+    });
+    const left = panel.map;
+    left.geometry.jump = k => jumps.push(k);
+    void act(panel);
+    await later();
+    await goOn(made);
+    const said = panel.said.length;
+    waiting.open();
+    await later(20);
+    assert.deepEqual([left.session.slices.dirty, jumps, panel.store.answered.value, shown.kept.length], [[], [], false, 0], question);
+    for (const { text } of panel.said.slice(said)) assert.match(text, /^You left the series meanwhile/);
+  }
 });

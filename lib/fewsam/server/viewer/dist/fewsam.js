@@ -1,6 +1,6 @@
-/* fewsam panel, built from sources 5505954bc6508afb7aa4382815854de767c4f5f9faae5d3d01b5e9549c0d5739 */
+/* fewsam panel, built from sources d29e005d52d9c445352a9a43698a18967f3e5397cb22f3a37f442c05e74459dc */
 (function() {
-	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
+	// node_modules/preact/dist/preact.mjs
 	var n$1;
 	var t$2;
 	var r$2;
@@ -283,7 +283,7 @@
 	}, x$1.prototype.render = $, u$3 = [], f$3 = 0, o$3 = function(n, t) {
 		return n.__v.__b - t.__v.__b;
 	}, e$2 = Symbol(), l$2 = /(PointerCapture)$|Capture$/i, c$2 = 0, a$3 = {};
-	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/hooks/dist/hooks.mjs
+	// node_modules/preact/hooks/dist/hooks.mjs
 	var t$1;
 	var r$1;
 	var u$2;
@@ -397,7 +397,7 @@
 			return !o$2(t, n[r]);
 		});
 	}
-	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals-core/dist/signals-core.module.js
+	// node_modules/@preact/signals-core/dist/signals-core.module.js
 	var i = Symbol.for("preact-signals");
 	function t() {
 		if (!(v > 1)) {
@@ -806,7 +806,7 @@
 		n[Symbol.dispose] = n;
 		return n;
 	}
-	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals/dist/signals.module.js
+	// node_modules/@preact/signals/dist/signals.module.js
 	var h;
 	var p;
 	var m = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
@@ -1550,6 +1550,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
 		return found;
 	}
+	var left$1 = "You left the series meanwhile: what you asked for there was not done.";
+	/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
+	function untaken(kept) {
+		return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
+	}
 	/** Why the server asks before it takes a submission. */
 	function conflict(slices, who) {
 		return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
@@ -1831,6 +1836,13 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			displaySetInstanceUIDs: [displaySetInstanceUID]
 		});
 	}
+	// src/acts/desk.ts
+	/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+	function left(desk, map) {
+		if (desk.map === map) return false;
+		desk.say(left$1, "bad");
+		return true;
+	}
 	// src/acts/journey.ts
 	/** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 	var TRIES = 20;
@@ -1849,6 +1861,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				map.commit();
 				map.session.keep();
 				const offer = await this.ask(map, leave);
+				if (left(this.desk, map)) return;
 				if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
 				this.trail.leave(this.here(map));
 				if (offer.id !== map.series) return this.go({
@@ -2619,6 +2632,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		show({ slice }, { reading: reading$1, annotator }) {
 			this.desk.work("Fetching", async (map) => {
 				const { head, voxels } = await reading(map.series, reading$1);
+				if (left(this.desk, map)) return;
 				map.geometry.jump(slice);
 				map.commit();
 				map.render(map.session.draw(/* @__PURE__ */ new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
@@ -2672,7 +2686,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				const { head, voxels } = await segment(map.series, map.geometry.current());
 				if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
 				const before = this.desk.store.server.value?.image?.uncertainty.length;
-				const changed = await this.desk.take(map, voxels, head) ?? [];
+				const changed = await this.desk.take(map, voxels, head);
+				if (!changed) return;
 				this.desk.store.changed.value = before ? changed : [];
 				this.improvable = head.unencoded?.length ? map.series : "";
 				map.session.points = [];
@@ -3220,6 +3235,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		slices;
 		points = [];
 		drafts;
+		/** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
+		opened = false;
 		/** Whether the browser keeps what is drawn: false where its store is full. */
 		kept = true;
 		constructor(series, structures, depth, size, store, page, now = Date.now) {
@@ -3231,6 +3248,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
 		open(voxels, head) {
 			this.receive(voxels, head);
+			this.opened = true;
 			return this.drafts.restore(this.slices, this.structures);
 		}
 		/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
@@ -3318,6 +3336,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Keep what is drawn in the browser, and say that this window is open, or is closing. */
 		keep(closing = false) {
+			if (!this.opened) return this.kept;
 			return this.kept = this.drafts.keep(this.slices, this.structures, closing);
 		}
 		keeping(changed) {
@@ -3360,10 +3379,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		static async open(viewportId, displaySet, structures) {
 			const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
-			await map.create();
+			map.listen();
+			try {
+				await map.create();
+			} catch (error) {
+				map.close();
+				throw error;
+			}
 			const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
 			map.session = new Session(map.series, structures, depth, size, localStorage, page);
-			map.listen();
 			return map;
 		}
 		/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
@@ -3463,7 +3487,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Take what was drawn since the last look as one step. */
 		commit() {
-			if (this.ended || !segmentationOf(this.segmentationId)) return [];
+			if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
 			const slices = /* @__PURE__ */ new Map();
 			this.arrays.forEach((array, k) => {
 				if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -3475,7 +3499,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Show what the session has of slices. */
 		render(slices) {
-			if (!slices.length) return;
+			if (this.ended || !slices.length) return;
 			slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
 			const frames = slices.map((k) => this.geometry.imageOf(k));
 			tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
@@ -3559,6 +3583,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		on;
 		now = "";
 		waited = 0;
+		closed = false;
 		constructor(desk, on) {
 			this.desk = desk;
 			this.on = on;
@@ -3576,6 +3601,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			} finally {
 				this.now = "";
 			}
+		}
+		/** The panel is closed: what is being opened is not. */
+		close() {
+			this.closed = true;
+			this.leave();
 		}
 		leave() {
 			const { map, store } = this.desk;
@@ -3600,15 +3630,31 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (!stale.length || !await this.desk.fetch()) return;
 			if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 		}
+		/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
+		wants(series, viewportId) {
+			const now = active();
+			return !this.closed && (!now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId);
+		}
 		async open(series, { viewportId, displaySet }) {
 			const { structures, store } = this.desk;
 			this.leave();
-			const state = store.server.value = await getState(series);
+			const state = await getState(series);
+			if (!this.wants(series, viewportId)) return;
+			store.server.value = state;
 			structures.update(state.structures);
-			const map = await Labelmap.open(viewportId, displaySet, structures);
 			const known = await getLabelmap(series);
-			const drafts = map.session.open(known.voxels, known.head);
-			map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+			if (!this.wants(series, viewportId)) return;
+			const map = await Labelmap.open(viewportId, displaySet, structures);
+			let drafts;
+			try {
+				await map.released();
+				if (!this.wants(series, viewportId)) return map.close();
+				drafts = map.session.open(known.voxels, known.head);
+				map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+			} catch (error) {
+				map.close();
+				throw error;
+			}
 			map.onStroke = () => {
 				if (store.message.value.text === "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.") this.desk.say("", "");
 				this.desk.show();
@@ -3655,7 +3701,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		point({ i: x, j: y, k }) {
 			const [i, j] = [Math.round(x), Math.round(y)];
-			const { store, structures } = this.desk;
+			const { map: of, store, structures } = this.desk;
 			const structure = structures.of(store.chosen.value);
 			const include = store.tool.value === "include";
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
@@ -3687,15 +3733,49 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					exclude: side(false)
 				});
 				await map.released();
+				if (left(this.desk, map)) return;
 				map.commit();
 				const width = map.geometry.planes[k].columns;
 				map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
 				this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
-			}));
+			}, of));
 		}
 		clear() {
 			if (this.desk.map) this.desk.map.session.points = [];
 			this.desk.show();
+		}
+	};
+	// src/acts/polling.ts
+	var Polling = class {
+		desk;
+		steps;
+		lost = false;
+		timer = 0;
+		closed = false;
+		constructor(desk, steps) {
+			this.desk = desk;
+			this.steps = steps;
+		}
+		async look() {
+			const { store } = this.desk;
+			try {
+				for (const step of this.steps) {
+					await step();
+					if (this.closed) return;
+				}
+				this.desk.map?.session.keep();
+				if (this.lost) this.desk.say("The server is back.", "good");
+				this.lost = false;
+			} catch (error) {
+				if (this.closed) return;
+				this.lost = true;
+				this.desk.say(error.message, "bad");
+			}
+			this.timer = window.setTimeout(() => void this.look(), store.training.value ? 800 : 2500);
+		}
+		close() {
+			this.closed = true;
+			window.clearTimeout(this.timer);
 		}
 	};
 	// src/model/prompts.ts
@@ -3784,7 +3864,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		add(prompt) {
 			const { value } = prompt;
-			const structure = this.desk.structures.of(value);
+			const { map: of, structures } = this.desk;
+			const structure = structures.of(value);
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
 			this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
 				map.commit();
@@ -3806,6 +3887,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					keep
 				});
 				await map.released();
+				if (left(this.desk, map)) return;
 				map.commit();
 				const now = planes(head.slices, voxels);
 				this.known.set(named(all, value), now);
@@ -3814,7 +3896,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				const propagated = others > 0 ? `, and ${count(others, "other slice")} changed` : "";
 				const said = `${structure.name}: ${count(mine.length, "prompt")} on ${slicesOf([...new Set(mine.map((one) => one.k))])}`;
 				this.desk.say(`${said}${propagated}. Submit when it is right; Undo takes the last one back.`, "");
-			}));
+			}, of));
 		}
 		changed(map, before, now, mine, value) {
 			const { slices } = map.session;
@@ -3847,7 +3929,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.desk = desk;
 		}
 		/** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
-		async submit(empty = [], both = false) {
+		async submit(empty = [], both = false, of = this.desk.map) {
 			const { store } = this.desk;
 			await this.desk.work("Submitting", async (map) => {
 				map.commit();
@@ -3864,9 +3946,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					});
 				} catch (error) {
 					if (!(error instanceof Refusal) || error.status !== 409) throw error;
-					return this.asked(error.body);
+					if (this.desk.map !== map) return this.desk.say(untaken(map.session.kept), "bad");
+					return this.asked(map, error.body, both);
 				}
-				store.conflict.value = [];
+				if (this.desk.map === map) store.conflict.value = [];
 				store.answered.value = false;
 				map.commit();
 				map.session.submitted(submission, answer.submissions, [
@@ -3875,7 +3958,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					...answer.beside ?? []
 				]);
 				this.desk.say(receipt(answer), answer.kept.length ? "" : "good");
-			});
+			}, of);
 		}
 		/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
 		async theirs() {
@@ -3888,25 +3971,25 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
 			});
 		}
-		/** The server asks before it takes a submission. */
-		asked(body) {
+		/** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
+		asked(map, body, both) {
 			if (body.empty?.length) {
 				const empty = body.empty;
 				return this.desk.say(emptied(empty), "asks", [{
 					label: "Nothing is there",
-					act: () => void this.submit(empty)
+					act: () => void this.submit(empty, both, map)
 				}, {
 					label: "Put the labels back",
-					act: () => this.putBack(empty)
+					act: () => this.putBack(map, empty)
 				}]);
 			}
 			const slices = body.slices ?? [];
 			this.desk.store.conflict.value = slices;
 			this.desk.say(conflict(slices, body.who ?? ""), "bad");
 		}
-		putBack(slices) {
-			const { map } = this.desk;
-			map?.render(map.session.discard(slices));
+		putBack(map, slices) {
+			if (left(this.desk, map)) return;
+			map.render(map.session.discard(slices));
 			this.desk.say(`${capital(slicesOf(slices))}: as submitted. Undo brings your change back.`, "");
 			this.desk.show();
 		}
@@ -3933,6 +4016,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		async restore(shot$1) {
 			await this.desk.work("Fetching", async (map) => {
 				const { head, voxels } = await shot(map.series, shot$1.shot);
+				if (left(this.desk, map)) return;
 				map.commit();
 				const here = map.session.structures.fromServer(voxels, head.structures);
 				map.render(map.session.draw(/* @__PURE__ */ new Map([[head.slice, here]])));
@@ -3999,6 +4083,31 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			}
 		}
 	};
+	// src/acts/working.ts
+	var Working = class {
+		desk;
+		constructor(desk) {
+			this.desk = desk;
+		}
+		async work(what, todo, of) {
+			const { busy } = this.desk.store;
+			while (busy.value && what === "Correcting") await new Promise((done) => window.setTimeout(done, 50));
+			if (busy.value) return;
+			if (!of) return this.desk.say("Open a CT, MR or other image series first.", "bad");
+			busy.value = what;
+			try {
+				await of.released();
+				if (left(this.desk, of)) return;
+				await todo(of);
+				await this.desk.refresh();
+			} catch (error) {
+				this.desk.say(error.message, "bad");
+			} finally {
+				busy.value = "";
+				this.desk.show();
+			}
+		}
+	};
 	// src/model/scale.ts
 	var STEPS = [
 		{
@@ -4059,7 +4168,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			label: "not segmented"
 		}
 	};
-	// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+	// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 	var f = Symbol.for("pv");
 	var o = 0;
 	Array.isArray;
@@ -5775,6 +5884,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		lab = new Lab();
 		labwork = new Labwork(this, this.lab, (study, series) => this.journey.visit(study, series));
 		tracing = new Tracing(this);
+		working = new Working(this);
 		learning = new Learning(this);
 		prompting = new Prompting(this);
 		pointing = new Pointing(this, this.prompting);
@@ -5791,10 +5901,9 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		asides = new Asides(this);
 		watching = new Watching(this, this.toolbox, this.asides);
 		opening;
-		lost = false;
+		polling = new Polling(this, [() => this.opening.follow(), () => this.refresh()]);
 		asked = 0;
 		answered = 0;
-		timer = 0;
 		constructor(id) {
 			this.opening = new Opening(this, {
 				nothing: () => this.journey.stranded(),
@@ -5819,16 +5928,16 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			}), this.root);
 			window.addEventListener("pagehide", this.closing);
 			this.show();
-			this.poll();
+			this.polling.look();
 		}
 		/** The mode was left: nothing of ours stays over the viewport. */
 		close() {
-			window.clearTimeout(this.timer);
+			this.polling.close();
 			this.watching.close();
 			this.asides.close();
 			this.keys.close();
 			window.removeEventListener("pagehide", this.closing);
-			this.opening.leave();
+			this.opening.close();
 			Q(null, this.root);
 		}
 		made() {
@@ -5881,20 +5990,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.map?.commit();
 			this.map?.session.keep(true);
 		};
-		async poll() {
-			window.clearTimeout(this.timer);
-			try {
-				await this.opening.follow();
-				await this.refresh();
-				this.map?.session.keep();
-				if (this.lost) this.say("The server is back.", "good");
-				this.lost = false;
-			} catch (error) {
-				this.lost = true;
-				this.say(error.message, "bad");
-			}
-			this.timer = window.setTimeout(() => this.poll(), this.store.training.value ? 800 : 2500);
-		}
 		async refresh() {
 			const turn = ++this.asked;
 			const state = await getState(this.map?.series, this.map?.geometry.current());
@@ -5929,22 +6024,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			map.render(changed);
 			return changed;
 		}
-		async work(what, todo) {
-			const { busy } = this.store;
-			while (busy.value && what === "Correcting") await new Promise((done) => window.setTimeout(done, 50));
-			if (busy.value) return;
-			if (!this.map) return this.say("Open a CT, MR or other image series first.", "bad");
-			busy.value = what;
-			try {
-				await this.map.released();
-				await todo(this.map);
-				await this.refresh();
-			} catch (error) {
-				this.say(error.message, "bad");
-			} finally {
-				busy.value = "";
-				this.show();
-			}
+		work(what, todo, of = this.map) {
+			return this.working.work(what, todo, of);
 		}
 		choose(value) {
 			this.store.chosen.value = value;

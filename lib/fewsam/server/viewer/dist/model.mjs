@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 5505954bc6508afb7aa4382815854de767c4f5f9faae5d3d01b5e9549c0d5739 */
+/* fewsam panel, built from sources d29e005d52d9c445352a9a43698a18967f3e5397cb22f3a37f442c05e74459dc */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -785,6 +785,8 @@ var Session = class {
 	slices;
 	points = [];
 	drafts;
+	/** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
+	opened = false;
 	/** Whether the browser keeps what is drawn: false where its store is full. */
 	kept = true;
 	constructor(series, structures, depth, size, store, page, now = Date.now) {
@@ -796,6 +798,7 @@ var Session = class {
 	/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
 	open(voxels, head) {
 		this.receive(voxels, head);
+		this.opened = true;
 		return this.drafts.restore(this.slices, this.structures);
 	}
 	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
@@ -883,6 +886,7 @@ var Session = class {
 	}
 	/** Keep what is drawn in the browser, and say that this window is open, or is closing. */
 	keep(closing = false) {
+		if (!this.opened) return this.kept;
 		return this.kept = this.drafts.keep(this.slices, this.structures, closing);
 	}
 	keeping(changed) {
@@ -1010,7 +1014,7 @@ var Structures = class {
 		return value;
 	}
 };
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/dist/preact.mjs
+// node_modules/preact/dist/preact.mjs
 var n$1;
 var t$2;
 var r$2;
@@ -1289,7 +1293,7 @@ n$1 = { __e: function(n, t, r, u) {
 }, x$2.prototype.render = $$1, u$4 = [], f$4 = 0, o$4 = function(n, t) {
 	return n.__v.__b - t.__v.__b;
 }, e$2 = Symbol(), l$3 = /(PointerCapture)$|Capture$/i, c$3 = 0, a$4 = {};
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/hooks/dist/hooks.mjs
+// node_modules/preact/hooks/dist/hooks.mjs
 var t$1;
 var r$1;
 var u$3;
@@ -1403,7 +1407,7 @@ function E(n, t) {
 		return !o$3(t, n[r]);
 	});
 }
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals-core/dist/signals-core.module.js
+// node_modules/@preact/signals-core/dist/signals-core.module.js
 var i$1 = Symbol.for("preact-signals");
 function t() {
 	if (!(v$1 > 1)) {
@@ -1812,7 +1816,7 @@ function x$1(i, t) {
 	n[Symbol.dispose] = n;
 	return n;
 }
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/@preact/signals/dist/signals.module.js
+// node_modules/@preact/signals/dist/signals.module.js
 var h$1;
 var p$1;
 var m$1 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
@@ -2152,6 +2156,13 @@ var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new UR
 	image,
 	slice: String(slice)
 })}`, { method: "POST" }));
+var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+/** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
+var prompts = async (body) => framed(await ask("/fewsam/prompts", json(body)));
+var next = async (asked) => (await ask("/fewsam/next", json({
+	client_id: client,
+	...asked
+}))).json();
 var train = async () => void await ask("/train/segmentation", json({}));
 /** Have the served model learn from images that nobody labelled too; it takes minutes. */
 var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
@@ -2174,6 +2185,52 @@ async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		body: form
 	})).json();
 }
+var history = async (image, slice) => (await ask(`/fewsam/history?${new URLSearchParams({
+	image,
+	slice: String(slice)
+})}`)).json();
+/** One slice as it was labelled once. */
+var shot = async (image, number) => framed(await ask(`/fewsam/shot?${new URLSearchParams({
+	image,
+	shot: String(number)
+})}`));
+/** Take back what was said of a slice; its label stays in the history. */
+var unlabel = async (image, slice, seen) => void await ask("/fewsam/unlabel", json({
+	image,
+	slice,
+	seen,
+	client_id: client
+}));
+var worklist = async () => (await ask("/fewsam/worklist")).json();
+/** Say how far a series is; ``seen``: the mark that the person saw. */
+var mark = async (image, state, note, seen) => void await ask("/fewsam/worklist/mark", json({
+	image,
+	state,
+	note,
+	seen,
+	client_id: client
+}));
+var review = async (image, state, note, seen) => void await ask("/fewsam/worklist/review", json({
+	image,
+	state,
+	note,
+	seen,
+	client_id: client
+}));
+/** Labels that are kept beside the ones in force, by slice. */
+var readings = async (image) => (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+/** One slice as a second reader labelled it. */
+var reading = async (image, number) => framed(await ask(`/fewsam/reading?${new URLSearchParams({
+	image,
+	reading: String(number)
+})}`));
+/** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
+var adopt = async (image, number, seen) => void await ask("/fewsam/reading/adopt", json({
+	image,
+	reading: number,
+	seen,
+	client_id: client
+}));
 var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchParams({
 	image,
 	format
@@ -2195,12 +2252,14 @@ var texts_exports = /* @__PURE__ */ __exportAll({
 	guide: () => guide,
 	improving: () => improving,
 	inShort: () => inShort,
+	left: () => left$1,
 	numbering: () => numbering,
 	problems: () => problems,
 	progress: () => progress,
 	receipt: () => receipt,
 	slicesOf: () => slicesOf,
-	trained: () => trained
+	trained: () => trained,
+	untaken: () => untaken
 });
 function count(n, what) {
 	return `${n} ${what}${n === 1 ? "" : "s"}`;
@@ -2271,6 +2330,11 @@ function problems(state, foreign, unkept) {
 	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
 	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
 	return found;
+}
+var left$1 = "You left the series meanwhile: what you asked for there was not done.";
+/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
+function untaken(kept) {
+	return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
 }
 /** Why the server asks before it takes a submission. */
 function conflict(slices, who) {
@@ -2411,77 +2475,72 @@ function encodingOf(state) {
 	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
 	return left ? `Encoding: ${left} left` : "";
 }
-// src/acts/learning.ts
-/** Segment the open series, train, and say what came of a training. */
-var Learning = class {
-	desk;
-	wasTraining = false;
-	improvable = "";
-	trainedFrom = 0;
-	constructor(desk) {
-		this.desk = desk;
+// src/model/trail.ts
+var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
+	"fewsam.trail",
+	"fewsam.skipped",
+	"fewsam.unshown",
+	"fewsam.jump"
+];
+var Trail = class {
+	store;
+	constructor(store) {
+		this.store = store;
 	}
-	async segment() {
-		await this.desk.work("Segmenting", async (map) => {
-			map.commit();
-			const { head, voxels } = await segment(map.series, map.geometry.current());
-			if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
-			const before = this.desk.store.server.value?.image?.uncertainty.length;
-			const changed = await this.desk.take(map, voxels, head) ?? [];
-			this.desk.store.changed.value = before ? changed : [];
-			this.improvable = head.unencoded?.length ? map.series : "";
-			map.session.points = [];
-			this.desk.store.answered.value = true;
-			this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
+	/** Note where the person is, before Next leads elsewhere. */
+	leave(place) {
+		const places = this.read(TRAIL, []);
+		const last = places[places.length - 1];
+		if (last?.series === place.series && last.slice === place.slice) return;
+		this.write(TRAIL, [...places, place].slice(-200));
+	}
+	get length() {
+		return this.read(TRAIL, []).length;
+	}
+	/** Where the person was before; null at the start. */
+	back() {
+		const places = this.read(TRAIL, []);
+		const last = places.pop() ?? null;
+		this.write(TRAIL, places);
+		return last;
+	}
+	/** Do not offer a slice again in this sitting. */
+	skip(series, slice) {
+		const all = this.read(SKIPPED, {});
+		this.write(SKIPPED, {
+			...all,
+			[series]: [.../* @__PURE__ */ new Set([...all[series] ?? [], slice])]
 		});
 	}
-	/** Start a training, or stop the one that runs. */
-	async train() {
-		const { store } = this.desk;
-		if (store.training.value) return this.desk.work("Stopping", () => stopTraining());
-		await this.desk.work("Starting", async () => {
-			this.trainedFrom = store.server.value?.model_version ?? 0;
-			await train();
-			this.begun();
-			this.desk.say("Training started.", "");
-		});
+	skipped(series) {
+		return this.read(SKIPPED, {})[series] ?? [];
 	}
-	/** Learn from images that nobody labelled, for when nobody waits. */
-	async improve() {
-		await this.desk.work("Starting", async () => {
-			this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
-			await improve();
-			this.begun();
-			this.desk.say(improving, "");
-		});
+	/** The viewer cannot show a series: it is not offered again. */
+	unshowable(series) {
+		this.write(UNSHOWN, [.../* @__PURE__ */ new Set([...this.unshown, series])]);
 	}
-	/** A training is under way: an answer from before it would look like its end. */
-	begun() {
-		this.desk.overtake();
-		this.wasTraining = true;
+	get unshown() {
+		return this.read(UNSHOWN, []);
 	}
-	/** Go on with what has changed at the server since the last look. */
-	look(state) {
-		this.lookAtTraining(state);
-		this.lookAtEncoding(state);
+	/** Go to a place in another study once that is loaded. */
+	depart(place) {
+		this.write(JUMP, place);
 	}
-	/** Ask again once all slices are encoded, unless something was drawn: then the person decides. */
-	lookAtEncoding({ image }) {
-		const { map, store } = this.desk;
-		if (!this.improvable || store.busy.value || map?.drawing || !image?.encoded || image.id !== this.improvable) return;
-		this.improvable = "";
-		if (map?.series !== image.id) return;
-		if (map.session.slices.dirty.length) this.desk.say(encoded, "");
-		else this.segment();
+	get destination() {
+		return this.read(JUMP, null);
 	}
-	/** Say what came of a training that ran at the last look and has ended. */
-	lookAtTraining(state) {
-		if (this.wasTraining && !state.training.running) {
-			const { text, kind } = trained(state, this.trainedFrom);
-			this.desk.say(text, kind);
-			this.desk.store.answered.value = false;
+	arrived() {
+		this.store.removeItem(JUMP);
+	}
+	read(key, otherwise) {
+		try {
+			return JSON.parse(this.store.getItem(key) ?? "null") ?? otherwise;
+		} catch {
+			return otherwise;
 		}
-		this.wasTraining = Boolean(state.training.running);
+	}
+	write(key, value) {
+		this.store.setItem(key, JSON.stringify(value));
 	}
 };
 // src/viewer/ohif.ts
@@ -2493,6 +2552,11 @@ var host = {
 var cornerstone = () => window.cornerstone;
 var tools = () => window.cornerstoneTools;
 var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+/** Whether the viewer has something that shows objects of a kind as an image. */
+function shows(sopClass) {
+	const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
+	return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
+}
 /** Cornerstone's viewport, once it shows something. */
 function viewportOf(viewportId) {
 	try {
@@ -2569,6 +2633,294 @@ function shownIn(viewport, viewportId) {
 	}
 	return null;
 }
+// src/acts/desk.ts
+/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+function left(desk, map) {
+	if (desk.map === map) return false;
+	desk.say(left$1, "bad");
+	return true;
+}
+// src/acts/journey.ts
+/** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
+var TRIES = 20;
+var Journey = class {
+	desk;
+	trail = new Trail(sessionStorage);
+	offered = null;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	get canGoBack() {
+		return this.trail.length > 0;
+	}
+	async next(leave = false) {
+		await this.desk.work("Choosing", async (map) => {
+			map.commit();
+			map.session.keep();
+			const offer = await this.ask(map, leave);
+			if (left(this.desk, map)) return;
+			if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
+			this.trail.leave(this.here(map));
+			if (offer.id !== map.series) return this.go({
+				study: offer.study ?? "",
+				series: offer.id,
+				slice: offer.slice ?? 0
+			});
+			this.offered = offer.slice ?? 0;
+			map.geometry.jump(this.offered);
+			this.desk.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, "good");
+		});
+	}
+	/** Another slice instead of the one on the screen. */
+	async skip() {
+		const map = this.desk.map;
+		if (!map) return;
+		this.trail.skip(map.series, this.offered ?? map.geometry.current());
+		this.offered = null;
+		await this.next();
+	}
+	back() {
+		const map = this.desk.map;
+		const place = this.trail.back();
+		if (!place) return this.desk.say("You are where you began.", "");
+		if (map?.series !== place.series) return this.go(place);
+		map.geometry.jump(place.slice);
+		this.desk.say(`Back on ${slicesOf([place.slice])}.`, "");
+		this.desk.show();
+	}
+	/** After a change of study: to the slice it was made for. */
+	arrive() {
+		const [there, map] = [this.trail.destination, this.desk.map];
+		if (!there || !map || there.series !== map.series) return;
+		this.trail.arrived();
+		window.setTimeout(() => map.geometry.jump(there.slice), 600);
+		this.desk.say(`Another study, ${slicesOf([there.slice])}. Back leads to where you were.`, "good");
+	}
+	/** Whether Next led to a series that the viewer does not show: it says so, and Back leads back. */
+	stranded() {
+		const there = this.trail.destination;
+		if (!there) return false;
+		this.trail.unshowable(there.series);
+		this.trail.arrived();
+		this.desk.say("The viewer cannot show the series that was next; it is not offered again.", "asks", [{
+			label: "Back to where I was",
+			act: () => this.back()
+		}]);
+		return true;
+	}
+	/** An offer that the viewer can show. */
+	async ask(map, leave) {
+		let offer = {};
+		for (let n = 0; n < TRIES; n++) {
+			const { unshown } = this.trail;
+			offer = await next({
+				image: map.series,
+				skip: this.trail.skipped(map.series),
+				leave,
+				unshown
+			});
+			if (!offer.id || !offer.sop_class || shows(offer.sop_class)) return offer;
+			this.trail.unshowable(offer.id);
+		}
+		return { left: offer.left };
+	}
+	nothingLeft(left, leave) {
+		if (leave) return this.desk.say("Nothing is left to label: every slice is labelled, skipped, or somebody else is at it.", "good");
+		const rest = left ? `${count(left, "slice")} of this series ${left === 1 ? "is" : "are"} not labelled, and none is worth asking for` : "Every slice of this series is labelled";
+		this.desk.say(`${rest}. Go on in another series?`, "asks", [{
+			label: "Go there",
+			act: () => void this.next(true)
+		}, {
+			label: "Stay",
+			act: () => this.desk.say("Draw, correct or train on; Next slice asks again.", "")
+		}]);
+	}
+	/** To a series of the worklist; Back leads back. */
+	visit(study, series) {
+		const map = this.desk.map;
+		if (map) {
+			map.commit();
+			map.session.keep();
+			this.trail.leave(this.here(map));
+		}
+		this.go({
+			study,
+			series,
+			slice: 0
+		});
+	}
+	here(map) {
+		return {
+			study: active()?.displaySet.StudyInstanceUID ?? "",
+			series: map.series,
+			slice: map.geometry.current()
+		};
+	}
+	go(place) {
+		this.trail.depart(place);
+		const there = new URLSearchParams({
+			StudyInstanceUIDs: place.study,
+			initialSeriesInstanceUID: place.series
+		});
+		this.desk.say("Going to another study.", "");
+		location.assign(`${location.pathname}?${there}`);
+	}
+};
+// src/acts/labwork.ts
+/** Marks of the worklist, the person's name, and the way to another series. */
+var SAID = {
+	done: "This series is done. The worklist leads to the next one.",
+	unsure: "This series is marked as unsure.",
+	open: "This series is open again.",
+	accepted: "Accepted.",
+	"sent back": "Sent back, with your note."
+};
+var Labwork = class {
+	desk;
+	lab;
+	go;
+	constructor(desk, lab, go) {
+		this.desk = desk;
+		this.lab = lab;
+		this.go = go;
+	}
+	name() {
+		const { lab } = this;
+		if (!lab.typed.value.trim()) return;
+		lab.keepName(lab.typed.value);
+		lab.naming.value = false;
+		this.desk.say(`Your labels bear the name ${lab.name.value} from now on.`, "good");
+	}
+	unfold(unfolded) {
+		this.lab.unfolded.value = unfolded;
+		this.look();
+	}
+	mark(series, state) {
+		this.said(() => mark(series.image, state, "", series.mark), state);
+	}
+	review(series, state) {
+		const note = this.lab.note.value.trim();
+		if (state === "sent back" && !note) return this.desk.say("Say in a few words what is to be mended, then send it back.", "bad");
+		this.said(() => review(series.image, state, note, series.mark), state);
+	}
+	visit(study, series) {
+		this.go(study.study, series.image);
+	}
+	show({ slice }, { reading: reading$1, annotator }) {
+		this.desk.work("Fetching", async (map) => {
+			const { head, voxels } = await reading(map.series, reading$1);
+			if (left(this.desk, map)) return;
+			map.geometry.jump(slice);
+			map.commit();
+			map.render(map.session.draw(/* @__PURE__ */ new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
+			this.desk.say(`${capital(slicesOf([slice]))} as ${annotator || "the second reader"} drew it. Undo takes it away.`, "");
+		});
+	}
+	adopt({ slice, in_force }, { reading, annotator }) {
+		this.desk.work("Reviewing", async (map) => {
+			await adopt(map.series, reading, in_force?.submission ?? 0);
+			await this.desk.fetch();
+			map.render(map.session.discard([slice]));
+			const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : "";
+			this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || "the second reader"} now${former}.`, "good");
+		});
+	}
+	/** Ask for the worklist, where somebody looks at it. */
+	async look() {
+		const { lab } = this;
+		const series = this.desk.map?.series;
+		if (!lab.unfolded.value) return;
+		const [list, found] = await Promise.all([worklist(), series ? readings(series) : []]);
+		lab.worklist.value = list;
+		lab.readings.value = series === this.desk.map?.series ? found : [];
+	}
+	async said(ask, state) {
+		const dirty = this.desk.store.open.value?.dirty.length ?? 0;
+		if (state === "done" && dirty) return this.desk.say("Slices are drawn and not submitted. Submit them first, or undo them.", "bad");
+		try {
+			await ask();
+			this.lab.note.value = "";
+			this.desk.say(SAID[state], "good");
+		} catch (error) {
+			this.desk.say(error.message, "bad");
+		}
+		await this.look().catch((error) => this.desk.say(error.message, "bad"));
+	}
+};
+// src/acts/learning.ts
+/** Segment the open series, train, and say what came of a training. */
+var Learning = class {
+	desk;
+	wasTraining = false;
+	improvable = "";
+	trainedFrom = 0;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	async segment() {
+		await this.desk.work("Segmenting", async (map) => {
+			map.commit();
+			const { head, voxels } = await segment(map.series, map.geometry.current());
+			if (!head.shots) return this.desk.say((head.notes ?? ["There is no label to learn from yet."]).join("\n"), "bad");
+			const before = this.desk.store.server.value?.image?.uncertainty.length;
+			const changed = await this.desk.take(map, voxels, head);
+			if (!changed) return;
+			this.desk.store.changed.value = before ? changed : [];
+			this.improvable = head.unencoded?.length ? map.series : "";
+			map.session.points = [];
+			this.desk.store.answered.value = true;
+			this.desk.say(answer(head, map.session.slices.dirty.length), head.trained ? "good" : "");
+		});
+	}
+	/** Start a training, or stop the one that runs. */
+	async train() {
+		const { store } = this.desk;
+		if (store.training.value) return this.desk.work("Stopping", () => stopTraining());
+		await this.desk.work("Starting", async () => {
+			this.trainedFrom = store.server.value?.model_version ?? 0;
+			await train();
+			this.begun();
+			this.desk.say("Training started.", "");
+		});
+	}
+	/** Learn from images that nobody labelled, for when nobody waits. */
+	async improve() {
+		await this.desk.work("Starting", async () => {
+			this.trainedFrom = this.desk.store.server.value?.model_version ?? 0;
+			await improve();
+			this.begun();
+			this.desk.say(improving, "");
+		});
+	}
+	/** A training is under way: an answer from before it would look like its end. */
+	begun() {
+		this.desk.overtake();
+		this.wasTraining = true;
+	}
+	/** Go on with what has changed at the server since the last look. */
+	look(state) {
+		this.lookAtTraining(state);
+		this.lookAtEncoding(state);
+	}
+	/** Ask again once all slices are encoded, unless something was drawn: then the person decides. */
+	lookAtEncoding({ image }) {
+		const { map, store } = this.desk;
+		if (!this.improvable || store.busy.value || map?.drawing || !image?.encoded || image.id !== this.improvable) return;
+		this.improvable = "";
+		if (map?.series !== image.id) return;
+		if (map.session.slices.dirty.length) this.desk.say(encoded, "");
+		else this.segment();
+	}
+	/** Say what came of a training that ran at the last look and has ended. */
+	lookAtTraining(state) {
+		if (this.wasTraining && !state.training.running) {
+			const { text, kind } = trained(state, this.trainedFrom);
+			this.desk.say(text, kind);
+			this.desk.store.answered.value = false;
+		}
+		this.wasTraining = Boolean(state.training.running);
+	}
+};
 // src/viewer/geometry.ts
 /** Where the slices of a series lie, as the viewer has them: k in ITK's order, places along the viewer's slider, pixels. */
 var Geometry = class {
@@ -2676,10 +3028,15 @@ var Labelmap = class Labelmap {
 	}
 	static async open(viewportId, displaySet, structures) {
 		const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
-		await map.create();
+		map.listen();
+		try {
+			await map.create();
+		} catch (error) {
+			map.close();
+			throw error;
+		}
 		const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
 		map.session = new Session(map.series, structures, depth, size, localStorage, page);
-		map.listen();
 		return map;
 	}
 	/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
@@ -2779,7 +3136,7 @@ var Labelmap = class Labelmap {
 	}
 	/** Take what was drawn since the last look as one step. */
 	commit() {
-		if (this.ended || !segmentationOf(this.segmentationId)) return [];
+		if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
 		const slices = /* @__PURE__ */ new Map();
 		this.arrays.forEach((array, k) => {
 			if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -2791,7 +3148,7 @@ var Labelmap = class Labelmap {
 	}
 	/** Show what the session has of slices. */
 	render(slices) {
-		if (!slices.length) return;
+		if (this.ended || !slices.length) return;
 		slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
 		const frames = slices.map((k) => this.geometry.imageOf(k));
 		tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
@@ -2875,6 +3232,7 @@ var Opening = class {
 	on;
 	now = "";
 	waited = 0;
+	closed = false;
 	constructor(desk, on) {
 		this.desk = desk;
 		this.on = on;
@@ -2892,6 +3250,11 @@ var Opening = class {
 		} finally {
 			this.now = "";
 		}
+	}
+	/** The panel is closed: what is being opened is not. */
+	close() {
+		this.closed = true;
+		this.leave();
 	}
 	leave() {
 		const { map, store } = this.desk;
@@ -2916,15 +3279,31 @@ var Opening = class {
 		if (!stale.length || !await this.desk.fetch()) return;
 		if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 	}
+	/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
+	wants(series, viewportId) {
+		const now = active();
+		return !this.closed && (!now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId);
+	}
 	async open(series, { viewportId, displaySet }) {
 		const { structures, store } = this.desk;
 		this.leave();
-		const state = store.server.value = await getState(series);
+		const state = await getState(series);
+		if (!this.wants(series, viewportId)) return;
+		store.server.value = state;
 		structures.update(state.structures);
-		const map = await Labelmap.open(viewportId, displaySet, structures);
 		const known = await getLabelmap(series);
-		const drafts = map.session.open(known.voxels, known.head);
-		map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+		if (!this.wants(series, viewportId)) return;
+		const map = await Labelmap.open(viewportId, displaySet, structures);
+		let drafts;
+		try {
+			await map.released();
+			if (!this.wants(series, viewportId)) return map.close();
+			drafts = map.session.open(known.voxels, known.head);
+			map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+		} catch (error) {
+			map.close();
+			throw error;
+		}
 		map.onStroke = () => {
 			if (store.message.value.text === "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.") this.desk.say("", "");
 			this.desk.show();
@@ -2938,6 +3317,186 @@ var Opening = class {
 		this.on.opened(map);
 	}
 };
+// src/acts/pointing.ts
+/** Clicked points: each is answered in its turn, also one that was made while another is computed. */
+var Pointing = class {
+	desk;
+	prompting;
+	queue = Promise.resolve();
+	constructor(desk, prompting) {
+		this.desk = desk;
+		this.prompting = prompting;
+	}
+	point({ i: x, j: y, k }) {
+		const [i, j] = [Math.round(x), Math.round(y)];
+		const { map: of, store, structures } = this.desk;
+		const structure = structures.of(store.chosen.value);
+		const include = store.tool.value === "include";
+		if (!structure) return this.desk.say("Choose a structure first.", "bad");
+		const { value, name } = structure;
+		if (this.prompting.takes(value)) return this.prompting.add({
+			i,
+			j,
+			k,
+			include,
+			value
+		});
+		this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
+			map.commit();
+			const session = map.session;
+			const all = [...session.points.filter((one) => one.i !== i || one.j !== j || one.k !== k || one.value !== value), {
+				i,
+				j,
+				k,
+				include,
+				value
+			}];
+			const points = all.filter((one) => one.k === k && one.value === value);
+			const side = (wanted) => points.filter((one) => one.include === wanted).map((one) => [one.i, one.j]);
+			const { voxels } = await correct({
+				image: map.series,
+				slice: k,
+				label: name,
+				include: side(true),
+				exclude: side(false)
+			});
+			await map.released();
+			if (left(this.desk, map)) return;
+			map.commit();
+			const width = map.geometry.planes[k].columns;
+			map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+			this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
+		}, of));
+	}
+	clear() {
+		if (this.desk.map) this.desk.map.session.points = [];
+		this.desk.show();
+	}
+};
+// src/acts/polling.ts
+var Polling = class {
+	desk;
+	steps;
+	lost = false;
+	timer = 0;
+	closed = false;
+	constructor(desk, steps) {
+		this.desk = desk;
+		this.steps = steps;
+	}
+	async look() {
+		const { store } = this.desk;
+		try {
+			for (const step of this.steps) {
+				await step();
+				if (this.closed) return;
+			}
+			this.desk.map?.session.keep();
+			if (this.lost) this.desk.say("The server is back.", "good");
+			this.lost = false;
+		} catch (error) {
+			if (this.closed) return;
+			this.lost = true;
+			this.desk.say(error.message, "bad");
+		}
+		this.timer = window.setTimeout(() => void this.look(), store.training.value ? 800 : 2500);
+	}
+	close() {
+		this.closed = true;
+		window.clearTimeout(this.timer);
+	}
+};
+// src/acts/prompting.ts
+/** Scribbles and boxes, and points that are propagated to other slices: the server answers for all prompts of a structure. */
+var Prompting = class {
+	desk;
+	queue = Promise.resolve();
+	base = /* @__PURE__ */ new Map();
+	known = /* @__PURE__ */ new Map();
+	constructor(desk) {
+		this.desk = desk;
+	}
+	/** A scribble or a box was drawn. */
+	stroke(kind, places, k, exclude) {
+		const { map, store } = this.desk;
+		if (!map) return;
+		const { columns, rows } = map.geometry.planes[k];
+		const inside = ([i, j]) => [clamp(Math.round(i), columns), clamp(Math.round(j), rows)];
+		const line = places.map(inside);
+		this.add({
+			i: line[0][0],
+			j: line[0][1],
+			k,
+			include: !exclude,
+			value: store.chosen.value,
+			kind,
+			line
+		});
+	}
+	/** Whether a point is to be answered here: it is propagated, or other prompts of its structure are. */
+	takes(value) {
+		const points = this.desk.map?.session.points ?? [];
+		return this.desk.store.propagate.value || points.some((one) => one.value === value && one.kind !== void 0);
+	}
+	add(prompt) {
+		const { value } = prompt;
+		const { map: of, structures } = this.desk;
+		const structure = structures.of(value);
+		if (!structure) return this.desk.say("Choose a structure first.", "bad");
+		this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
+			map.commit();
+			const { session } = map;
+			const same = (one) => !one.kind && !prompt.kind && one.i === prompt.i && one.j === prompt.j && one.k === prompt.k;
+			const all = [...session.points.filter((one) => one.value !== value || !same(one)), prompt];
+			const mine = all.filter((one) => one.value === value);
+			if (mine.length === 1) {
+				this.base.clear();
+				this.known.clear();
+			}
+			const before = this.known.get(named(session.points, value)) ?? /* @__PURE__ */ new Map();
+			const keep = session.slices.dirty.filter((k) => !before.has(k));
+			const { head, voxels } = await prompts({
+				image: map.series,
+				label: structure.name,
+				prompts: asked(mine),
+				propagate: this.desk.store.propagate.value,
+				keep
+			});
+			await map.released();
+			if (left(this.desk, map)) return;
+			map.commit();
+			const now = planes(head.slices, voxels);
+			this.known.set(named(all, value), now);
+			map.render(session.correctAll(this.changed(map, before, now, mine, value), all));
+			const others = now.size - (now.has(prompt.k) ? 1 : 0);
+			const propagated = others > 0 ? `, and ${count(others, "other slice")} changed` : "";
+			const said = `${structure.name}: ${count(mine.length, "prompt")} on ${slicesOf([...new Set(mine.map((one) => one.k))])}`;
+			this.desk.say(`${said}${propagated}. Submit when it is right; Undo takes the last one back.`, "");
+		}, of));
+	}
+	changed(map, before, now, mine, value) {
+		const { slices } = map.session;
+		const found = /* @__PURE__ */ new Map();
+		const width = map.geometry.planes[0].columns;
+		for (const k of /* @__PURE__ */ new Set([
+			...before.keys(),
+			...now.keys(),
+			...mine.map((one) => one.k)
+		])) {
+			const shown = slices.shown(k);
+			if (!this.base.has(k)) this.base.set(k, shown.slice());
+			const pixels = reapplied(shown, this.base.get(k), before.get(k), now.get(k), value);
+			found.set(k, obeyed(pixels, mine.filter((one) => one.k === k), width, value));
+		}
+		return found;
+	}
+};
+function named(points, value) {
+	return JSON.stringify(points.filter((one) => one.value === value));
+}
+function clamp(n, size) {
+	return Math.max(0, Math.min(size - 1, n));
+}
 // src/acts/submitting.ts
 /** Submit what is drawn, and the questions of the server about it. */
 var Submitting = class {
@@ -2946,7 +3505,7 @@ var Submitting = class {
 		this.desk = desk;
 	}
 	/** ``both``: what somebody else submitted meanwhile stays the label, with ours beside it. */
-	async submit(empty = [], both = false) {
+	async submit(empty = [], both = false, of = this.desk.map) {
 		const { store } = this.desk;
 		await this.desk.work("Submitting", async (map) => {
 			map.commit();
@@ -2963,9 +3522,10 @@ var Submitting = class {
 				});
 			} catch (error) {
 				if (!(error instanceof Refusal) || error.status !== 409) throw error;
-				return this.asked(error.body);
+				if (this.desk.map !== map) return this.desk.say(untaken(map.session.kept), "bad");
+				return this.asked(map, error.body, both);
 			}
-			store.conflict.value = [];
+			if (this.desk.map === map) store.conflict.value = [];
 			store.answered.value = false;
 			map.commit();
 			map.session.submitted(submission, answer.submissions, [
@@ -2974,7 +3534,7 @@ var Submitting = class {
 				...answer.beside ?? []
 			]);
 			this.desk.say(receipt(answer), answer.kept.length ? "" : "good");
-		});
+		}, of);
 	}
 	/** Give way to what somebody else submitted of the slices in question; undo brings ours back. */
 	async theirs() {
@@ -2987,98 +3547,95 @@ var Submitting = class {
 			this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
 		});
 	}
-	/** The server asks before it takes a submission. */
-	asked(body) {
+	/** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
+	asked(map, body, both) {
 		if (body.empty?.length) {
 			const empty = body.empty;
 			return this.desk.say(emptied(empty), "asks", [{
 				label: "Nothing is there",
-				act: () => void this.submit(empty)
+				act: () => void this.submit(empty, both, map)
 			}, {
 				label: "Put the labels back",
-				act: () => this.putBack(empty)
+				act: () => this.putBack(map, empty)
 			}]);
 		}
 		const slices = body.slices ?? [];
 		this.desk.store.conflict.value = slices;
 		this.desk.say(conflict(slices, body.who ?? ""), "bad");
 	}
-	putBack(slices) {
-		const { map } = this.desk;
-		map?.render(map.session.discard(slices));
+	putBack(map, slices) {
+		if (left(this.desk, map)) return;
+		map.render(map.session.discard(slices));
 		this.desk.say(`${capital(slicesOf(slices))}: as submitted. Undo brings your change back.`, "");
 		this.desk.show();
 	}
 };
-// src/model/trail.ts
-var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
-	"fewsam.trail",
-	"fewsam.skipped",
-	"fewsam.unshown",
-	"fewsam.jump"
-];
-var Trail = class {
-	store;
-	constructor(store) {
-		this.store = store;
+// src/acts/tracing.ts
+/** The history of the slice on the screen: who labelled it when, as what; a former label put back, the present one taken back. */
+var Tracing = class {
+	desk;
+	seen = "";
+	constructor(desk) {
+		this.desk = desk;
 	}
-	/** Note where the person is, before Next leads elsewhere. */
-	leave(place) {
-		const places = this.read(TRAIL, []);
-		const last = places[places.length - 1];
-		if (last?.series === place.series && last.slice === place.slice) return;
-		this.write(TRAIL, [...places, place].slice(-200));
+	/** Look the slice on the screen up, if the history is unfolded and something changed. */
+	async look() {
+		const map = this.desk.map;
+		if (!map || !this.desk.store.tracing.value) return;
+		const k = map.geometry.current();
+		const now = `${map.series} ${k} ${map.session.slices.seen(k)} ${map.session.slices.undoSteps}`;
+		if (now === this.seen) return;
+		this.desk.store.history.value = await history(map.series, k);
+		this.seen = now;
 	}
-	get length() {
-		return this.read(TRAIL, []).length;
-	}
-	/** Where the person was before; null at the start. */
-	back() {
-		const places = this.read(TRAIL, []);
-		const last = places.pop() ?? null;
-		this.write(TRAIL, places);
-		return last;
-	}
-	/** Do not offer a slice again in this sitting. */
-	skip(series, slice) {
-		const all = this.read(SKIPPED, {});
-		this.write(SKIPPED, {
-			...all,
-			[series]: [.../* @__PURE__ */ new Set([...all[series] ?? [], slice])]
+	/** Show a former label as if it had been drawn: submitting it makes it the label, undo takes it away. */
+	async restore(shot$1) {
+		await this.desk.work("Fetching", async (map) => {
+			const { head, voxels } = await shot(map.series, shot$1.shot);
+			if (left(this.desk, map)) return;
+			map.commit();
+			const here = map.session.structures.fromServer(voxels, head.structures);
+			map.render(map.session.draw(/* @__PURE__ */ new Map([[head.slice, here]])));
+			this.desk.say(`${capital(slicesOf([head.slice]))} as ${shot$1.annotator || "it"} had it. Submit makes it the label again.`, "");
 		});
 	}
-	skipped(series) {
-		return this.read(SKIPPED, {})[series] ?? [];
-	}
-	/** The viewer cannot show a series: it is not offered again. */
-	unshowable(series) {
-		this.write(UNSHOWN, [.../* @__PURE__ */ new Set([...this.unshown, series])]);
-	}
-	get unshown() {
-		return this.read(UNSHOWN, []);
-	}
-	/** Go to a place in another study once that is loaded. */
-	depart(place) {
-		this.write(JUMP, place);
-	}
-	get destination() {
-		return this.read(JUMP, null);
-	}
-	arrived() {
-		this.store.removeItem(JUMP);
-	}
-	read(key, otherwise) {
-		try {
-			return JSON.parse(this.store.getItem(key) ?? "null") ?? otherwise;
-		} catch {
-			return otherwise;
-		}
-	}
-	write(key, value) {
-		this.store.setItem(key, JSON.stringify(value));
+	/** Take back what was said of the slice on the screen. */
+	async unlabel(shot) {
+		await this.desk.work("Taking back", async (map) => {
+			const k = map.geometry.current();
+			await unlabel(map.series, k, shot.shot);
+			await this.desk.fetch();
+			this.seen = "";
+			this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
+		});
 	}
 };
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact-render-to-string/dist/index.module.js
+// src/acts/working.ts
+var Working = class {
+	desk;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	async work(what, todo, of) {
+		const { busy } = this.desk.store;
+		while (busy.value && what === "Correcting") await new Promise((done) => window.setTimeout(done, 50));
+		if (busy.value) return;
+		if (!of) return this.desk.say("Open a CT, MR or other image series first.", "bad");
+		busy.value = what;
+		try {
+			await of.released();
+			if (left(this.desk, of)) return;
+			await todo(of);
+			await this.desk.refresh();
+		} catch (error) {
+			this.desk.say(error.message, "bad");
+		} finally {
+			busy.value = "";
+			this.desk.show();
+		}
+	}
+};
+// node_modules/preact-render-to-string/dist/index.module.js
 var o$1 = "__s";
 var i = "__c";
 var a$1 = "__k";
@@ -3420,7 +3977,7 @@ var O = z;
 function V(e) {
 	return null !== e && "object" == typeof e && "function" == typeof e.peek && "value" in e;
 }
-// ../../../../../wt-pan/lib/fewsam/server/viewer/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f = Symbol.for("pv");
 var o = 0;
 Array.isArray;
@@ -4715,4 +5272,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, LOOK, Lab, Learning, MARKS, Opening, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Trail, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, Journey, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

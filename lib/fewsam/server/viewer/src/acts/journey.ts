@@ -6,7 +6,7 @@ import { type Place, Trail } from '../model/trail';
 import type { Labelmap } from '../viewer/labelmap';
 import { active } from '../viewer/grid';
 import { shows } from '../viewer/ohif';
-import type { Desk } from './desk';
+import { type Desk, left } from './desk';
 
 const TRIES = 20; // series in a row that the viewer cannot show
 
@@ -25,6 +25,7 @@ export class Journey {
       map.commit();
       map.session.keep();
       const offer = await this.ask(map, leave);
+      if (left(this.desk, map)) return;
       if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
       this.trail.leave(this.here(map));
       if (offer.id !== map.series) return this.go({ study: offer.study ?? '', series: offer.id, slice: offer.slice ?? 0 });

@@ -3,7 +3,7 @@
 import * as api from '../api';
 import type { Lab, ReadSlice, Reading, Series, Study } from '../lab';
 import { capital, slicesOf } from '../model/texts';
-import type { Desk } from './desk';
+import { type Desk, left } from './desk';
 
 /** What the worklist's buttons start. */
 export interface LabActs {
@@ -63,6 +63,7 @@ export class Labwork implements LabActs {
   show({ slice }: ReadSlice, { reading, annotator }: Reading): void {
     void this.desk.work('Fetching', async map => {
       const { head, voxels } = await api.reading(map.series, reading);
+      if (left(this.desk, map)) return;
       map.geometry.jump(slice);
       map.commit();
       map.render(map.session.draw(new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));

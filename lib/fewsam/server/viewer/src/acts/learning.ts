@@ -18,7 +18,8 @@ export class Learning {
       const { head, voxels } = await api.segment(map.series, map.geometry.current());
       if (!head.shots) return this.desk.say((head.notes ?? ['There is no label to learn from yet.']).join('\n'), 'bad');
       const before = this.desk.store.server.value?.image?.uncertainty.length;
-      const changed = (await this.desk.take(map, voxels, head as Head)) ?? [];
+      const changed = await this.desk.take(map, voxels, head as Head);
+      if (!changed) return; // the series was left: the server has the answer when it is opened again
       this.desk.store.changed.value = before ? changed : []; // the first answer changes nothing
       this.improvable = head.unencoded?.length ? map.series : '';
       map.session.points = [];

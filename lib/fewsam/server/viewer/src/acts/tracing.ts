@@ -2,7 +2,7 @@
 
 import * as api from '../api';
 import { capital, slicesOf } from '../model/texts';
-import type { Desk } from './desk';
+import { type Desk, left } from './desk';
 
 export class Tracing {
   private seen = '';
@@ -24,6 +24,7 @@ export class Tracing {
   async restore(shot: api.Shot): Promise<void> {
     await this.desk.work('Fetching', async map => {
       const { head, voxels } = await api.shot(map.series, shot.shot);
+      if (left(this.desk, map)) return;
       map.commit();
       const here = map.session.structures.fromServer(voxels, head.structures);
       map.render(map.session.draw(new Map([[head.slice, here]])));
