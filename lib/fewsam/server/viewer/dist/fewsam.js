@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources d29e005d52d9c445352a9a43698a18967f3e5397cb22f3a37f442c05e74459dc */
+/* fewsam panel, built from sources 7f6a0b9533b238d26d2c404b99db3426531f1dd37bdce84e3b307c2cd631318e */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1577,8 +1577,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 	/** What came of a training that began when model ``from`` was served. */
 	function trained({ training, model_version, trained }, from) {
 		const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
-		if (training.state === "stopped" && training.kind === "unlabelled") return {
-			text: "Learning from unlabelled images stopped; it goes on when you start it again.",
+		if (training.state === "stopped") return {
+			text: `${training.kind === "unlabelled" ? "Learning from unlabelled images" : "Training"} stopped; it goes on when you start it again.`,
 			kind: ""
 		};
 		if (training.state === "failed") return {
@@ -2127,6 +2127,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			try {
 				if (!map.intact) await map.recover();
 				this.desk.say("Drawing goes on in the structures listed here.", "");
+			} catch (error) {
+				this.desk.say(`The viewer does not show the labelmap again: reload the page; what you drew is kept. (${error.message})`, "bad");
 			} finally {
 				this.returning = false;
 			}
@@ -3351,6 +3353,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 	};
 	// src/viewer/labelmap.ts
 	/** The labelmap of one series in the viewer: its voxels follow the session, and strokes in it become the session's. */
+	var RECOVERIES = 20;
+	var RECOVERY_PAUSE = 400;
 	/** The browser's name for this page: drafts of each page are kept apart. */
 	var page = Math.random().toString(36).slice(2, 10);
 	var Labelmap = class Labelmap {
@@ -3397,8 +3401,16 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const type = tools().Enums.SegmentationRepresentations.Labelmap;
 			return !shown || shown.some((one) => one.segmentationId === this.segmentationId && one.type === type);
 		}
-		/** Make it anew after the viewer lost it, with what was drawn. */
+		/** Make it anew after the viewer lost it, with what was drawn: again while the viewer is still loading the viewport. */
 		async recover() {
+			for (let left = RECOVERIES;; left--) try {
+				return await this.restore();
+			} catch (error) {
+				if (this.ended || left <= 1) throw error;
+				await new Promise((done) => window.setTimeout(done, RECOVERY_PAUSE));
+			}
+		}
+		async restore() {
 			if (!!segmentationOf(this.segmentationId)) {
 				await this.show();
 				return;

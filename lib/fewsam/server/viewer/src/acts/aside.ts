@@ -58,6 +58,8 @@ export class Asides {
     try {
       if (!map.intact) await map.recover();
       this.desk.say('Drawing goes on in the structures listed here.', '');
+    } catch (error) {
+      this.desk.say(`The viewer does not show the labelmap again: reload the page; what you drew is kept. (${(error as Error).message})`, 'bad');
     } finally {
       this.returning = false;
     }

@@ -9,6 +9,9 @@ import { Structures } from '../model/structures';
 
 type Any = any;
 
+const RECOVERIES = 20; // tries; a slow machine takes seconds to load a viewport
+const RECOVERY_PAUSE = 400; // ms between two of them
+
 /** The browser's name for this page: drafts of each page are kept apart. */
 const page = Math.random().toString(36).slice(2, 10);
 
@@ -59,8 +62,19 @@ export class Labelmap {
     return !shown || shown.some(one => one.segmentationId === this.segmentationId && one.type === type);
   }
 
-  /** Make it anew after the viewer lost it, with what was drawn. */
+  /** Make it anew after the viewer lost it, with what was drawn: again while the viewer is still loading the viewport. */
   async recover(): Promise<void> {
+    for (let left = RECOVERIES; ; left--) {
+      try {
+        return await this.restore();
+      } catch (error) {
+        if (this.ended || left <= 1) throw error;
+        await new Promise(done => window.setTimeout(done, RECOVERY_PAUSE));
+      }
+    }
+  }
+
+  private async restore(): Promise<void> {
     const lost = !segmentationOf(this.segmentationId);
     if (!lost) {
       await this.show();
