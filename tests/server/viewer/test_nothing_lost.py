@@ -285,7 +285,7 @@ def ohif_takes_the_labelmap_away(me: Person) -> None:
     assert me.page.is_disabled("#fewsam-brush")
     me.picture("6-stored")
     me.answer("Back to drawing")
-    me.wait_message("Drawing goes on")
+    me.wait_message("goes on in the structures listed here")
     assert np.array_equal(me.voxels(WIDTH), drawn)
     me.draw("spleen", 16, (20, 20))
     drawn = me.voxels(WIDTH)

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7f6a0b9533b238d26d2c404b99db3426531f1dd37bdce84e3b307c2cd631318e */
+/* fewsam panel, built from sources 4469388a661d7e43f36d81d9f869aafac3b0a228b263cd34e940a7f1730e7ea6 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -2126,6 +2126,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.returning = true;
 			try {
 				if (!map.intact) await map.recover();
+				if (!map.isActive) map.activate();
 				this.desk.say("Drawing goes on in the structures listed here.", "");
 			} catch (error) {
 				this.desk.say(`The viewer does not show the labelmap again: reload the page; what you drew is kept. (${error.message})`, "bad");

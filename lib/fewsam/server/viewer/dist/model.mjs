@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7f6a0b9533b238d26d2c404b99db3426531f1dd37bdce84e3b307c2cd631318e */
+/* fewsam panel, built from sources 4469388a661d7e43f36d81d9f869aafac3b0a228b263cd34e940a7f1730e7ea6 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {

@@ -57,6 +57,7 @@ export class Asides {
     this.returning = true;
     try {
       if (!map.intact) await map.recover();
+      if (!map.isActive) map.activate(); // the one that was stored was active
       this.desk.say('Drawing goes on in the structures listed here.', '');
     } catch (error) {
       this.desk.say(`The viewer does not show the labelmap again: reload the page; what you drew is kept. (${(error as Error).message})`, 'bad');
