@@ -113,13 +113,13 @@ def test_the_direct_loop_learns_from_images_without_labels(tmp_path, task, monke
     few = replace(SELF_TRAINING, steps=1, batch=1, folds=2, slices=3, candidates=2, images=1, gain=-1.0)
     for module in ("run", "learner", "pool", "pseudo", "folds", "sampling"):
         monkeypatch.setattr(f"fewsam.fewshot.selftraining.{module}.SELF_TRAINING", few)
-    given = tiny.settings(auto_train="every:2", input_size=128, detail_size=64, steps=2, decoder_reads="embedding")
+    given = tiny.settings(auto_train="every:3", input_size=128, detail_size=64, steps=2, decoder_reads="embedding")
     planned = plan(load_cases(task, tmp_path), task.model_copy(update={"protocol": "patients"}), 0)
     lab = DirectLab(planned, given, tiny.embedder(tmp_path, given), tmp_path / "lab", 0)
     for index in planned.tested:
         embed_volume(planned.cases[index].volume, given, lab.embedder)
-    curve = run_loop(lab, planned, Curve("t", "foreground_truth+unlabelled", 0, 2, "direct"), Noise(), Pace())
-    assert [p.slices for p in curve.points] == [0, 2, 2] and lab.store.load().card.unlabelled_slices > 0
+    curve = run_loop(lab, planned, Curve("t", "foreground_truth+unlabelled", 0, 3, "direct"), Noise(), Pace())
+    assert [p.slices for p in curve.points] == [0, 3, 3] and lab.store.load().card.unlabelled_slices > 0
 
 
 def test_what_is_measured_is_the_tested_slices(tmp_path, task):
