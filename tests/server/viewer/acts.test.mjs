@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Journey, Labelmap, Labwork, Learning, Opening, Pointing, Polling, Prompting, Session, Submitting, Tracing,
+  Journey, Labelmap, Labwork, Learning, Opening, Pointing, Polling, Prompting, Session, Submitting, Tracing, Unfollowed,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, framed, gate, later, liver, server, viewer } from './fake_viewer.mjs';
 
@@ -78,6 +78,53 @@ test('on return to a series its labels are no drawing, and a draft is put back',
   assert.deepEqual(Object.keys(JSON.parse([...shown.kept.values.values()][0]).slices), ['1']);
 });
 
+test('what is drawn on return to a series, before it is open again, is its first stroke, on what the server has now', async () => {
+  const { panel, shown, opening } = await opened();
+  shown.pixels('ct', 1).set([0, 1]);
+  await goOn({ shown, opening });
+  shown.show('ct');
+  server({ ...labels, ct: [1, 1, 0, 0, 0, 1] }, async path => { // slice 2 was labelled by somebody else
+    if (path !== '/fewsam/labelmap') return;
+    shown.pixels('ct', 0).set([1, 0]); // an eraser on a label
+    shown.pixels('ct', 1).set([1, 1]); // a brush on a draft
+    shown.pixels('ct', 2).set([1, 0]);
+  });
+  await opening.follow();
+  const { slices } = panel.map.session;
+  const pixels = () => [0, 1, 2].map(k => [...shown.pixels('ct', k)]);
+  assert.deepEqual(pixels(), [[1, 0], [1, 1], [1, 1]]);
+  assert.deepEqual([slices.dirty, slices.undoSteps], [[0, 1, 2], 1]);
+  panel.map.render(panel.map.session.undo());
+  assert.deepEqual([pixels(), slices.dirty], [[[1, 1], [0, 1], [0, 1]], [1]]);
+});
+
+test('a stroke on a series that is left again before it was open is found on the next return', async () => {
+  const { panel, shown, opening } = await opened();
+  await goOn({ shown, opening });
+  shown.show('ct');
+  server(labels, async (path, series) => {
+    if (path !== '/fewsam/labelmap' || series !== 'ct') return;
+    shown.pixels('ct', 2).set([0, 1]);
+    shown.show('mr');
+  });
+  await opening.follow();
+  server(labels);
+  await goOn({ shown, opening });
+  assert.deepEqual(panel.map.session.slices.dirty, []);
+  await goOn({ shown, opening }, 'ct');
+  assert.deepEqual([panel.map.session.slices.dirty, [...shown.pixels('ct', 2)]], [[2], [0, 1]]);
+});
+
+test('a stroke on a labelmap that the viewer has just made is its first stroke', async () => {
+  const [panel, shown] = [desk(), viewer()];
+  const opening = new Opening(panel, nothing);
+  server(labels);
+  shown.show('ct');
+  shown.showing = async () => shown.pixels('ct', 2).set([0, 1]);
+  await opening.follow();
+  assert.deepEqual([panel.map.session.slices.dirty, [...shown.pixels('ct', 0)]], [[2], [1, 1]]);
+});
+
 test('before a session is opened nothing is kept: its drafts are still to be put back', () => {
   const [store, list] = [viewer().kept, desk().structures];
   list.update([liver]);
@@ -95,7 +142,7 @@ test('a labelmap takes nothing for a drawing before its session is opened', asyn
   const { panel, opening } = await opened();
   const { displaySet } = panel.map;
   opening.leave();
-  const map = await Labelmap.open('one', displaySet, panel.structures); // the viewer still has the labels of before
+  const map = await Labelmap.open('one', displaySet, panel.structures, new Unfollowed()); // the viewer still has the labels of before
   assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);
   map.session.open(Uint8Array.from(labels.ct), { structures: [liver], submissions: { 0: 7 } });
   assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);

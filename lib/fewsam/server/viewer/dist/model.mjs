@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 4469388a661d7e43f36d81d9f869aafac3b0a228b263cd34e940a7f1730e7ea6 */
+/* fewsam panel, built from sources 34831b89c1ac575fa69f6f95085df61df0bc0890ec1335910a370d84e896cb89 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3009,6 +3009,7 @@ var Labelmap = class Labelmap {
 	viewportId;
 	displaySet;
 	structures;
+	unfollowed;
 	segmentationId;
 	displaySetId;
 	session;
@@ -3020,16 +3021,17 @@ var Labelmap = class Labelmap {
 	pressed = false;
 	ended = false;
 	unsubscribe = [];
-	constructor(series, viewportId, displaySet, structures) {
+	constructor(series, viewportId, displaySet, structures, unfollowed) {
 		this.series = series;
 		this.viewportId = viewportId;
 		this.displaySet = displaySet;
 		this.structures = structures;
+		this.unfollowed = unfollowed;
 		this.displaySetId = displaySet.displaySetInstanceUID;
 		this.segmentationId = `fewsam-${this.displaySetId}`;
 	}
-	static async open(viewportId, displaySet, structures) {
-		const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
+	static async open(viewportId, displaySet, structures, unfollowed) {
+		const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures, unfollowed);
 		map.listen();
 		try {
 			await map.create();
@@ -3040,6 +3042,14 @@ var Labelmap = class Labelmap {
 		const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
 		map.session = new Session(map.series, structures, depth, size, localStorage, page);
 		return map;
+	}
+	/** Open the session and show it. What was drawn since the series was left last is its first stroke; slices of drafts. */
+	follow(voxels, head) {
+		const { slices } = this.session;
+		const drafts = this.session.open(voxels, head);
+		this.session.draw(this.unfollowed.drawn(this.segmentationId, this.arrays, (k) => slices.shown(k)));
+		this.render(this.arrays.map((_, k) => k));
+		return drafts;
 	}
 	/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
 	get intact() {
@@ -3164,13 +3174,16 @@ var Labelmap = class Labelmap {
 		tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
 	}
 	close() {
+		const { session } = this;
+		if (session?.opened) this.unfollowed.hold(this.segmentationId, this.arrays.map((_, k) => session.slices.shown(k)));
 		this.ended = true;
 		window.clearTimeout(this.timer);
 		this.unsubscribe.forEach((end) => end());
 	}
 	async create() {
 		const service = host.services.segmentationService;
-		if (!segmentationOf(this.segmentationId)) {
+		const fresh = !segmentationOf(this.segmentationId);
+		if (fresh) {
 			const segments = {};
 			for (const { name, value } of this.structures.all) segments[value] = {
 				segmentIndex: value,
@@ -3187,6 +3200,7 @@ var Labelmap = class Labelmap {
 		}
 		await this.show();
 		this.findVoxels();
+		if (fresh) this.unfollowed.hold(this.segmentationId, this.arrays.map(({ length }) => new Uint8Array(length)));
 		this.segments();
 	}
 	findVoxels() {
@@ -3235,6 +3249,25 @@ var Labelmap = class Labelmap {
 function segmentationOf(id) {
 	return tools().segmentation.state.getSegmentation(id);
 }
+// src/viewer/unfollowed.ts
+/** Labelmaps that the viewer still has and no session follows: what a person draws in one before it is followed again. */
+var Unfollowed = class {
+	held = /* @__PURE__ */ new Map();
+	/** A labelmap is as its session has it: what it shows beyond this was drawn since. */
+	hold(segmentationId, slices) {
+		this.held.set(segmentationId, slices.map(pack));
+	}
+	/** The slices that were drawn on since: what ``shown`` has of them now, with the strokes on it. */
+	drawn(segmentationId, slices, shown) {
+		const found = /* @__PURE__ */ new Map();
+		this.held.get(segmentationId)?.forEach((runs, k) => {
+			const before = unpack(runs, slices[k]?.length ?? 0);
+			if (!before || same(before, slices[k])) return;
+			found.set(k, shown(k).map((value, at) => slices[k][at] === before[at] ? value : slices[k][at]));
+		});
+		return found;
+	}
+};
 // src/acts/opening.ts
 /** The labelmap of whatever series the person looks at: opened, kept in step with the server, and left. */
 var Opening = class {
@@ -3243,6 +3276,7 @@ var Opening = class {
 	now = "";
 	waited = 0;
 	closed = false;
+	unfollowed = new Unfollowed();
 	constructor(desk, on) {
 		this.desk = desk;
 		this.on = on;
@@ -3303,13 +3337,12 @@ var Opening = class {
 		structures.update(state.structures);
 		const known = await getLabelmap(series);
 		if (!this.wants(series, viewportId)) return;
-		const map = await Labelmap.open(viewportId, displaySet, structures);
+		const map = await Labelmap.open(viewportId, displaySet, structures, this.unfollowed);
 		let drafts;
 		try {
 			await map.released();
 			if (!this.wants(series, viewportId)) return map.close();
-			drafts = map.session.open(known.voxels, known.head);
-			map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+			drafts = map.follow(known.voxels, known.head);
 		} catch (error) {
 			map.close();
 			throw error;
@@ -5282,4 +5315,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, Journey, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, Journey, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

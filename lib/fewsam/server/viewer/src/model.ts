@@ -34,3 +34,4 @@ export { Store } from './store';
 // What works with the viewer, and what tests put in its place.
 export { Labelmap } from './viewer/labelmap';
 export { host } from './viewer/ohif';
+export { Unfollowed } from './viewer/unfollowed';

@@ -5,12 +5,14 @@ import type { Head } from '../model/session';
 import * as texts from '../model/texts';
 import { Labelmap } from '../viewer/labelmap';
 import { active } from '../viewer/grid';
+import { Unfollowed } from '../viewer/unfollowed';
 import type { Desk } from './desk';
 
 export class Opening {
   private now = ''; // the series that is being opened
   private waited = 0; // looks without an open series
   private closed = false;
+  private unfollowed = new Unfollowed();
 
   constructor(
     private desk: Desk,
@@ -84,13 +86,12 @@ export class Opening {
     const known = await api.getLabelmap(series);
     if (!this.wants(series, viewportId)) return;
     // Once all is known: nobody waits for the server with a labelmap at hand that takes no drawing yet.
-    const map = await Labelmap.open(viewportId, displaySet, structures);
+    const map = await Labelmap.open(viewportId, displaySet, structures, this.unfollowed);
     let drafts: number[];
     try {
       await map.released();
       if (!this.wants(series, viewportId)) return map.close();
-      drafts = map.session.open(known.voxels, known.head as Head);
-      map.render(Array.from({ length: map.session.slices.depth }, (_, k) => k));
+      drafts = map.follow(known.voxels, known.head as Head);
     } catch (error) {
       map.close(); // the next look makes another one
       throw error;

@@ -3,9 +3,10 @@
 import { Geometry } from './geometry';
 import { cornerstone, dot, host, planeOf, tools } from './ohif';
 import { LOOK, type Look, colourOf } from '../model/look';
-import { Session } from '../model/session';
+import { type Head, Session } from '../model/session';
 import { Pixels, same } from '../model/slices';
 import { Structures } from '../model/structures';
+import type { Unfollowed } from './unfollowed';
 
 type Any = any;
 
@@ -34,13 +35,14 @@ export class Labelmap {
     readonly viewportId: string,
     private displaySet: Any,
     private structures: Structures,
+    private unfollowed: Unfollowed,
   ) {
     this.displaySetId = displaySet.displaySetInstanceUID;
     this.segmentationId = `fewsam-${this.displaySetId}`;
   }
 
-  static async open(viewportId: string, displaySet: Any, structures: Structures): Promise<Labelmap> {
-    const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures);
+  static async open(viewportId: string, displaySet: Any, structures: Structures, unfollowed: Unfollowed): Promise<Labelmap> {
+    const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures, unfollowed);
     map.listen(); // a stroke may be under way by the time it is made
     try {
       await map.create();
@@ -51,6 +53,15 @@ export class Labelmap {
     const [depth, size] = [map.arrays.length, map.arrays[0]?.length ?? 0];
     map.session = new Session(map.series, structures, depth, size, localStorage, page);
     return map;
+  }
+
+  /** Open the session and show it. What was drawn since the series was left last is its first stroke; slices of drafts. */
+  follow(voxels: Pixels, head: Head): number[] {
+    const { slices } = this.session;
+    const drafts = this.session.open(voxels, head);
+    this.session.draw(this.unfollowed.drawn(this.segmentationId, this.arrays, k => slices.shown(k)));
+    this.render(this.arrays.map((_, k) => k));
+    return drafts;
   }
 
   /** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
@@ -190,6 +201,8 @@ export class Labelmap {
   }
 
   close(): void {
+    const { session } = this;
+    if (session?.opened) this.unfollowed.hold(this.segmentationId, this.arrays.map((_, k) => session.slices.shown(k)));
     this.ended = true;
     window.clearTimeout(this.timer);
     this.unsubscribe.forEach(end => end());
@@ -197,7 +210,8 @@ export class Labelmap {
 
   private async create(): Promise<void> {
     const service = host.services.segmentationService;
-    if (!segmentationOf(this.segmentationId)) {
+    const fresh = !segmentationOf(this.segmentationId);
+    if (fresh) {
       const segments: Record<number, Any> = {};
       for (const { name, value } of this.structures.all) {
         segments[value] = { segmentIndex: value, label: name, active: value === 1, locked: false };
@@ -207,6 +221,7 @@ export class Labelmap {
     }
     await this.show();
     this.findVoxels();
+    if (fresh) this.unfollowed.hold(this.segmentationId, this.arrays.map(({ length }) => new Uint8Array(length)));
     this.segments();
   }
 
