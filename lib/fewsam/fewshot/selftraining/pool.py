@@ -89,40 +89,47 @@ def find_slices(
     rng = np.random.default_rng(settings.seed)
     labelled = bank.descriptors.cpu().numpy()
     drawn = {(shot.image.content_hash, shot.slice) for shot in shots}
-    found: list[UnlabelledSlice] = []
+    places: list[tuple[str, int]] = []
     descriptors: list[np.ndarray] = []
+
+    def read(image_id: str, slices: Sequence[int] | None = None) -> Iterator[UnlabelledSlice]:
+        volume = open_volume(image_id)
+        wanted = candidates(volume.depth) if slices is None else slices
+        unlabelled = [z for z in wanted if (volume.content_hash, z) not in drawn]
+        return _encoded_slices(image_id, volume, unlabelled, settings, embedder, detail_size)
+
     for image_id in looked_at(images, settings.seed):
         if should_stop() or len(descriptors) == SELF_TRAINING.images:
             break
-        try:
-            slices = list(_encoded_slices(image_id, open_volume(image_id), drawn, settings, embedder, detail_size))
-            described = _descriptors(slices, embedder)
+        try:  # one slice at a time: the inputs of an encoder of a thousand pixels are 3 MB each
+            described = {one.slice: _descriptor(one, embedder) for one in read(image_id)}
         except FewSAMError as error:
             logger.info("%s is not learnt from: %s", image_id, error)
             continue
-        if slices and same_kind(described, labelled):
-            found += slices
-            descriptors.append(described)
-    if not found:
+        if described and same_kind(np.concatenate(list(described.values())), labelled):
+            places += [(image_id, z) for z in described]
+            descriptors.append(np.concatenate(list(described.values())))
+    if not places:
         return []
-    chosen = spread_out(np.concatenate(descriptors), SELF_TRAINING.slices, rng)
-    return [found[i] for i in chosen]
+    chosen: dict[str, list[int]] = {}
+    for i in spread_out(np.concatenate(descriptors), SELF_TRAINING.slices, rng):
+        chosen.setdefault(places[i][0], []).append(places[i][1])
+    found: list[UnlabelledSlice] = []
+    for image_id, slices in chosen.items():
+        try:
+            found += read(image_id, slices)
+        except FewSAMError as error:
+            logger.info("%s is not learnt from: %s", image_id, error)
+    return found
 
 
 def _encoded_slices(
-    image_id: str,
-    volume: Volume,
-    drawn: set[tuple[str, int]],
-    settings: Settings,
-    embedder: Embedder,
-    detail_size: int,
+    image_id: str, volume: Volume, wanted: Sequence[int], settings: Settings, embedder: Embedder, detail_size: int
 ) -> Iterator[UnlabelledSlice]:
-    """Some slices of a volume whose embeddings are at hand or can be made here."""
+    """The slices of a volume whose embeddings are at hand or can be made here."""
     slices, geometry = EncoderSlices(volume, settings, embedder), volume.geometry
     frame = make_frame(geometry.slices_shape, geometry.spacing, detail_size)
-    for z in candidates(volume.depth):
-        if (volume.content_hash, z) in drawn:
-            continue
+    for z in wanted:
         raw = slices.raw([z])
         image = slices.inputs(raw)
         if embedder.cached_only and embedder.missing(image):
@@ -132,10 +139,9 @@ def _encoded_slices(
         yield UnlabelledSlice(image_id, z, image[0], detail, relative_z, volume.depth == 1)
 
 
-def _descriptors(slices: Sequence[UnlabelledSlice], embedder: Embedder) -> np.ndarray:
-    return np.concatenate(
-        [slice_descriptors(embeddings([one], embedder)).cpu().numpy() for one in slices] or [np.zeros((0, 1))]
-    )
+def _descriptor(one: UnlabelledSlice, embedder: Embedder) -> np.ndarray:
+    """(1, F) float32, a unit vector."""
+    return slice_descriptors(embeddings([one], embedder)).cpu().numpy()
 
 
 def embeddings(slices: Sequence[UnlabelledSlice], embedder: Embedder) -> Tensor:
