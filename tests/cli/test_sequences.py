@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from fewsam.cli import train
 from fewsam.workspace.workspace import open_task
 from helpers.command_line import refusal, run
 from helpers.tiny_task import AFFINE, conf_arguments, voxels, write_case
@@ -22,7 +23,9 @@ def write_study(folder: Path, name: str, shift: float = 0.0) -> None:
     nib.save(nib.Nifti1Image((100 + noise).astype(np.int16), AFFINE), image.with_name(f"{name}_t1.nii.gz"))
 
 
-def test_a_task_on_two_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_on_two_sequences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, shift in (("a", 0.0), ("b", 2.0)):
         write_study(tmp_path, name, shift)
     images, labels, task = tmp_path / "images", tmp_path / "labels", tmp_path / "task"
@@ -45,6 +48,11 @@ def test_a_task_on_two_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert names == [f"{case}_t1_000{channel}.nii.gz" for case in "ab" for channel in (0, 1)]
     second = voxels(tmp_path / "Dataset501_x" / "imagesTr" / "a_t1_0001.nii.gz")
     assert np.array_equal(second, voxels(images / "a_t2.nii.gz"))
+
+    learnt_from: list[str] = []
+    monkeypatch.setattr(train, "_improve", lambda _, paths, __: learnt_from.extend(path.name for path in paths))
+    assert run("train", "--unlabelled", images, "--task", task) == 0
+    assert learnt_from == ["a_t1.nii.gz", "b_t1.nii.gz"], "the other sequence is a channel of the same images"
 
     (images / "b_t2.nii.gz").unlink()
     assert "b_t1.nii.gz: the sequence '_t2'" in refusal(

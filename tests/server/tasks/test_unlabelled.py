@@ -48,6 +48,8 @@ def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> Non
 
         assert start(server, unlabelled=True).status_code == 200
         server.wait(lambda: begun(server), "the first step")
+        panel = requests.get(f"{server.url}/fewsam/state", timeout=60).json()
+        assert panel["training"]["kind"] == "unlabelled"
         server.infer("b")  # somebody asks
         server.wait_for_training()
         assert stats(server)["state"] == "stopped"
@@ -84,7 +86,8 @@ def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Pa
         assert shots(server) == {"a": 5, "b": 1} and server.client.info()["model_version"] == version
         assert set(np.unique(server.infer("b")[0])) <= {0, 1, 2}  # it is still served
         server.wait(lambda: server.client.info()["encoding"]["state"] == "done", "all images encoded")
-        assert start(server, unlabelled=True).status_code == 200
+        all_of_them = requests.post(f"{server.url}/train/", json={"unlabelled": True}, timeout=60)
+        assert all_of_them.status_code == 200
         server.wait(lambda: begun(server), "a step of the run that goes on")
         assert server.client.train_stop()["status"] == "STOPPED"
 

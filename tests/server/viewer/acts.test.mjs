@@ -185,6 +185,21 @@ test('a labelmap that could not be opened, or was left, listens no longer and ch
   assert.deepEqual([...shown.pixels('ct', 1)], [0, 0]);
 });
 
+test('a labelmap is put back again and again while the viewer loads a viewport, until the series is left', async () => {
+  const { panel, shown, opening } = await opened();
+  const { map } = panel;
+  let tries = 0;
+  shown.showing = async () => { if (++tries < 3) throw new Error('not loaded yet'); };
+  await map.recover();
+  assert.equal(tries, 3);
+  shown.showing = async () => { tries++; throw new Error('not loaded yet'); };
+  const recovers = map.recover();
+  opening.leave();
+  await assert.rejects(recovers, /not loaded yet/);
+  await later(500);
+  assert.ok(tries <= 5, `${tries} tries`);
+});
+
 // -- a series that is left while something is done for it
 
 /** Go on to the other series, as the panel does it. */
