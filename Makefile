@@ -199,7 +199,7 @@ audit: $(READY)
 benchmark: $(READY) $(SAMPLES)
 	$(BIN)/fewsam benchmark --samples sample-data
 
-# What the README's results rest on: tables and a picture in evidence/results.md. Parts run WORKERS at a time with a core
+# The main methods of the README's table, and the loops: tables and a picture in evidence/results.md. Parts run WORKERS at a time with a core
 # each, log to evidence/PART.log, and resume: a second `make evidence` does what is missing. Real scans are measured where
 # they are (FEWSAM_SHARED_DATA, else ../shared/data). Trainings end by steps, not by the clock as a server's do, so that a
 # busy machine gives the same: 160 are about what the default of 28 s takes on two quiet cores of 300 GFLOP/s.

@@ -59,7 +59,8 @@ MEANINGS = {
     "input_size": "Side of the slices that the encoder sees, in pixels. `none` takes the encoder's own.",
     "cache_gb": "Size of the cache of embeddings, in GB.",
     "device": "`auto`, `cpu`, `cuda`, or another device of torch.",
-    "precompute": "Encode images in the background before they are asked for.",
+    "precompute": "Encode images in the background before they are asked for: all of a studies folder, and of a PACS the "
+    "series that were opened since the server started.",
     "workers": "Of a server: how many processes segment, or the address of a Dask cluster.",
     "prompt_tokens": "Prompt the decoder with tokens of labelled slices.",
     "prototypes": "Number of k-means prototypes for each class.",
@@ -80,10 +81,11 @@ MEANINGS = {
     "fresh_views": "Encode new views during training.",
     "train_seconds": "Training ends after so many seconds.",
     "neighbours": "Learn also from the slices beside a labelled one, with its propagated labels.",
-    "keep_better": "Keep the served decoder if it did better on held-out slices.",
+    "keep_better": "Keep the served decoder, or the answer before the first training, if it did clearly better on "
+    "held-out slices.",
     "seed": "Seed of the random numbers.",
-    "auto_train": "`every:N` trains after N submissions, `idle:SECONDS` after so long without one; `idle` also "
-    "learns from unlabelled images while nobody works. At "
+    "auto_train": "`every:N` trains after N submissions, `idle:SECONDS` after so long in which nobody submitted, "
+    "segmented, clicked or asked for the next slice; `idle` also learns from unlabelled images while nobody works. At "
     "most one run waits.",
     "propagate": "Propagate labelled slices to the others of their volume by registration.",
     "atlas": "Register labelled slices of other images to a slice, and let their labels vote.",

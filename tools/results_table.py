@@ -144,7 +144,8 @@ def _value(given: Sequence[dict[str, Any]], draws: int) -> str:
 def caption(results: dict[str, Any], k: int | None = None) -> str:
     """What a reader must know beside the numbers."""
     cells = [cell for cell in results["cells"] if k is None or cell["k"] == k]
-    draws = _span(len({c["seed"] for c in cells if c["task"] == task}) for task in {c["task"] for c in cells})
+    rows = {(c["task"], c["k"], c["method"]) for c in cells}
+    draws = _span(len({c["seed"] for c in cells if (c["task"], c["k"], c["method"]) == row}) for row in rows)
     encoder, settings = results["made_with"]["encoder"], results["made_with"].get("settings")
     tasks = {cell["task"] for cell in cells}
     text = [
@@ -180,9 +181,9 @@ def _span(counts: Iterable[int]) -> tuple[int, int]:
 
 def _draws(span: tuple[int, int]) -> str:
     low, high = span
-    if low != high:
-        return f"{low} to {high} random draws (mean ± standard deviation)"
-    return "One random draw" if high == 1 else f"{high} random draws (mean ± standard deviation)"
+    if high == 1:
+        return "One random draw"
+    return f"{'Up to ' if low != high else ''}{high} random draws (mean ± standard deviation; without one: one draw)"
 
 
 def _ordered(names: Iterable[str], known: dict[str, str]) -> list[str]:

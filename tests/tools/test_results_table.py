@@ -63,7 +63,7 @@ def test_caption_says_what_was_tuned(tmp_path: Path) -> None:
     judge = [cell("fewsam", 5, seed, {"a": 0.5}, task="new-set") for seed in range(2)]
     both = collect(tmp_path / "tuned", write_folder(tmp_path / "judge", judge))
     assert "marked ‡ judge" in results_table.caption(both)
-    assert "1 to 2 random draws" in results_table.caption(both)
+    assert "Up to 2 random draws (mean ± standard deviation; without one: one draw)" in results_table.caption(both)
     assert "| new-set ‡ | 5 | 0.500 ± 0.000 |" in results_table.table(both)
     assert "may have seen" not in results_table.caption(both)
 

@@ -55,6 +55,15 @@ test('the list of structures shows counts, the chosen one, and asks for a name w
   assert.match(list, /placeholder="name Segment 2"/);
 });
 
+test('structures that are fixed offer no change that the server would refuse', () => {
+  const list = new_labels => html(panel({ state: server({ new_labels }), structures: [structure('liver', 1)] }));
+  for (const offered of ['Rename liver', 'Delete liver', 'id="fewsam-add"']) {
+    assert.ok(list(true).includes(offered), offered);
+    assert.ok(!list(false).includes(offered), offered);
+  }
+  assert.ok(list(false).includes('Hide liver'));
+});
+
 test('a question has its answers as buttons, and what is said has its kind', () => {
   const store = panel();
   store.say('Delete liver?', '', [{ label: 'Delete', act() {} }, { label: 'Keep', act() {} }]);

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 34831b89c1ac575fa69f6f95085df61df0bc0890ec1335910a370d84e896cb89 */
+/* fewsam panel, built from sources ce17852c7b37d069bf48c2594bc5a738d22b57e86fc11d0471d480f343c86c87 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -4767,7 +4767,7 @@ function Row$1({ store, acts, one, here, editing, edit }) {
 				class: "count",
 				children: `${here} / ${one.slices}`
 			}),
-			/* @__PURE__ */ a("span", {
+			store.server.value?.new_labels && /* @__PURE__ */ a("span", {
 				class: "tools",
 				children: [/* @__PURE__ */ a(Small, {
 					kind: "rename",

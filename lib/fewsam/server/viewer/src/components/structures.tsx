@@ -66,10 +66,12 @@ function Row({ store, acts, one, here, editing, edit }: RowGiven) {
             {one.name}
           </button>
           <span class="count">{`${here} / ${one.slices}`}</span>
-          <span class="tools">
-            <Small kind="rename" icon="rename" title={`Rename ${one.name}`} act={() => edit(true)} />
-            <Small kind="delete" icon="delete" title={`Delete ${one.name}; its labels stay in the history`} act={() => acts.remove(one)} />
-          </span>
+          {store.server.value?.new_labels && (
+            <span class="tools">
+              <Small kind="rename" icon="rename" title={`Rename ${one.name}`} act={() => edit(true)} />
+              <Small kind="delete" icon="delete" title={`Delete ${one.name}; its labels stay in the history`} act={() => acts.remove(one)} />
+            </span>
+          )}
           <Small
             kind={hidden ? 'see set' : 'see'}
             icon={hidden ? 'hidden' : 'shown'}
