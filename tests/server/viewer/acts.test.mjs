@@ -1,8 +1,8 @@
-// The acts of the panel with a viewer and a server that are stood in for: a series is opened, left, and worked on.
+// The acts of the panel with a viewer and a server that are stood in for: a series is opened, worked on, and left meanwhile.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Journey, Labelmap, Labwork, Learning, Opening, Pointing, Polling, Prompting, Session, Submitting, Tracing, Unfollowed,
+  Editing, Journey, Judging, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, framed, gate, later, liver, server, viewer } from './fake_viewer.mjs';
 
@@ -45,8 +45,6 @@ test('a series is not opened in a panel that is closed meanwhile, nor one that t
   }
 });
 
-// -- a series that is opened, left, and opened again
-
 const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
 
 /** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
@@ -59,147 +57,6 @@ async function opened() {
   return { panel, shown, opening };
 }
 
-test('on return to a series its labels are no drawing, and a draft is put back', async () => {
-  const { panel, shown, opening } = await opened();
-  shown.pixels('ct', 1).set([0, 1]);
-  panel.map.commit();
-  shown.show('mr');
-  await opening.follow();
-  shown.show('ct');
-  server(labels, async path => {
-    if (path !== '/fewsam/labelmap') return;
-    shown.press('mouseup');
-    await later(150); // longer than a labelmap waits after a stroke
-  });
-  await opening.follow();
-  assert.deepEqual([panel.map.series, panel.map.session.slices.dirty], ['ct', [1]]);
-  assert.deepEqual([panel.map.session.slices.seen(0), panel.map.session.slices.undoSteps], [7, 0]);
-  assert.match(panel.said.at(-1).text, /1 slice drawn and not submitted: put back/);
-  assert.deepEqual(Object.keys(JSON.parse([...shown.kept.values.values()][0]).slices), ['1']);
-});
-
-test('what is drawn on return to a series, before it is open again, is its first stroke, on what the server has now', async () => {
-  const { panel, shown, opening } = await opened();
-  shown.pixels('ct', 1).set([0, 1]);
-  await goOn({ shown, opening });
-  shown.show('ct');
-  server({ ...labels, ct: [1, 1, 0, 0, 0, 1] }, async path => { // slice 2 was labelled by somebody else
-    if (path !== '/fewsam/labelmap') return;
-    shown.pixels('ct', 0).set([1, 0]); // an eraser on a label
-    shown.pixels('ct', 1).set([1, 1]); // a brush on a draft
-    shown.pixels('ct', 2).set([1, 0]);
-  });
-  await opening.follow();
-  const { slices } = panel.map.session;
-  const pixels = () => [0, 1, 2].map(k => [...shown.pixels('ct', k)]);
-  assert.deepEqual(pixels(), [[1, 0], [1, 1], [1, 1]]);
-  assert.deepEqual([slices.dirty, slices.undoSteps], [[0, 1, 2], 1]);
-  panel.map.render(panel.map.session.undo());
-  assert.deepEqual([pixels(), slices.dirty], [[[1, 1], [0, 1], [0, 1]], [1]]);
-});
-
-test('a stroke on a series that is left again before it was open is found on the next return', async () => {
-  const { panel, shown, opening } = await opened();
-  await goOn({ shown, opening });
-  shown.show('ct');
-  server(labels, async (path, series) => {
-    if (path !== '/fewsam/labelmap' || series !== 'ct') return;
-    shown.pixels('ct', 2).set([0, 1]);
-    shown.show('mr');
-  });
-  await opening.follow();
-  server(labels);
-  await goOn({ shown, opening });
-  assert.deepEqual(panel.map.session.slices.dirty, []);
-  await goOn({ shown, opening }, 'ct');
-  assert.deepEqual([panel.map.session.slices.dirty, [...shown.pixels('ct', 2)]], [[2], [0, 1]]);
-});
-
-test('a stroke on a labelmap that the viewer has just made is its first stroke', async () => {
-  const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
-  server(labels);
-  shown.show('ct');
-  shown.showing = async () => shown.pixels('ct', 2).set([0, 1]);
-  await opening.follow();
-  assert.deepEqual([panel.map.session.slices.dirty, [...shown.pixels('ct', 0)]], [[2], [1, 1]]);
-});
-
-test('before a session is opened nothing is kept: its drafts are still to be put back', () => {
-  const [store, list] = [viewer().kept, desk().structures];
-  list.update([liver]);
-  const first = new Session('s', list, 1, 2, store, 'page');
-  first.open(Uint8Array.of(0, 0), { structures: [liver], submissions: {} });
-  first.draw(new Map([[0, Uint8Array.of(1, 0)]]));
-  const second = new Session('s', list, 1, 2, store, 'page');
-  second.keep();
-  assert.ok(!second.opened);
-  assert.deepEqual(second.open(Uint8Array.of(0, 0), { structures: [liver], submissions: {} }), [0]);
-  assert.ok(second.opened);
-});
-
-test('a labelmap takes nothing for a drawing before its session is opened', async () => {
-  const { panel, opening } = await opened();
-  const { displaySet } = panel.map;
-  opening.leave();
-  const map = await Labelmap.open('one', displaySet, panel.structures, new Unfollowed()); // the viewer still has the labels of before
-  assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);
-  map.session.open(Uint8Array.from(labels.ct), { structures: [liver], submissions: { 0: 7 } });
-  assert.deepEqual([map.commit(), map.session.slices.dirty], [[], []]);
-  map.close();
-});
-
-test('a series is opened once the stroke that is under way has ended', async () => {
-  const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
-  server(labels);
-  shown.show('ct');
-  shown.showing = async () => shown.press('mousedown');
-  const follows = opening.follow();
-  await later(20);
-  assert.equal(panel.map, null);
-  shown.press('mouseup');
-  await follows;
-  assert.equal(panel.map.series, 'ct');
-});
-
-test('a labelmap that could not be opened, or was left, listens no longer and changes nothing', async () => {
-  const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
-  shown.show('ct');
-  server({ ct: [1, 1] }); // of another grid
-  await assert.rejects(opening.follow(), /does not fit this series/);
-  assert.equal(shown.listeners(), 0);
-  shown.showing = async () => { throw new Error('not shown'); };
-  server(labels);
-  await assert.rejects(opening.follow(), /not shown/);
-  assert.equal(shown.listeners(), 0);
-  shown.showing = async () => {};
-  await opening.follow();
-  assert.notEqual(shown.listeners(), 0);
-  const { map } = panel;
-  opening.close();
-  assert.equal(shown.listeners(), 0);
-  map.session.draw(new Map([[1, Uint8Array.of(1, 1)]]));
-  map.render([1]);
-  assert.deepEqual([...shown.pixels('ct', 1)], [0, 0]);
-});
-
-test('a labelmap is put back again and again while the viewer loads a viewport, until the series is left', async () => {
-  const { panel, shown, opening } = await opened();
-  const { map } = panel;
-  let tries = 0;
-  shown.showing = async () => { if (++tries < 3) throw new Error('not loaded yet'); };
-  await map.recover();
-  assert.equal(tries, 3);
-  shown.showing = async () => { tries++; throw new Error('not loaded yet'); };
-  const recovers = map.recover();
-  opening.leave();
-  await assert.rejects(recovers, /not loaded yet/);
-  await later(500);
-  assert.ok(tries <= 5, `${tries} tries`);
-});
-
 // -- a series that is left while something is done for it
 
 /** Go on to the other series, as the panel does it. */
@@ -207,6 +64,31 @@ async function goOn({ shown, opening }, series = 'mr') {
   shown.show(series);
   await opening.follow();
 }
+
+test('what is done to the slice on the screen is not done to a series that is no longer on it', async () => {
+  const acts = {
+    point: panel => new Pointing(panel, new Prompting(panel)).point({ i: 0, j: 0, k: 1 }),
+    scribble: panel => new Prompting(panel).stroke('scribble', [[0, 0], [1, 0]], 1, false),
+    lasso: panel => new Editing(panel).area([[-1, -1], [2, -1], [2, 2], [-1, 2]], 1, false),
+    holes: panel => new Editing(panel).copy(),
+    right: panel => new Judging(panel).right(),
+    absent: panel => new Judging(panel).absent(),
+    unlabel: panel => void new Tracing(panel).unlabel({ shot: 3 }),
+  };
+  for (const elsewhere of [['mr', 'one'], ['ct', 'two']]) {
+    for (const [name, act] of Object.entries(acts)) {
+      const { panel, shown } = await opened();
+      panel.store.tool.value = 'include';
+      const asked = [];
+      server(labels, async path => void asked.push(path));
+      shown.show(...elsewhere); // the next look is still to come
+      act(panel);
+      await later(20);
+      assert.match(panel.said.at(-1).text, /^Another series is on the screen/, name);
+      assert.deepEqual([asked, panel.map.session.slices.dirty, panel.map.session.points], [[], [], []], name);
+    }
+  }
+});
 
 test('what was asked for one series is not begun in another one', async () => {
   const { panel, shown, opening } = await opened();

@@ -67,6 +67,8 @@ export function viewer() {
       grid.activeViewportId = viewportId;
       grid.viewports.set(viewportId, { displaySetInstanceUIDs: [series] });
     },
+    remove: series => delete segmentations[`fewsam-${series}`], // by the viewer's own list
+    segments: series => segmentations[`fewsam-${series}`].segments,
     pixels: (series, k) => images[`${series}-${k}`].voxelManager.getScalarData(),
     press: name => globalThis.window.dispatchEvent(Object.assign(new Event(name), { buttons: name === 'mousedown' ? 1 : 0 })),
   };
@@ -74,17 +76,17 @@ export function viewer() {
 }
 
 /**
- * A server whose labelmaps are ``labels``, by series; ``on`` is called with the path of each question before its answer,
+ * A server whose labelmaps are ``labels``, by series, with their ``submissions``; ``on`` is called with the path of each question before its answer,
  * and may answer itself.
  */
-export function server(labels, on = async () => {}) {
+export function server(labels, on = async () => {}, submissions = { 0: 7 }) {
   globalThis.fetch = async url => {
     const [path, query] = String(url).replace(/^.*\/fewsam/, '/fewsam').split('?');
     const series = new URLSearchParams(query).get('image');
     const own = await on(path, series);
     if (own) return own;
     if (path === '/fewsam/state') return { ok: true, json: async () => ({ structures: [liver], training: {}, encoder: {} }) };
-    const head = { structures: [liver], submissions: { 0: 7 }, drawn: [0], served: false };
+    const head = { structures: [liver], submissions, drawn: [0], served: false };
     return framed(head, labels[series]);
   };
 }

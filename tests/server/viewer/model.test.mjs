@@ -157,6 +157,36 @@ test('a full store is said, and another page that is open keeps its drafts', () 
   assert.equal(one.kept, false);
 });
 
+test("a window's own draft comes before that of another one on the same slice, and both are kept", () => {
+  const store = new MemoryStore();
+  const open = page => {
+    const list = new Structures();
+    list.update(named('liver'));
+    const session = new Session('s', list, 2, 2, store, page);
+    return { session, restored: session.open(bytes(0, 0, 0, 0), head(['liver'])) };
+  };
+  const [mine, theirs] = ['z', 'a'].map(page => open(page).session); // in the order of the store theirs is the first
+  mine.draw(new Map([[0, bytes(1, 0)], [1, bytes(0, 1)]]));
+  theirs.draw(new Map([[1, bytes(1, 1)]]));
+  for (const one of [mine, theirs]) one.keep(true);
+  const { session, restored } = open('z');
+  assert.deepEqual([restored, [...session.slices.shown(1)]], [[0, 1], [0, 1]]);
+  session.keep(true);
+  assert.equal(store.length, 2);
+});
+
+test('an earlier session of a window changes no draft of a later one', () => {
+  const store = new MemoryStore();
+  const list = new Structures();
+  list.update(named('liver'));
+  const [early, late] = [0, 1].map(() => new Session('s', list, 1, 2, store, 'page'));
+  early.open(bytes(0, 0), head(['liver']));
+  late.open(bytes(0, 0), head(['liver']));
+  late.draw(new Map([[0, bytes(1, 1)]]));
+  assert.equal(early.keep(), true);
+  assert.equal(store.length, 1);
+});
+
 test('a draft of before names were kept stands for places in the list', () => {
   const store = new MemoryStore();
   store.setItem('fewsam.draft|s|old', JSON.stringify({ alive: 0, slices: { 0: { seen: 0, runs: [1, 2] } } }));

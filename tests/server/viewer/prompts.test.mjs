@@ -20,6 +20,14 @@ test('an answer has a plane for each slice that it names', () => {
   assert.equal(planes([], bytes()).size, 0);
 });
 
+test('where a prompt withdraws, another structure that was drawn since stays', () => {
+  const base = bytes(0, 0, 1);
+  const first = reapplied(base, base, undefined, bytes(1, 1, 2), 1);
+  first.set([3], 0); // a brush over what the prompt added, and over what it removed
+  first.set([3], 2);
+  assert.deepEqual([...reapplied(first, base, bytes(1, 1, 2), bytes(0, 0, 0), 1)], [3, 0, 3]);
+});
+
 test('a change adds and removes one structure alone', () => {
   const slice = bytes(0, 1, 1, 2, 0);
   assert.deepEqual([...reapplied(slice, slice, undefined, bytes(1, 2, 0, 2, 0), 1)], [1, 0, 1, 2, 0]);

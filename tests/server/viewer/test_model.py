@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["model", "masks", "prompts", "components", "acts"])
+@pytest.mark.parametrize("name", ["model", "masks", "prompts", "components", "acts", "returning"])
 def test_the_panel_in_node(name: str) -> None:
     node = shutil.which("node")
     if node is None:

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources ce17852c7b37d069bf48c2594bc5a738d22b57e86fc11d0471d480f343c86c87 */
+/* fewsam panel, built from sources 32592b52d7134efc93a0c673aa7e12fca0fd0b0d469d288a166476a9028ae4e6 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1550,6 +1550,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
 		return found;
 	}
+	var opening = "Another series is on the screen, and is being opened: nothing was done. Try again in a moment.";
 	var left$1 = "You left the series meanwhile: what you asked for there was not done.";
 	/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
 	function untaken(kept) {
@@ -1694,6 +1695,102 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
 		return left ? `Encoding: ${left} left` : "";
 	}
+	// src/viewer/grid.ts
+	/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
+	/**
+	* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
+	* slices as they were acquired, it is another viewport of the same series that does.
+	*/
+	function active() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
+			if (!here || here.view === "slices") return here;
+			return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
+		} catch {
+			return null;
+		}
+	}
+	/** Whether a series is what is worked with, in a viewport; nothing else is, while nothing is mounted. */
+	function isShown(series, viewportId) {
+		const now = active();
+		return !now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId;
+	}
+	/**
+	* The viewport that an element of the page lies in, and what it shows; null where there is none. A press on a viewport
+	* that is not active meets the frame around it, which lies in none.
+	*/
+	function shownAt(target) {
+		try {
+			const all = [...host.services.viewportGridService.getState().viewports];
+			const elements = all.map(([id]) => viewportOf(id)?.element);
+			const within = elements.map((element) => element?.contains(target));
+			const around = elements.map((element) => target.contains(element ?? null) && element !== void 0);
+			const places = within.includes(true) ? within : around;
+			if (places.filter(Boolean).length !== 1) return null;
+			const [id, viewport] = all[places.indexOf(true)];
+			return shownIn(viewport, id);
+		} catch {
+			return null;
+		}
+	}
+	/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
+	function viewOf(viewportId, displaySet) {
+		const viewport = viewportOf(viewportId);
+		if (viewport?.type === "volume3d") return "volume";
+		const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
+		const first = displaySet.images[0];
+		if (!sight || !first?.imageId) return "slices";
+		return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
+	}
+	function shownIn(viewport, viewportId) {
+		for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+			const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+			if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+				viewportId,
+				displaySet,
+				view: viewOf(viewportId, displaySet)
+			};
+		}
+		return null;
+	}
+	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
+	function storedSegmentation() {
+		try {
+			const state = host.services.viewportGridService.getState();
+			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
+			return displaySet && !active() ? {
+				viewportId: state.activeViewportId,
+				displaySet
+			} : null;
+		} catch {
+			return null;
+		}
+	}
+	/** Show a series in a viewport again, instead of a stored segmentation. */
+	function showSeries(viewportId, displaySetInstanceUID) {
+		host.services.viewportGridService.setDisplaySetsForViewport({
+			viewportId,
+			displaySetInstanceUIDs: [displaySetInstanceUID]
+		});
+	}
+	// src/acts/desk.ts
+	/**
+	* The open series, for what is done to the slice on the screen; null while the viewer shows another series, which the
+	* next look opens.
+	*/
+	function onScreen(desk) {
+		const { map } = desk;
+		if (!map || isShown(map.series, map.viewportId)) return map;
+		desk.say(opening, "bad");
+		return null;
+	}
+	/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+	function left(desk, map) {
+		if (desk.map === map) return false;
+		desk.say(left$1, "bad");
+		return true;
+	}
 	// src/model/trail.ts
 	var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 		"fewsam.trail",
@@ -1762,87 +1859,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.store.setItem(key, JSON.stringify(value));
 		}
 	};
-	// src/viewer/grid.ts
-	/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
-	/**
-	* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
-	* slices as they were acquired, it is another viewport of the same series that does.
-	*/
-	function active() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
-			if (!here || here.view === "slices") return here;
-			return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
-		} catch {
-			return null;
-		}
-	}
-	/**
-	* The viewport that an element of the page lies in, and what it shows; null where there is none. A press on a viewport
-	* that is not active meets the frame around it, which lies in none.
-	*/
-	function shownAt(target) {
-		try {
-			const all = [...host.services.viewportGridService.getState().viewports];
-			const elements = all.map(([id]) => viewportOf(id)?.element);
-			const within = elements.map((element) => element?.contains(target));
-			const around = elements.map((element) => target.contains(element ?? null) && element !== void 0);
-			const places = within.includes(true) ? within : around;
-			if (places.filter(Boolean).length !== 1) return null;
-			const [id, viewport] = all[places.indexOf(true)];
-			return shownIn(viewport, id);
-		} catch {
-			return null;
-		}
-	}
-	/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
-	function viewOf(viewportId, displaySet) {
-		const viewport = viewportOf(viewportId);
-		if (viewport?.type === "volume3d") return "volume";
-		const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
-		const first = displaySet.images[0];
-		if (!sight || !first?.imageId) return "slices";
-		return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
-	}
-	function shownIn(viewport, viewportId) {
-		for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-			const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-			if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-				viewportId,
-				displaySet,
-				view: viewOf(viewportId, displaySet)
-			};
-		}
-		return null;
-	}
-	/** A stored segmentation that is shown instead of images, by a double click on it; null while images are. */
-	function storedSegmentation() {
-		try {
-			const state = host.services.viewportGridService.getState();
-			const displaySet = (state.viewports.get(state.activeViewportId)?.displaySetInstanceUIDs ?? []).map((uid) => host.services.displaySetService.getDisplaySetByUID(uid)).find((one) => one?.Modality === "SEG");
-			return displaySet && !active() ? {
-				viewportId: state.activeViewportId,
-				displaySet
-			} : null;
-		} catch {
-			return null;
-		}
-	}
-	/** Show a series in a viewport again, instead of a stored segmentation. */
-	function showSeries(viewportId, displaySetInstanceUID) {
-		host.services.viewportGridService.setDisplaySetsForViewport({
-			viewportId,
-			displaySetInstanceUIDs: [displaySetInstanceUID]
-		});
-	}
-	// src/acts/desk.ts
-	/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
-	function left(desk, map) {
-		if (desk.map === map) return false;
-		desk.say(left$1, "bad");
-		return true;
-	}
 	// src/acts/journey.ts
 	/** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 	var TRIES = 20;
@@ -2401,8 +2417,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Do something with the chosen structure on the slice on the screen. */
 		edit(change) {
-			const { map, store, structures } = this.desk;
-			const structure = structures.of(store.chosen.value);
+			const { store, structures } = this.desk;
+			const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
 			if (!map || !structure) return;
 			if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, "bad");
 			map.commit();
@@ -2425,7 +2441,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** The slice on the screen is right as it is shown. */
 		right() {
-			const { map } = this.desk;
+			const map = onScreen(this.desk);
 			if (!map) return;
 			map.commit();
 			const k = map.geometry.current();
@@ -2436,8 +2452,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** The chosen structure is not on the slice on the screen. */
 		absent() {
-			const { map, structures, store } = this.desk;
-			const structure = structures.of(store.chosen.value);
+			const { structures, store } = this.desk;
+			const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
 			if (!map || !structure) return;
 			map.commit();
 			const k = map.geometry.current();
@@ -2645,8 +2661,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		adopt({ slice, in_force }, { reading, annotator }) {
 			this.desk.work("Reviewing", async (map) => {
 				await adopt(map.series, reading, in_force?.submission ?? 0);
-				await this.desk.fetch();
-				map.render(map.session.discard([slice]));
+				if (this.desk.map === map && await this.desk.fetch()) map.render(map.session.discard([slice]));
 				const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : "";
 				this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || "the second reader"} now${former}.`, "good");
 			});
@@ -2794,8 +2809,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				first();
 				this.desk.structures.update(answer);
 				map.segments();
-				await this.desk.fetch();
-				map.session.keep();
+				if (await this.desk.fetch()) map.session.keep();
 				done = true;
 			});
 			return done;
@@ -2924,110 +2938,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			number >> 8 & 255,
 			number & 255
 		];
-	}
-	// src/model/drafts.ts
-	var SILENT = 15e4;
-	var Drafts = class {
-		store;
-		now;
-		prefix;
-		own;
-		constructor(store, series, page, now = Date.now) {
-			this.store = store;
-			this.now = now;
-			this.prefix = `fewsam.draft|${series}|`;
-			this.own = this.prefix + page;
-		}
-		/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
-		keep(slices, structures, closing = false) {
-			const used = /* @__PURE__ */ new Set();
-			const draft = {
-				alive: closing ? 0 : this.now(),
-				slices: {}
-			};
-			for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
-				const runs = pack(pixels);
-				for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
-				draft.slices[k] = {
-					seen,
-					runs,
-					...confirmed && { confirmed }
-				};
-			}
-			draft.key = structures.key(used);
-			try {
-				if (slices.dirty.length) this.store.setItem(this.own, JSON.stringify(draft));
-				else this.store.removeItem(this.own);
-			} catch {
-				return false;
-			}
-			return true;
-		}
-		/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
-		restore(slices, structures) {
-			const restored = [];
-			const taken = [];
-			for (const name of this.names()) {
-				const draft = read(this.store.getItem(name));
-				if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
-				const wanted = Object.keys(draft.slices).map(Number);
-				if (wanted.some((k) => slices.isDirty(k))) continue;
-				const table = draft.key ? meanings(draft.key, structures) : null;
-				const entries = wanted.map((k) => ({
-					k,
-					one: draft.slices[k],
-					pixels: unpack(draft.slices[k].runs, slices.size)
-				}));
-				if (entries.some(({ k, pixels }) => !pixels || k >= slices.depth)) continue;
-				for (const { k, one, pixels } of entries) {
-					const here = table ? pixels.map((value) => table[value]) : pixels;
-					slices.adopt(k, {
-						pixels: here,
-						seen: one.seen,
-						confirmed: one.confirmed
-					});
-					restored.push(k);
-				}
-				taken.push(name);
-			}
-			if (restored.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
-			return restored.sort((a, b) => a - b);
-		}
-		names() {
-			return Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "").filter((name) => name.startsWith(this.prefix)).sort();
-		}
-	};
-	function meanings(key, structures) {
-		const table = /* @__PURE__ */ new Uint8Array(256);
-		for (const one of key) table[one.value] = structures.valueFor(one);
-		return table;
-	}
-	function read(text) {
-		try {
-			const draft = JSON.parse(text ?? "");
-			return draft?.slices ? draft : null;
-		} catch {
-			return null;
-		}
-	}
-	function pack(values) {
-		const runs = [];
-		for (let i = 0; i < values.length;) {
-			let end = i + 1;
-			while (end < values.length && values[end] === values[i]) end++;
-			runs.push(values[i], end - i);
-			i = end;
-		}
-		return runs;
-	}
-	function unpack(runs, length) {
-		const values = new Uint8Array(length);
-		let at = 0;
-		for (let i = 0; i < runs.length; i += 2) {
-			values.fill(runs[i], at, at + runs[i + 1]);
-			at += runs[i + 1];
-		}
-		return at === length ? values : null;
 	}
 	// src/model/slices.ts
 	var UNDO_STEPS = 100;
@@ -3230,6 +3140,122 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
 		return a.length === b.length;
 	}
+	// src/model/drafts.ts
+	/** What is drawn and not submitted, kept in the browser: neither a reload nor another window on the same series loses it.
+	*
+	* Each page has drafts of its own. Those of a page that was closed, or that has not been heard of for a while, are
+	* taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
+	*/
+	/** The drafts that were put back last under each name: what an earlier session still has to say is older. */
+	var owners = /* @__PURE__ */ new WeakMap();
+	var SILENT = 15e4;
+	var Drafts = class {
+		store;
+		now;
+		prefix;
+		own;
+		constructor(store, series, page, now = Date.now) {
+			this.store = store;
+			this.now = now;
+			this.prefix = `fewsam.draft|${series}|`;
+			this.own = this.prefix + page;
+		}
+		/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
+		keep(slices, structures, closing = false) {
+			if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
+			const used = /* @__PURE__ */ new Set();
+			const draft = {
+				alive: closing ? 0 : this.now(),
+				slices: {}
+			};
+			for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
+				const runs = pack(pixels);
+				for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
+				draft.slices[k] = {
+					seen,
+					runs,
+					...confirmed && { confirmed }
+				};
+			}
+			draft.key = structures.key(used);
+			try {
+				if (slices.dirty.length) this.store.setItem(this.own, JSON.stringify(draft));
+				else this.store.removeItem(this.own);
+			} catch {
+				return false;
+			}
+			return true;
+		}
+		/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
+		restore(slices, structures) {
+			owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
+			const restored = [];
+			const taken = [];
+			for (const name of this.names()) {
+				const draft = read(this.store.getItem(name));
+				if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
+				const wanted = Object.keys(draft.slices).map(Number);
+				if (wanted.some((k) => slices.isDirty(k))) continue;
+				const table = draft.key ? meanings(draft.key, structures) : null;
+				const entries = wanted.map((k) => ({
+					k,
+					one: draft.slices[k],
+					pixels: unpack(draft.slices[k]?.runs ?? [], slices.size)
+				}));
+				if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue;
+				for (const { k, one, pixels } of entries) {
+					const here = table ? pixels.map((value) => table[value]) : pixels;
+					if (slices.seen(k) && same(here, slices.shown(k))) continue;
+					slices.adopt(k, {
+						pixels: here,
+						seen: one.seen,
+						confirmed: one.confirmed
+					});
+					restored.push(k);
+				}
+				taken.push(name);
+			}
+			if (taken.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
+			return restored.sort((a, b) => a - b);
+		}
+		names() {
+			const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "");
+			const others = names.filter((name) => name.startsWith(this.prefix) && name !== this.own).sort();
+			return names.includes(this.own) ? [this.own, ...others] : others;
+		}
+	};
+	function meanings(key, structures) {
+		const table = /* @__PURE__ */ new Uint8Array(256);
+		for (const one of key) table[one.value] = structures.valueFor(one);
+		return table;
+	}
+	function read(text) {
+		try {
+			const draft = JSON.parse(text ?? "");
+			return draft?.slices ? draft : null;
+		} catch {
+			return null;
+		}
+	}
+	function pack(values) {
+		const runs = [];
+		for (let i = 0; i < values.length;) {
+			let end = i + 1;
+			while (end < values.length && values[end] === values[i]) end++;
+			runs.push(values[i], end - i);
+			i = end;
+		}
+		return runs;
+	}
+	function unpack(runs, length) {
+		const values = new Uint8Array(length);
+		let at = 0;
+		for (let i = 0; i < runs.length; i += 2) {
+			values.fill(runs[i], at, at + runs[i + 1]);
+			at += runs[i + 1];
+		}
+		return at === length ? values : null;
+	}
 	// src/model/session.ts
 	/** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
 	var Session = class {
@@ -3253,6 +3279,13 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.receive(voxels, head);
 			this.opened = true;
 			return this.drafts.restore(this.slices, this.structures);
+		}
+		/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
+		takeOver(former) {
+			const drawn = former.slices.outgoing();
+			for (const [k, one] of drawn) this.slices.adopt(k, one);
+			this.keep();
+			return [...drawn.keys()];
 		}
 		/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
 		receive(voxels, head) {
@@ -3373,6 +3406,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		look = LOOK$1;
 		timer = 0;
 		pressed = false;
+		lost = false;
 		ended = false;
 		unsubscribe = [];
 		constructor(series, viewportId, displaySet, structures, unfollowed) {
@@ -3382,7 +3416,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.structures = structures;
 			this.unfollowed = unfollowed;
 			this.displaySetId = displaySet.displaySetInstanceUID;
-			this.segmentationId = `fewsam-${this.displaySetId}`;
+			this.segmentationId = idOf(this.displaySetId);
 		}
 		static async open(viewportId, displaySet, structures, unfollowed) {
 			const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures, unfollowed);
@@ -3399,11 +3433,31 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Open the session and show it. What was drawn since the series was left last is its first stroke; slices of drafts. */
 		follow(voxels, head) {
-			const { slices } = this.session;
 			const drafts = this.session.open(voxels, head);
+			const former = this.unfollowed.of(this.segmentationId);
+			const more = former && !former.kept ? this.session.takeOver(former) : [];
+			this.takeStrokes();
+			return [.../* @__PURE__ */ new Set([...drafts, ...more])];
+		}
+		/** The labelmap is no longer followed; what is drawn in it from here on is found when it is followed again. */
+		leave() {
+			this.commit();
+			if (this.session.opened && !this.lost && segmentationOf(this.segmentationId)) this.unfollowed.leave(this.segmentationId, this.session);
+			this.session.keep(true);
+			this.close();
+		}
+		/** Keep in the browser what was drawn in the labelmap of a series since it was left, where it is not open again. */
+		static keepStrokes({ displaySetInstanceUID }, unfollowed) {
+			const id = idOf(displaySetInstanceUID);
+			const former = unfollowed.of(id);
+			if (!former || !segmentationOf(id)) return;
+			former.draw(unfollowed.drawn(id, voxelsOf(id).map((one) => one.array), (k) => former.slices.shown(k)));
+			former.keep(true);
+		}
+		takeStrokes() {
+			const { slices } = this.session;
 			this.session.draw(this.unfollowed.drawn(this.segmentationId, this.arrays, (k) => slices.shown(k)));
 			this.render(this.arrays.map((_, k) => k));
-			return drafts;
 		}
 		/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
 		get intact() {
@@ -3422,12 +3476,12 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			}
 		}
 		async restore() {
-			if (!!segmentationOf(this.segmentationId)) {
-				await this.show();
-				return;
-			}
+			this.lost ||= !segmentationOf(this.segmentationId);
+			if (!this.lost) return this.show();
 			await this.create();
-			this.render(this.arrays.map((_, k) => k));
+			if (this.ended) return;
+			this.lost = false;
+			this.takeStrokes();
 		}
 		/** Show it in the viewport, also again after the viewport changed, and have tools draw in it. */
 		async show() {
@@ -3452,7 +3506,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const service = host.services.segmentationService;
 			const segmentation = segmentationOf(this.segmentationId);
 			if (!segmentation) return;
-			for (const { name, value, color } of this.structures.all) try {
+			for (const { name, value, color } of this.structures.known) try {
 				if (!segmentation.segments[value]) service.addSegment(this.segmentationId, {
 					segmentIndex: value,
 					label: name,
@@ -3510,7 +3564,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Take what was drawn since the last look as one step. */
 		commit() {
-			if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
+			if (this.ended || this.lost || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
 			const slices = /* @__PURE__ */ new Map();
 			this.arrays.forEach((array, k) => {
 				if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -3522,24 +3576,21 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Show what the session has of slices. */
 		render(slices) {
-			if (this.ended || !slices.length) return;
+			if (this.ended || this.lost || !slices.length) return;
 			slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
 			const frames = slices.map((k) => this.geometry.imageOf(k));
 			tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
 		}
 		close() {
-			const { session } = this;
-			if (session?.opened) this.unfollowed.hold(this.segmentationId, this.arrays.map((_, k) => session.slices.shown(k)));
 			this.ended = true;
 			window.clearTimeout(this.timer);
 			this.unsubscribe.forEach((end) => end());
 		}
 		async create() {
 			const service = host.services.segmentationService;
-			const fresh = !segmentationOf(this.segmentationId);
-			if (fresh) {
+			if (!segmentationOf(this.segmentationId)) {
 				const segments = {};
-				for (const { name, value } of this.structures.all) segments[value] = {
+				for (const { name, value } of this.structures.known) segments[value] = {
 					segmentIndex: value,
 					label: name,
 					active: value === 1,
@@ -3551,22 +3602,14 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					segments
 				};
 				await service.createLabelmapForDisplaySet(this.displaySet, options);
+				this.unfollowed.made(this.segmentationId);
 			}
 			await this.show();
 			this.findVoxels();
-			if (fresh) this.unfollowed.hold(this.segmentationId, this.arrays.map(({ length }) => new Uint8Array(length)));
 			this.segments();
 		}
 		findVoxels() {
-			const found = segmentationOf(this.segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
-				const image = cornerstone().cache.getImage(id);
-				return {
-					frame,
-					plane: planeOf(image.referencedImageId ?? id),
-					array: image.voxelManager.getScalarData()
-				};
-			});
-			found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+			const found = voxelsOf(this.segmentationId);
 			this.arrays = found.map((one) => one.array);
 			const frames = found.map((one) => one.frame);
 			this.geometry = new Geometry(this.viewportId, found.map((one) => one.plane), frames);
@@ -3600,24 +3643,46 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			});
 		}
 	};
+	function idOf(displaySetInstanceUID) {
+		return `fewsam-${displaySetInstanceUID}`;
+	}
+	/** The viewer's own voxels of a labelmap, by k, each with its place among the viewer's images. */
+	function voxelsOf(segmentationId) {
+		return segmentationOf(segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
+			const image = cornerstone().cache.getImage(id);
+			return {
+				frame,
+				plane: planeOf(image.referencedImageId ?? id),
+				array: image.voxelManager.getScalarData()
+			};
+		}).sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+	}
 	function segmentationOf(id) {
 		return tools().segmentation.state.getSegmentation(id);
 	}
 	// src/viewer/unfollowed.ts
-	/** Labelmaps that the viewer still has and no session follows: what a person draws in one before it is followed again. */
 	var Unfollowed = class {
-		held = /* @__PURE__ */ new Map();
-		/** A labelmap is as its session has it: what it shows beyond this was drawn since. */
-		hold(segmentationId, slices) {
-			this.held.set(segmentationId, slices.map(pack));
+		former = /* @__PURE__ */ new Map();
+		/** The viewer has made a labelmap, and it is empty. */
+		made(segmentationId) {
+			this.former.set(segmentationId, null);
+		}
+		/** A labelmap is as this session has it: what it shows beyond this was drawn since. */
+		leave(segmentationId, session) {
+			this.former.set(segmentationId, session);
+		}
+		/** The session that a labelmap was left with; null where there is none. */
+		of(segmentationId) {
+			return this.former.get(segmentationId) ?? null;
 		}
 		/** The slices that were drawn on since: what ``shown`` has of them now, with the strokes on it. */
 		drawn(segmentationId, slices, shown) {
+			const former = this.former.get(segmentationId);
 			const found = /* @__PURE__ */ new Map();
-			this.held.get(segmentationId)?.forEach((runs, k) => {
-				const before = unpack(runs, slices[k]?.length ?? 0);
-				if (!before || same(before, slices[k])) return;
-				found.set(k, shown(k).map((value, at) => slices[k][at] === before[at] ? value : slices[k][at]));
+			if (former === void 0) return found;
+			slices.forEach((now, k) => {
+				const before = former?.slices.shown(k) ?? new Uint8Array(now.length);
+				if (!same(before, now)) found.set(k, shown(k).map((value, at) => now[at] === before[at] ? value : now[at]));
 			});
 			return found;
 		}
@@ -3656,16 +3721,18 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		leave() {
 			const { map, store } = this.desk;
-			if (map) {
-				map.commit();
-				map.session.keep(true);
-				map.close();
-			}
+			if (map) map.leave();
+			else this.keepStrokes();
 			this.on.left();
 			this.desk.map = null;
 			store.aside.value = "";
 			store.conflict.value = [];
 			store.changed.value = [];
+		}
+		/** The page is closed, or the panel: what was drawn on a series that is still being opened is kept. */
+		keepStrokes() {
+			const now = active();
+			if (now) Labelmap.keepStrokes(now.displaySet, this.unfollowed);
 		}
 		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
 		async catchUp() {
@@ -3679,8 +3746,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
 		wants(series, viewportId) {
-			const now = active();
-			return !this.closed && (!now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId);
+			return !this.closed && isShown(series, viewportId);
 		}
 		async open(series, { viewportId, displaySet }) {
 			const { structures, store } = this.desk;
@@ -3747,7 +3813,9 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		point({ i: x, j: y, k }) {
 			const [i, j] = [Math.round(x), Math.round(y)];
-			const { map: of, store, structures } = this.desk;
+			const { store, structures } = this.desk;
+			const of = onScreen(this.desk);
+			if (!of) return;
 			const structure = structures.of(store.chosen.value);
 			const include = store.tool.value === "include";
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
@@ -3852,7 +3920,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (was === is) continue;
 			if (is === 1) result[at] = value;
 			else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
-			else result[at] = base[at];
+			else if (result[at] === (was === 1 ? value : 0)) result[at] = base[at];
 		}
 		return result;
 	}
@@ -3888,7 +3956,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** A scribble or a box was drawn. */
 		stroke(kind, places, k, exclude) {
-			const { map, store } = this.desk;
+			const { store } = this.desk;
+			const map = onScreen(this.desk);
 			if (!map) return;
 			const { columns, rows } = map.geometry.planes[k];
 			const inside = ([i, j]) => [clamp(Math.round(i), columns), clamp(Math.round(j), rows)];
@@ -4071,13 +4140,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Take back what was said of the slice on the screen. */
 		async unlabel(shot) {
+			const of = onScreen(this.desk);
+			if (!of) return;
+			const k = of.geometry.current();
 			await this.desk.work("Taking back", async (map) => {
-				const k = map.geometry.current();
 				await unlabel(map.series, k, shot.shot);
 				await this.desk.fetch();
 				this.seen = "";
 				this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
-			});
+			}, of);
 		}
 	};
 	// src/acts/watching.ts
@@ -5304,6 +5375,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		get all() {
 			return [...this.list];
 		}
+		/** With those that were deleted on the server since: their values stay theirs. */
+		get known() {
+			return [...this.list, ...this.gone];
+		}
 		/** Segments that were drawn here and have no structure on the server. */
 		get unnamed() {
 			return this.list.filter((one) => !one.id);
@@ -5686,6 +5761,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		handle = (event) => {
 			if (!this.inHand || event.button !== 0 || this.strip.owns(event.target)) return;
+			if (!isShown(this.map.series, this.map.viewportId)) return;
 			event.stopImmediatePropagation();
 			event.preventDefault();
 			const at = this.at(event);
@@ -6034,7 +6110,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		closing = () => {
 			this.map?.commit();
-			this.map?.session.keep(true);
+			if (this.map) this.map.session.keep(true);
+			else this.opening.keepStrokes();
 		};
 		async refresh() {
 			const turn = ++this.asked;
@@ -6092,11 +6169,12 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.map?.dress(look);
 		}
 		step(way) {
-			if (!this.map) return;
-			this.map.commit();
-			const changed = this.map.session[way]();
+			const map = onScreen(this);
+			if (!map) return;
+			map.commit();
+			const changed = map.session[way]();
 			if (!changed) return this.say(`Nothing to ${way}.`, "");
-			this.map.render(changed);
+			map.render(changed);
 			this.show();
 		}
 		say(text, kind, answers = []) {

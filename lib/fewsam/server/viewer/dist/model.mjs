@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources ce17852c7b37d069bf48c2594bc5a738d22b57e86fc11d0471d480f343c86c87 */
+/* fewsam panel, built from sources 32592b52d7134efc93a0c673aa7e12fca0fd0b0d469d288a166476a9028ae4e6 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -10,7 +10,215 @@ var __exportAll = (all, no_symbols) => {
 	if (!no_symbols) __defProp(target, Symbol.toStringTag, { value: "Module" });
 	return target;
 };
+// src/model/slices.ts
+var UNDO_STEPS = 100;
+var UNKNOWN = -1;
+var Slices = class {
+	depth;
+	size;
+	base;
+	submission;
+	drawn = /* @__PURE__ */ new Map();
+	done = [];
+	undone = [];
+	constructor(depth, size) {
+		this.depth = depth;
+		this.size = size;
+		this.base = Array.from({ length: depth }, () => new Uint8Array(size));
+		this.submission = new Array(depth).fill(0);
+	}
+	/** What a slice shows. */
+	shown(k) {
+		return this.drawn.get(k)?.pixels ?? this.base[k];
+	}
+	/** Slices that wait to be submitted, in order. */
+	get dirty() {
+		return [...this.drawn.keys()].sort((a, b) => a - b);
+	}
+	isDirty(k) {
+		return this.drawn.has(k);
+	}
+	/** The submission that a slice shows, or was drawn over. */
+	seen(k) {
+		return this.drawn.get(k)?.seen ?? this.submission[k];
+	}
+	/** Slices of which the server has another submission than the one shown or drawn over here. */
+	outdated(submissions) {
+		return this.every((k) => this.seen(k) !== (submissions[k] ?? 0));
+	}
+	/** Clean slices to be fetched again. */
+	stale(submissions) {
+		return this.every((k) => !this.drawn.has(k) && this.submission[k] !== (submissions[k] ?? 0));
+	}
+	get undoSteps() {
+		return this.done.length;
+	}
+	get redoSteps() {
+		return this.undone.length;
+	}
+	/** Draw by hand, as one step; the slices that changed. A slice drawn back to what the server has is clean. */
+	draw(slices, note) {
+		const changes = [];
+		for (const [k, pixels] of slices) {
+			if (same(pixels, this.shown(k))) continue;
+			const before = this.drawn.get(k) ?? null;
+			changes.push({
+				k,
+				before,
+				after: this.normal(k, {
+					pixels: pixels.slice(),
+					seen: this.seen(k)
+				})
+			});
+		}
+		return this.step({
+			changes,
+			note
+		});
+	}
+	/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
+	confirm(k, pixels = this.shown(k)) {
+		const before = this.drawn.get(k) ?? null;
+		if (before && same(pixels, before.pixels)) return [];
+		return this.step({ changes: [{
+			k,
+			before,
+			after: {
+				pixels: pixels.slice(),
+				seen: this.seen(k),
+				confirmed: true
+			}
+		}] });
+	}
+	/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
+	isConfirmed(k) {
+		return this.drawn.get(k)?.confirmed === true;
+	}
+	/** Give up what is drawn on slices, as one step: they show what the server has. */
+	discard(slices) {
+		const changes = slices.filter((k) => this.drawn.has(k)).map((k) => ({
+			k,
+			before: {
+				pixels: this.drawn.get(k).pixels,
+				seen: this.submission[k]
+			},
+			after: null
+		}));
+		return this.step({ changes });
+	}
+	/** The slices that changed, and the note as it was before the step; null where there is nothing to undo. */
+	undo() {
+		const step = this.done.pop();
+		if (!step) return null;
+		this.undone.push(step);
+		return {
+			changed: this.restore(step.changes.map(({ k, before }) => [k, before])),
+			note: step.note?.before
+		};
+	}
+	redo() {
+		const step = this.undone.pop();
+		if (!step) return null;
+		this.done.push(step);
+		return {
+			changed: this.restore(step.changes.map(({ k, after }) => [k, after])),
+			note: step.note?.after
+		};
+	}
+	/** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
+	receive(voxels, submissions) {
+		if (voxels.length !== this.depth * this.size) throw new Error("The answer does not fit this series; reload the page.");
+		const changed = [];
+		for (let k = 0; k < this.depth; k++) {
+			const part = voxels.subarray(k * this.size, (k + 1) * this.size);
+			if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
+			this.base[k] = part.slice();
+			this.submission[k] = submissions[k] ?? 0;
+		}
+		return changed;
+	}
+	/** Put a draft in place: drawn, and no step of undo. */
+	adopt(k, draft) {
+		this.drawn.set(k, {
+			...draft,
+			pixels: draft.pixels.slice()
+		});
+	}
+	/** What is drawn, as it is sent. */
+	outgoing() {
+		return new Map(this.dirty.map((k) => [k, {
+			...this.drawn.get(k),
+			pixels: this.shown(k).slice()
+		}]));
+	}
+	/** The server has taken what was sent. What was drawn on since is still to be submitted.
+	*
+	* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
+	*/
+	submitted(sent, submissions, uncertain = []) {
+		for (const [k, { pixels }] of sent) {
+			const former = this.base[k];
+			this.base[k] = pixels.slice();
+			this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
+			const seen = this.submission[k];
+			const kept = (state) => ({
+				pixels: state?.pixels ?? former,
+				seen
+			});
+			for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
+				change.before = kept(change.before);
+				change.after = kept(change.after);
+			}
+			const now = this.drawn.get(k);
+			if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
+			else this.drawn.set(k, {
+				pixels: now.pixels,
+				seen
+			});
+		}
+	}
+	/** Voxels of all slices as they are shown, slice after slice. */
+	all() {
+		const voxels = new Uint8Array(this.depth * this.size);
+		for (let k = 0; k < this.depth; k++) voxels.set(this.shown(k), k * this.size);
+		return voxels;
+	}
+	step(step) {
+		if (!step.changes.length && !step.note) return [];
+		this.done.push(step);
+		if (this.done.length > UNDO_STEPS) this.done.shift();
+		this.undone = [];
+		return this.restore(step.changes.map(({ k, after }) => [k, after]));
+	}
+	restore(states) {
+		return states.flatMap(([k, state]) => {
+			const before = this.shown(k);
+			const now = state && this.normal(k, state);
+			if (now) this.drawn.set(k, now);
+			else this.drawn.delete(k);
+			return same(before, this.shown(k)) ? [] : [k];
+		});
+	}
+	/** A drawing that is what the server has is none, unless a person has confirmed it. */
+	normal(k, state) {
+		return same(state.pixels, this.base[k]) && !state.confirmed ? null : state;
+	}
+	every(wanted) {
+		return this.base.flatMap((_, k) => wanted(k) ? [k] : []);
+	}
+};
+function same(a, b) {
+	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+	return a.length === b.length;
+}
 // src/model/drafts.ts
+/** What is drawn and not submitted, kept in the browser: neither a reload nor another window on the same series loses it.
+*
+* Each page has drafts of its own. Those of a page that was closed, or that has not been heard of for a while, are
+* taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
+*/
+/** The drafts that were put back last under each name: what an earlier session still has to say is older. */
+var owners = /* @__PURE__ */ new WeakMap();
 var SILENT = 15e4;
 var Drafts = class {
 	store;
@@ -25,6 +233,7 @@ var Drafts = class {
 	}
 	/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
 	keep(slices, structures, closing = false) {
+		if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
 		const used = /* @__PURE__ */ new Set();
 		const draft = {
 			alive: closing ? 0 : this.now(),
@@ -50,6 +259,7 @@ var Drafts = class {
 	}
 	/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
 	restore(slices, structures) {
+		owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
 		const restored = [];
 		const taken = [];
 		for (const name of this.names()) {
@@ -61,11 +271,12 @@ var Drafts = class {
 			const entries = wanted.map((k) => ({
 				k,
 				one: draft.slices[k],
-				pixels: unpack(draft.slices[k].runs, slices.size)
+				pixels: unpack(draft.slices[k]?.runs ?? [], slices.size)
 			}));
-			if (entries.some(({ k, pixels }) => !pixels || k >= slices.depth)) continue;
+			if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue;
 			for (const { k, one, pixels } of entries) {
 				const here = table ? pixels.map((value) => table[value]) : pixels;
+				if (slices.seen(k) && same(here, slices.shown(k))) continue;
 				slices.adopt(k, {
 					pixels: here,
 					seen: one.seen,
@@ -75,11 +286,13 @@ var Drafts = class {
 			}
 			taken.push(name);
 		}
-		if (restored.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
+		if (taken.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
 		return restored.sort((a, b) => a - b);
 	}
 	names() {
-		return Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "").filter((name) => name.startsWith(this.prefix)).sort();
+		const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "");
+		const others = names.filter((name) => name.startsWith(this.prefix) && name !== this.own).sort();
+		return names.includes(this.own) ? [this.own, ...others] : others;
 	}
 };
 function meanings(key, structures) {
@@ -492,7 +705,7 @@ function reapplied(slice, base, before, now, value) {
 		if (was === is) continue;
 		if (is === 1) result[at] = value;
 		else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
-		else result[at] = base[at];
+		else if (result[at] === (was === 1 ? value : 0)) result[at] = base[at];
 	}
 	return result;
 }
@@ -576,207 +789,6 @@ var MARKS = {
 		label: "not segmented"
 	}
 };
-// src/model/slices.ts
-var UNDO_STEPS = 100;
-var UNKNOWN = -1;
-var Slices = class {
-	depth;
-	size;
-	base;
-	submission;
-	drawn = /* @__PURE__ */ new Map();
-	done = [];
-	undone = [];
-	constructor(depth, size) {
-		this.depth = depth;
-		this.size = size;
-		this.base = Array.from({ length: depth }, () => new Uint8Array(size));
-		this.submission = new Array(depth).fill(0);
-	}
-	/** What a slice shows. */
-	shown(k) {
-		return this.drawn.get(k)?.pixels ?? this.base[k];
-	}
-	/** Slices that wait to be submitted, in order. */
-	get dirty() {
-		return [...this.drawn.keys()].sort((a, b) => a - b);
-	}
-	isDirty(k) {
-		return this.drawn.has(k);
-	}
-	/** The submission that a slice shows, or was drawn over. */
-	seen(k) {
-		return this.drawn.get(k)?.seen ?? this.submission[k];
-	}
-	/** Slices of which the server has another submission than the one shown or drawn over here. */
-	outdated(submissions) {
-		return this.every((k) => this.seen(k) !== (submissions[k] ?? 0));
-	}
-	/** Clean slices to be fetched again. */
-	stale(submissions) {
-		return this.every((k) => !this.drawn.has(k) && this.submission[k] !== (submissions[k] ?? 0));
-	}
-	get undoSteps() {
-		return this.done.length;
-	}
-	get redoSteps() {
-		return this.undone.length;
-	}
-	/** Draw by hand, as one step; the slices that changed. A slice drawn back to what the server has is clean. */
-	draw(slices, note) {
-		const changes = [];
-		for (const [k, pixels] of slices) {
-			if (same(pixels, this.shown(k))) continue;
-			const before = this.drawn.get(k) ?? null;
-			changes.push({
-				k,
-				before,
-				after: this.normal(k, {
-					pixels: pixels.slice(),
-					seen: this.seen(k)
-				})
-			});
-		}
-		return this.step({
-			changes,
-			note
-		});
-	}
-	/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
-	confirm(k, pixels = this.shown(k)) {
-		const before = this.drawn.get(k) ?? null;
-		if (before && same(pixels, before.pixels)) return [];
-		return this.step({ changes: [{
-			k,
-			before,
-			after: {
-				pixels: pixels.slice(),
-				seen: this.seen(k),
-				confirmed: true
-			}
-		}] });
-	}
-	/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
-	isConfirmed(k) {
-		return this.drawn.get(k)?.confirmed === true;
-	}
-	/** Give up what is drawn on slices, as one step: they show what the server has. */
-	discard(slices) {
-		const changes = slices.filter((k) => this.drawn.has(k)).map((k) => ({
-			k,
-			before: {
-				pixels: this.drawn.get(k).pixels,
-				seen: this.submission[k]
-			},
-			after: null
-		}));
-		return this.step({ changes });
-	}
-	/** The slices that changed, and the note as it was before the step; null where there is nothing to undo. */
-	undo() {
-		const step = this.done.pop();
-		if (!step) return null;
-		this.undone.push(step);
-		return {
-			changed: this.restore(step.changes.map(({ k, before }) => [k, before])),
-			note: step.note?.before
-		};
-	}
-	redo() {
-		const step = this.undone.pop();
-		if (!step) return null;
-		this.done.push(step);
-		return {
-			changed: this.restore(step.changes.map(({ k, after }) => [k, after])),
-			note: step.note?.after
-		};
-	}
-	/** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
-	receive(voxels, submissions) {
-		if (voxels.length !== this.depth * this.size) throw new Error("The answer does not fit this series; reload the page.");
-		const changed = [];
-		for (let k = 0; k < this.depth; k++) {
-			const part = voxels.subarray(k * this.size, (k + 1) * this.size);
-			if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
-			this.base[k] = part.slice();
-			this.submission[k] = submissions[k] ?? 0;
-		}
-		return changed;
-	}
-	/** Put a draft in place: drawn, and no step of undo. */
-	adopt(k, draft) {
-		this.drawn.set(k, {
-			...draft,
-			pixels: draft.pixels.slice()
-		});
-	}
-	/** What is drawn, as it is sent. */
-	outgoing() {
-		return new Map(this.dirty.map((k) => [k, {
-			...this.drawn.get(k),
-			pixels: this.shown(k).slice()
-		}]));
-	}
-	/** The server has taken what was sent. What was drawn on since is still to be submitted.
-	*
-	* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
-	*/
-	submitted(sent, submissions, uncertain = []) {
-		for (const [k, { pixels }] of sent) {
-			const former = this.base[k];
-			this.base[k] = pixels.slice();
-			this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
-			const seen = this.submission[k];
-			const kept = (state) => ({
-				pixels: state?.pixels ?? former,
-				seen
-			});
-			for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
-				change.before = kept(change.before);
-				change.after = kept(change.after);
-			}
-			const now = this.drawn.get(k);
-			if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
-			else this.drawn.set(k, {
-				pixels: now.pixels,
-				seen
-			});
-		}
-	}
-	/** Voxels of all slices as they are shown, slice after slice. */
-	all() {
-		const voxels = new Uint8Array(this.depth * this.size);
-		for (let k = 0; k < this.depth; k++) voxels.set(this.shown(k), k * this.size);
-		return voxels;
-	}
-	step(step) {
-		if (!step.changes.length && !step.note) return [];
-		this.done.push(step);
-		if (this.done.length > UNDO_STEPS) this.done.shift();
-		this.undone = [];
-		return this.restore(step.changes.map(({ k, after }) => [k, after]));
-	}
-	restore(states) {
-		return states.flatMap(([k, state]) => {
-			const before = this.shown(k);
-			const now = state && this.normal(k, state);
-			if (now) this.drawn.set(k, now);
-			else this.drawn.delete(k);
-			return same(before, this.shown(k)) ? [] : [k];
-		});
-	}
-	/** A drawing that is what the server has is none, unless a person has confirmed it. */
-	normal(k, state) {
-		return same(state.pixels, this.base[k]) && !state.confirmed ? null : state;
-	}
-	every(wanted) {
-		return this.base.flatMap((_, k) => wanted(k) ? [k] : []);
-	}
-};
-function same(a, b) {
-	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-	return a.length === b.length;
-}
 // src/model/session.ts
 /** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
 var Session = class {
@@ -800,6 +812,13 @@ var Session = class {
 		this.receive(voxels, head);
 		this.opened = true;
 		return this.drafts.restore(this.slices, this.structures);
+	}
+	/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
+	takeOver(former) {
+		const drawn = former.slices.outgoing();
+		for (const [k, one] of drawn) this.slices.adopt(k, one);
+		this.keep();
+		return [...drawn.keys()];
 	}
 	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
 	receive(voxels, head) {
@@ -914,6 +933,10 @@ var Structures = class {
 	get all() {
 		return [...this.list];
 	}
+	/** With those that were deleted on the server since: their values stay theirs. */
+	get known() {
+		return [...this.list, ...this.gone];
+	}
 	/** Segments that were drawn here and have no structure on the server. */
 	get unnamed() {
 		return this.list.filter((one) => !one.id);
@@ -1012,6 +1035,427 @@ var Structures = class {
 		if (value > VALUES) throw new Error(`There are ${VALUES} structures: delete one first.`);
 		taken.add(value);
 		return value;
+	}
+};
+// src/model/texts.ts
+var texts_exports = /* @__PURE__ */ __exportAll({
+	ASIDE: () => ASIDE,
+	BLOCKED: () => BLOCKED,
+	PLANES: () => PLANES,
+	answer: () => answer,
+	capital: () => capital,
+	conflict: () => conflict,
+	count: () => count,
+	done: () => done,
+	emptied: () => emptied,
+	encoded: () => encoded,
+	greeting: () => greeting,
+	guide: () => guide,
+	improving: () => improving,
+	inShort: () => inShort,
+	left: () => left$1,
+	numbering: () => numbering,
+	opening: () => opening,
+	problems: () => problems,
+	progress: () => progress,
+	receipt: () => receipt,
+	slicesOf: () => slicesOf,
+	trained: () => trained,
+	untaken: () => untaken
+});
+function count(n, what) {
+	return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+var ASIDE = {
+	stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
+	layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
+};
+/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
+var BLOCKED = {
+	stored: "A stored segmentation is shown: go back to drawing first.",
+	layout: "No slices are shown in this layout: go back to drawing first."
+};
+var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+var numbering = { of: (k) => k + 1 };
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
+function slicesOf(ks) {
+	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
+	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+}
+function capital(text) {
+	return text.charAt(0).toUpperCase() + text.slice(1);
+}
+var SHORT = 84;
+/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+function inShort(text) {
+	const [line, ...rest] = text.split("\n");
+	if (line.length <= SHORT) return [line, rest.join("\n")];
+	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
+	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
+}
+function greeting(known, drafts, state) {
+	const parts = [];
+	const elsewhere = state.structures.some((one) => one.slices);
+	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+	else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
+	else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
+	if (known.served) parts.push("The last segmentation is shown.");
+	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
+	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+	return parts.join(" ");
+}
+function receipt(answer) {
+	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+	const parts = [];
+	if (changed) parts.push(`${count(changed, "slice")} submitted.`);
+	else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
+	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
+	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
+	if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
+	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
+	if (answer.waiting_for_pacs) {
+		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
+		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+	}
+	return parts.join(" ");
+}
+/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+function problems(state, foreign, unkept) {
+	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+	found.push(...state?.image?.notes ?? []);
+	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+	return found;
+}
+var opening = "Another series is on the screen, and is being opened: nothing was done. Try again in a moment.";
+var left$1 = "You left the series meanwhile: what you asked for there was not done.";
+/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
+function untaken(kept) {
+	return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
+}
+/** Why the server asks before it takes a submission. */
+function conflict(slices, who) {
+	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
+}
+function emptied(slices) {
+	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
+}
+/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+function answer(head, dirty) {
+	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
+	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+}
+/** That an answer is not the last one yet; '' where all slices are encoded. */
+function waiting(head) {
+	const left = head.unencoded?.length ?? 0;
+	return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
+}
+var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
+var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
+/** What came of a training that began when model ``from`` was served. */
+function trained({ training, model_version, trained }, from) {
+	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+	if (training.state === "stopped") return {
+		text: `${training.kind === "unlabelled" ? "Learning from unlabelled images" : "Training"} stopped; it goes on when you start it again.`,
+		kind: ""
+	};
+	if (training.state === "failed") return {
+		text: `Training failed: ${training.error}`,
+		kind: "bad"
+	};
+	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
+	if (model_version > from) return {
+		text: `Model ${model_version} is live. Segment again to use it.${details}`,
+		kind: "good"
+	};
+	return {
+		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
+		kind: ""
+	};
+}
+/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+function compared({ measured_on, best_metric, previous_metric }) {
+	const held = measured_on?.length ?? 0;
+	if (!held || best_metric === void 0) return "";
+	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
+	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+}
+/** How long a training was, and whether it ended before it had learnt what it could. */
+function spent({ steps, seconds, limits, kind }) {
+	if (!steps || kind === "unlabelled") return "";
+	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
+	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+	return `It took ${count(steps, "step")}${time}.`;
+}
+/** The one thing to do next, and why others cannot be done now: by button. */
+function guide(now) {
+	const blocked = {};
+	const all = [
+		"submit",
+		"theirs",
+		"both",
+		"segment",
+		"train",
+		"next",
+		"skip"
+	];
+	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
+	if (!now.open) block("Open an image series first.", [
+		...all,
+		"back",
+		"right"
+	]);
+	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
+	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
+	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
+	const [, highlight, hint] = [
+		[
+			!now.structures,
+			"add",
+			"Name a structure"
+		],
+		[
+			!now.labelled && !now.dirty,
+			"brush",
+			"Draw on 2 or 3 slices"
+		],
+		[
+			now.dirty > 0,
+			"submit",
+			`Submit ${count(now.dirty, "slice")}`
+		],
+		[
+			!now.answered,
+			"segment",
+			"Segment"
+		],
+		[
+			true,
+			"next",
+			"another slice, or correct it"
+		]
+	].find(([wanted]) => wanted);
+	return now.open ? {
+		highlight,
+		hint,
+		blocked
+	} : {
+		highlight: "",
+		hint: "",
+		blocked
+	};
+}
+/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+function done({ step, seconds, limits, epoch, total_epochs }) {
+	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
+}
+function progress(state, busy) {
+	const stats = state?.training;
+	const parts = [];
+	if (busy) parts.push(`${busy} …`);
+	if (stats?.running) {
+		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
+		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
+		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
+	}
+	const encoding = parts.length ? "" : encodingOf(state);
+	if (encoding) parts.push(encoding);
+	else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
+	return parts.join(" · ");
+}
+/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
+function encodingOf(state) {
+	const { image, encoding } = state ?? {};
+	if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
+	const { views, slices_done = 0, slices_total = 0 } = encoding;
+	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
+	return left ? `Encoding: ${left} left` : "";
+}
+// src/viewer/ohif.ts
+var host = {
+	services: null,
+	commands: null,
+	extensions: null
+};
+var cornerstone = () => window.cornerstone;
+var tools = () => window.cornerstoneTools;
+var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+/** Whether the viewer has something that shows objects of a kind as an image. */
+function shows(sopClass) {
+	const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
+	return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
+}
+/** Cornerstone's viewport, once it shows something. */
+function viewportOf(viewportId) {
+	try {
+		return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
+	} catch {
+		return null;
+	}
+}
+function planeOf(imageId) {
+	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
+	const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
+	const row = vector(plane.rowCosines, [
+		1,
+		0,
+		0
+	]);
+	const column = vector(plane.columnCosines, [
+		0,
+		1,
+		0
+	]);
+	const normal = [
+		row[1] * column[2] - row[2] * column[1],
+		row[2] * column[0] - row[0] * column[2],
+		row[0] * column[1] - row[1] * column[0]
+	];
+	return {
+		position: vector(plane.imagePositionPatient, [
+			0,
+			0,
+			0
+		]),
+		row,
+		column,
+		normal,
+		spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
+		columns: plane.columns,
+		rows: plane.rows
+	};
+}
+// src/viewer/grid.ts
+/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
+/**
+* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
+* slices as they were acquired, it is another viewport of the same series that does.
+*/
+function active() {
+	try {
+		const state = host.services.viewportGridService.getState();
+		const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
+		if (!here || here.view === "slices") return here;
+		return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
+	} catch {
+		return null;
+	}
+}
+/** Whether a series is what is worked with, in a viewport; nothing else is, while nothing is mounted. */
+function isShown(series, viewportId) {
+	const now = active();
+	return !now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId;
+}
+/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
+function viewOf(viewportId, displaySet) {
+	const viewport = viewportOf(viewportId);
+	if (viewport?.type === "volume3d") return "volume";
+	const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
+	const first = displaySet.images[0];
+	if (!sight || !first?.imageId) return "slices";
+	return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
+}
+function shownIn(viewport, viewportId) {
+	for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+		const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+		if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+			viewportId,
+			displaySet,
+			view: viewOf(viewportId, displaySet)
+		};
+	}
+	return null;
+}
+// src/acts/desk.ts
+/**
+* The open series, for what is done to the slice on the screen; null while the viewer shows another series, which the
+* next look opens.
+*/
+function onScreen(desk) {
+	const { map } = desk;
+	if (!map || isShown(map.series, map.viewportId)) return map;
+	desk.say(opening, "bad");
+	return null;
+}
+/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+function left(desk, map) {
+	if (desk.map === map) return false;
+	desk.say(left$1, "bad");
+	return true;
+}
+// src/acts/editing.ts
+/** Edit the chosen structure by one press: on the slice on the screen, or on the slices between drawn ones. */
+var Editing = class {
+	desk;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	holes() {
+		this.reshape("has no holes", filled);
+	}
+	smooth() {
+		this.reshape("is smooth already", smoothed);
+	}
+	islands() {
+		this.reshape("has no islands", withoutIslands);
+	}
+	/** From the slice before, as the viewer counts them. */
+	copy() {
+		this.edit((map, { name, value }, k) => {
+			const before = map.geometry.at(map.geometry.placeOf(k) - 1);
+			const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
+			if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, "bad");
+			this.draw(map, /* @__PURE__ */ new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${slicesOf([before])}.`);
+		});
+	}
+	interpolate() {
+		this.edit((map, { name, value }) => {
+			const { slices } = map.session;
+			const labelled = this.desk.store.server.value?.image?.labelled ?? [];
+			const found = interpolated((k) => slices.shown(k), [.../* @__PURE__ */ new Set([...slices.dirty, ...labelled])].sort((a, b) => a - b), value, map.geometry.planes[0].columns);
+			if (!found.size) return this.desk.say(`${name} is on no two drawn slices with others between them.`, "bad");
+			const where = slicesOf([...found.keys()]);
+			this.draw(map, found, `${name} is interpolated on ${where}. Look at them; Submit makes them labels, Undo takes them back.`);
+		});
+	}
+	/** Paint, or erase, what a closed line through places (i, j) encloses. */
+	area(places, on, erase) {
+		this.edit((map, { value }) => {
+			const { columns, rows } = map.geometry.planes[on];
+			const { locked } = this.desk.store.look.value;
+			const pixels = painted(map.session.slices.shown(on), value, polygon(places, columns, rows), erase, locked);
+			this.draw(map, /* @__PURE__ */ new Map([[on, pixels]]), "");
+		});
+	}
+	reshape(otherwise, change) {
+		this.edit((map, { name, value }, k) => {
+			const shown = map.session.slices.shown(k);
+			const pixels = withMask(shown, value, change(maskOf(shown, value), map.geometry.planes[k].columns));
+			this.draw(map, /* @__PURE__ */ new Map([[k, pixels]]), "") || this.desk.say(`${name} ${otherwise} on ${slicesOf([k])}.`, "");
+		});
+	}
+	/** Do something with the chosen structure on the slice on the screen. */
+	edit(change) {
+		const { store, structures } = this.desk;
+		const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
+		if (!map || !structure) return;
+		if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, "bad");
+		map.commit();
+		change(map, structure, map.geometry.current());
+		this.desk.show();
+	}
+	draw(map, slices, text) {
+		const changed = map.session.draw(slices);
+		map.render(changed);
+		if (text) this.desk.say(text, "good");
+		return changed.length > 0;
 	}
 };
 // node_modules/preact/dist/preact.mjs
@@ -2236,245 +2680,6 @@ var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchPar
 	format
 })}`;
 var tableAddress = () => `${base}/fewsam/volumes.csv`;
-// src/model/texts.ts
-var texts_exports = /* @__PURE__ */ __exportAll({
-	ASIDE: () => ASIDE,
-	BLOCKED: () => BLOCKED,
-	PLANES: () => PLANES,
-	answer: () => answer,
-	capital: () => capital,
-	conflict: () => conflict,
-	count: () => count,
-	done: () => done,
-	emptied: () => emptied,
-	encoded: () => encoded,
-	greeting: () => greeting,
-	guide: () => guide,
-	improving: () => improving,
-	inShort: () => inShort,
-	left: () => left$1,
-	numbering: () => numbering,
-	problems: () => problems,
-	progress: () => progress,
-	receipt: () => receipt,
-	slicesOf: () => slicesOf,
-	trained: () => trained,
-	untaken: () => untaken
-});
-function count(n, what) {
-	return `${n} ${what}${n === 1 ? "" : "s"}`;
-}
-var ASIDE = {
-	stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
-	layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
-};
-/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
-var BLOCKED = {
-	stored: "A stored segmentation is shown: go back to drawing first.",
-	layout: "No slices are shown in this layout: go back to drawing first."
-};
-var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
-/** The number of slice k that the viewer shows in its corner ("I: 10"). */
-var numbering = { of: (k) => k + 1 };
-/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
-function slicesOf(ks) {
-	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
-	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
-	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
-}
-function capital(text) {
-	return text.charAt(0).toUpperCase() + text.slice(1);
-}
-var SHORT = 84;
-/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
-function inShort(text) {
-	const [line, ...rest] = text.split("\n");
-	if (line.length <= SHORT) return [line, rest.join("\n")];
-	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
-	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
-}
-function greeting(known, drafts, state) {
-	const parts = [];
-	const elsewhere = state.structures.some((one) => one.slices);
-	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-	else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
-	else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
-	if (known.served) parts.push("The last segmentation is shown.");
-	if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
-	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
-	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
-	return parts.join(" ");
-}
-function receipt(answer) {
-	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-	const parts = [];
-	if (changed) parts.push(`${count(changed, "slice")} submitted.`);
-	else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
-	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
-	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
-	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-	if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
-	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
-	if (answer.waiting_for_pacs) {
-		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
-		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
-	}
-	return parts.join(" ");
-}
-/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
-function problems(state, foreign, unkept) {
-	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
-	found.push(...state?.image?.notes ?? []);
-	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
-	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
-	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
-	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
-	return found;
-}
-var left$1 = "You left the series meanwhile: what you asked for there was not done.";
-/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
-function untaken(kept) {
-	return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
-}
-/** Why the server asks before it takes a submission. */
-function conflict(slices, who) {
-	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
-}
-function emptied(slices) {
-	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
-}
-/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
-function answer(head, dirty) {
-	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
-	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
-}
-/** That an answer is not the last one yet; '' where all slices are encoded. */
-function waiting(head) {
-	const left = head.unencoded?.length ?? 0;
-	return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
-}
-var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
-var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
-/** What came of a training that began when model ``from`` was served. */
-function trained({ training, model_version, trained }, from) {
-	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
-	if (training.state === "stopped") return {
-		text: `${training.kind === "unlabelled" ? "Learning from unlabelled images" : "Training"} stopped; it goes on when you start it again.`,
-		kind: ""
-	};
-	if (training.state === "failed") return {
-		text: `Training failed: ${training.error}`,
-		kind: "bad"
-	};
-	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
-	if (model_version > from) return {
-		text: `Model ${model_version} is live. Segment again to use it.${details}`,
-		kind: "good"
-	};
-	return {
-		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
-		kind: ""
-	};
-}
-/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
-function compared({ measured_on, best_metric, previous_metric }) {
-	const held = measured_on?.length ?? 0;
-	if (!held || best_metric === void 0) return "";
-	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
-	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
-}
-/** How long a training was, and whether it ended before it had learnt what it could. */
-function spent({ steps, seconds, limits, kind }) {
-	if (!steps || kind === "unlabelled") return "";
-	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
-	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
-	return `It took ${count(steps, "step")}${time}.`;
-}
-/** The one thing to do next, and why others cannot be done now: by button. */
-function guide(now) {
-	const blocked = {};
-	const all = [
-		"submit",
-		"theirs",
-		"both",
-		"segment",
-		"train",
-		"next",
-		"skip"
-	];
-	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
-	if (!now.open) block("Open an image series first.", [
-		...all,
-		"back",
-		"right"
-	]);
-	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
-	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
-	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
-	const [, highlight, hint] = [
-		[
-			!now.structures,
-			"add",
-			"Name a structure"
-		],
-		[
-			!now.labelled && !now.dirty,
-			"brush",
-			"Draw on 2 or 3 slices"
-		],
-		[
-			now.dirty > 0,
-			"submit",
-			`Submit ${count(now.dirty, "slice")}`
-		],
-		[
-			!now.answered,
-			"segment",
-			"Segment"
-		],
-		[
-			true,
-			"next",
-			"another slice, or correct it"
-		]
-	].find(([wanted]) => wanted);
-	return now.open ? {
-		highlight,
-		hint,
-		blocked
-	} : {
-		highlight: "",
-		hint: "",
-		blocked
-	};
-}
-/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
-function done({ step, seconds, limits, epoch, total_epochs }) {
-	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
-	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
-}
-function progress(state, busy) {
-	const stats = state?.training;
-	const parts = [];
-	if (busy) parts.push(`${busy} …`);
-	if (stats?.running) {
-		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
-		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
-		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
-	}
-	const encoding = parts.length ? "" : encodingOf(state);
-	if (encoding) parts.push(encoding);
-	else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
-	return parts.join(" · ");
-}
-/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
-function encodingOf(state) {
-	const { image, encoding } = state ?? {};
-	if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
-	const { views, slices_done = 0, slices_total = 0 } = encoding;
-	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
-	return left ? `Encoding: ${left} left` : "";
-}
 // src/model/trail.ts
 var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 	"fewsam.trail",
@@ -2543,103 +2748,6 @@ var Trail = class {
 		this.store.setItem(key, JSON.stringify(value));
 	}
 };
-// src/viewer/ohif.ts
-var host = {
-	services: null,
-	commands: null,
-	extensions: null
-};
-var cornerstone = () => window.cornerstone;
-var tools = () => window.cornerstoneTools;
-var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-/** Whether the viewer has something that shows objects of a kind as an image. */
-function shows(sopClass) {
-	const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
-	return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
-}
-/** Cornerstone's viewport, once it shows something. */
-function viewportOf(viewportId) {
-	try {
-		return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
-	} catch {
-		return null;
-	}
-}
-function planeOf(imageId) {
-	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
-	const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
-	const row = vector(plane.rowCosines, [
-		1,
-		0,
-		0
-	]);
-	const column = vector(plane.columnCosines, [
-		0,
-		1,
-		0
-	]);
-	const normal = [
-		row[1] * column[2] - row[2] * column[1],
-		row[2] * column[0] - row[0] * column[2],
-		row[0] * column[1] - row[1] * column[0]
-	];
-	return {
-		position: vector(plane.imagePositionPatient, [
-			0,
-			0,
-			0
-		]),
-		row,
-		column,
-		normal,
-		spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
-		columns: plane.columns,
-		rows: plane.rows
-	};
-}
-// src/viewer/grid.ts
-/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
-/**
-* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
-* slices as they were acquired, it is another viewport of the same series that does.
-*/
-function active() {
-	try {
-		const state = host.services.viewportGridService.getState();
-		const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
-		if (!here || here.view === "slices") return here;
-		return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
-	} catch {
-		return null;
-	}
-}
-/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
-function viewOf(viewportId, displaySet) {
-	const viewport = viewportOf(viewportId);
-	if (viewport?.type === "volume3d") return "volume";
-	const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
-	const first = displaySet.images[0];
-	if (!sight || !first?.imageId) return "slices";
-	return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
-}
-function shownIn(viewport, viewportId) {
-	for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-		const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-		if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-			viewportId,
-			displaySet,
-			view: viewOf(viewportId, displaySet)
-		};
-	}
-	return null;
-}
-// src/acts/desk.ts
-/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
-function left(desk, map) {
-	if (desk.map === map) return false;
-	desk.say(left$1, "bad");
-	return true;
-}
 // src/acts/journey.ts
 /** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 var TRIES = 20;
@@ -2766,6 +2874,40 @@ var Journey = class {
 		location.assign(`${location.pathname}?${there}`);
 	}
 };
+// src/acts/judging.ts
+/** Say what a slice is without drawing: right as it is, or without a structure. Both are steps of undo. */
+var Judging = class {
+	desk;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	/** The slice on the screen is right as it is shown. */
+	right() {
+		const map = onScreen(this.desk);
+		if (!map) return;
+		map.commit();
+		const k = map.geometry.current();
+		const { slices } = map.session;
+		map.render(map.session.confirm(k));
+		const said = slices.isConfirmed(k) ? "right as it is" : "drawn by hand already";
+		this.said(`${capital(slicesOf([k]))} is ${said}. Submit makes it a label.`);
+	}
+	/** The chosen structure is not on the slice on the screen. */
+	absent() {
+		const { structures, store } = this.desk;
+		const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
+		if (!map || !structure) return;
+		map.commit();
+		const k = map.geometry.current();
+		map.render(map.session.absent(k, structure.value));
+		const others = map.session.slices.shown(k).some(Boolean) ? "" : ", and nothing else is";
+		this.said(`${structure.name} is not on ${slicesOf([k])}${others}. Submit makes that a label.`);
+	}
+	said(text) {
+		this.desk.say(text, "good");
+		this.desk.show();
+	}
+};
 // src/acts/labwork.ts
 /** Marks of the worklist, the person's name, and the way to another series. */
 var SAID = {
@@ -2819,8 +2961,7 @@ var Labwork = class {
 	adopt({ slice, in_force }, { reading, annotator }) {
 		this.desk.work("Reviewing", async (map) => {
 			await adopt(map.series, reading, in_force?.submission ?? 0);
-			await this.desk.fetch();
-			map.render(map.session.discard([slice]));
+			if (this.desk.map === map && await this.desk.fetch()) map.render(map.session.discard([slice]));
 			const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : "";
 			this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || "the second reader"} now${former}.`, "good");
 		});
@@ -3019,6 +3160,7 @@ var Labelmap = class Labelmap {
 	look = LOOK;
 	timer = 0;
 	pressed = false;
+	lost = false;
 	ended = false;
 	unsubscribe = [];
 	constructor(series, viewportId, displaySet, structures, unfollowed) {
@@ -3028,7 +3170,7 @@ var Labelmap = class Labelmap {
 		this.structures = structures;
 		this.unfollowed = unfollowed;
 		this.displaySetId = displaySet.displaySetInstanceUID;
-		this.segmentationId = `fewsam-${this.displaySetId}`;
+		this.segmentationId = idOf(this.displaySetId);
 	}
 	static async open(viewportId, displaySet, structures, unfollowed) {
 		const map = new Labelmap(displaySet.SeriesInstanceUID, viewportId, displaySet, structures, unfollowed);
@@ -3045,11 +3187,31 @@ var Labelmap = class Labelmap {
 	}
 	/** Open the session and show it. What was drawn since the series was left last is its first stroke; slices of drafts. */
 	follow(voxels, head) {
-		const { slices } = this.session;
 		const drafts = this.session.open(voxels, head);
+		const former = this.unfollowed.of(this.segmentationId);
+		const more = former && !former.kept ? this.session.takeOver(former) : [];
+		this.takeStrokes();
+		return [.../* @__PURE__ */ new Set([...drafts, ...more])];
+	}
+	/** The labelmap is no longer followed; what is drawn in it from here on is found when it is followed again. */
+	leave() {
+		this.commit();
+		if (this.session.opened && !this.lost && segmentationOf(this.segmentationId)) this.unfollowed.leave(this.segmentationId, this.session);
+		this.session.keep(true);
+		this.close();
+	}
+	/** Keep in the browser what was drawn in the labelmap of a series since it was left, where it is not open again. */
+	static keepStrokes({ displaySetInstanceUID }, unfollowed) {
+		const id = idOf(displaySetInstanceUID);
+		const former = unfollowed.of(id);
+		if (!former || !segmentationOf(id)) return;
+		former.draw(unfollowed.drawn(id, voxelsOf(id).map((one) => one.array), (k) => former.slices.shown(k)));
+		former.keep(true);
+	}
+	takeStrokes() {
+		const { slices } = this.session;
 		this.session.draw(this.unfollowed.drawn(this.segmentationId, this.arrays, (k) => slices.shown(k)));
 		this.render(this.arrays.map((_, k) => k));
-		return drafts;
 	}
 	/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
 	get intact() {
@@ -3068,12 +3230,12 @@ var Labelmap = class Labelmap {
 		}
 	}
 	async restore() {
-		if (!!segmentationOf(this.segmentationId)) {
-			await this.show();
-			return;
-		}
+		this.lost ||= !segmentationOf(this.segmentationId);
+		if (!this.lost) return this.show();
 		await this.create();
-		this.render(this.arrays.map((_, k) => k));
+		if (this.ended) return;
+		this.lost = false;
+		this.takeStrokes();
 	}
 	/** Show it in the viewport, also again after the viewport changed, and have tools draw in it. */
 	async show() {
@@ -3098,7 +3260,7 @@ var Labelmap = class Labelmap {
 		const service = host.services.segmentationService;
 		const segmentation = segmentationOf(this.segmentationId);
 		if (!segmentation) return;
-		for (const { name, value, color } of this.structures.all) try {
+		for (const { name, value, color } of this.structures.known) try {
 			if (!segmentation.segments[value]) service.addSegment(this.segmentationId, {
 				segmentIndex: value,
 				label: name,
@@ -3156,7 +3318,7 @@ var Labelmap = class Labelmap {
 	}
 	/** Take what was drawn since the last look as one step. */
 	commit() {
-		if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
+		if (this.ended || this.lost || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
 		const slices = /* @__PURE__ */ new Map();
 		this.arrays.forEach((array, k) => {
 			if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -3168,24 +3330,21 @@ var Labelmap = class Labelmap {
 	}
 	/** Show what the session has of slices. */
 	render(slices) {
-		if (this.ended || !slices.length) return;
+		if (this.ended || this.lost || !slices.length) return;
 		slices.forEach((k) => this.arrays[k].set(this.session.slices.shown(k)));
 		const frames = slices.map((k) => this.geometry.imageOf(k));
 		tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
 	}
 	close() {
-		const { session } = this;
-		if (session?.opened) this.unfollowed.hold(this.segmentationId, this.arrays.map((_, k) => session.slices.shown(k)));
 		this.ended = true;
 		window.clearTimeout(this.timer);
 		this.unsubscribe.forEach((end) => end());
 	}
 	async create() {
 		const service = host.services.segmentationService;
-		const fresh = !segmentationOf(this.segmentationId);
-		if (fresh) {
+		if (!segmentationOf(this.segmentationId)) {
 			const segments = {};
-			for (const { name, value } of this.structures.all) segments[value] = {
+			for (const { name, value } of this.structures.known) segments[value] = {
 				segmentIndex: value,
 				label: name,
 				active: value === 1,
@@ -3197,22 +3356,14 @@ var Labelmap = class Labelmap {
 				segments
 			};
 			await service.createLabelmapForDisplaySet(this.displaySet, options);
+			this.unfollowed.made(this.segmentationId);
 		}
 		await this.show();
 		this.findVoxels();
-		if (fresh) this.unfollowed.hold(this.segmentationId, this.arrays.map(({ length }) => new Uint8Array(length)));
 		this.segments();
 	}
 	findVoxels() {
-		const found = segmentationOf(this.segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
-			const image = cornerstone().cache.getImage(id);
-			return {
-				frame,
-				plane: planeOf(image.referencedImageId ?? id),
-				array: image.voxelManager.getScalarData()
-			};
-		});
-		found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+		const found = voxelsOf(this.segmentationId);
 		this.arrays = found.map((one) => one.array);
 		const frames = found.map((one) => one.frame);
 		this.geometry = new Geometry(this.viewportId, found.map((one) => one.plane), frames);
@@ -3246,24 +3397,46 @@ var Labelmap = class Labelmap {
 		});
 	}
 };
+function idOf(displaySetInstanceUID) {
+	return `fewsam-${displaySetInstanceUID}`;
+}
+/** The viewer's own voxels of a labelmap, by k, each with its place among the viewer's images. */
+function voxelsOf(segmentationId) {
+	return segmentationOf(segmentationId).representationData.Labelmap.imageIds.map((id, frame) => {
+		const image = cornerstone().cache.getImage(id);
+		return {
+			frame,
+			plane: planeOf(image.referencedImageId ?? id),
+			array: image.voxelManager.getScalarData()
+		};
+	}).sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+}
 function segmentationOf(id) {
 	return tools().segmentation.state.getSegmentation(id);
 }
 // src/viewer/unfollowed.ts
-/** Labelmaps that the viewer still has and no session follows: what a person draws in one before it is followed again. */
 var Unfollowed = class {
-	held = /* @__PURE__ */ new Map();
-	/** A labelmap is as its session has it: what it shows beyond this was drawn since. */
-	hold(segmentationId, slices) {
-		this.held.set(segmentationId, slices.map(pack));
+	former = /* @__PURE__ */ new Map();
+	/** The viewer has made a labelmap, and it is empty. */
+	made(segmentationId) {
+		this.former.set(segmentationId, null);
+	}
+	/** A labelmap is as this session has it: what it shows beyond this was drawn since. */
+	leave(segmentationId, session) {
+		this.former.set(segmentationId, session);
+	}
+	/** The session that a labelmap was left with; null where there is none. */
+	of(segmentationId) {
+		return this.former.get(segmentationId) ?? null;
 	}
 	/** The slices that were drawn on since: what ``shown`` has of them now, with the strokes on it. */
 	drawn(segmentationId, slices, shown) {
+		const former = this.former.get(segmentationId);
 		const found = /* @__PURE__ */ new Map();
-		this.held.get(segmentationId)?.forEach((runs, k) => {
-			const before = unpack(runs, slices[k]?.length ?? 0);
-			if (!before || same(before, slices[k])) return;
-			found.set(k, shown(k).map((value, at) => slices[k][at] === before[at] ? value : slices[k][at]));
+		if (former === void 0) return found;
+		slices.forEach((now, k) => {
+			const before = former?.slices.shown(k) ?? new Uint8Array(now.length);
+			if (!same(before, now)) found.set(k, shown(k).map((value, at) => now[at] === before[at] ? value : now[at]));
 		});
 		return found;
 	}
@@ -3302,16 +3475,18 @@ var Opening = class {
 	}
 	leave() {
 		const { map, store } = this.desk;
-		if (map) {
-			map.commit();
-			map.session.keep(true);
-			map.close();
-		}
+		if (map) map.leave();
+		else this.keepStrokes();
 		this.on.left();
 		this.desk.map = null;
 		store.aside.value = "";
 		store.conflict.value = [];
 		store.changed.value = [];
+	}
+	/** The page is closed, or the panel: what was drawn on a series that is still being opened is kept. */
+	keepStrokes() {
+		const now = active();
+		if (now) Labelmap.keepStrokes(now.displaySet, this.unfollowed);
 	}
 	/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
 	async catchUp() {
@@ -3325,8 +3500,7 @@ var Opening = class {
 	}
 	/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
 	wants(series, viewportId) {
-		const now = active();
-		return !this.closed && (!now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId);
+		return !this.closed && isShown(series, viewportId);
 	}
 	async open(series, { viewportId, displaySet }) {
 		const { structures, store } = this.desk;
@@ -3372,7 +3546,9 @@ var Pointing = class {
 	}
 	point({ i: x, j: y, k }) {
 		const [i, j] = [Math.round(x), Math.round(y)];
-		const { map: of, store, structures } = this.desk;
+		const { store, structures } = this.desk;
+		const of = onScreen(this.desk);
+		if (!of) return;
 		const structure = structures.of(store.chosen.value);
 		const include = store.tool.value === "include";
 		if (!structure) return this.desk.say("Choose a structure first.", "bad");
@@ -3461,7 +3637,8 @@ var Prompting = class {
 	}
 	/** A scribble or a box was drawn. */
 	stroke(kind, places, k, exclude) {
-		const { map, store } = this.desk;
+		const { store } = this.desk;
+		const map = onScreen(this.desk);
 		if (!map) return;
 		const { columns, rows } = map.geometry.planes[k];
 		const inside = ([i, j]) => [clamp(Math.round(i), columns), clamp(Math.round(j), rows)];
@@ -3644,13 +3821,15 @@ var Tracing = class {
 	}
 	/** Take back what was said of the slice on the screen. */
 	async unlabel(shot) {
+		const of = onScreen(this.desk);
+		if (!of) return;
+		const k = of.geometry.current();
 		await this.desk.work("Taking back", async (map) => {
-			const k = map.geometry.current();
 			await unlabel(map.series, k, shot.shot);
 			await this.desk.fetch();
 			this.seen = "";
 			this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
-		});
+		}, of);
 	}
 };
 // src/acts/working.ts
@@ -5315,4 +5494,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Drafts, Journey, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

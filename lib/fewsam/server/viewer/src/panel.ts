@@ -1,7 +1,7 @@
 /** The panel: the whole loop in one place. OHIF may take it down and up: what it shows is in the store, not in the DOM. */
 
 import { h, render } from 'preact';
-import type { Desk } from './acts/desk';
+import { type Desk, onScreen } from './acts/desk';
 import { Journey } from './acts/journey';
 import { Asides } from './acts/aside';
 import { Editing } from './acts/editing';
@@ -145,7 +145,8 @@ export class Panel implements Desk {
 
   private closing = (): void => {
     this.map?.commit();
-    this.map?.session.keep(true);
+    if (this.map) this.map.session.keep(true);
+    else this.opening.keepStrokes();
   };
 
   // -- what the server says
@@ -216,11 +217,12 @@ export class Panel implements Desk {
   }
 
   private step(way: 'undo' | 'redo'): void {
-    if (!this.map) return;
-    this.map.commit();
-    const changed = this.map.session[way]();
+    const map = onScreen(this);
+    if (!map) return;
+    map.commit();
+    const changed = map.session[way]();
     if (!changed) return this.say(`Nothing to ${way}.`, '');
-    this.map.render(changed);
+    map.render(changed);
     this.show();
   }
 

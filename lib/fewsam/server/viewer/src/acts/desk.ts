@@ -3,6 +3,7 @@
 import type { Head } from '../model/session';
 import type { Structures } from '../model/structures';
 import * as texts from '../model/texts';
+import { isShown } from '../viewer/grid';
 import type { Answer, Kind, Store } from '../store';
 import type { Labelmap } from '../viewer/labelmap';
 
@@ -28,6 +29,17 @@ export interface Desk {
   choose(value: number): void;
   /** Bring what is shown up to date with the open series. */
   show(): void;
+}
+
+/**
+ * The open series, for what is done to the slice on the screen; null while the viewer shows another series, which the
+ * next look opens.
+ */
+export function onScreen(desk: Desk): Labelmap | null {
+  const { map } = desk;
+  if (!map || isShown(map.series, map.viewportId)) return map;
+  desk.say(texts.opening, 'bad');
+  return null;
 }
 
 /** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */

@@ -6,7 +6,7 @@ import type { Pixels } from '../model/slices';
 import type { Structure } from '../model/structures';
 import * as texts from '../model/texts';
 import type { Labelmap } from '../viewer/labelmap';
-import type { Desk } from './desk';
+import { type Desk, onScreen } from './desk';
 
 export class Editing {
   constructor(private desk: Desk) {}
@@ -65,8 +65,8 @@ export class Editing {
 
   /** Do something with the chosen structure on the slice on the screen. */
   private edit(change: (map: Labelmap, structure: Structure, k: number) => void): void {
-    const { map, store, structures } = this.desk;
-    const structure = structures.of(store.chosen.value);
+    const { store, structures } = this.desk;
+    const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
     if (!map || !structure) return;
     if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, 'bad');
     map.commit();

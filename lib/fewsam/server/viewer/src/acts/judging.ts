@@ -1,14 +1,14 @@
 /** Say what a slice is without drawing: right as it is, or without a structure. Both are steps of undo. */
 
 import * as texts from '../model/texts';
-import type { Desk } from './desk';
+import { type Desk, onScreen } from './desk';
 
 export class Judging {
   constructor(private desk: Desk) {}
 
   /** The slice on the screen is right as it is shown. */
   right(): void {
-    const { map } = this.desk;
+    const map = onScreen(this.desk);
     if (!map) return;
     map.commit();
     const k = map.geometry.current();
@@ -20,8 +20,8 @@ export class Judging {
 
   /** The chosen structure is not on the slice on the screen. */
   absent(): void {
-    const { map, structures, store } = this.desk;
-    const structure = structures.of(store.chosen.value);
+    const { structures, store } = this.desk;
+    const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
     if (!map || !structure) return;
     map.commit();
     const k = map.geometry.current();

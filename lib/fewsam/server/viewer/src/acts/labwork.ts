@@ -74,8 +74,8 @@ export class Labwork implements LabActs {
   adopt({ slice, in_force }: ReadSlice, { reading, annotator }: Reading): void {
     void this.desk.work('Reviewing', async map => {
       await api.adopt(map.series, reading, in_force?.submission ?? 0);
-      await this.desk.fetch();
-      map.render(map.session.discard([slice])); // where it was shown as a drawing
+      // Where it was shown as a drawing; a series that was left meanwhile is shown as it is when it is opened again.
+      if (this.desk.map === map && (await this.desk.fetch())) map.render(map.session.discard([slice]));
       const former = in_force?.annotator ? `; that of ${in_force.annotator} stays in its history` : '';
       this.desk.say(`${capital(slicesOf([slice]))} has the label of ${annotator || 'the second reader'} now${former}.`, 'good');
     });

@@ -53,8 +53,7 @@ export class Naming {
       first();
       this.desk.structures.update(answer);
       map.segments();
-      await this.desk.fetch();
-      map.session.keep();
+      if (await this.desk.fetch()) map.session.keep();
       done = true;
     });
     return done;

@@ -4,7 +4,7 @@ import * as api from '../api';
 import type { Head } from '../model/session';
 import * as texts from '../model/texts';
 import { Labelmap } from '../viewer/labelmap';
-import { active } from '../viewer/grid';
+import { active, isShown } from '../viewer/grid';
 import { Unfollowed } from '../viewer/unfollowed';
 import type { Desk } from './desk';
 
@@ -45,16 +45,19 @@ export class Opening {
 
   leave(): void {
     const { map, store } = this.desk;
-    if (map) {
-      map.commit();
-      map.session.keep(true);
-      map.close();
-    }
+    if (map) map.leave();
+    else this.keepStrokes();
     this.on.left();
     this.desk.map = null;
     store.aside.value = '';
     store.conflict.value = [];
     store.changed.value = [];
+  }
+
+  /** The page is closed, or the panel: what was drawn on a series that is still being opened is kept. */
+  keepStrokes(): void {
+    const now = active();
+    if (now) Labelmap.keepStrokes(now.displaySet, this.unfollowed);
   }
 
   /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
@@ -72,8 +75,7 @@ export class Opening {
 
   /** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
   private wants(series: string, viewportId: string): boolean {
-    const now = active();
-    return !this.closed && (!now || (now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId));
+    return !this.closed && isShown(series, viewportId);
   }
 
   private async open(series: string, { viewportId, displaySet }: { viewportId: string; displaySet: any }): Promise<void> {

@@ -3,7 +3,7 @@
 import * as api from '../api';
 import { corrected } from '../model/points';
 import * as texts from '../model/texts';
-import { type Desk, left } from './desk';
+import { type Desk, left, onScreen } from './desk';
 import type { Prompting } from './prompting';
 
 export class Pointing {
@@ -16,7 +16,9 @@ export class Pointing {
 
   point({ i: x, j: y, k }: { i: number; j: number; k: number }): void {
     const [i, j] = [Math.round(x), Math.round(y)];
-    const { map: of, store, structures } = this.desk; // the series of the click, whichever is open when its turn comes
+    const { store, structures } = this.desk;
+    const of = onScreen(this.desk); // the series of the click, whichever is open when its turn comes
+    if (!of) return;
     const structure = structures.of(store.chosen.value);
     const include = store.tool.value === 'include';
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');

@@ -6,7 +6,7 @@ import type { Point } from '../model/session';
 import * as texts from '../model/texts';
 import type { Labelmap } from '../viewer/labelmap';
 import type { Dragged, Place } from '../viewer/drag';
-import { type Desk, left } from './desk';
+import { type Desk, left, onScreen } from './desk';
 
 export class Prompting {
   private queue: Promise<void> = Promise.resolve();
@@ -17,7 +17,8 @@ export class Prompting {
 
   /** A scribble or a box was drawn. */
   stroke(kind: Dragged, places: Place[], k: number, exclude: boolean): void {
-    const { map, store } = this.desk;
+    const { store } = this.desk;
+    const map = onScreen(this.desk);
     if (!map) return;
     const { columns, rows } = map.geometry.planes[k];
     const inside = ([i, j]: Place): Place => [clamp(Math.round(i), columns), clamp(Math.round(j), rows)];

@@ -2,7 +2,7 @@
 
 import * as api from '../api';
 import { capital, slicesOf } from '../model/texts';
-import { type Desk, left } from './desk';
+import { type Desk, left, onScreen } from './desk';
 
 export class Tracing {
   private seen = '';
@@ -34,12 +34,14 @@ export class Tracing {
 
   /** Take back what was said of the slice on the screen. */
   async unlabel(shot: api.Shot): Promise<void> {
+    const of = onScreen(this.desk);
+    if (!of) return;
+    const k = of.geometry.current();
     await this.desk.work('Taking back', async map => {
-      const k = map.geometry.current();
       await api.unlabel(map.series, k, shot.shot);
       await this.desk.fetch();
       this.seen = '';
       this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, 'good');
-    });
+    }, of);
   }
 }

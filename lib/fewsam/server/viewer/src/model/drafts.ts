@@ -4,7 +4,7 @@
  * taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
  */
 
-import { Pixels, Slices } from './slices';
+import { Pixels, Slices, same } from './slices';
 import { Structures } from './structures';
 
 /** Where drafts are kept: the browser's local storage. */
@@ -25,6 +25,9 @@ interface Draft {
   slices: Record<string, KeptSlice>;
 }
 
+/** The drafts that were put back last under each name: what an earlier session still has to say is older. */
+const owners = new WeakMap<Store, Map<string, Drafts>>();
+
 const SILENT = 150_000; // ms; a browser wakes a hidden page once a minute
 
 export class Drafts {
@@ -43,6 +46,7 @@ export class Drafts {
 
   /** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
   keep(slices: Slices<any>, structures: Structures, closing = false): boolean {
+    if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
     const used = new Set<number>();
     const draft: Draft = { alive: closing ? 0 : this.now(), slices: {} };
     for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
@@ -62,6 +66,7 @@ export class Drafts {
 
   /** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
   restore(slices: Slices<any>, structures: Structures): number[] {
+    owners.set(this.store, (owners.get(this.store) ?? new Map<string, Drafts>()).set(this.own, this));
     const restored: number[] = [];
     const taken: string[] = [];
     for (const name of this.names()) {
@@ -70,16 +75,17 @@ export class Drafts {
       const wanted = Object.keys(draft.slices).map(Number);
       if (wanted.some(k => slices.isDirty(k))) continue; // one at a time: neither is lost
       const table = draft.key ? meanings(draft.key, structures) : null;
-      const entries = wanted.map(k => ({ k, one: draft.slices[k], pixels: unpack(draft.slices[k].runs, slices.size) }));
-      if (entries.some(({ k, pixels }) => !pixels || k >= slices.depth)) continue; // of another grid: stays in the store
+      const entries = wanted.map(k => ({ k, one: draft.slices[k], pixels: unpack(draft.slices[k]?.runs ?? [], slices.size) }));
+      if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue; // of another grid, or damaged: stays in the store
       for (const { k, one, pixels } of entries) {
         const here = table ? pixels!.map(value => table[value]) : pixels!;
+        if (slices.seen(k) && same(here, slices.shown(k))) continue; // it is the label by now
         slices.adopt(k, { pixels: here, seen: one.seen, confirmed: one.confirmed });
         restored.push(k);
       }
       taken.push(name);
     }
-    if (restored.length && this.keep(slices, structures)) {
+    if (taken.length && this.keep(slices, structures)) {
       taken.filter(name => name !== this.own).forEach(name => this.store.removeItem(name));
     }
     return restored.sort((a, b) => a - b);
@@ -87,7 +93,8 @@ export class Drafts {
 
   private names(): string[] {
     const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? '');
-    return names.filter(name => name.startsWith(this.prefix)).sort();
+    const others = names.filter(name => name.startsWith(this.prefix) && name !== this.own).sort();
+    return names.includes(this.own) ? [this.own, ...others] : others; // what is kept from here on takes the place of its own
   }
 }
 

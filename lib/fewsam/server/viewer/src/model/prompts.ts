@@ -30,7 +30,7 @@ export function reapplied(slice: Pixels, base: Pixels, before: Pixels | undefine
     if (was === is) continue;
     if (is === 1) result[at] = value;
     else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
-    else result[at] = base[at];
+    else if (result[at] === (was === 1 ? value : 0)) result[at] = base[at]; // and not another structure that was drawn since
   }
   return result;
 }

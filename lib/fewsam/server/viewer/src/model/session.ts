@@ -61,6 +61,14 @@ export class Session {
     return this.drafts.restore(this.slices, this.structures);
   }
 
+  /** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
+  takeOver(former: Session): number[] {
+    const drawn = former.slices.outgoing();
+    for (const [k, one] of drawn) this.slices.adopt(k, one);
+    this.keep();
+    return [...drawn.keys()];
+  }
+
   /** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
   receive(voxels: Pixels, head: Head): number[] {
     return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions);

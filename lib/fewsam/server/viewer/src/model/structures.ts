@@ -33,6 +33,11 @@ export class Structures {
     return [...this.list];
   }
 
+  /** With those that were deleted on the server since: their values stay theirs. */
+  get known(): Structure[] {
+    return [...this.list, ...this.gone];
+  }
+
   /** Segments that were drawn here and have no structure on the server. */
   get unnamed(): Structure[] {
     return this.list.filter(one => !one.id);

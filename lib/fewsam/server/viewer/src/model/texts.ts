@@ -97,6 +97,8 @@ export function problems(state: api.State | null, foreign: number[], unkept: boo
   return found;
 }
 
+export const opening = 'Another series is on the screen, and is being opened: nothing was done. Try again in a moment.';
+
 export const left = 'You left the series meanwhile: what you asked for there was not done.';
 
 /** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */

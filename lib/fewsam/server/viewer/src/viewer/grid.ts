@@ -30,6 +30,12 @@ export function active(): Shown | null {
   }
 }
 
+/** Whether a series is what is worked with, in a viewport; nothing else is, while nothing is mounted. */
+export function isShown(series: string, viewportId: string): boolean {
+  const now = active();
+  return !now || (now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId);
+}
+
 /**
  * The viewport that an element of the page lies in, and what it shows; null where there is none. A press on a viewport
  * that is not active meets the frame around it, which lies in none.

@@ -1,7 +1,7 @@
 /** The labelmap of one series in the viewer: its voxels follow the session, and strokes in it become the session's. */
 
 import { Geometry } from './geometry';
-import { cornerstone, dot, host, planeOf, tools } from './ohif';
+import { type Plane, cornerstone, dot, host, planeOf, tools } from './ohif';
 import { LOOK, type Look, colourOf } from '../model/look';
 import { type Head, Session } from '../model/session';
 import { Pixels, same } from '../model/slices';
@@ -27,6 +27,7 @@ export class Labelmap {
   private look: Look = LOOK;
   private timer = 0;
   private pressed = false;
+  private lost = false; // the viewer lost it, and what was drawn is not in its new one yet
   private ended = false;
   private unsubscribe: (() => void)[] = [];
 
@@ -38,7 +39,7 @@ export class Labelmap {
     private unfollowed: Unfollowed,
   ) {
     this.displaySetId = displaySet.displaySetInstanceUID;
-    this.segmentationId = `fewsam-${this.displaySetId}`;
+    this.segmentationId = idOf(this.displaySetId);
   }
 
   static async open(viewportId: string, displaySet: Any, structures: Structures, unfollowed: Unfollowed): Promise<Labelmap> {
@@ -57,11 +58,34 @@ export class Labelmap {
 
   /** Open the session and show it. What was drawn since the series was left last is its first stroke; slices of drafts. */
   follow(voxels: Pixels, head: Head): number[] {
-    const { slices } = this.session;
     const drafts = this.session.open(voxels, head);
+    const former = this.unfollowed.of(this.segmentationId);
+    const more = former && !former.kept ? this.session.takeOver(former) : []; // the browser's store was full
+    this.takeStrokes();
+    return [...new Set([...drafts, ...more])];
+  }
+
+  /** The labelmap is no longer followed; what is drawn in it from here on is found when it is followed again. */
+  leave(): void {
+    this.commit();
+    if (this.session.opened && !this.lost && segmentationOf(this.segmentationId)) this.unfollowed.leave(this.segmentationId, this.session);
+    this.session.keep(true);
+    this.close();
+  }
+
+  /** Keep in the browser what was drawn in the labelmap of a series since it was left, where it is not open again. */
+  static keepStrokes({ displaySetInstanceUID }: Any, unfollowed: Unfollowed): void {
+    const id = idOf(displaySetInstanceUID);
+    const former = unfollowed.of(id);
+    if (!former || !segmentationOf(id)) return;
+    former.draw(unfollowed.drawn(id, voxelsOf(id).map(one => one.array), k => former.slices.shown(k)));
+    former.keep(true);
+  }
+
+  private takeStrokes(): void {
+    const { slices } = this.session;
     this.session.draw(this.unfollowed.drawn(this.segmentationId, this.arrays, k => slices.shown(k)));
     this.render(this.arrays.map((_, k) => k));
-    return drafts;
   }
 
   /** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
@@ -86,13 +110,12 @@ export class Labelmap {
   }
 
   private async restore(): Promise<void> {
-    const lost = !segmentationOf(this.segmentationId);
-    if (!lost) {
-      await this.show();
-      return;
-    }
+    this.lost ||= !segmentationOf(this.segmentationId);
+    if (!this.lost) return this.show();
     await this.create();
-    this.render(this.arrays.map((_, k) => k));
+    if (this.ended) return;
+    this.lost = false;
+    this.takeStrokes(); // there may be some already
   }
 
   /** Show it in the viewport, also again after the viewport changed, and have tools draw in it. */
@@ -118,7 +141,8 @@ export class Labelmap {
     const service = host.services.segmentationService;
     const segmentation = segmentationOf(this.segmentationId);
     if (!segmentation) return;
-    for (const { name, value, color } of this.structures.all) {
+    // Also deleted ones: the viewer's own button would give their values, and with them their names, to new segments.
+    for (const { name, value, color } of this.structures.known) {
       try {
         if (!segmentation.segments[value]) {
           service.addSegment(this.segmentationId, { segmentIndex: value, label: name, color: [...color, 255] });
@@ -181,7 +205,7 @@ export class Labelmap {
   /** Take what was drawn since the last look as one step. */
   commit(): number[] {
     // The viewer keeps a labelmap that was left: before the session is opened, its labels would all seem drawn.
-    if (this.ended || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
+    if (this.ended || this.lost || !this.session?.opened || !segmentationOf(this.segmentationId)) return [];
     const slices = new Map<number, Pixels>();
     this.arrays.forEach((array, k) => {
       if (!same(array, this.session.slices.shown(k))) slices.set(k, array);
@@ -194,15 +218,13 @@ export class Labelmap {
 
   /** Show what the session has of slices. */
   render(slices: number[]): void {
-    if (this.ended || !slices.length) return; // the viewer's voxels may be those of a newer labelmap by now
+    if (this.ended || this.lost || !slices.length) return; // the viewer's voxels may be those of a newer labelmap by now
     slices.forEach(k => this.arrays[k].set(this.session.slices.shown(k)));
     const frames = slices.map(k => this.geometry.imageOf(k));
     tools().segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.segmentationId, frames);
   }
 
   close(): void {
-    const { session } = this;
-    if (session?.opened) this.unfollowed.hold(this.segmentationId, this.arrays.map((_, k) => session.slices.shown(k)));
     this.ended = true;
     window.clearTimeout(this.timer);
     this.unsubscribe.forEach(end => end());
@@ -210,29 +232,22 @@ export class Labelmap {
 
   private async create(): Promise<void> {
     const service = host.services.segmentationService;
-    const fresh = !segmentationOf(this.segmentationId);
-    if (fresh) {
+    if (!segmentationOf(this.segmentationId)) {
       const segments: Record<number, Any> = {};
-      for (const { name, value } of this.structures.all) {
+      for (const { name, value } of this.structures.known) {
         segments[value] = { segmentIndex: value, label: name, active: value === 1, locked: false };
       }
       const options = { segmentationId: this.segmentationId, label: 'fewsam', segments };
       await service.createLabelmapForDisplaySet(this.displaySet, options);
+      this.unfollowed.made(this.segmentationId);
     }
     await this.show();
     this.findVoxels();
-    if (fresh) this.unfollowed.hold(this.segmentationId, this.arrays.map(({ length }) => new Uint8Array(length)));
     this.segments();
   }
 
   private findVoxels(): void {
-    const imageIds: string[] = segmentationOf(this.segmentationId).representationData.Labelmap.imageIds;
-    const found = imageIds.map((id, frame) => {
-      const image = cornerstone().cache.getImage(id);
-      const plane = planeOf(image.referencedImageId ?? id);
-      return { frame, plane, array: image.voxelManager.getScalarData() as Pixels };
-    });
-    found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
+    const found = voxelsOf(this.segmentationId);
     this.arrays = found.map(one => one.array);
     const frames = found.map(one => one.frame);
     this.geometry = new Geometry(this.viewportId, found.map(one => one.plane), frames);
@@ -266,6 +281,21 @@ export class Labelmap {
       window.removeEventListener('mousemove', moved, true);
     });
   }
+}
+
+function idOf(displaySetInstanceUID: string): string {
+  return `fewsam-${displaySetInstanceUID}`;
+}
+
+/** The viewer's own voxels of a labelmap, by k, each with its place among the viewer's images. */
+function voxelsOf(segmentationId: string): { frame: number; plane: Plane; array: Pixels }[] {
+  const imageIds: string[] = segmentationOf(segmentationId).representationData.Labelmap.imageIds;
+  const found = imageIds.map((id, frame) => {
+    const image = cornerstone().cache.getImage(id);
+    const plane = planeOf(image.referencedImageId ?? id);
+    return { frame, plane, array: image.voxelManager.getScalarData() as Pixels };
+  });
+  return found.sort((a, b) => dot(a.plane.position, a.plane.normal) - dot(b.plane.position, a.plane.normal));
 }
 
 function segmentationOf(id: string): Any {

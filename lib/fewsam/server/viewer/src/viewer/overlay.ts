@@ -2,7 +2,7 @@
 
 import { outline } from './drag';
 import type { Labelmap } from './labelmap';
-import { active } from './grid';
+import { active, isShown } from './grid';
 import { viewportOf } from './ohif';
 import { Strip, type StripShown } from './strip';
 
@@ -85,6 +85,7 @@ export class Overlay {
 
   private handle = (event: MouseEvent): void => {
     if (!this.inHand || event.button !== 0 || this.strip.owns(event.target)) return;
+    if (!isShown(this.map.series, this.map.viewportId)) return; // another series is about to be opened
     event.stopImmediatePropagation();
     event.preventDefault();
     const at = this.at(event);
