@@ -60,7 +60,7 @@ MEANINGS = {
     "cache_gb": "Size of the cache of embeddings, in GB.",
     "device": "`auto`, `cpu`, `cuda`, or another device of torch.",
     "precompute": "Encode images in the background before they are asked for: all of a studies folder, and of a "
-    "PACS the series that were opened since the server started.",
+    "PACS the series that somebody has opened.",
     "workers": "Of a server: how many processes segment, or the address of a Dask cluster.",
     "prompt_tokens": "Prompt the decoder with tokens of labelled slices.",
     "prototypes": "Number of k-means prototypes for each class.",

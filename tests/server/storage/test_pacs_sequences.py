@@ -46,5 +46,20 @@ def test_the_first_is_listed_and_brings_the_others(tmp_path: Path, sequences: tu
     assert pacs.asked == max(1, len(sequences)), "the scout is not needed"
     voxel = load_image(folder, "2", sequences).slices[0, 5, 5]
     assert voxel.tolist() == ([1, 2, 1] if sequences else 1)
+    for started in (datastore, PacsDatastore(pacs, tmp_path / "own", sequences)):
+        assert started.downloaded() == {"1.2.3.1": str(folder)}, "the server knows after a restart what was opened"
     handed_out = Path(datastore.get_image_uri("1.2.3.1"))
     assert handed_out.stat().st_size and load_image(handed_out, "2").slices.max() == 1, "Slicer shows the first alone"
+
+
+def test_what_is_no_longer_in_the_pacs_or_no_image_is_not_downloaded(tmp_path: Path) -> None:
+    pacs = OneStudy(tmp_path / "pacs")
+    datastore = PacsDatastore(pacs, tmp_path / "own")
+    assert datastore.downloaded() == {}
+    for uid in ("1.2.3.1", "1.2.3.2"):
+        datastore.image_folder(uid)
+    (tmp_path / "own" / "images" / ".part-x").mkdir()
+    assert set(datastore.downloaded()) == {"1.2.3.1", "1.2.3.2"}
+    del pacs.entries["1.2.3.1"]
+    pacs.entries["1.2.3.2"]["Modality"] = "SEG"
+    assert datastore.downloaded() == {}

@@ -178,11 +178,12 @@ class Background:
             return {"problem": str(error)}
 
     def _images(self) -> dict[str, str]:
-        """Images to encode ahead: all images of a folder, and those of a PACS that somebody opened."""
+        """Images to encode ahead: all images of a folder, and those of a PACS that somebody opened once."""
         datastore = self.app.datastore()
         if isinstance(datastore, FolderDatastore):
             return {image_id: datastore.get_image_uri(image_id) for image_id in sorted(datastore.list_images())}
-        return dict(self.app.opened)
+        before = datastore.downloaded() if isinstance(datastore, PacsDatastore) else {}
+        return {**before, **self.app.opened}
 
     def _label_stored(self, submission: Submission, image_id: str) -> None:
         self.precompute.want_views()

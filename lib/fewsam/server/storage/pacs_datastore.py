@@ -66,10 +66,17 @@ class PacsDatastore(Datastore):
             if str(error) != self._problem:
                 logger.warning("%s", error)
             self._problem, series = str(error), self.pacs.known_series() or self._noted
-        return [uid for uid, entry in series.items() if is_image(entry) and self._is_listed(entry)]
+        return [uid for uid, entry in series.items() if self._is_image_of_the_list(entry)]
 
-    def _is_listed(self, entry: dict[str, str]) -> bool:
-        return not self._sequences or self._sequence(entry) == self._sequences[0]
+    def downloaded(self) -> dict[str, str]:
+        """Images of the last list that lie here since somebody opened them, also before this start: id -> folder."""
+        images = self.folder / "images"
+        here = {path.name: str(path) for path in images.iterdir() if path.is_dir()} if images.is_dir() else {}
+        listed = self.pacs.known_series() or self._noted
+        return {uid: here[uid] for uid, entry in listed.items() if uid in here and self._is_image_of_the_list(entry)}
+
+    def _is_image_of_the_list(self, entry: dict[str, str]) -> bool:
+        return is_image(entry) and (not self._sequences or self._sequence(entry) == self._sequences[0])
 
     def _sequence(self, entry: dict[str, str]) -> str | None:
         return sequence_of_series(entry.get("SeriesDescription", ""), self._sequences)
