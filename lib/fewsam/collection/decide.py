@@ -119,13 +119,18 @@ class _Sorting:
         return self.plan
 
     def _complete(self, z: int, drawn: dict[str, bytes], state: ShotState | None) -> None:
-        """A slice that was declared complete becomes a shot of exactly what is drawn on it."""
-        if state and dict(state.drawn) == drawn and state.known.issuperset(self.classes):
+        """A slice that was declared complete becomes a shot of exactly what is drawn on it.
+
+        A structure that is deleted stays on it: nobody who draws sees it, and it comes back with its labels.
+        """
+        deleted = {key: mark for key, mark in state.drawn.items() if key not in self.classes} if state else {}
+        whole = {**deleted, **drawn}
+        if state and dict(state.drawn) == whole and state.known.issuperset(self.classes):
             self.plan.unchanged.append(z)
         elif state is None:
-            self._write(z, drawn, {}, self.plan.added)
+            self._write(z, whole, {}, self.plan.added)
         else:
-            self._write(z, drawn, state.drawn, self.plan.superseded if drawn or not state.drawn else self.plan.cleared)
+            self._write(z, whole, state.drawn, self.plan.superseded if drawn or not state.drawn else self.plan.cleared)
 
     def _without_shot(self, z: int, drawn: dict[str, bytes]) -> None:
         """A slice without a shot becomes one if a person drew or erased something there."""
@@ -168,7 +173,9 @@ class _Sorting:
         """Plan a shot of ``drawn``; the classes of ``before`` that are gone from the slice are known to be absent."""
         state = self.current.get(z)
         # Whoever erased a class here said that it is not here; and what was said of this slice earlier still holds.
-        known = self._spoken_of(z).union(drawn, before, state.known if state else ())
+        # Of a structure that is deleted nobody can say anything: it comes back with its labels.
+        said = {key for key in self._spoken_of(z).union(before) if key in self.classes}
+        known = said.union(drawn, state.known if state else ())
         self.plan.shots.append(NewShot(z, dict(drawn), frozenset(known)))
         group.append(z)
 

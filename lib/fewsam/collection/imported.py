@@ -10,12 +10,13 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fewsam.collection import Collection, ImageRecord, Shot, structures
-from fewsam.collection.codec import class_key
+from fewsam.collection.structures import Names
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.core.atomic import replacing
 from fewsam.core.errors import CheckpointError
@@ -41,8 +42,12 @@ class TaskCollection(Collection):
         return super().version + len(self.imported_files())
 
     def supports(self) -> list[TaskFile]:
-        """Imported task files that can be read; others are logged."""
-        return [task for _, task in self._tasks()]
+        """Imported task files that can be read, with the names that their structures have now; others are logged."""
+        names = self.names
+        return [
+            replace(task, meta=task.meta.model_copy(update={"classes": _present_names(task, names)}))
+            for _, task in self._tasks()
+        ]
 
     def shots(
         self, image_id: str | None = None, split: str | None = None, content_hash: str | None = None
@@ -50,7 +55,7 @@ class TaskCollection(Collection):
         """The shots in force, oldest first; those of imported files that bring pixels come before all."""
         shots: list[Shot] = []
         if image_id is None and content_hash is None and split in (None, "train"):
-            names = {class_key(name): name for name in self.classes}
+            names = self.names
             shots = [shot for path, task in self._tasks() for shot in _shots_of(path, task, names)]
         return shots + super().shots(image_id, split, content_hash)
 
@@ -89,10 +94,16 @@ class TaskCollection(Collection):
         return found
 
 
-def _shots_of(path: Path, task: TaskFile, names: dict[str, str]) -> list[Shot]:
+def _present_names(task: TaskFile, names: Names) -> tuple[str, ...]:
+    """What the structures of a task file are called here now: one that was renamed since is still the same one."""
+    keys = [names.called(name) for name in task.meta.classes]
+    return tuple(names.present[key] if key else name for name, key in zip(task.meta.classes, keys, strict=True))
+
+
+def _shots_of(path: Path, task: TaskFile, names: Names) -> list[Shot]:
     """The slices of a task file that have pixels, as shots. Their ids are negative; the collection's are positive."""
     shots = []
-    local = [names.get(class_key(name), name) for name in task.meta.classes]
+    local = _present_names(task, names)
     first = int(path.stem[:8], 16) * 10_000
     for n, pixels in sorted(task.pixels.items()):
         meta = task.meta.shots[n]

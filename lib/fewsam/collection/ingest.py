@@ -6,6 +6,7 @@ import difflib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from fewsam.collection.writing import (
     image_row,
 )
 from fewsam.core.config import MAX_LABELS, MAX_NAME
-from fewsam.core.errors import ConfigError, LabelError, UnknownClassError
+from fewsam.core.errors import ConfigError, LabelError, OutdatedError, UnknownClassError
 from fewsam.images.preprocess import image_stats
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Ingest:
         self._masks: Masks = {}
         self._names: dict[str, str] = {}
         self._beside: frozenset[int] = frozenset()  # slices whose label in force stays, with this one beside it
+        self._over: Mapping[int, int] = {}  # slice -> the submission in force that the label was compared with
         self._left_out: list[str] = []  # names of drawn classes that are not taken
         self._blobs = BlobWriter()
         self._stats_text = ""
@@ -79,9 +81,10 @@ class Ingest:
         complete: frozenset[int],
         by_hand: frozenset[int] = frozenset(),
         beside: frozenset[int] = frozenset(),
+        over: Mapping[int, int] = MappingProxyType({}),
     ) -> Submission:
         """Take in the label: ``said`` and ``default`` are the label's and the collection's ``absent_classes``."""
-        self._beside = beside
+        self._beside, self._over = beside, over
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
@@ -197,6 +200,7 @@ class Ingest:
         names, new, ignored = self._resolve(db)
         if repeated := self._repeated(db, key, ignored):
             return repeated
+        self._check_over(db)
         _, plan, served = self._plan(db, label)
         aside = self._beside & {*plan.superseded, *plan.cleared}
         outcome: dict[str, Any] = {
@@ -233,6 +237,17 @@ class Ingest:
             new_classes=tuple(names[class_] for class_ in new),
             **outcome,
         )
+
+    def _check_over(self, db: sqlite3.Connection) -> None:
+        image = image_row(db, self._image)
+        for z, seen in self._over.items():
+            row = db.execute(
+                "SELECT submission, drawn, known FROM shots WHERE image = ? AND slice = ? ORDER BY id DESC LIMIT 1",
+                (image, z),
+            ).fetchone()
+            withdrawn = row is not None and not json.loads(row[1]) and not json.loads(row[2])
+            if seen != (0 if row is None or withdrawn else row[0]):
+                raise OutdatedError(f"slice {z} of {self._image_id!r} was labelled from elsewhere meanwhile")
 
     def _digest(self, label: Label) -> bytes:
         """What makes two submissions the same one."""

@@ -104,6 +104,7 @@ class Collection(CollectionSummary):
         complete_slices: set[int] | None = None,
         by_hand: Iterable[int] | None = None,
         beside: Iterable[int] | None = None,
+        over: Mapping[int, int] | None = None,
     ) -> Submission:
         """Take in a label; when this returns, it is on the disk.
 
@@ -134,8 +135,10 @@ class Collection(CollectionSummary):
                 others come along as they were shown, and nothing new is read from what is drawn on them.
             beside: slices whose label in force is to stay: what this label says otherwise of them is a second
                 reading (`readings`), from which nothing is learnt.
+            over: of some slices the submission that was in force when the label was compared with it, 0 for none.
 
         Raises:
+            OutdatedError: another submission is in force of a slice of ``over``; nothing is stored.
             UnknownClassError: a drawn class is not of the task and new ones are not accepted; nothing is stored.
             LabelError: nothing drawn, or a shape or slice number that does not fit the image.
             StorageError: it could not be written; nothing is stored.
@@ -144,7 +147,9 @@ class Collection(CollectionSummary):
             self._database, self._names, self._accept_new, volume, image_id, annotator=annotator, source=source
         )
         complete, hand = frozenset(complete_slices or ()), frozenset(by_hand or ())
-        return ingest.run(masks, absent_classes, self._absent_classes, complete, hand, frozenset(beside or ()))
+        return ingest.run(
+            masks, absent_classes, self._absent_classes, complete, hand, frozenset(beside or ()), over or {}
+        )
 
     def check(
         self,

@@ -75,4 +75,5 @@ class TaskStructures(LoopState):
             return None
         labelmap, keys, version = found
         names = self.names
-        return labelmap, tuple(names.shown(names.key_of(key)) for key in keys), version
+        known = {*names.present, *names.deleted}  # of before there were keys, names were remembered
+        return labelmap, tuple(names.shown(key if key in known else names.key_of(key)) for key in keys), version

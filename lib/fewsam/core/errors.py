@@ -17,6 +17,10 @@ class LabelError(FewSAMError):
     """A label is unreadable, empty, or does not fit the image's grid."""
 
 
+class OutdatedError(LabelError):
+    """A label was compared with another one that is no longer in force."""
+
+
 class EmptyLabelError(LabelError):
     """A label without a voxel of any class."""
 

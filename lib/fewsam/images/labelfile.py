@@ -78,11 +78,14 @@ def read_label(
     """
     path = Path(path)
     masks: dict[str, np.ndarray] = {}
+    helpers = _HELPERS - {
+        name.casefold() for name in (names or {}).values()
+    }  # a task may have a structure of that name
     for layer in _read_layers(path, geometry):
         counts = np.bincount(layer.values.reshape(-1, order="A"))
         present = [int(value) for value in np.flatnonzero(counts) if value]
         named = _named(path, present, layer.names, names, label_info, naming)
-        wanted = [value for value in present if named[value].casefold() not in _HELPERS]
+        wanted = [value for value in present if named[value].casefold() not in helpers]
         if len(wanted) + len(masks) > _MAX_VALUES:
             raise LabelError(f"{path}: holds {len(wanted)} classes; send {_MAX_VALUES} at most in one file")
         if not wanted:

@@ -104,7 +104,7 @@ def _nrrd(array: np.ndarray, affine: np.ndarray, segments: Sequence[tuple[str, i
     extent = " ".join(f"0 {n - 1}" for n in array.shape[layers:])
     texts: dict[bytes, bytes] = {}
     for number, (name, value, layer) in enumerate(segments):
-        texts[f"@name{number}@".encode()] = " ".join(name.split()).encode()
+        texts[f"@name{number}@".encode()] = " ".join(name.splitlines()).encode()
         # By number: a value may come in several layers.
         segment = {"ID": f"Segment_{number + 1 if layers else value}", "Name": f"@name{number}@"}
         segment |= {"LabelValue": str(value), "Layer": str(layer), "Extent": extent}

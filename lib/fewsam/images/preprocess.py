@@ -159,6 +159,23 @@ def make_frame(slices_shape: tuple[int, int, int], spacing: tuple[float, float, 
     return Frame(size=size, content=(h, w), source=(slices_shape[1], slices_shape[2]))
 
 
+def relaid(maps: torch.Tensor, before: Frame, after: Frame) -> torch.Tensor:
+    """Maps (N, C, t, t) on the square of one frame, on the square of another frame of the same slice: (N, C, t, t).
+
+    Each frame rounds the sides of the slice to whole cells of its own, so that the same place of the slice lies up to half
+    a cell apart in two of them. Bilinear; maps come back as they are where the frames agree.
+    """
+    scales = [(before.content[axis] * after.size) / (before.size * after.content[axis]) for axis in (0, 1)]
+    if scales == [1.0, 1.0]:
+        return maps
+    side = maps.shape[-1]
+    centres = (torch.arange(side, device=maps.device, dtype=maps.dtype) + 0.5) / side
+    rows, columns = (centres * scale * 2 - 1 for scale in scales)
+    grid = torch.stack([columns[None].expand(side, side), rows[:, None].expand(side, side)], dim=-1)
+    grid = grid[None].expand(len(maps), -1, -1, -1)
+    return torch.nn.functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 def to_uint8(raw: np.ndarray, intensity: Intensity, frame: Frame, channels: str) -> np.ndarray:
     """Raw slices as the encoder takes them.
 

@@ -29,7 +29,7 @@ from fewsam.fewshot.registration.registration import SIDE, Fields
 from fewsam.fewshot.selftraining.improve import check_improvable, improve
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
-from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame, relaid
 from fewsam.images.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -182,8 +182,12 @@ def _segment(
         relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk], device=device)
         answer = model(embeddings, relative_z, detail_tensor(detail).to(device)).cpu()
         if registered:
-            answer = log_opinion_pool(answer.clamp_min(1e-6).log(), *registered(chunk)).softmax(1)
+            propagated, atlas, weight = registered(chunk)
+            if propagated is not None:
+                shape, spacing = geometry.slices_shape, geometry.spacing
+                propagated = relaid(propagated, make_frame(shape, spacing, SIDE), detail_frame)
+            answer = log_opinion_pool(answer.clamp_min(1e-6).log(), propagated, atlas, weight).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.
     depths = geometry.depths if settings.smooth_z else None
-    return class_indices(np.concatenate(parts), slices.frame, depths=depths, gate=False)
+    return class_indices(np.concatenate(parts), detail_frame, depths=depths, gate=False)

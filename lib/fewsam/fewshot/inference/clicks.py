@@ -92,8 +92,7 @@ class _Seen:
     def log_probs(self, task: FewShotTask, prompts: Prompts, trust: Tensor | None = None) -> Tensor:
         """Of each class and pixel, (C, H, W) float32 on the CPU."""
         log_probs = fused_answer(task.model, self.evidence, prompts, side=GRID, trust=trust)[0].log_softmax(0)
-        frame = self.slices.frame if task.model is None else self.detail_frame
-        return frame.to_slice(log_probs.cpu()).float()
+        return self.detail_frame.to_slice(log_probs.cpu()).float()
 
 
 class Clicks:

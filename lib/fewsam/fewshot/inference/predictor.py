@@ -199,7 +199,7 @@ class Predictor:
         keep = keep_largest if every or is_2d_image else without_islands
         names = task.classes if every else helped
         values = values_by_name(classes)
-        labelmap = clean(labelmap, [values[name] for name in names], keep)
+        labelmap = clean(labelmap, [values[name] for name in names if name in values], keep)  # one may be renamed
         for name in task.classes:
             drawn = [z for z, shot in mine.items() if name in shot.masks and shot.masks[name].any()]
             if drawn:

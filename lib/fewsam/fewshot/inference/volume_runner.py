@@ -52,8 +52,8 @@ class VolumeRunner:
         geometry = volume.geometry
         shape, spacing = geometry.slices_shape, geometry.spacing
         self.slices = EncoderSlices(volume, settings, embedder)
-        self.intensity, self.frame = self.slices.intensity, self.slices.frame
-        self.detail_frame = make_frame(shape, spacing, task.detail_size)
+        self.intensity = self.slices.intensity
+        self.frame = make_frame(shape, spacing, task.detail_size)  # on which masks were made, and answers are given
         self.uncertainty = np.zeros((volume.depth, len(task.classes)), np.float32)
         self._kept: list[np.ndarray] = []
         drawn = drawn if settings.propagate else {}
@@ -90,7 +90,8 @@ class VolumeRunner:
         nothing = torch.zeros(len(chunk), classes, self.task.detail_size, self.task.detail_size, device="cpu")
         # Other images' slices stand where the decoder's answer would.
         other = nothing if atlas_log_probs is None else resize(atlas_log_probs, self.task.detail_size)
-        answer = log_opinion_pool(other, propagated, None, 0.0).softmax(dim=1)
+        laid = None if propagated is None else self.task.laid(self.volume, propagated)
+        answer = log_opinion_pool(other, laid, None, 0.0).softmax(dim=1)
         self.uncertainty[list(chunk)] = expected_error(answer[None], torch.ones(1, classes, device="cpu")).numpy()
         self._kept.append(answer.half().numpy())
         self._spent("decode", tick)
@@ -100,7 +101,7 @@ class VolumeRunner:
         tick = time.monotonic()
         raw = self.slices.raw(chunk)
         images = self.slices.inputs(raw)
-        details = detail_bytes(raw, self.intensity, self.detail_frame)
+        details = detail_bytes(raw, self.intensity, self.frame)
         tick = self._spent("preprocess", tick)
         embeddings = self.embedder.tensor(images)
         tick = self._spent("encode", tick)

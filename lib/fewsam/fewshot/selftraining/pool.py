@@ -23,7 +23,7 @@ from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.sampling import candidates, looked_at, same_kind, spread_out
-from fewsam.images.preprocess import detail_bytes, make_frame
+from fewsam.images.preprocess import detail_bytes, make_frame, relaid
 from fewsam.images.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -190,6 +190,9 @@ def hints_for(
             relative_z = torch.tensor([one.relative_z], device=bank.device)
             prompts = bank.prompts(known, relative_z, subset=subset, retrieve=settings.retrieve)
             carried = propagation([one.slice])
+            if carried is not None:
+                geometry, side = volume.geometry, one.detail.shape[-1]
+                carried = relaid(carried, propagation.frame, make_frame(geometry.slices_shape, geometry.spacing, side))
             voted = atlases.log_probs(volume, [one.slice], intensity, fields) if atlases else None
             hints[number] = Hints(prompts, _half(carried, bank.device), _half(voted, bank.device), weight)
     return [hints[number] for number in range(len(slices)) if number in hints]

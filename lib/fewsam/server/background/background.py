@@ -100,7 +100,9 @@ class Background:
             if not isinstance(self.watch, FolderWatch) or tag != "final":
                 yield
                 return
-            with self.seen.own(self.watch.datastore.label_file(image_id, tag, file), file, outcome):
+            target = self.watch.datastore.label_file(image_id, tag, file)
+            self.watch.set_aside(target)
+            with self.seen.own(target, file, outcome):
                 yield
 
     def training_requested(self) -> None:

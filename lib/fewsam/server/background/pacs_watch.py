@@ -35,6 +35,13 @@ class _Unplaced:
     at: tuple[str, frozenset[str]]
 
 
+def _written_at(header: Dataset) -> tuple[str, str]:
+    """When the content of an object was made, as DICOM writes dates and times; empty where it does not say."""
+    date = header.get("ContentDate") or header.get("SeriesDate") or ""
+    time = header.get("ContentTime") or header.get("SeriesTime") or ""
+    return str(date), str(time)
+
+
 class PacsWatch:
     """Sends what waits in the outbox, and hands new SEG objects to the intake."""
 
@@ -74,25 +81,50 @@ class PacsWatch:
         series = self.datastore.pacs.series()
         for uid in self._unplaced.keys() - series.keys():
             del self._unplaced[uid]
+        new, looked = self._new_headers(series)
+        # The latest of several labels of an image counts, whatever the order in which the PACS lists them.
+        for header in sorted(new, key=_written_at):
+            if self._worker.stopping:
+                return
+            uid = str(header.SeriesInstanceUID)
+            if not self._guarded_look(header, looked.get(uid, "")):
+                looked.pop(uid, None)
+        self._looked.update(looked)
+        if refused is not None:
+            raise refused
+
+    def _new_headers(self, series: dict[str, dict[str, str]]) -> tuple[list[Dataset], dict[str, str]]:
+        """Instances of SEG series that are to be looked into, and the number of instances of each series."""
+        headers: list[Dataset] = []
+        counts: dict[str, str] = {}
         for uid, entry in series.items():
             count = entry.get("NumberOfSeriesRelatedInstances", "")
             if entry.get("Modality") != "SEG" or self._looked.get(uid) == count or self._still_unplaced(uid, count):
                 continue
             self._unplaced.pop(uid, None)
-            done = True
             try:
-                headers = self.datastore.pacs.instances(entry["StudyInstanceUID"], uid)
+                headers += self.datastore.pacs.instances(entry["StudyInstanceUID"], uid)
+                counts[uid] = count
             except RefusedError as error:  # one series that cannot be had holds up no other
                 self._problem(entry.get("SeriesDescription") or uid, str(error))
-                continue
-            for header in headers:
-                if self._worker.stopping:
-                    return
-                done &= self._look(header, count)
-            if done:
-                self._looked[uid] = count
-        if refused is not None:
-            raise refused
+        return headers, counts
+
+    def _guarded_look(self, header: Dataset, count: str) -> bool:
+        """Look at a SEG; one that cannot be had, or that breaks the reading of it, holds up no other."""
+        instance = str(header.SOPInstanceUID)
+        name = str(header.get("SeriesDescription") or instance)
+        try:
+            return self._look(header, count)
+        except RefusedError as error:
+            self._problem(name, str(error))
+            return False  # it may be handed out later
+        except (FewSAMError, OSError):
+            raise  # the PACS is away, or the disk is full
+        except Exception as error:
+            logger.exception("DICOM SEG %r in the PACS cannot be read", name)
+            self.record.add(instance, "refused")
+            self._problem(name, f"it cannot be read ({type(error).__name__}: {error})")
+            return True
 
     def _still_unplaced(self, uid: str, count: str) -> bool:
         """Whether a SEG series belonged to no image at the last look, and nothing has come since."""

@@ -26,6 +26,14 @@ SETTLED_SECONDS = 5.0  # a file that is older than this at the first look is tak
 PROBLEMS_KEPT = 20
 
 
+Content = tuple[int, int, str]  # bytes, time of change in ns, SHA-256
+
+
+def content_of(file: Path) -> Content:
+    stat = file.stat()  # before it is read: of a file that is saved meanwhile the time is then another one
+    return stat.st_size, stat.st_mtime_ns, sha256_of(file)
+
+
 class SeenFiles:
     """What was last done with each file of the folder, by content; shared by processes, kept over restarts.
 
@@ -79,13 +87,11 @@ class SeenFiles:
                 return str(outcome)
         return None
 
-    def record(self, file: Path, outcome: str) -> None:
-        stat = file.stat()
+    def record(self, file: Path, outcome: str, content: Content | None = None) -> None:
+        """Note what was done with a file: with ``content``, where it may have been saved again meanwhile."""
+        known = content or content_of(file)
         with self._connect() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
-                (file.name, stat.st_size, stat.st_mtime_ns, sha256_of(file), outcome),
-            )
+            db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", (file.name, *known, outcome))
             db.execute("DELETE FROM writing WHERE name = ?", (file.name,))
 
     @contextmanager
@@ -177,16 +183,28 @@ class FolderWatch:
                 self._problem(file, f"no image is called {image_id!r}; the label waits until there is one")
             return
         self._waiting.discard(file.name)
+        content = content_of(file)
         try:
             image = self.datastore.get_image_uri(image_id)
             self.intake.submit(image_id, image, file, source=f"labels/final/{file.name}")
         except StorageError as error:
             self._problem(file, str(error))  # the file is not at fault: it is tried again
         except FewSAMError as error:
-            self.seen.record(file, "refused")
+            self.seen.record(file, "refused", content)
             self._problem(file, str(error))
         else:
-            self.seen.record(file, "taken")
+            self.seen.record(file, "taken", content)
+
+    def set_aside(self, file: Path) -> None:
+        """Keep a label that was not taken in under another name, where the server is about to write one in its place.
+
+        It is older than what takes its place, so that it is not taken in after that. The caller holds the lock.
+        """
+        if not file.is_file() or self.seen.outcome(file) in ("taken", "model"):
+            return
+        kept = file.with_name(f"{file.name}.replaced-{time.time_ns()}")
+        file.rename(kept)
+        self._problem(file, f"a newer label came before it was taken; it is kept as {kept.name}")
 
     def _problem(self, file: Path, message: str) -> None:
         problem = {"file": file.name, "problem": message}

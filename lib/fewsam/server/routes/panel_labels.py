@@ -21,7 +21,7 @@ from monailabel.endpoints.user.auth import User
 
 from fewsam.collection import Shot
 from fewsam.collection.structures import Names
-from fewsam.core.errors import LabelError
+from fewsam.core.errors import LabelError, OutdatedError
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
@@ -29,11 +29,13 @@ from fewsam.server.guard.person import author
 from fewsam.server.paths import scratch
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlapping, submissions, to_k
 from fewsam.server.routes.roles import ANNOTATOR
-from fewsam.server.tasks.host import current
-from fewsam.server.tasks.labels import parse_params
+from fewsam.server.tasks.host import Host, current
+from fewsam.server.tasks.labels import LabelParams, parse_params
 from fewsam.server.tasks.shown import shown_labelmap
 
 router = APIRouter(prefix="/fewsam")
+
+TRIES = 3  # to store a label where others of the same slices come at that moment
 
 
 @router.put("/label", response_model=None)
@@ -53,14 +55,38 @@ def submit(
     raw, ours = parse_params(params, who := author(user))
     if who:
         raw["annotator"] = who  # whatever else the client says
-    collection, volume = app.workspace.collection, open_image(app, image)
+    volume = open_image(app, image)
     drawn, replaced, emptied, beside = _slices(raw, volume)
-    values = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
+    received = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            return _taken(app, image, volume, received, raw, ours, (drawn, replaced, emptied, beside))
+        except OutdatedError:  # a label of another client came in between: it is looked at, and asked about
+            if last:
+                raise
+    raise AssertionError
+
+
+def _taken(
+    app: Host,
+    image: str,
+    volume: Volume,
+    received: np.ndarray,
+    raw: dict[str, Any],
+    ours: LabelParams,
+    slices: tuple[dict[int, int], set[int], set[int], set[int]],
+) -> dict[str, Any] | JSONResponse:
+    """Compare what was sent with the labels in force, and store it over these or ask.
+
+    Raises:
+        OutdatedError: other labels are in force by now, of another client; nothing is stored.
+    """
+    collection, (drawn, replaced, emptied, beside) = app.workspace.collection, slices
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         # A value is a structure's place among those present: what was sent and what is shown need one list of them.
         structures = collection.names
         classes, named = tuple(structures.present.values()), _names(ours.label_info or [], structures)
-        values, names = _as_numbered(values, named, classes)
+        values, names = _as_numbered(received, named, classes)
         spoken = frozenset(named.values())
         sent = _Sent(values, names, spoken, drawn, replaced, emptied, beside)
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
@@ -69,7 +95,7 @@ def submit(
         if refusal := _refusal(sent, newer, erased, shots, volume):
             return refusal
         file, info = _write(Path(folder), sent.over(shown), sent, classes, shots, shown, volume)
-        raw["label_info"] = info
+        raw = {**raw, "label_info": info}
         ours = replace(
             ours,
             label_info=info,
@@ -78,6 +104,7 @@ def submit(
             complete_slices=(erased or None) if sent.knows(classes) else None,
             by_hand=sent.meant(erased),
             beside=frozenset(beside),
+            over={z: shots[z].submission if z in shots else 0 for z in drawn},  # other clients take no lock of ours
         )
         answer = app.submit_label(image, file, "final", raw, ours)
         now = collection.shots(image, content_hash=volume.content_hash)

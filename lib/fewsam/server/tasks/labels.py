@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class LabelParams:
         by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal. Where any
             are given, what is drawn on others changes no label.
         beside: Slices whose label in force stays; this one is kept beside it as a second reading.
+        over: Of some slices the submission in force that the label was compared with, 0 for none; where another one is
+            in force by the time that the label is stored, it is refused.
         source: Where the label comes from; empty for the client itself.
     """
 
@@ -45,6 +47,7 @@ class LabelParams:
     spoken: tuple[str, ...] = ()
     by_hand: frozenset[int] = frozenset()
     beside: frozenset[int] = frozenset()
+    over: Mapping[int, int] = field(default_factory=dict)
     source: str = ""
 
 
@@ -163,6 +166,7 @@ class LabelIntake:
             complete_slices=complete,
             by_hand=params.by_hand,
             beside=params.beside,
+            over=params.over,
         )
         logger.info(
             "label of %s from %s: %d new or changed slices, %d unchanged, %d left as the model served them",
