@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewsam.collection import Collection
-from fewsam.core.errors import LabelError
+from fewsam.core.errors import LabelError, OutdatedError
 from fewsam.images.volume import Volume
 from helpers.collection_drawings import blob, fates, label
 
@@ -66,3 +66,44 @@ def test_a_slice_drawn_by_hand_as_it_once_was_counts(collection: Collection, vol
     assert drawn.superseded == (3,)
     in_force = {shot.slice: shot for shot in collection.shots()}
     assert np.array_equal(in_force[3].masks["Liver"], blob(1))
+
+
+def test_a_deleted_structure_stays_on_a_slice_that_is_emptied_meanwhile(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(spleen={3: 2}))
+    key = collection.names.called("spleen")
+    assert key is not None
+    collection.delete_structure(key)
+    emptied = label(Liver={2: 1})
+    collection.submit(volume, "p1", emptied, complete_slices={3})  # of what one sees nothing is on slice 3
+    collection.add_structure("spleen")
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert np.array_equal(shots[3].masks["spleen"], blob(2))
+    assert "spleen" not in shots[2].known  # drawn while there was none
+
+
+def test_an_answer_stays_that_of_its_structure_when_another_one_gets_its_former_name(
+    collection: Collection, volume: Volume
+) -> None:
+    labelmap = np.zeros(volume.slices.shape, np.uint8)
+    labelmap[5] = 1
+    collection.remember_served("p1", labelmap, collection.classes, model_version=1)
+    liver, spleen = (collection.names.called(name) for name in ("liver", "spleen"))
+    assert liver is not None and spleen is not None
+    collection.rename_structure(liver, "hepar")
+    for give in (lambda: collection.rename_structure(spleen, "Liver"), lambda: collection.add_structure("spleen")):
+        give()
+        served = collection.served("p1")
+        assert served is not None and served[1][:2] == ("hepar", "Liver")
+
+
+def test_a_label_is_refused_where_another_one_came_since_it_was_compared(
+    collection: Collection, volume: Volume
+) -> None:
+    first = collection.submit(volume, "p1", label(Liver={3: 1}), annotator="bob")
+    for seen in ({3: 0}, {3: first.submission, 4: 9}):
+        with pytest.raises(OutdatedError, match="meanwhile"):
+            collection.submit(volume, "p1", label(Liver={3: 2, 4: 1}), annotator="nora", over=seen)
+    (shot,) = collection.shots()
+    assert shot.annotator == "bob" and np.array_equal(shot.masks["Liver"], blob(1))
+    taken = collection.submit(volume, "p1", label(Liver={3: 2}), annotator="nora", over={3: first.submission, 7: 0})
+    assert fates(taken) == {"superseded": (3,)}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fewsam.core.errors import FewSAMError, LabelError
+from fewsam.core.errors import EmptyLabelError, FewSAMError, LabelError
 from fewsam.images.labelfile import read_label
 from fewsam.images.volume import geometry_for, load_volume, save_labelmap
 from helpers.image_files import (
@@ -302,3 +302,11 @@ def test_real_labels_of_real_images(image, label, values):
     assert len(masks) == len(names)
     for value, name in values.items():
         np.testing.assert_array_equal(volume.geometry.to_native(masks[name]), stored == value)
+
+
+def test_a_structure_that_is_called_as_slicers_helper_is_no_helper(tmp_path, geometry, native):
+    file = nifti(tmp_path / "label.nii.gz", (native > 0).astype(np.uint8))
+    info = [{"name": "Background", "idx": 1}]
+    with pytest.raises(EmptyLabelError):
+        read_label(file, geometry, {1: "liver"}, info)
+    assert list(read_label(file, geometry, {1: "liver", 2: "background"}, info)) == ["Background"]

@@ -125,3 +125,11 @@ def test_masks_that_overlap_come_back_from_their_layers(tmp_path):
     assert list(back) == list(masks)
     for name, mask in masks.items():
         np.testing.assert_array_equal(geometry.to_native(back[name]), mask)
+
+
+def test_a_name_is_written_as_it_is(tmp_path):
+    geometry = geometry_for((6, 5, 4), np.eye(4), axis="2")
+    masks = {"left  kidney": np.zeros((6, 5, 4), bool)}
+    masks["left  kidney"][1:3, 1:3, 2] = True
+    write_native_masks(tmp_path / "label.seg.nrrd", masks, geometry.affine)
+    assert list(read_label(tmp_path / "label.seg.nrrd", geometry)) == ["left  kidney"]

@@ -20,6 +20,7 @@ from fewsam.images.preprocess import (
     detail_tensor,
     image_stats,
     make_frame,
+    relaid,
     to_uint8,
 )
 from fewsam.images.volume import Volume, geometry_for
@@ -331,3 +332,26 @@ def test_detail_bytes_are_the_middle_channel_or_the_mean_of_colours():
     raw = np.stack([np.full((64, 64), level) for level in (10, 100, 220)])[None]
     assert (detail_bytes(raw, Intensity(0, 255), frame) == 100).all()
     assert (detail_bytes(raw, Intensity(0, 255, colour=True), frame) == 110).all()
+
+
+def shift_of(high, wide, sizes, lay):
+    """How far maps made on a square of one size lie from their places on the slice by another size, in pixels."""
+    small, large = (make_frame((1, high, wide), (1.0, 1.0, 1.0), size) for size in sizes)
+    places = np.stack(np.meshgrid(np.arange(high) + 0.5, np.arange(wide) + 0.5, indexing="ij"))
+    maps = torch.from_numpy(small.to_square(places, small.size)).double()[None]
+    there = large.to_slice((relaid(maps, small, large) if lay else maps)[0].numpy())
+    inner = np.abs(there - places)[:, high // 4 : 3 * high // 4, wide // 4 : 3 * wide // 4]  # away from the padding
+    return inner.max()
+
+
+@given(st.integers(40, 220), st.integers(40, 220))
+def test_maps_are_laid_from_one_frame_on_another_one_of_the_same_slice(high, wide):
+    assert shift_of(high, wide, (128, 224), lay=True) < 0.25
+
+
+def test_by_another_frame_maps_lie_elsewhere():
+    assert shift_of(91, 117, (128, 256), lay=False) > 0.3
+    assert shift_of(91, 117, (128, 256), lay=True) < 0.1
+    frame = make_frame((1, 91, 117), (1.0, 1.0, 1.0), 128)
+    maps = torch.rand(1, 2, 64, 64)
+    assert relaid(maps, frame, frame) is maps

@@ -162,8 +162,8 @@ def make_frame(slices_shape: tuple[int, int, int], spacing: tuple[float, float, 
 def relaid(maps: torch.Tensor, before: Frame, after: Frame) -> torch.Tensor:
     """Maps (N, C, t, t) on the square of one frame, on the square of another frame of the same slice: (N, C, t, t).
 
-    Each frame rounds the sides of the slice to whole cells of its own, so that the same place of the slice lies up to half
-    a cell apart in two of them. Bilinear; maps come back as they are where the frames agree.
+    Each frame rounds the sides of the slice to whole cells of its own, so that the same place of the slice lies up to
+    half a cell apart in two of them. Bilinear; maps come back as they are where the frames agree.
     """
     scales = [(before.content[axis] * after.size) / (before.size * after.content[axis]) for axis in (0, 1)]
     if scales == [1.0, 1.0]:

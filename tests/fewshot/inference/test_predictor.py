@@ -3,17 +3,20 @@
 import json
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from fewsam.collection import Collection
 from fewsam.core.errors import NotEncodedError
 from fewsam.fewshot.inference.clicks import Clicks
+from fewsam.fewshot.inference.postprocess import class_indices
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.train import train
-from fewsam.images.volume import Geometry, Volume, geometry_for
+from fewsam.images.preprocess import make_frame
+from fewsam.images.volume import Geometry, Volume, geometry_for, load_volume
 from helpers import tiny_volume as tiny
 
 
@@ -209,3 +212,36 @@ def flat(volume: Volume) -> Geometry:
     """The geometry of one slice of ``volume`` as an image of its own."""
     i, j, _ = tiny.SHAPE
     return geometry_for((i, j, 1), volume.geometry.affine, "2")
+
+
+def test_answers_are_laid_on_the_slice_by_the_frame_that_masks_were_made_on(tmp_path, monkeypatch):
+    """Of 91 x 117 pixels the encoder's square of 256 holds another share than the decoder's of 128."""
+    voxels = np.zeros((117, 91, 4), np.int16)
+    voxels[30:110, 20:88, :] = 200
+    nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0])), tmp_path / "wide.nii.gz")
+    volume = load_volume(tmp_path / "wide.nii.gz", "2")
+    collection = Collection(tmp_path, ("ball",))
+    mask = volume.geometry.to_slices(voxels > 0)
+    collection.submit(volume, "wide", {"ball": mask & (np.arange(4) == 1)[:, None, None]})
+    frames = []
+
+    def spied(probabilities, frame, **options):
+        frames.append((frame, probabilities.shape[-1]))
+        return class_indices(probabilities, frame, **options)
+
+    monkeypatch.setattr("fewsam.fewshot.inference.predictor.class_indices", spied)
+    predictor(tmp_path, collection, detail_size=128).predict(volume, "other")
+    ((frame, side),) = frames
+    assert frame == make_frame(volume.geometry.slices_shape, volume.geometry.spacing, side) and side == 128
+    wrong = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, 256)
+    assert frame.content[0] / 128 != wrong.content[0] / 256
+
+
+def test_a_structure_that_was_renamed_or_deleted_since_the_training_holds_up_no_answer(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings()
+    train(given, collection, tiny.embedder(tmp_path, given), ModelStore(tmp_path), folder=tmp_path / "r")
+    made = predictor(tmp_path, collection)
+    card = made.ready().model.card
+    object.__setattr__(card, "largest_component", (tiny.CLASSES[0], "as it was called"))
+    assert made.predict(volume, "scan").labelmap.any()

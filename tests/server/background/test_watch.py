@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.server.background.watch import FolderWatch, SeenFiles
 from fewsam.server.storage.datastore import FolderDatastore
@@ -49,3 +51,45 @@ def test_a_refused_file_is_said_once_and_tried_again_when_it_changes(tmp_path: P
     for _ in range(2):
         watch.scan()
     assert watch.intake.workspace.collection.version == 1
+
+
+def test_a_file_that_is_saved_again_while_it_is_stored_is_taken_again(
+    tmp_path: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watch_of(tmp_path, studies)
+    collection, truth = watch.intake.workspace.collection, make_studies(tmp_path / "again", ("a",))["a"]
+    file = studies / "labels" / "final" / "a.nii.gz"
+    write_label(file, truth, [4])
+    submit = watch.intake.submit
+
+    def saved_meanwhile(*given: object, **more: object) -> object:
+        done = submit(*given, **more)  # type: ignore[arg-type]
+        write_label(file, truth, [4, 5])
+        return done
+
+    monkeypatch.setattr(watch.intake, "submit", saved_meanwhile)
+    for _ in range(2):
+        watch.scan()
+    assert {shot.slice for shot in collection.shots()} == {4}
+    monkeypatch.setattr(watch.intake, "submit", submit)
+    for _ in range(3):
+        watch.scan()
+    assert {shot.slice for shot in collection.shots()} == {4, 5}
+
+
+def test_a_label_that_was_not_taken_in_is_kept_where_the_server_writes_another_one(
+    tmp_path: Path, studies: Path
+) -> None:
+    watch, truth = watch_of(tmp_path, studies), make_studies(tmp_path / "again", ("a",))["a"]
+    file = studies / "labels" / "final" / "a.nii.gz"
+    drawn = write_label(file, truth, [4]).read_bytes()  # a program has just saved it
+    watch.set_aside(file)
+    (kept,) = file.parent.glob("a.nii.gz.replaced-*")
+    assert kept.read_bytes() == drawn and not file.exists()
+    assert "kept as" in watch.problems[-1]["problem"]
+    write_label(file, truth, [5])
+    for _ in range(3):
+        watch.scan()
+    assert {shot.slice for shot in watch.intake.workspace.collection.shots()} == {5}
+    watch.set_aside(file)  # it was taken in: nothing is to be kept
+    assert file.exists() and len(list(file.parent.iterdir())) == 2

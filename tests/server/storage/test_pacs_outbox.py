@@ -253,3 +253,66 @@ def test_why_the_pacs_refuses_is_shown(tmp_path: Path, monkeypatch: pytest.Monke
         datastore.outbox.send()
     found = sorted(one["file"] for one in datastore.problems())
     assert found == ["label of CT Abdomen of patient P7", "label of an image"]
+
+
+def seg_header(series: str, time: str) -> pydicom.Dataset:
+    header = pydicom.Dataset()
+    header.SOPInstanceUID, header.SeriesInstanceUID, header.StudyInstanceUID = f"{series}.1", series, "1.2"
+    header.ContentDate, header.ContentTime = "20240102", time
+    return header
+
+
+class Segs(Pacs):
+    """A PACS with these SEG series, in this order."""
+
+    def __init__(self, *headers: pydicom.Dataset) -> None:
+        super().__init__(NOWHERE)
+        self.headers = {str(header.SeriesInstanceUID): header for header in headers}
+
+    def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
+        entry = {"Modality": "SEG", "StudyInstanceUID": "1.2", "NumberOfSeriesRelatedInstances": "1"}
+        return dict.fromkeys(self.headers, entry)
+
+    def instances(self, study: str, series: str) -> list[pydicom.Dataset]:
+        return [self.headers[series]]
+
+
+def test_labels_of_other_tools_are_taken_in_the_order_in_which_they_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacs = Segs(seg_header("1.2.9", "120000.5"), seg_header("1.2.7", "110000"), seg_header("1.2.8", "120000.25"))
+    watch = PacsWatch(PacsDatastore(pacs, tmp_path / "pacs"), LabelIntake(workspace_of(tmp_path)))
+    looked: list[str] = []
+
+    def look(header: pydicom.Dataset, count: str) -> bool:
+        looked.append(str(header.SeriesInstanceUID))
+        return True
+
+    monkeypatch.setattr(watch, "_look", look)
+    watch.scan()
+    assert looked == ["1.2.7", "1.2.8", "1.2.9"]
+    watch.scan()
+    assert len(looked) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(RefusedError("not handed out"), "not handed out"), (ZeroDivisionError("spacing"), "ZeroDivision")],
+)
+def test_a_label_of_another_tool_that_cannot_be_had_or_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    pacs = Segs(seg_header("1.2.7", "110000"), seg_header("1.2.9", "120000"))
+    watch = PacsWatch(PacsDatastore(pacs, tmp_path / "pacs"), LabelIntake(workspace_of(tmp_path)))
+    looked: list[str] = []
+
+    def look(header: pydicom.Dataset, count: str) -> bool:
+        looked.append(str(header.SeriesInstanceUID))
+        if looked[-1] == "1.2.7":
+            raise error
+        return True
+
+    monkeypatch.setattr(watch, "_look", look)
+    watch.scan()
+    assert looked == ["1.2.7", "1.2.9"]
+    assert any(said in problem["problem"] for problem in watch.problems)
