@@ -28,8 +28,9 @@ from fewsam.encoders.build_compact import build_compact
 from fewsam.encoders.compact import INPUT_SIZE
 from fewsam.encoders.tinyvit import build_tinyvit
 from fewsam.fewshot.model.prompts import LabelledView, SupportBank
+from fewsam.images.frame import Frame, make_frame
 from fewsam.images.labelfile import read_label
-from fewsam.images.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.preprocess import Intensity, choose_intensity, image_stats, to_uint8
 from fewsam.images.volume import load_volume
 
 DATA = Path(os.environ.get("FEWSAM_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

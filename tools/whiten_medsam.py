@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from fewsam.core.config import load_settings
 from fewsam.encoders import sam, tinyvit
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, image_stats, to_uint8
 from fewsam.images.volume import load_volume
 
 PATIENTS = 3  # of each modality

@@ -20,7 +20,8 @@ from fewsam.core.errors import CheckpointError
 from fewsam.encoders import sam, tinyvit
 from fewsam.encoders.registry import encoder_info
 from fewsam.evaluation.methods.sam_prompts import Prompted, by_box, by_points
-from fewsam.images.preprocess import Intensity, make_frame, to_uint8
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import Intensity, to_uint8
 from helpers.tiny_encoders import settings
 
 MOBILE_SAM = Path(__file__).resolve().parents[2] / "checkpoints" / "mobile_sam.safetensors"

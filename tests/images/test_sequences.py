@@ -12,7 +12,8 @@ import pytest
 from fewsam.core.config import Settings
 from fewsam.core.errors import ConfigError, ImageError
 from fewsam.images.casefiles import find_images, match_labels
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, image_stats, to_uint8
 from fewsam.images.sequences import load_image
 from fewsam.workspace.volumes import Volumes
 from helpers.dicom_series import MR, Slice, write_series

@@ -9,7 +9,8 @@ import numpy as np
 
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
-from fewsam.images.preprocess import Frame, Intensity, choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.frame import Frame, make_frame
+from fewsam.images.preprocess import Intensity, choose_intensity, image_stats, to_uint8
 from fewsam.images.volume import Volume
 
 CHUNK = 4  # slices processed at once: it bounds the memory, and how long others wait

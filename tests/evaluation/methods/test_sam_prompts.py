@@ -26,7 +26,7 @@ from fewsam.evaluation.report.cells import Cell
 from fewsam.evaluation.report.provenance import weights_note
 from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.training.plan import decoder_switches, initialise_from_sam
-from fewsam.images.preprocess import make_frame
+from fewsam.images.frame import make_frame
 from helpers import tiny_volume as tiny
 
 

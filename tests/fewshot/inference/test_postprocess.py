@@ -12,7 +12,7 @@ from fewsam.fewshot.inference.postprocess import (
     without_islands,
     without_strays,
 )
-from fewsam.images.preprocess import make_frame
+from fewsam.images.frame import make_frame
 
 
 def test_smoothing_blends_neighbours_and_leaves_the_ends():

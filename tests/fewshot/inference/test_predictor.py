@@ -15,7 +15,7 @@ from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.train import train
-from fewsam.images.preprocess import make_frame
+from fewsam.images.frame import make_frame
 from fewsam.images.volume import Geometry, Volume, geometry_for, load_volume
 from helpers import tiny_volume as tiny
 

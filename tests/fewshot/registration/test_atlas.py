@@ -18,7 +18,8 @@ from fewsam.core.metrics import iou
 from fewsam.fewshot.registration import atlas
 from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.registration import SIDE, Fields
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, image_stats
 from fewsam.images.volume import Volume, geometry_for
 
 CLASSES = ("organ", "vessel")

@@ -10,7 +10,8 @@ from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, prepare_views, stack_prompts
-from fewsam.images.preprocess import choose_intensity, image_stats, make_frame, to_uint8
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, image_stats, to_uint8
 from helpers import tiny_volume as tiny
 
 

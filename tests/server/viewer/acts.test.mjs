@@ -4,9 +4,7 @@ import test from 'node:test';
 import {
   Editing, Journey, Judging, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { desk, framed, gate, later, liver, server, viewer } from './fake_viewer.mjs';
-
-const nothing = { nothing: () => true, opened() {}, left() {} };
+import { desk, framed, gate, goOn, labels, later, liver, nothing, opened, server, viewer } from './fake_viewer.mjs';
 
 // -- a panel that is closed
 
@@ -45,25 +43,7 @@ test('a series is not opened in a panel that is closed meanwhile, nor one that t
   }
 });
 
-const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
-
-/** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
-async function opened() {
-  const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
-  server(labels);
-  shown.show('ct');
-  await opening.follow();
-  return { panel, shown, opening };
-}
-
 // -- a series that is left while something is done for it
-
-/** Go on to the other series, as the panel does it. */
-async function goOn({ shown, opening }, series = 'mr') {
-  shown.show(series);
-  await opening.follow();
-}
 
 test('what is done to the slice on the screen is not done to a series that is no longer on it', async () => {
   const acts = {

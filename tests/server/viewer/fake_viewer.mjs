@@ -1,5 +1,5 @@
 // What stands for OHIF, cornerstone and the server: series of three slices of 2 x 1 pixels in viewports 'one' and 'two'.
-import { Store, Structures, Working, host } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { Opening, Store, Structures, Working, host } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 export const liver = { id: 'liver', name: 'liver', color: [1, 2, 3], slices: 0 };
 
@@ -111,6 +111,25 @@ export function desk() {
     work: (what, todo, of = made.map) => new Working(made).work(what, todo, of),
   };
   return made;
+}
+
+export const nothing = { nothing: () => true, opened() {}, left() {} };
+export const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
+
+/** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
+export async function opened() {
+  const [panel, shown] = [desk(), viewer()];
+  const opening = new Opening(panel, nothing);
+  server(labels);
+  shown.show('ct');
+  await opening.follow();
+  return { panel, shown, opening };
+}
+
+/** Go on to another series, as the panel does it. */
+export async function goOn({ shown, opening }, series = 'mr') {
+  shown.show(series);
+  await opening.follow();
 }
 
 /** A promise, and what fulfils it. */

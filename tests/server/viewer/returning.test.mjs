@@ -2,27 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Labelmap, Labwork, Opening, Session, Submitting, Unfollowed } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { desk, gate, later, liver, server, viewer } from './fake_viewer.mjs';
-
-const nothing = { nothing: () => true, opened() {}, left() {} };
-
-const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
-
-/** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
-async function opened() {
-  const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
-  server(labels);
-  shown.show('ct');
-  await opening.follow();
-  return { panel, shown, opening };
-}
-
-/** Go on to another series, as the panel does it. */
-async function goOn({ shown, opening }, series = 'mr') {
-  shown.show(series);
-  await opening.follow();
-}
+import { desk, gate, goOn, labels, later, liver, nothing, opened, server, viewer } from './fake_viewer.mjs';
 
 const pixels = shown => [0, 1, 2].map(k => [...shown.pixels('ct', k)]);
 

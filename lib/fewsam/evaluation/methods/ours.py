@@ -29,7 +29,8 @@ from fewsam.fewshot.registration.registration import SIDE, Fields
 from fewsam.fewshot.selftraining.improve import check_improvable, improve
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
-from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats, make_frame, relaid
+from fewsam.images.frame import make_frame, relaid
+from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats
 from fewsam.images.volume import Volume
 
 logger = logging.getLogger(__name__)

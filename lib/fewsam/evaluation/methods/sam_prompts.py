@@ -23,7 +23,7 @@ from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.slices import EncoderSlices
 from fewsam.encoders.tinyvit import VARIANTS
 from fewsam.evaluation.methods.interface import Method, MethodInput, MethodOutput, Predict
-from fewsam.images.preprocess import Frame, make_frame
+from fewsam.images.frame import Frame, make_frame
 
 SIDE = 1024  # of the square in whose pixels SAM's prompts are given
 

@@ -23,15 +23,8 @@ from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.pixel_features import GRID
 from fewsam.fewshot.registration.propagation import Propagation
-from fewsam.images.preprocess import (
-    Frame,
-    Intensity,
-    choose_intensity,
-    detail_bytes,
-    detail_tensor,
-    image_stats,
-    make_frame,
-)
+from fewsam.images.frame import Frame, make_frame
+from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes, detail_tensor, image_stats
 from fewsam.images.volume import Volume
 
 

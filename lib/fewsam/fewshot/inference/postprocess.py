@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from fewsam.images.preprocess import Frame
+from fewsam.images.frame import Frame
 
 
 @dataclass(frozen=True)

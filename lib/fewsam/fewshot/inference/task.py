@@ -19,7 +19,7 @@ from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_vi
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
 from fewsam.fewshot.registration.registration import SIDE
-from fewsam.images.preprocess import make_frame, relaid
+from fewsam.images.frame import make_frame, relaid
 from fewsam.images.volume import Volume
 
 

@@ -19,7 +19,8 @@ from fewsam.fewshot.inference.task import FewShotTask
 from fewsam.fewshot.inference.uncertainty import expected_error
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
-from fewsam.images.preprocess import detail_bytes, detail_tensor, make_frame
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import detail_bytes, detail_tensor
 from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
-from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame, to_uint8
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes, to_uint8
 
 FRESH_VIEWS = (1_000, 2**31)  # numbers of views that no cache holds and that do not come again
 

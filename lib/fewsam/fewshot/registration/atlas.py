@@ -30,7 +30,8 @@ from fewsam.fewshot.registration.registration import (
     warped,
 )
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes, make_frame
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes
 from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
 

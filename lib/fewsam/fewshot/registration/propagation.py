@@ -20,7 +20,8 @@ from torch import Tensor
 from fewsam.collection import Shot
 from fewsam.fewshot.registration.registration import SIDE, Field, Fields, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import Frame, Intensity, detail_bytes, make_frame
+from fewsam.images.frame import Frame, make_frame
+from fewsam.images.preprocess import Intensity, detail_bytes
 from fewsam.images.volume import Volume
 
 

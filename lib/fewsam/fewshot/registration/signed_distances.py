@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from fewsam.collection import Shot
-from fewsam.images.preprocess import Frame
+from fewsam.images.frame import Frame
 
 
 @dataclass(frozen=True)

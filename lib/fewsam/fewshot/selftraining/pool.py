@@ -23,7 +23,8 @@ from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.sampling import candidates, looked_at, same_kind, spread_out
-from fewsam.images.preprocess import detail_bytes, make_frame, relaid
+from fewsam.images.frame import make_frame, relaid
+from fewsam.images.preprocess import detail_bytes
 from fewsam.images.volume import Volume
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from fewsam.core.config import Settings
 from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.registration.registration import SIDE, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.preprocess import choose_intensity, detail_bytes, make_frame
+from fewsam.images.frame import make_frame
+from fewsam.images.preprocess import choose_intensity, detail_bytes
 
 Place = tuple[str, int]  # an image's content hash, and a slice of it
 
