@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 RawSlice = npt.NDArray[Any]  # (3, H, W), the image's own dtype
 Mask = npt.NDArray[np.bool_]  # (H, W) of a slice, (Z, H, W) of a volume
+Place = tuple[str, int]  # the content hash of an image, and a slice of it
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Shot:
     submission: int
     split: str
     image: ImageRecord
+
+    @property
+    def place(self) -> Place:
+        """Where it was drawn: the same for a slice and its correction."""
+        return self.image.content_hash, self.slice
 
 
 @dataclass(frozen=True)

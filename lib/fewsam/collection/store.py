@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fewsam.collection.database import Database
 from fewsam.collection.ingest import Ingest
 from fewsam.collection.reading import CURRENT, read_readings, read_shot
-from fewsam.collection.records import Shot, Submission
+from fewsam.collection.records import Place, Shot, Submission
 from fewsam.collection.summary import CollectionSummary
 from fewsam.collection.worklist import Worklist
 from fewsam.collection.writing import withdraw
@@ -221,6 +221,14 @@ class Collection(CollectionSummary):
         """
 
         return self._database.read(lambda db: read_shot(db, shot_id, self._class_names(db)))
+
+    def places(self, shot_ids: Iterable[int]) -> set[Place]:
+        """Where shots were drawn, those that were superseded since included; ids that are unknown have no place."""
+        asked = set(shot_ids)
+        rows = self._rows(
+            "SELECT shots.id, content_hash, slice FROM shots JOIN images ON images.id = shots.image ORDER BY shots.id"
+        )
+        return {(content_hash, z) for number, content_hash, z in rows if number in asked}
 
     def labelled_slices(self, image_id: str, content_hash: str | None = None) -> list[int]:
         """Slices with a shot; without ``content_hash`` those of the pixels labelled last under this id."""

@@ -19,8 +19,8 @@ from fewsam.fewshot.selftraining.improve import CHECKPOINT_FILE, check_improvabl
 from fewsam.fewshot.selftraining.pseudo import pseudo_label_loss
 from fewsam.fewshot.training.plan import plan_run
 from fewsam.fewshot.training.run import TrainProgress
+from fewsam.fewshot.training.split import Split
 from fewsam.fewshot.training.train import TrainResult, TrainStatus, train
-from fewsam.fewshot.training.validation import Split
 from fewsam.images.volume import Volume
 from helpers import tiny_volume as tiny
 

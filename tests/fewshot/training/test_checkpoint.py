@@ -67,7 +67,7 @@ def stopping(after: int):
 @pytest.mark.parametrize("labelled", [one_image, val_images])
 def test_a_run_told_to_stop_publishes_in_the_end_what_the_uninterrupted_one_does(tmp_path, monkeypatch, labelled):
     few = replace(VALIDATION, min_val_images=1)  # so that of `val_images` the best weights are chosen
-    monkeypatch.setattr("fewsam.fewshot.training.validation.VALIDATION", few)
+    monkeypatch.setattr("fewsam.fewshot.training.split.VALIDATION", few)
     # The decoder reads the embedding, whose channels are dropped out by torch's generator: it must go on too.
     given = tiny.settings(steps=12, keep_better=False, decoder_reads="embedding")
     assert run(tmp_path / "whole", labelled(tmp_path / "whole"), given).published
@@ -85,7 +85,7 @@ def test_a_run_told_to_stop_publishes_in_the_end_what_the_uninterrupted_one_does
 
 def test_weights_chosen_before_a_stop_are_published_after_it(tmp_path, monkeypatch):
     few = replace(VALIDATION, min_val_images=1)
-    monkeypatch.setattr("fewsam.fewshot.training.validation.VALIDATION", few)
+    monkeypatch.setattr("fewsam.fewshot.training.split.VALIDATION", few)
     monkeypatch.setattr("fewsam.fewshot.training.selection.measure_undertrained", lambda *_: 0.0)
     scores = chain([0.1, 0.3, 0.9], repeat(0.4))  # the prior's, then at steps 2, 4, 6, ...
     monkeypatch.setattr(

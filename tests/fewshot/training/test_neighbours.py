@@ -16,7 +16,7 @@ from fewsam.fewshot.model.store import build_decoder
 from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
-from fewsam.fewshot.training.neighbours import places, propagated_neighbours, steps_beside
+from fewsam.fewshot.training.neighbours import propagated_neighbours, steps_beside
 from fewsam.fewshot.training.plan import decoder_switches
 from fewsam.fewshot.training.schedule import Moment
 from fewsam.fewshot.training.steps import Learner
@@ -57,7 +57,7 @@ def masks_of(found: list[DetailSlice]) -> list[np.ndarray]:
 def test_the_labels_follow_the_organ(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    before, after = masks_of(propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64))
+    before, after = masks_of(propagated_neighbours(shot, {shot.place}, ("organ",), OPTIONS, 64))
     for z, mask in ((1, before), (3, after)):
         assert iou(mask, truth[z]) > iou(truth[2], truth[z]) + 0.08  # better than the drawing as it is
         assert iou(mask, truth[z]) > 0.9
@@ -66,7 +66,7 @@ def test_the_labels_follow_the_organ(tmp_path: Path) -> None:
 def test_pixels_are_those_of_the_slice_itself(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    found = propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, SIZE)
+    found = propagated_neighbours(shot, {shot.place}, ("organ",), OPTIONS, SIZE)
     for z, one in zip((1, 3), found, strict=True):
         shown = np.corrcoef([one._detail.ravel(), volume.slices[z].ravel(), volume.slices[2].ravel()])[0]
         assert shown[1] > 0.999 > shown[2]
@@ -75,7 +75,7 @@ def test_pixels_are_those_of_the_slice_itself(tmp_path: Path) -> None:
 def test_none_past_the_ends_none_drawn_and_none_in_colour(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     shots = {shot.slice: shot for shot in drawn_on(tmp_path, [0, 2, 3], volume, truth)}
-    drawn = places(list(shots.values()))
+    drawn = {shot.place for shot in shots.values()}
     assert {z: steps_beside(shot, drawn) for z, shot in shots.items()} == {0: [1], 2: [-1], 3: [1]}
     colour = make_volume(1, depth=1, rgb=True)
     collection = Collection(tmp_path / "colour", ("organ",))
@@ -87,13 +87,13 @@ def test_none_past_the_ends_none_drawn_and_none_in_colour(tmp_path: Path) -> Non
 def test_slices_that_have_nothing_in_common_get_no_labels(tmp_path: Path) -> None:
     volume, truth = moving_organ(noise=True)
     (shot,) = drawn_on(tmp_path, [2], volume, truth)
-    assert propagated_neighbours(shot, places([shot]), ("organ",), OPTIONS, 64) == []
+    assert propagated_neighbours(shot, {shot.place}, ("organ",), OPTIONS, 64) == []
 
 
 def test_what_nobody_looked_for_stays_unknown(tmp_path: Path) -> None:
     volume, truth = moving_organ()
     (shot,) = drawn_on(tmp_path, [2], volume, truth, absent_classes="partial")
-    for one in propagated_neighbours(shot, places([shot]), ("organ", "vessel"), OPTIONS, 64):
+    for one in propagated_neighbours(shot, {shot.place}, ("organ", "vessel"), OPTIONS, 64):
         assert one.annotated_classes.tolist() == [True, True, False] and not one.stencil[1].any()
 
 

@@ -19,7 +19,7 @@ from fewsam.fewshot.training.episodes import Episodes, prepare_views
 from fewsam.fewshot.training.plan import decoder_switches
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainStatus, train
-from fewsam.fewshot.training.validation import Measured, measure, measure_undertrained, split_shots
+from fewsam.fewshot.training.validation import Measured, measure, measure_undertrained
 from helpers import tiny_volume as tiny
 
 
@@ -31,7 +31,7 @@ def run(folder, collection, given, **options):
 def min_val_images(monkeypatch, count: int) -> None:
     """Let fewer validation images be enough to be kept apart for good."""
     few = replace(VALIDATION, min_val_images=count)
-    monkeypatch.setattr("fewsam.fewshot.training.validation.VALIDATION", few)
+    monkeypatch.setattr("fewsam.fewshot.training.split.VALIDATION", few)
 
 
 def test_without_a_label_it_says_what_to_do(tmp_path):
@@ -111,35 +111,6 @@ def test_the_untrained_answer_stays_only_where_it_is_far_ahead_on_the_one_slice(
     assert any("untrained answer" in note for note in result.notes) is kept
 
 
-def test_few_validation_images_are_learnt_from_in_the_end_and_many_never(tmp_path, monkeypatch):
-    collection = Collection(tmp_path, tiny.CLASSES)
-    for number in range(8):
-        volume, masks = tiny.scan(tmp_path, f"p{number}", seed=number)
-        collection.submit(
-            volume, f"p{number}", tiny.on_slices(masks, [5]), absent_classes="complete", complete_slices={5}
-        )
-    shots = collection.shots()
-    assert [i for i, shot in enumerate(shots) if shot.split == "val"] == [3, 7]
-    split = split_shots(shots, None)
-    assert (split.train, split.val, split.final) == ([0, 1, 2, 4, 5, 6], [3, 7], [*range(8)])
-
-    run(tmp_path, collection, tiny.settings(steps=2))
-    served = ModelStore(tmp_path).load()
-    assert split_shots(shots, served).val == [7]  # all are seen, and this is the newest
-    split = split_shots(shots, replace(served, card=replace(served.card, shots=served.card.shots[:7])))
-    assert (split.train, split.val, split.final) == ([*range(7)], [7], [*range(8)])  # of two, one is seen
-
-    min_val_images(monkeypatch, 2)
-    split = split_shots(shots, served)
-    assert (split.train, split.val, split.final) == ([0, 1, 2, 4, 5, 6], [3, 7], [])
-
-    fresh = tiny.settings(steps=2, prompt_tokens=False)  # begins anew, and never learns from them
-    run(tmp_path, collection, fresh)
-    card = ModelStore(tmp_path).load().card
-    ids = [shot.shot_id for shot in shots]
-    assert card.shots == tuple(ids[i] for i in split.train) and card.measured_on == (ids[3], ids[7])
-
-
 def test_weights_chosen_early_say_how_many_steps_are_behind_them(tmp_path, monkeypatch):
     collection = Collection(tmp_path, tiny.CLASSES)
     for number in range(4):
@@ -207,19 +178,6 @@ def test_how_undertrained_a_decoder_is_is_published_with_it(tmp_path, monkeypatc
     model = ModelStore(tmp_path).load()
     assert model is not None and model.card.undertrained == 0.5
     assert asked == [3, 4]  # before the slice held back is measured, which it has not learnt from; and in the end
-
-
-def test_the_slice_held_back_is_one_the_served_decoder_has_not_seen(tmp_path):
-    collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])
-    run(tmp_path, collection, tiny.settings())
-    collection.submit(
-        volume, "scan", tiny.on_slices(masks, [4, 5, 6, 7]), absent_classes="complete", complete_slices={6}
-    )
-    shots = collection.shots()
-    split = split_shots(shots, ModelStore(tmp_path).load())
-    assert [shots[i].slice for i in split.val] == [6]
-    assert not set(split.val) & set(split.train)
-    assert split.final == [0, 1, 2, 3]
 
 
 def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_took(tmp_path, monkeypatch):
@@ -311,17 +269,6 @@ def test_from_a_prepared_cache_no_encoder_is_built(tmp_path, monkeypatch):
     monkeypatch.setattr("fewsam.encoders.embedder.build_encoder", forbidden)
     result = run(tmp_path, collection, given, embedder=tiny.embedder(tmp_path, given, cached_only=True))
     assert result.published
-
-
-def test_a_slice_with_the_only_drawing_of_a_class_is_not_held_back(tmp_path):
-    volume, masks = tiny.scan(tmp_path)
-    collection = Collection(tmp_path, tiny.CLASSES)
-    drawn = tiny.on_slices(masks, [4, 5, 6, 7])
-    for z in (4, 5, 7):
-        drawn["small"][z] = False
-    collection.submit(volume, "scan", drawn)
-    assert "small" in collection.shots()[2].masks
-    assert split_shots(collection.shots(), None).val in ([0], [1], [3])
 
 
 def test_sams_own_grid_is_taken_where_its_decoder_is_the_start(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fewsam.collection import Shot
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
+from fewsam.fewshot.training.split import without_the_last_of_a_class
 
 
 def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]:
@@ -21,15 +22,5 @@ def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]
     order = sorted(range(len(shots)), key=lambda i: (shots[i].image_id, shots[i].slice))
     place = {index: (images.index(shots[index].image_id) if by_image else n) for n, index in enumerate(order)}
     folds = [[index for index in order if place[index] % count == fold] for fold in range(count)]
-    folds = [_without_the_last_of_a_class(shots, fold) for fold in folds]
+    folds = [without_the_last_of_a_class(shots, fold) for fold in folds]
     return [held for held in folds if held and len(shots) - len(held) >= 2]
-
-
-def _without_the_last_of_a_class(shots: Sequence[Shot], fold: Sequence[int]) -> list[int]:
-    """Those slices of ``fold`` whose classes are all drawn on slices that are not held back."""
-    held = list(fold)
-    for index in fold:
-        rest = {name for i, shot in enumerate(shots) if i not in held for name in shot.masks}
-        if not rest.issuperset(shots[index].masks):
-            held.remove(index)
-    return held

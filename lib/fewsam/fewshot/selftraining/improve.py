@@ -124,7 +124,7 @@ def _planned(
     if plan.served is None:
         raise LabelError(NOT_TRAINED)
     _check_reads_embedding(plan.served.card.switches)
-    if not set(plan.served.card.shots) & {shot.shot_id for shot in plan.shots}:
+    if not any(shot.place in (plan.learnt or ()) for shot in plan.shots):
         raise LabelError(UNKNOWN_LABELS)
     folds = folds_of(plan.shots) if hold_back else []
     if hold_back and not folds:

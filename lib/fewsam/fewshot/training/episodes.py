@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewsam.collection import Shot
+from fewsam.collection import Place, Shot
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.supports import SupportSet
 from fewsam.fewshot.model.views import FRESH_VIEWS, DetailSlice, LabelledSlice
 from fewsam.fewshot.training.constants import TRAINING
-from fewsam.fewshot.training.neighbours import Place, places, propagated_neighbours
+from fewsam.fewshot.training.neighbours import propagated_neighbours
 from fewsam.images.preprocess import detail_tensor
 
 MEMORY = 1024  # prompts kept in memory, of some 300 kB each
@@ -93,7 +93,7 @@ class Episodes:
 
     @cached_property
     def _places(self) -> set[Place]:
-        return places(self._shots)
+        return {shot.place for shot in self._shots}
 
     def supports_for(self, query: int, allowed: Sequence[int]) -> Tensor:
         """Bank entries that may prompt slice ``query``: of ``allowed`` slices, never the query itself.

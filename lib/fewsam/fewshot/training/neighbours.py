@@ -13,20 +13,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fewsam.collection import Shot
+from fewsam.collection import Place, Shot
 from fewsam.core.config import Settings
 from fewsam.fewshot.model.views import DetailSlice
 from fewsam.fewshot.registration.registration import SIDE, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
 from fewsam.images.frame import make_frame
 from fewsam.images.preprocess import choose_intensity, detail_bytes
-
-Place = tuple[str, int]  # an image's content hash, and a slice of it
-
-
-def places(shots: Sequence[Shot]) -> set[Place]:
-    """Where ``shots`` were drawn."""
-    return {(shot.image.content_hash, shot.slice) for shot in shots}
 
 
 def steps_beside(shot: Shot, drawn: Set[Place]) -> list[int]:

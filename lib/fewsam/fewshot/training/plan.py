@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from fewsam.collection import Collection, Shot
+from fewsam.collection import Collection, Place, Shot
 from fewsam.collection.store import unread_notes
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError, LabelError
@@ -22,7 +22,7 @@ from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.selection import Trained
-from fewsam.fewshot.training.validation import Split, split_shots
+from fewsam.fewshot.training.split import Split, split_shots
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Plan:
     Attributes:
         card: The card of the decoder to be, as far as it is known before the run.
         served: The served decoder that the run goes on from; None where there is none, or none that fits.
+        learnt: Where ``served`` has learnt, slices corrected since included; None where there is none.
         decoder: Trained by the run: the weights of ``served``, or new ones.
         notes: What the person should be told.
     """
@@ -41,6 +42,7 @@ class Plan:
     shots: list[Shot]
     card: ModelCard
     served: TaskModel | None
+    learnt: Set[Place] | None
     episodes: Episodes
     split: Split
     decoder: FewShotMaskDecoder
@@ -61,7 +63,7 @@ class Plan:
 
     def served_has_seen_val(self) -> bool:
         """Whether the served decoder learnt from a slice held out now, so that its metric says nothing."""
-        return self.served is not None and bool(set(self._ids(self.split.val)) & set(self.served.card.shots))
+        return any(self.shots[i].place in (self.learnt or ()) for i in self.split.val)
 
     def tolerance(self) -> float:
         """Dice by which what is served must do better than the new decoder to stay."""
@@ -110,11 +112,12 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
         decoder.load_state_dict(served.decoder.state_dict())
     else:
         initialise_from_sam(decoder, settings)
-    split = split_shots(shots, latest)
+    known = collection.places(served.card.shots) if served else None
+    split = split_shots(shots, known)
     # What it goes on from has learnt counts too: slices that it knows say nothing of how it does on others.
     learnt = {shots[i].shot_id for i in split.final or split.train} | set(served.card.shots if served else ())
     card = replace(card, class_ids=order, shots=tuple(sorted(learnt)))
-    return Plan(shots, card, served, episodes, split, decoder, notes)
+    return Plan(shots, card, served, known, episodes, split, decoder, notes)
 
 
 def decoder_switches(settings: Settings, embedder: Embedder, detail_size: int) -> dict[str, Any]:

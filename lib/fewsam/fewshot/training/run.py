@@ -27,9 +27,9 @@ from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.schedule import Moment, Schedule, coarse_share
 from fewsam.fewshot.training.selection import Selection, Trained
+from fewsam.fewshot.training.split import Split
 from fewsam.fewshot.training.steps import Learner
 from fewsam.fewshot.training.tensorboard import TensorBoardWriter
-from fewsam.fewshot.training.validation import Split
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.schedule import Moment
-from fewsam.fewshot.training.validation import Split, measure, measure_undertrained
+from fewsam.fewshot.training.split import Split
+from fewsam.fewshot.training.validation import measure, measure_undertrained
 
 
 @dataclass(frozen=True)

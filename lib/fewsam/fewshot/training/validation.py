@@ -1,4 +1,4 @@
-"""What training is measured on: which labelled slices are held back, and the Dice reached there."""
+"""What training is measured by: the Dice reached on labelled slices, and how much is still to learn of them."""
 
 from __future__ import annotations
 
@@ -8,67 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fewsam.collection import Shot
 from fewsam.core.metrics import dice
 from fewsam.fewshot.inference.postprocess import keep_largest
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
-from fewsam.fewshot.model.store import TaskModel
 from fewsam.fewshot.training.constants import VALIDATION
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.images.resize import resize
-
-
-@dataclass(frozen=True)
-class Split:
-    """Indices of slices to learn from first, of slices held out, and of slices to learn from in the last part.
-
-    ``final`` is empty where the slices held out are never learnt from.
-    """
-
-    train: list[int]
-    val: list[int]
-    final: list[int]
-
-
-def split_shots(shots: Sequence[Shot], served: TaskModel | None) -> Split:
-    """Slices of validation images are measured on; without any, one slice. ``served`` has not seen them.
-
-    Labelled slices are few, so that those measured on are learnt from too, in the last part of a training. Only from
-    `min_val_images` validation images on are these kept apart for good.
-    """
-    everyone = list(range(len(shots)))
-    validation = [i for i in everyone if shots[i].split == "val"]
-    if len({shots[i].image_id for i in validation}) >= VALIDATION.min_val_images and len(validation) < len(everyone):
-        return Split([i for i in everyone if i not in validation], validation, [])
-    held = _held_out(shots, validation, served)
-    return Split([i for i in everyone if i not in held], held, everyone if held else [])
-
-
-def _held_out(shots: Sequence[Shot], validation: Sequence[int], served: TaskModel | None) -> list[int]:
-    """Slices to hold out while there are few: those of validation images, or else one; none where too few are left."""
-    learnt = set(served.card.shots) if served else set()
-    held = [i for i in validation if shots[i].shot_id not in learnt]
-    if held and len(held) < len(shots):
-        return held
-    if len(shots) < VALIDATION.min_shots_to_hold_out:
-        return []
-    spare = [i for i in range(len(shots)) if _is_spare(shots, i)]
-    new = [i for i in spare if shots[i].shot_id not in learnt] or spare
-    if not new:
-        return []
-    # The newest slice, or on a first training the middle one: the ends of a volume are its odd ones.
-    return [max(new, key=lambda i: shots[i].shot_id) if served else _middle(shots, new)]
-
-
-def _is_spare(shots: Sequence[Shot], index: int) -> bool:
-    """Whether every class drawn on a slice is drawn on another too: without it, none goes unlearned."""
-    others = {name for i, shot in enumerate(shots) if i != index for name in shot.masks}
-    return others.issuperset(shots[index].masks)
-
-
-def _middle(shots: Sequence[Shot], among: Sequence[int]) -> int:
-    by_place = sorted(among, key=lambda i: (shots[i].image_id, shots[i].slice))
-    return by_place[len(by_place) // 2]
 
 
 @dataclass(frozen=True)
