@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from fewsam.collection import Collection
+from fewsam.core.config import Settings
+from fewsam.encoders.worker import built_encoder
 from fewsam.fewshot.inference.clicks import Clicks
+from fewsam.fewshot.inference.frozen import freeze, segment_frozen
 from fewsam.fewshot.inference.predictor import Predictor
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.train import train
+from fewsam.images.volume import Volume
 from helpers import tiny_volume as tiny
 from helpers.second_device import SECOND, ExplicitDevices, SecondDevice
 
@@ -33,11 +39,17 @@ class Answers:
     corrected: np.ndarray
 
 
-def everything(folder: Path, device: str) -> Answers:
-    """Prediction and clicks before and after a training, with drawn slices and with another image's as atlases."""
+def drawn_on(folder: Path) -> tuple[Collection, Volume]:
+    """A collection with slices drawn on the volume "scan" and one on another."""
     collection, volume, _ = tiny.labelled(folder, [3, 5, 7, 9])
     other, masks = tiny.scan(folder, "other", seed=5)
     collection.submit(other, "other", tiny.on_slices(masks, [6]), absent_classes="complete", complete_slices={6})
+    return collection, volume
+
+
+def everything(folder: Path, device: str) -> Answers:
+    """Prediction and clicks before and after a training, with drawn slices and with another image's as atlases."""
+    collection, volume = drawn_on(folder)
     given = tiny.settings(**SETTINGS, device=device)
     embedder, store = tiny.embedder(folder, given), ModelStore(folder)
     predictor = Predictor(given, embedder, collection, store)
@@ -78,3 +90,22 @@ def test_everything_runs_on_another_device_and_answers_the_same(
 def test_no_tensor_is_made_on_a_device_that_is_not_named(on_the_cpu: tuple[Answers, set[str]]) -> None:
     _, places = on_the_cpu
     assert not places, sorted(places)
+
+
+@pytest.mark.parametrize(("head", "worker"), [("cpu", str(SECOND)), (str(SECOND), "cpu")])
+def test_a_worker_segments_on_its_own_device_whatever_the_tasks_is(
+    tmp_path: Path, on_the_cpu: tuple[Answers, set[str]], head: str, worker: str
+) -> None:
+    with SecondDevice():
+        given = tiny.settings(**SETTINGS, device=head)
+        collection, volume = drawn_on(tmp_path)
+        embedder, store = tiny.embedder(tmp_path, given), ModelStore(tmp_path)
+        train(given, collection, embedder, store, folder=tmp_path / "run")
+        predictor = Predictor(given, embedder, collection, store)
+        sent = pickle.loads(pickle.dumps(freeze(predictor)))
+        there = replace(sent, settings={**sent.settings, "device": worker})  # as "auto" comes out on that machine
+        # Built before the prediction, inside of whose inference mode the stand-in cannot move a network.
+        built_encoder(Settings(**there.settings), torch.device(worker))
+        found, _ = segment_frozen(there, volume, predictor.drawn(volume, "scan"), {}, ASKED)
+    expected, _ = on_the_cpu
+    assert np.mean(found.labelmap == expected.trained) > 0.99

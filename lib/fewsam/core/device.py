@@ -33,6 +33,18 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def moved(value: Any, device: torch.device) -> Any:
+    """``value`` with its tensors on ``device``: a tensor, or a list, tuple or dictionary of such; else it is itself."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: moved(one, device) for key, one in value.items()}
+    if isinstance(value, tuple):
+        parts = [moved(one, device) for one in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return [moved(one, device) for one in value] if isinstance(value, list) else value
+
+
 def in_smaller_steps(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], device: torch.device, what: str
 ) -> list[Result]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from fewsam.collection import Shot
 from fewsam.core.config import Settings
@@ -36,9 +37,10 @@ class FrozenTask:
 
 
 def freeze(predictor: Predictor) -> FrozenTask:
-    """What ``predictor`` would segment with now."""
-    settings = predictor.settings.model_dump(mode="json")
-    return FrozenTask(settings, predictor.embedder.info.fingerprint, predictor.classes, predictor.ready())
+    """What ``predictor`` would segment with now, on the CPU: a worker may have no device like the task's own."""
+    settings, task = predictor.settings.model_dump(mode="json"), predictor.ready()
+    on_cpu = None if task is None else task.to(torch.device("cpu"))
+    return FrozenTask(settings, predictor.embedder.info.fingerprint, predictor.classes, on_cpu)
 
 
 def segment_frozen(
@@ -74,13 +76,14 @@ class _FrozenPredictor(Predictor):
     def __init__(self, frozen: FrozenTask, embedder: Embedder, settings: Settings, drawn: Mapping[int, Shot]) -> None:
         self.settings, self.embedder, self.fields = settings, embedder, Fields()
         self._frozen, self._drawn = frozen, dict(drawn)
+        self._here = None if frozen.task is None else frozen.task.to(embedder.device)
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self._frozen.classes
 
     def ready(self) -> FewShotTask | None:
-        return self._frozen.task
+        return self._here
 
     def drawn(self, volume: Volume, image_id: str | None) -> dict[int, Shot]:
         return self._drawn

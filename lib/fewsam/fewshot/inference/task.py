@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from fewsam.collection import Collection
@@ -44,6 +45,11 @@ class FewShotTask:
     atlases: Atlases
     embedding_tells: bool
     notes: list[str]
+
+    def to(self, device: torch.device) -> FewShotTask:
+        """The task on ``device``, as another process segments with it: without its labelled slices' views."""
+        model = None if self.model is None else self.model.to(device)
+        return replace(self, supports=self.supports.to(device), model=model)
 
     @property
     def undertrained(self) -> float:

@@ -9,6 +9,7 @@ Classes are counted with background as class 0: C = 1 + number of drawn classes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewsam.core.device import moved
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.pixel_features import EMBED_DIM, GRID
 from fewsam.fewshot.model.probe import PROBE, fit_probe, probe_features, sample_cells
@@ -120,6 +122,14 @@ class SupportBank:
 
     def __len__(self) -> int:
         return len(self.shots)
+
+    def to(self, device: torch.device) -> SupportBank:
+        """The same bank on ``device``; it is itself where it is there already."""
+        if device == self.device:
+            return self
+        there = copy.copy(self)
+        vars(there).update(moved(vars(self), device), device=device)
+        return there
 
     def prompts(
         self, embeddings: Tensor, relative_z: Tensor, *, subset: Tensor | None = None, retrieve: int = 8

@@ -97,6 +97,14 @@ class TaskModel:
     version: int
     notes: list[str] = field(default_factory=list)
 
+    def to(self, device: torch.device) -> TaskModel:
+        """The same on ``device``; it is itself where it is there already."""
+        if next(self.decoder.parameters()).device == device:
+            return self
+        decoder = build_decoder(self.card.switches).to(device)
+        decoder.load_state_dict(self.decoder.state_dict())
+        return replace(self, decoder=decoder.eval())
+
 
 def id_order(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ...]:
     """Classes in the order of their ids (1, 2, ...): those of ``card`` keep theirs, further ``classes`` follow."""

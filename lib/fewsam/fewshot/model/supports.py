@@ -6,6 +6,7 @@ read from the cache. Those that came with a task file without pixels are embeddi
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, overload
@@ -79,6 +80,12 @@ class SupportSet:
     def __getstate__(self) -> dict[str, Any]:
         """For another process: what prompts. Views and the embedder, which has files open, stay here."""
         return {**self.__dict__, "embedder": None, "slices": [], "_views": {}}
+
+    def to(self, device: torch.device) -> SupportSet:
+        """What prompts, on ``device``, without views and embedder: as it goes to another process."""
+        there = copy.copy(self)  # by way of `__getstate__`
+        there.primary, there.bank = self.primary.to(device), self.bank.to(device)
+        return there
 
     def view(self, index: int, number: int) -> View:
         """View ``number`` of slice ``index``, kept in memory if it will be asked for again."""
