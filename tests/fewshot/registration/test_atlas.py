@@ -26,10 +26,13 @@ CLASSES = ("organ", "vessel")
 OPTIONS = {"labels": CLASSES, "intensity": "full", "untrained": True, "encoder": "compact"}
 
 
-def patient(seed: int, depth: int = 3) -> tuple[Volume, np.ndarray]:
+def patient(
+    seed: int, height: int | None = None, width: int | None = None, depth: int = 3
+) -> tuple[Volume, np.ndarray]:
     """A body with an organ and a vessel, of another size and elsewhere in each patient."""
     rng = np.random.default_rng(seed)
-    height, width = (int(n) for n in rng.integers(80, 110, 2))
+    sides = [int(n) for n in rng.integers(80, 110, 2)]
+    height, width = height or sides[0], width or sides[1]
     row, col = np.mgrid[:height, :width]
     y, x = height * rng.uniform(0.46, 0.54), width * rng.uniform(0.46, 0.54)
     tall, broad = height * rng.uniform(0.36, 0.44), width * rng.uniform(0.36, 0.44)
@@ -63,10 +66,12 @@ def options(**more: object) -> Settings:
 
 
 def vote(
-    collection: Collection, volume: Volume, slices: list[int], fields: Fields | None = None
+    collection: Collection, volume: Volume, slices: list[int], fields: Fields | None = None, size: int = SIDE
 ) -> torch.Tensor | None:
     intensity = choose_intensity(image_stats(volume), options())
-    return Atlases(collection.shots(), CLASSES, options()).log_probs(volume, slices, intensity, fields or Fields())
+    frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, size)
+    atlases = Atlases(collection.shots(), CLASSES, options())
+    return atlases.log_probs(volume, slices, intensity, fields or Fields(), frame)
 
 
 def on_slice(found: torch.Tensor, volume: Volume) -> torch.Tensor:
@@ -100,6 +105,21 @@ def test_a_volume_has_no_vote_on_itself(tmp_path: Path) -> None:
     fields = Fields()
     assert vote(both, own, [0], fields) is not None
     assert len(fields._kept) == 1  # patient 2 alone
+
+
+@pytest.mark.parametrize("size", [SIDE, 256])
+def test_the_vote_lies_on_the_square_that_is_asked_for(tmp_path: Path, size: int) -> None:
+    height, width = 130, 256  # 32.5 cells of 64 high, and as many cells of 128 and 256 as are whole
+    volume, truth = patient(4, height, width)
+    other = replace(volume, slices=volume.slices + 1)  # the very same elsewhere
+    collection = Collection(tmp_path, CLASSES)
+    collection.submit(other, "p", {"organ": truth == 1, "vessel": truth == 2}, absent_classes="complete")
+    found = vote(collection, volume, [1], size=size)
+    assert found is not None
+    on_slice = torch.as_tensor(make_frame((3, height, width), volume.geometry.spacing, size).to_slice(found.exp()))
+    rows = np.arange(height) + 0.5
+    voted, drawn = (np.average(rows, weights=mask.sum(1)) for mask in ((on_slice[0, 2] > 0.5).numpy(), truth[1] == 2))
+    assert abs(voted - drawn) < 0.5
 
 
 def test_those_most_like_the_slice_are_asked(three: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

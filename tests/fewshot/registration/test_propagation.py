@@ -18,6 +18,7 @@ from fewsam.core.metrics import iou
 from fewsam.fewshot.registration import propagation
 from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import SIDE, Fields, register
+from fewsam.images.frame import make_frame
 from fewsam.images.preprocess import Intensity
 from fewsam.images.volume import Volume, geometry_for
 
@@ -49,14 +50,15 @@ def drawn_on(folder: Path, volume: Volume, truth: np.ndarray, slices: list[int],
 
 
 def carry(volume: Volume, drawn: dict[int, Shot], slices: list[int], fields: Fields | None = None) -> torch.Tensor:
-    found = Propagation(volume, drawn, CLASSES, GREY, fields or Fields())(slices)
+    part = Propagation(volume, drawn, CLASSES, GREY, fields or Fields())
+    found = part(slices, part.frame)
     assert found is not None
     return found
 
 
 def winners(volume: Volume, drawn: dict[int, Shot], slices: list[int]) -> np.ndarray:
     part = Propagation(volume, drawn, CLASSES, GREY, Fields())
-    found = part(slices)
+    found = part(slices, part.frame)
     assert found is not None
     return np.asarray(part.frame.to_slice(found)).argmax(1)
 
@@ -85,11 +87,26 @@ def test_a_drawn_slice_comes_back_and_its_neighbours_are_surest(
     assert (sure.diff() < 0).all()
 
 
+def test_the_answer_lies_on_the_square_that_is_asked_for(tmp_path: Path) -> None:
+    volume, truth = discs()
+    volume, truth = replace(volume, slices=volume.slices[:, :70]), truth[:, :70]  # their sides fit no square
+    volume = replace(volume, geometry=geometry_for((120, 70, DEPTH), np.diag([2.0, 2.0, 3.0, 1.0]), "2"))
+    part = Propagation(volume, drawn_on(tmp_path, volume, truth, [3]), CLASSES, GREY, Fields())
+    large = make_frame((DEPTH, 70, 120), volume.geometry.spacing, 256)
+    assert part.frame.content[0] * 2 != large.content[0]
+    found = part([3], large)
+    assert found is not None
+    on_slice = torch.as_tensor(large.to_slice(found.exp()))[0, 1].numpy()
+    rows = np.arange(70) + 0.5
+    below, drawn = (np.average(rows, weights=mask.sum(1)) for mask in (on_slice > 0.5, truth[3] == 1))
+    assert abs(below - drawn) < 0.08
+
+
 def test_probabilities_whatever_the_order(ends: tuple[Volume, np.ndarray, dict[int, Shot]]) -> None:
     volume, _, drawn = ends
     fields = Fields()
     part = Propagation(volume, drawn, CLASSES, GREY, fields)
-    up, again = part(range(DEPTH)), part([7, 2, 11])
+    up, again = part(range(DEPTH), part.frame), part([7, 2, 11], part.frame)
     assert up is not None and again is not None and up.shape == (DEPTH, 3, SIDE, SIDE)
     assert torch.allclose(up.exp().sum(1), torch.ones(DEPTH, SIDE, SIDE), atol=1e-4)
     assert torch.allclose(up[[7, 2, 11]], again, atol=1e-5)
@@ -97,7 +114,8 @@ def test_probabilities_whatever_the_order(ends: tuple[Volume, np.ndarray, dict[i
 
 def test_nothing_drawn_nothing_carried() -> None:
     volume, _ = discs()
-    assert Propagation(volume, {}, CLASSES, GREY, Fields())([3]) is None
+    part = Propagation(volume, {}, CLASSES, GREY, Fields())
+    assert part([3], part.frame) is None
 
 
 def test_slices_that_are_not_alike_end_it(tmp_path: Path) -> None:

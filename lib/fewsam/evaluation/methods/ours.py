@@ -29,7 +29,7 @@ from fewsam.fewshot.registration.registration import SIDE, Fields
 from fewsam.fewshot.selftraining.improve import check_improvable, improve
 from fewsam.fewshot.training.episodes import Episodes
 from fewsam.fewshot.training.train import train
-from fewsam.images.frame import make_frame, relaid
+from fewsam.images.frame import Frame, make_frame
 from fewsam.images.preprocess import choose_intensity, detail_bytes, detail_tensor, image_stats
 from fewsam.images.volume import Volume
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 8
 
 # Log probabilities of some slices by propagation and by the atlas, None where there is none, and the atlas's weight.
-RegistrationLogProbs = Callable[[Sequence[int]], tuple[Tensor | None, Tensor | None, float]]
+RegistrationLogProbs = Callable[[Sequence[int], Frame], tuple[Tensor | None, Tensor | None, float]]
 
 
 def fewsam(given: MethodInput) -> Predict:
@@ -91,7 +91,7 @@ def propagation(given: MethodInput) -> Predict:
     def predict(index: int) -> MethodOutput:
         volume = given.cases[index].volume
         frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, SIDE)
-        propagated, atlas, _ = registered(index)(range(volume.depth))
+        propagated, atlas, _ = registered(index)(range(volume.depth), frame)
         maps = propagated if propagated is not None else atlas
         if maps is None:
             return MethodOutput(np.zeros(volume.slices.shape[:3], np.uint8))
@@ -133,7 +133,11 @@ def _registered(given: MethodInput) -> Callable[[int], RegistrationLogProbs]:
         intensity = choose_intensity(image_stats(volume), given.settings)
         propagate = Propagation(volume, drawn, classes, intensity, fields)
         weight = atlas_weight(0.0, volume.depth, atlases.num_atlases(volume))
-        return lambda slices: (propagate(slices), atlases.log_probs(volume, slices, intensity, fields), weight)
+        return lambda slices, frame: (
+            propagate(slices, frame),
+            atlases.log_probs(volume, slices, intensity, fields, frame),
+            weight,
+        )
 
     return of_case
 
@@ -183,10 +187,7 @@ def _segment(
         relative_z = torch.tensor([z / max(1, volume.depth - 1) for z in chunk], device=device)
         answer = model(embeddings, relative_z, detail_tensor(detail).to(device)).cpu()
         if registered:
-            propagated, atlas, weight = registered(chunk)
-            if propagated is not None:
-                shape, spacing = geometry.slices_shape, geometry.spacing
-                propagated = relaid(propagated, make_frame(shape, spacing, SIDE), detail_frame)
+            propagated, atlas, weight = registered(chunk, detail_frame)
             answer = log_opinion_pool(answer.clamp_min(1e-6).log(), propagated, atlas, weight).softmax(1)
         parts.append(answer.numpy())
     # The gate asks for calibrated probabilities, which prototypes do not give: it is for fewsam alone.

@@ -148,7 +148,7 @@ class Clicks:
         embeddings = embedder.tensor(slices.inputs(raw))
         detail_frame = make_frame(geometry.slices_shape, geometry.spacing, task.detail_size)
         detail = detail_tensor(detail_bytes(raw, slices.intensity, detail_frame)).to(embedder.device)
-        evidence = self._evidence(task, volume, z, embeddings, detail)
+        evidence = self._evidence(task, volume, z, embeddings, detail, detail_frame)
         relative_z = torch.tensor([z / max(1, volume.depth - 1)], device=embedder.device)
         prompts = task.supports.bank.prompts(
             embeddings, relative_z, subset=task.supports.primary, retrieve=settings.retrieve
@@ -171,21 +171,23 @@ class Clicks:
             self._intensity[volume] = choose_intensity(image_stats(volume), self.predictor.settings)
         return self._intensity[volume]
 
-    def _evidence(self, task: FewShotTask, volume: Volume, z: int, embeddings: Tensor, detail: Tensor) -> SliceEvidence:
-        """What is known of slice ``z`` beside the prompts."""
+    def _evidence(
+        self, task: FewShotTask, volume: Volume, z: int, embeddings: Tensor, detail: Tensor, frame: Frame
+    ) -> SliceEvidence:
+        """What is known of slice ``z`` beside the prompts, on the square of ``frame``."""
         atlas_log_probs = None
         if self.predictor.settings.atlas:
             intensity, fields = self._intensity_of(volume), self.predictor.fields
-            atlas_log_probs = task.atlases.log_probs(volume, [z], intensity, fields)
-        propagated = self._propagated(volume, z, task.classes)
+            atlas_log_probs = task.atlases.log_probs(volume, [z], intensity, fields, frame)
+        propagated = self._propagated(volume, z, task.classes, frame)
         return task.evidence(volume, embeddings, detail, propagated, atlas_log_probs)
 
-    def _propagated(self, volume: Volume, z: int, classes: Sequence[str]) -> Tensor | None:
-        """What the other drawn slices of the volume say of slice ``z``, (1, C, s, s)."""
+    def _propagated(self, volume: Volume, z: int, classes: Sequence[str], frame: Frame) -> Tensor | None:
+        """What the other drawn slices of the volume say of slice ``z``, (1, C, s, s) on the square of ``frame``."""
         predictor = self.predictor
         shots = predictor.collection.shots(content_hash=volume.content_hash) if predictor.settings.propagate else []
         others = {shot.slice: shot for shot in shots if shot.slice != z}
-        return Propagation(volume, others, classes, self._intensity_of(volume), predictor.fields)([z])
+        return Propagation(volume, others, classes, self._intensity_of(volume), predictor.fields)([z], frame)
 
     @staticmethod
     def _check(volume: Volume, z: int, include: Points, exclude: Points) -> None:

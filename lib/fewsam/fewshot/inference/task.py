@@ -19,8 +19,6 @@ from fewsam.fewshot.model.store import ModelStore, TaskModel, class_ids, id_orde
 from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
-from fewsam.fewshot.registration.registration import SIDE
-from fewsam.images.frame import make_frame, relaid
 from fewsam.images.volume import Volume
 
 
@@ -56,11 +54,6 @@ class FewShotTask:
         """How much the decoder has still to learn, 0 to 1; 1 without a decoder."""
         return 1.0 if self.model is None else self.model.card.undertrained
 
-    def laid(self, volume: Volume, propagated: Tensor) -> Tensor:
-        """Maps of registration, (N, C, SIDE, SIDE), on the square that prompts and decoder answer on."""
-        shape, spacing = volume.geometry.slices_shape, volume.geometry.spacing
-        return relaid(propagated, make_frame(shape, spacing, SIDE), make_frame(shape, spacing, self.detail_size))
-
     def evidence(
         self,
         volume: Volume,
@@ -77,7 +70,7 @@ class FewShotTask:
             embeddings=embeddings,
             detail=detail,
             detail_features=None if self.model is None else self.model.decoder.detail_features(detail, embeddings),
-            propagated=None if propagated is None else self.laid(volume, propagated).to(embeddings.device),
+            propagated=None if propagated is None else propagated.to(embeddings.device),
             atlas_log_probs=None if atlas_log_probs is None else atlas_log_probs.to(embeddings.device),
             atlas_weight=atlas_weight(
                 0.0 if self.embedding_tells else self.undertrained, volume.depth, self.atlases.num_atlases(volume)

@@ -91,8 +91,7 @@ class VolumeRunner:
         nothing = torch.zeros(len(chunk), classes, self.task.detail_size, self.task.detail_size, device="cpu")
         # Other images' slices stand where the decoder's answer would.
         other = nothing if atlas_log_probs is None else resize(atlas_log_probs, self.task.detail_size)
-        laid = None if propagated is None else self.task.laid(self.volume, propagated)
-        answer = log_opinion_pool(other, laid, None, 0.0).softmax(dim=1)
+        answer = log_opinion_pool(other, propagated, None, 0.0).softmax(dim=1)
         self.uncertainty[list(chunk)] = expected_error(answer[None], torch.ones(1, classes, device="cpu")).numpy()
         self._kept.append(answer.half().numpy())
         self._spent("decode", tick)
@@ -115,12 +114,12 @@ class VolumeRunner:
 
     def _registered(self, chunk: Sequence[int], tick: float) -> tuple[Tensor | None, Tensor | None]:
         """What labelled slices of this volume, and those of other images, say of the slices by registration."""
-        propagated = self.propagation(chunk)
+        propagated = self.propagation(chunk, self.frame)
         tick = self._spent("propagate", tick)
         atlas_log_probs = None
         if self.settings.atlas:
             fields = self.propagation.fields
-            atlas_log_probs = self.task.atlases.log_probs(self.volume, chunk, self.intensity, fields)
+            atlas_log_probs = self.task.atlases.log_probs(self.volume, chunk, self.intensity, fields, self.frame)
         self._spent("atlas", tick)
         return propagated, atlas_log_probs
 

@@ -30,7 +30,7 @@ from fewsam.fewshot.registration.registration import (
     warped,
 )
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.frame import make_frame
+from fewsam.images.frame import Frame, make_frame, relaid
 from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes
 from fewsam.images.resize import resize
 from fewsam.images.volume import Volume
@@ -95,19 +95,24 @@ class Atlases:
         self.__dict__.update(state)
         self._distances = lru_cache(ATLAS.distances_kept)(self._drawn)
 
-    def log_probs(self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields) -> Tensor | None:
+    def log_probs(
+        self, volume: Volume, slices: Sequence[int], intensity: Intensity, fields: Fields, frame: Frame
+    ) -> Tensor | None:
         """Class log-probabilities (N, C, SIDE, SIDE), background first; None where no other image has a label.
 
         Args:
             intensity: As the encoder's input of the volume has it.
             fields: Kept by the caller from request to request.
+            frame: The square of the volume's slices that the answer lies on; it may be of another size.
         """
         usable = self._usable(volume)
         if not usable:
             return None
         asked = [_of_volume(volume, z, intensity) for z in slices]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return torch.stack(list(pool.map(lambda one: self._one(one, usable, fields), asked)))
+            found = torch.stack(list(pool.map(lambda one: self._one(one, usable, fields), asked)))
+        across = _across(volume.geometry.slices_shape, volume.geometry.spacing)
+        return relaid(found, across, frame).clamp_min(1e-6).log()
 
     def num_atlases(self, volume: Volume) -> int:
         """How many labelled slices of other images there are."""
@@ -117,6 +122,7 @@ class Atlases:
         return [k for k, shot in enumerate(self._shots) if shot.image.content_hash != volume.content_hash]
 
     def _one(self, fixed: _Slice, usable: list[int], fields: Fields) -> Tensor:
+        """Class probabilities (C, SIDE, SIDE) on the square that the slice is registered on."""
         greys = self._greys
         like = {k: correlation(fixed.thumbnail, greys[k].thumbnail) - _apart(fixed, greys[k]) for k in usable}
         log_weights, probabilities = [], []
@@ -131,7 +137,7 @@ class Atlases:
             enlarged = _sized(there, SIDE) * (SIDE / ACROSS_SIDE)
             probabilities.append((warped(self._distances(k), enlarged) / ATLAS.blur).softmax(0))
         share = torch.stack(log_weights).softmax(0)
-        return (share * torch.stack(probabilities)).sum(0).clamp_min(1e-6).log()
+        return (share * torch.stack(probabilities)).sum(0)
 
     def _drawn(self, k: int) -> Tensor:
         shape, spacing = self._shots[k].image.shape, self._shots[k].image.spacing
@@ -142,7 +148,13 @@ class Atlases:
         }
         shot = replace(self._shots[k], masks=masks)
         cell_mm = max(n * mm for n, mm in zip(shape[1:], spacing[1:], strict=True)) / SIDE
-        return drawn_distances(shot, make_frame(shape, spacing, SIDE), self.classes, SIDE) / cell_mm
+        # Of the square that the slice is registered on, not of SIDE's own, which rounds the slice's sides otherwise.
+        return drawn_distances(shot, _across(shape, spacing), self.classes, SIDE) / cell_mm
+
+
+def _across(slices_shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Frame:
+    """The square on which slices of different patients are registered."""
+    return make_frame(slices_shape, spacing, ACROSS_SIDE)
 
 
 def _registered(fixed: _Slice, moving: _Slice) -> Field:
@@ -150,7 +162,7 @@ def _registered(fixed: _Slice, moving: _Slice) -> Field:
 
 
 def _of_shot(shot: Shot, settings: Settings) -> _Slice:
-    frame = make_frame(shot.image.shape, shot.image.spacing, ACROSS_SIDE)
+    frame = _across(shot.image.shape, shot.image.spacing)
     intensity = choose_intensity(shot.image.stats, settings)
     grey = detail_bytes(shot.pixels[None], intensity, frame)[0]
     relative_z = shot.slice / max(1, shot.image.shape[0] - 1)
@@ -159,7 +171,7 @@ def _of_shot(shot: Shot, settings: Settings) -> _Slice:
 
 def _of_volume(volume: Volume, z: int, intensity: Intensity) -> _Slice:
     geometry = volume.geometry
-    frame = make_frame(geometry.slices_shape, geometry.spacing, ACROSS_SIDE)
+    frame = _across(geometry.slices_shape, geometry.spacing)
     grey = detail_bytes(volume.raw_slice(z)[None], intensity, frame)[0]
     return _made((volume.content_hash, z, str(intensity)), grey, z / max(1, volume.depth - 1))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from fewsam.collection import Shot
 from fewsam.fewshot.registration.registration import SIDE, Field, Fields, register, warped
 from fewsam.fewshot.registration.signed_distances import drawn_distances
-from fewsam.images.frame import Frame, make_frame
+from fewsam.images.frame import Frame, make_frame, relaid
 from fewsam.images.preprocess import Intensity, detail_bytes
 from fewsam.images.volume import Volume
 
@@ -68,15 +68,16 @@ class Propagation:
         self._distances: dict[int, Tensor] = {}
         self._reached: dict[int, dict[int, Tensor | None]] = {}
 
-    def __call__(self, slices: Sequence[int]) -> Tensor | None:
+    def __call__(self, slices: Sequence[int], frame: Frame) -> Tensor | None:
         """Class log-probabilities (N, C, SIDE, SIDE), background first, of ``slices``; None where nothing is drawn.
 
-        Equal for all classes on a slice that nothing could be propagated to.
+        They lie on the square of ``frame``, a frame of these slices of whatever size. Equal for all classes on a slice
+        that nothing could be propagated to.
         """
         if not self.drawn:
             return None
         self.prepare([pair for z in slices for pair in self._missing(z)])
-        return torch.stack([self._one(z) for z in slices])
+        return relaid(torch.stack([self._one(z) for z in slices]), self.frame, frame)
 
     def _missing(self, z: int) -> list[tuple[int, int]]:
         """Pairs of neighbours to register before something can be propagated to slice ``z``."""

@@ -23,7 +23,7 @@ from fewsam.fewshot.registration.propagation import Propagation
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.fewshot.selftraining.constants import SELF_TRAINING
 from fewsam.fewshot.selftraining.sampling import candidates, looked_at, same_kind, spread_out
-from fewsam.images.frame import make_frame, relaid
+from fewsam.images.frame import make_frame
 from fewsam.images.preprocess import detail_bytes
 from fewsam.images.volume import Volume
 
@@ -190,11 +190,9 @@ def hints_for(
             known = embeddings([one], embedder)
             relative_z = torch.tensor([one.relative_z], device=bank.device)
             prompts = bank.prompts(known, relative_z, subset=subset, retrieve=settings.retrieve)
-            carried = propagation([one.slice])
-            if carried is not None:
-                geometry, side = volume.geometry, one.detail.shape[-1]
-                carried = relaid(carried, propagation.frame, make_frame(geometry.slices_shape, geometry.spacing, side))
-            voted = atlases.log_probs(volume, [one.slice], intensity, fields) if atlases else None
+            frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, one.detail.shape[-1])
+            carried = propagation([one.slice], frame)
+            voted = atlases.log_probs(volume, [one.slice], intensity, fields, frame) if atlases else None
             hints[number] = Hints(prompts, _half(carried, bank.device), _half(voted, bank.device), weight)
     return [hints[number] for number in range(len(slices)) if number in hints]
 
