@@ -16,6 +16,7 @@ from fewsam.collection.codec import BlobWriter, class_key, digest, masks_to_mark
 from fewsam.collection.database import Database
 from fewsam.collection.decide import Label, NewShot, Plan, ShotState, decide
 from fewsam.collection.loop import served_labelmap, served_marks
+from fewsam.collection.reading import CURRENT
 from fewsam.collection.records import Submission
 from fewsam.collection.structures import Names, note
 from fewsam.collection.writing import (
@@ -242,11 +243,9 @@ class Ingest:
         image = image_row(db, self._image)
         for z, seen in self._over.items():
             row = db.execute(
-                "SELECT submission, drawn, known FROM shots WHERE image = ? AND slice = ? ORDER BY id DESC LIMIT 1",
-                (image, z),
+                f"SELECT submission FROM shots WHERE image = ? AND slice = ? AND {CURRENT}", (image, z)
             ).fetchone()
-            withdrawn = row is not None and not json.loads(row[1]) and not json.loads(row[2])
-            if seen != (0 if row is None or withdrawn else row[0]):
+            if seen != (row[0] if row else 0):
                 raise OutdatedError(f"slice {z} of {self._image_id!r} was labelled from elsewhere meanwhile")
 
     def _digest(self, label: Label) -> bytes:

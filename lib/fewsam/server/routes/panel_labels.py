@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -58,13 +59,11 @@ def submit(
     volume = open_image(app, image)
     drawn, replaced, emptied, beside = _slices(raw, volume)
     received = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    for last in (*[False] * (TRIES - 1), True):
-        try:
-            return _taken(app, image, volume, received, raw, ours, (drawn, replaced, emptied, beside))
-        except OutdatedError:  # a label of another client came in between: it is looked at, and asked about
-            if last:
-                raise
-    raise AssertionError
+    take = partial(_taken, app, image, volume, received, raw, ours, (drawn, replaced, emptied, beside))
+    for _ in range(TRIES - 1):
+        with suppress(OutdatedError):  # a label of another client came in between: it is looked at, and asked about
+            return take()
+    return take()
 
 
 def _taken(

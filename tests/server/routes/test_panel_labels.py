@@ -1,0 +1,96 @@
+"""The route that takes the panel's label, with another client's label coming at the worst moment."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import UploadFile
+from fastapi.responses import JSONResponse
+from monailabel.endpoints.user.auth import User
+
+from fewsam.core.errors import OutdatedError
+from fewsam.images.volume import Volume
+from fewsam.server.app import FewSAMApp
+from fewsam.server.routes import panel_labels
+from helpers import tiny_volume as tiny
+
+Z = 5
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FewSAMApp]:
+    tiny.write_scan(tmp_path / "studies", "a")
+    conf = {"labels": ",".join(tiny.CLASSES), "encoder": "compact", "axis": "2", "precompute": "false"}
+    app = FewSAMApp(str(tmp_path / "app"), str(tmp_path / "studies"), conf)
+    monkeypatch.setattr(panel_labels, "current", lambda: app)
+    app.start_background()
+    yield app
+    app.stop_background()
+
+
+def opened(app: FewSAMApp) -> Volume:
+    return app.workspace.volume(app.image_path("a"))
+
+
+def put(app: FewSAMApp, values: np.ndarray) -> dict[str, Any] | JSONResponse:
+    """Send a labelmap (Z, H, W) in which slice Z was drawn by hand, over no label."""
+    info = [{"name": name, "idx": value} for value, name in enumerate(tiny.CLASSES, 1)]
+    params = {"label_info": info, "client_id": "me", "drawn": {Z: 0}}
+    body = io.BytesIO(opened(app).geometry.to_native(values).tobytes(order="F"))
+    return panel_labels.submit("a", UploadFile(body), json.dumps(params), User(username="me"))
+
+
+def drawn(app: FewSAMApp, rows: slice, value: int = 1) -> np.ndarray:
+    values = np.zeros(opened(app).slices.shape[:3], np.uint8)
+    values[Z, rows, 5:15] = value
+    return values
+
+
+def interrupted(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch, labels: list[np.ndarray]) -> list[int]:
+    """Let other clients store ``labels``, one each time the panel's has been compared and is about to be stored."""
+    plain, calls = app.submit_label, []
+
+    def late(*given: Any) -> Any:
+        calls.append(len(labels))
+        if labels:
+            mask = {"left": labels.pop() == 1}
+            app.workspace.collection.submit(opened(app), "a", mask, annotator="slicer", by_hand={Z})
+        return plain(*given)
+
+    monkeypatch.setattr(app, "submit_label", late)
+    return calls
+
+
+def test_a_label_that_comes_in_between_is_asked_about(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = drawn(app, slice(20, 30))
+    interrupted(app, monkeypatch, [theirs])
+    answer = put(app, drawn(app, slice(2, 12)))
+    assert isinstance(answer, JSONResponse) and answer.status_code == 409
+    assert json.loads(bytes(answer.body))["slices"] == [Z]
+    (shot,) = app.workspace.collection.shots("a")
+    assert shot.annotator == "slicer" and np.array_equal(shot.masks["left"], theirs[Z] == 1)
+
+
+def test_the_same_label_from_elsewhere_is_no_question(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    same = drawn(app, slice(2, 12))
+    calls = interrupted(app, monkeypatch, [same])
+    answer = put(app, same)
+    assert isinstance(answer, dict) and answer["unchanged"] == [Z] and calls == [1, 0]
+
+
+def test_a_slice_that_is_labelled_again_and_again_ends_in_an_error(
+    app: FewSAMApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def always(*_: Any) -> Any:
+        raise OutdatedError("slice 5 of 'a' was labelled from elsewhere meanwhile")
+
+    monkeypatch.setattr(app, "submit_label", always)
+    with pytest.raises(OutdatedError, match="meanwhile"):
+        put(app, drawn(app, slice(2, 12)))
+    assert app.workspace.collection.shots("a") == []
