@@ -202,7 +202,7 @@ def test_a_decoder_that_does_not_fit_changes_nothing(origin: SimpleNamespace, tm
 def test_a_damaged_import_does_not_stop_the_task(origin: SimpleNamespace, tmp_path: Path) -> None:
     shutil.copytree(origin.task, tmp_path / "task")
     import_task(origin.plain, tmp_path / "task")
-    (kept,) = (tmp_path / "task" / "imported").iterdir()
+    (kept,) = (tmp_path / "task" / "imported").glob("*.fewsam")
     kept.write_bytes(kept.read_bytes()[:1000])
     with open_task(tmp_path / "task") as workspace:
         prediction = workspace.predictor.predict(origin.other, slices=[5])
@@ -227,3 +227,24 @@ def test_hostile_settings_are_refused(origin: SimpleNamespace, tmp_path: Path) -
         assert isinstance(workspace, Workspace)
         assert (workspace.settings.checkpoint, workspace.settings.device) == (None, "auto")
         assert workspace.settings.cache_gb == 8.0
+
+
+@pytest.mark.parametrize("file", ["plain", "pixels"])
+def test_what_was_imported_stays_the_structure_that_it_was(origin: SimpleNamespace, tmp_path: Path, file: str) -> None:
+    import_task(getattr(origin, file), tmp_path / "task")
+    first, *others = NAMES
+    with open_task(tmp_path / "task") as workspace:
+        collection = workspace.collection
+        key = collection.names.called(first)
+        assert key is not None
+        collection.rename_structure(key, "renamed")
+        collection.add_structure(first)  # another one, of which nothing was imported
+        assert supported(workspace) == {"renamed", *others}
+        collection.delete_structure(key)
+        assert supported(workspace) == set(others)
+
+
+def supported(workspace: Workspace) -> set[str]:
+    """The structures that labelled slices of an import show."""
+    task = workspace.predictor.ready()
+    return set() if task is None else set(task.classes)

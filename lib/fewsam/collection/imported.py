@@ -6,6 +6,7 @@ their pixels; where the file brings pixels, training learns from them as well.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sqlite3
@@ -18,7 +19,7 @@ import numpy as np
 from fewsam.collection import Collection, ImageRecord, Shot, structures
 from fewsam.collection.structures import Names
 from fewsam.collection.taskfile import TaskFile, read_task
-from fewsam.core.atomic import replacing
+from fewsam.core.atomic import replacing, write_atomically
 from fewsam.core.errors import CheckpointError
 from fewsam.core.files import sha256_of
 
@@ -45,8 +46,8 @@ class TaskCollection(Collection):
         """Imported task files that can be read, with the names that their structures have now; others are logged."""
         names = self.names
         return [
-            replace(task, meta=task.meta.model_copy(update={"classes": _present_names(task, names)}))
-            for _, task in self._tasks()
+            replace(task, meta=task.meta.model_copy(update={"classes": _present_names(path, task, names)}))
+            for path, task in self._tasks()
         ]
 
     def shots(
@@ -74,12 +75,19 @@ class TaskCollection(Collection):
     def keep_imported(self, source: Path) -> bool:
         """Copy a task file into the folder; False where it is there already.
 
+        Beside it stands which structures its names mean now. Later one may be renamed, and another one get its name.
+
         Raises:
+            CheckpointError: it is damaged, or no task file.
             StorageError: the disk is full.
         """
         target = self.folder / IMPORTED / f"{sha256_of(source)[:24]}{ENDING}"
         if target.exists():
             return False
+        names = self.names
+        meant = {name: names.called(name) for name in read_task(source).meta.classes}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(_keys_file(target), json.dumps(meant).encode())
         with source.open("rb") as given, replacing(target) as file:
             shutil.copyfileobj(given, file)
         return True
@@ -94,16 +102,28 @@ class TaskCollection(Collection):
         return found
 
 
-def _present_names(task: TaskFile, names: Names) -> tuple[str, ...]:
-    """What the structures of a task file are called here now: one that was renamed since is still the same one."""
-    keys = [names.called(name) for name in task.meta.classes]
-    return tuple(names.present[key] if key else name for name, key in zip(task.meta.classes, keys, strict=True))
+def _present_names(path: Path, task: TaskFile, names: Names) -> tuple[str, ...]:
+    """What the structures of a task file are called here now: one that was renamed since is still the same one.
+
+    One that was deleted since has no name.
+    """
+    try:
+        meant = {str(name): str(key) for name, key in json.loads(_keys_file(path).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):  # imported by an earlier version, which went by the names alone
+        meant = {}
+    keys = [meant.get(name) or names.called(name) for name in task.meta.classes]
+    return tuple(names.present.get(key or "", "") for key in keys)
+
+
+def _keys_file(path: Path) -> Path:
+    """Beside a task file: which structures its names meant when it was imported, name -> key."""
+    return path.with_suffix(".structures.json")
 
 
 def _shots_of(path: Path, task: TaskFile, names: Names) -> list[Shot]:
     """The slices of a task file that have pixels, as shots. Their ids are negative; the collection's are positive."""
     shots = []
-    local = _present_names(task, names)
+    local = _present_names(path, task, names)
     first = int(path.stem[:8], 16) * 10_000
     for n, pixels in sorted(task.pixels.items()):
         meta = task.meta.shots[n]
@@ -117,8 +137,8 @@ def _shots_of(path: Path, task: TaskFile, names: Names) -> list[Shot]:
                 image_id=image_id,
                 slice=meta.slice,
                 pixels=pixels,
-                masks={name: mask for name, mask in zip(local, task.drawn[n], strict=True) if mask.any()},
-                known=frozenset(name for name, flag in zip(local, known, strict=True) if flag),
+                masks={name: mask for name, mask in zip(local, task.drawn[n], strict=True) if name and mask.any()},
+                known=frozenset(name for name, flag in zip(local, known, strict=True) if name and flag),
                 annotator=meta.annotator,
                 time=meta.time,
                 source="import",
