@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Shot:
     def place(self) -> Place:
         """Where it was drawn: the same for a slice and its correction."""
         return self.image.content_hash, self.slice
+
+    def called_as(self, names: Mapping[str, str]) -> Shot:
+        """The same with its classes by other names, without those that ``names`` lacks."""
+        masks = {names[name]: mask for name, mask in self.masks.items() if name in names}
+        return replace(self, masks=masks, known=frozenset(names[name] for name in self.known if name in names))
 
 
 @dataclass(frozen=True)

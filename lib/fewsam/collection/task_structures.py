@@ -64,10 +64,17 @@ class TaskStructures(LoopState):
     # -- what was served speaks of structures by key, so that it fits after one got another name
 
     def remember_served(
-        self, image_id: str, labelmap: npt.NDArray[np.uint8], classes: Sequence[str], model_version: int
+        self,
+        image_id: str,
+        labelmap: npt.NDArray[np.uint8],
+        classes: Sequence[str],
+        model_version: int,
+        keys: Sequence[str] = (),
     ) -> None:
+        """As in `LoopState`; ``keys`` are those of ``classes``, by default of the structures that are called so now."""
         names = self.names
-        super().remember_served(image_id, labelmap, [names.key_of(name) for name in classes], model_version)
+        keys = keys or [names.key_of(name) for name in classes]
+        super().remember_served(image_id, labelmap, keys, model_version)
 
     def served(self, image_id: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...], int] | None:
         found = super().served(image_id)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fewsam.collection import Shot
 from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.core.jobs import Job, as_finished
 from fewsam.core.pool import Pool
 from fewsam.encoders.slices import EncoderSlices
-from fewsam.fewshot.inference.frozen import FrozenTask, freeze, segment_frozen
+from fewsam.fewshot.inference.frozen import FrozenTask, drawn_for, freeze, segment_frozen
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.images.casefiles import case_id
 from fewsam.images.sequences import load_image
@@ -71,9 +70,9 @@ def segment_images(
     Raises:
         FewSAMError: the cluster is gone, or the disk is full. What was delivered stays.
     """
-    frozen = pool.share(freeze(workspace.predictor))
+    frozen = freeze(workspace.predictor)
     unread: list[Segmented] = []
-    for done in as_finished(pool, _jobs(workspace, frozen, paths, unread)):
+    for done in as_finished(pool, _jobs(workspace, pool, frozen, paths, unread)):
         while unread:
             deliver(unread.pop())
         path, volume = done.job.about
@@ -131,8 +130,9 @@ def predict_on(
     Raises:
         FewSAMError: as there, or the pool is gone.
     """
-    predictor = workspace.predictor
-    given = (pool.share(freeze(predictor)), volume, predictor.drawn(volume, image_id), _known(workspace, volume))
+    frozen = freeze(workspace.predictor)
+    drawn = drawn_for(frozen, workspace.predictor, volume, image_id)
+    given = (pool.share(frozen), volume, drawn, _known(workspace, volume))
     prediction, fresh = pool.submit(segment_frozen, *given, slices, time_limit, unencoded).result()
     _keep(workspace, fresh)
     return prediction
@@ -144,14 +144,16 @@ def known_as(workspace: Workspace, volume: Volume) -> str | None:
     return next((record.image_id for record in images if record.content_hash == volume.content_hash), None)
 
 
-def _jobs(workspace: Workspace, frozen: FrozenTask, paths: Iterable[Path], unread: list[Segmented]) -> Iterator[Job]:
-    settings = workspace.settings
+def _jobs(
+    workspace: Workspace, pool: Pool, frozen: FrozenTask, paths: Iterable[Path], unread: list[Segmented]
+) -> Iterator[Job]:
+    settings, shared = workspace.settings, pool.share(frozen)
     for path in paths:
         try:
             volume = load_image(path, settings.axis, settings.sequences)
-            drawn: Mapping[int, Shot] = workspace.predictor.drawn(volume, known_as(workspace, volume))
+            drawn = drawn_for(frozen, workspace.predictor, volume, known_as(workspace, volume))
             yield Job(
-                str(path), segment_frozen, (frozen, volume, drawn, _known(workspace, volume)), about=(path, volume)
+                str(path), segment_frozen, (shared, volume, drawn, _known(workspace, volume)), about=(path, volume)
             )
         except FewSAMError as error:  # one bad file must not end a long run
             unread.append(Segmented(path, error=str(error)))
@@ -175,4 +177,6 @@ def _keep(workspace: Workspace, fresh: Mapping[str, np.ndarray]) -> None:
 
 def _remember(workspace: Workspace, name: str, prediction: Prediction) -> None:
     if prediction.classes and prediction.shots:
-        workspace.collection.remember_served(name, prediction.labelmap, prediction.classes, prediction.model_version)
+        workspace.collection.remember_served(
+            name, prediction.labelmap, prediction.classes, prediction.model_version, prediction.keys
+        )

@@ -10,8 +10,10 @@ import pytest
 from fewsam.collection import Collection
 from fewsam.core.errors import NotEncodedError
 from fewsam.fewshot.inference.clicks import Clicks
+from fewsam.fewshot.inference.frozen import drawn_for, freeze, segment_frozen
 from fewsam.fewshot.inference.postprocess import class_indices
 from fewsam.fewshot.inference.predictor import Predictor
+from fewsam.fewshot.inference.task import make_ready
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.train import train
@@ -245,3 +247,48 @@ def test_a_structure_that_was_renamed_or_deleted_since_the_training_holds_up_no_
     card = made.ready().model.card
     object.__setattr__(card, "largest_component", (tiny.CLASSES[0], "as it was called"))
     assert made.predict(volume, "scan").labelmap.any()
+
+
+def swapped_names(collection: Collection) -> None:
+    """ "left" gets another name, and "right" gets its former one."""
+    left, right = (collection.names.called(name) for name in ("left", "right"))
+    collection.rename_structure(left, "sinister")
+    collection.rename_structure(right, "left")
+
+
+def test_a_structure_renamed_while_the_task_is_made_ready_keeps_its_answer(tmp_path, monkeypatch):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 6, 8])
+    calls = []
+
+    def late(*given):
+        task = make_ready(*given)
+        if not calls:
+            swapped_names(collection)
+        return calls.append(1) or task
+
+    monkeypatch.setattr("fewsam.fewshot.inference.predictor.make_ready", late)
+    found = predictor(tmp_path, collection).predict(volume, "scan")
+    assert len(calls) == 2 and found.classes == collection.classes == ("sinister", "left", "small")
+    assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6])
+
+
+def test_a_structure_renamed_while_slices_are_segmented_keeps_its_answer(tmp_path):
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6, 8])
+    found = predictor(tmp_path, collection).predict(
+        volume, "scan", progress=lambda done, total: done < total or swapped_names(collection)
+    )
+    assert found.classes == tiny.CLASSES
+    assert found.called_as(collection.names).classes == ("sinister", "left", "small")
+    collection.remember_served("scan", found.labelmap, found.classes, 0, found.keys)
+    assert collection.served("scan")[1] == ("sinister", "left", "small")
+
+
+def test_a_worker_pastes_what_was_drawn_under_the_names_of_its_task(tmp_path):
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 6, 8])
+    made = predictor(tmp_path, collection)
+    frozen = freeze(made)
+    swapped_names(collection)
+    drawn = drawn_for(frozen, made, volume, "scan")
+    assert np.array_equal(drawn[6].masks["left"], masks["left"][6]) and drawn[6].known == set(tiny.CLASSES)
+    found, _ = segment_frozen(frozen, volume, drawn, {}, slices=[6])
+    assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6])

@@ -26,21 +26,29 @@ class FrozenTask:
     """Attributes:
     settings: Of the task, as JSON has them.
     fingerprint: Of its encoder.
-    classes: Its structures, in the order of the labelmap's values.
+    structures: What its structures are called, by key, in the order of the labelmap's values.
     task: Its labelled slices and its decoder; None without any label.
     """
 
     settings: dict[str, Any]
     fingerprint: str
-    classes: tuple[str, ...]
+    structures: dict[str, str]
     task: FewShotTask | None
 
 
 def freeze(predictor: Predictor) -> FrozenTask:
     """What ``predictor`` would segment with now, on the CPU: a worker may have no device like the task's own."""
-    settings, task = predictor.settings.model_dump(mode="json"), predictor.ready()
+    structures, task = predictor.steadily(predictor.ready)
     on_cpu = None if task is None else task.to(torch.device("cpu"))
-    return FrozenTask(settings, predictor.embedder.info.fingerprint, predictor.classes, on_cpu)
+    settings = predictor.settings.model_dump(mode="json")
+    return FrozenTask(settings, predictor.embedder.info.fingerprint, structures, on_cpu)
+
+
+def drawn_for(frozen: FrozenTask, predictor: Predictor, volume: Volume, image_id: str | None) -> dict[int, Shot]:
+    """The labelled slices of a volume, with structures called as they were when the task was frozen."""
+    structures, drawn = predictor.steadily(lambda: predictor.drawn(volume, image_id))
+    then = {structures[key]: name for key, name in frozen.structures.items() if key in structures}
+    return {z: shot.called_as(then) for z, shot in drawn.items()}
 
 
 def segment_frozen(
@@ -79,8 +87,8 @@ class _FrozenPredictor(Predictor):
         self._here = None if frozen.task is None else frozen.task.to(embedder.device)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self._frozen.classes
+    def structures(self) -> dict[str, str]:
+        return self._frozen.structures
 
     def ready(self) -> FewShotTask | None:
         return self._here

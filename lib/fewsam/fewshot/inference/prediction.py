@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fewsam.collection import Shot
+from fewsam.collection.structures import Names
 from fewsam.fewshot.inference.uncertainty import by_slice
 
 
@@ -18,6 +19,7 @@ class Prediction:
 
     Attributes:
         labelmap: (Z, H, W) uint8, value = position in ``classes`` + 1.
+        keys: Of the structures ``classes``: what they are called may change while they are segmented.
         uncertainty: (Z, C) float32 in 0..1, one minus the Dice to be expected (`uncertainty`); 0 on slices
             that are as somebody drew them.
         foreground: (Z, C) float32, share of the slice's pixels given to the class.
@@ -40,6 +42,11 @@ class Prediction:
     unencoded: list[int] = field(default_factory=list)
     latencies: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    keys: tuple[str, ...] = ()
+
+    def called_as(self, names: Names) -> Prediction:
+        """The same with its structures called as they are now."""
+        return replace(self, classes=tuple(names.shown(key) for key in self.keys))
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the labelmap, as plain types."""

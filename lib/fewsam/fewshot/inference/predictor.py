@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.images.volume import Volume
 
+Read = TypeVar("Read")
+
 CHUNK = 4  # slices a pass: what bounds memory and the wait of others
 CHUNK_ACCELERATOR = 16  # the same on an accelerator, which small passes would leave idle
 
@@ -42,9 +45,19 @@ class Predictor:
         self._task: tuple[tuple[int, int], FewShotTask | None] | None = None
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The task's structures, in the order of the labelmap's values."""
-        return self.collection.classes
+    def structures(self) -> dict[str, str]:
+        """What the task's structures are called, by key, in the order of the labelmap's values."""
+        return self.collection.names.present
+
+    def steadily(self, read: Callable[[], Read]) -> tuple[dict[str, str], Read]:
+        """What ``read`` gives, read with the structures called as they are given beside it.
+
+        One may be renamed or deleted meanwhile, for seconds where labelled slices are encoded: it is read again then.
+        """
+        while True:
+            before, found = self.structures, read()
+            if list(self.structures.items()) == list(before.items()):
+                return before, found
 
     def predict(
         self,
@@ -67,22 +80,21 @@ class Predictor:
         """
         started = time.monotonic()
         limit = time_limit if time_limit is not None else self.settings.time_limit
-        task, mine = self.ready(), self.drawn(volume, image_id)
-        classes = self.classes  # read once: one that is deleted or comes back meanwhile moves the values after it
+        structures, (task, mine) = self.steadily(lambda: (self.ready(), self.drawn(volume, image_id)))
         wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
         if task is None:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"
-            return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), classes, [], wanted, [why])
+            return self._empty(np.zeros(volume.slices.shape[:3], np.uint8), structures, [], wanted, [why])
         runner = VolumeRunner(self.settings, self.embedder, task, volume, mine, self.fields)
         runner.latencies["prepare"] = time.monotonic() - started
         apart = frozenset(unencoded)
         todo = wanted if runner.can_register else [z for z in wanted if z not in apart]
         done = self._run(runner, todo, apart, progress, None if limit is None else started + limit)
         tick = time.monotonic()
-        labelmap = self._compose(volume, task, classes, runner, done, mine)
+        labelmap = self._compose(volume, task, tuple(structures.values()), runner, done, mine)
         runner.latencies["postprocess"] = time.monotonic() - tick
         runner.latencies["total"] = time.monotonic() - started
-        return self._answer(labelmap, task, classes, runner, mine, wanted, done, apart)
+        return self._answer(labelmap, task, structures, runner, mine, wanted, done, apart)
 
     @staticmethod
     def _run(
@@ -108,7 +120,7 @@ class Predictor:
         self,
         labelmap: np.ndarray,
         task: FewShotTask,
-        classes: tuple[str, ...],
+        structures: dict[str, str],
         runner: VolumeRunner,
         mine: dict[int, Shot],
         wanted: Sequence[int],
@@ -116,7 +128,7 @@ class Predictor:
         apart: frozenset[int],
     ) -> Prediction:
         """The labelmap with its uncertainty and with what stands behind it."""
-        notes = list(task.notes)
+        notes, classes = list(task.notes), tuple(structures.values())
         if task.model is None:
             notes.append("untrained: the answer of prototypes and a linear probe; train to improve it")
         if missing := [name for name in classes if name not in task.classes]:
@@ -129,7 +141,7 @@ class Predictor:
                 "are encoded, and the answer will be better"
             )
         remaining = [z for z in wanted if z not in set(done)]
-        answer = self._empty(labelmap, classes, sorted(mine), remaining, notes)
+        answer = self._empty(labelmap, structures, sorted(mine), remaining, notes)
         columns = [classes.index(name) for name in task.classes]
         answer.uncertainty[:, columns] = with_distance(runner.uncertainty, mine)
         answer.uncertainty[answer.pasted] = 0
@@ -151,13 +163,20 @@ class Predictor:
         return {shot.slice: shot for shot in self.collection.shots(image_id, content_hash=volume.content_hash)}
 
     def _empty(
-        self, labelmap: np.ndarray, classes: tuple[str, ...], pasted: list[int], remaining: list[int], notes: list[str]
+        self,
+        labelmap: np.ndarray,
+        structures: dict[str, str],
+        pasted: list[int],
+        remaining: list[int],
+        notes: list[str],
     ) -> Prediction:
         """An answer in which nothing was segmented."""
+        classes = tuple(structures.values())
         nothing = np.zeros((len(labelmap), len(classes)), np.float32)
         return Prediction(
             labelmap, classes, nothing, nothing.copy(), model_version=0, trained=False, shots=0,
             encoder=self.embedder.info.as_dict(), pasted=pasted, remaining=remaining, notes=notes,
+            keys=tuple(structures),
         )  # fmt: skip
 
     def _compose(

@@ -84,11 +84,12 @@ class SegmentationTask(InferTask):
                     unencoded=unencoded,
                     progress=lambda done, total: logger.debug("segmenting %s: slice %d of %d", image_id, done, total),
                 )
+        prediction = prediction.called_as(workspace.collection.names)
         if image_id is not None and prediction.shots:  # without a label there is no answer: nothing was served
             prediction = self._complete(prediction, image_id, slices)
             # It is remembered before it is sent, since what comes back is compared with it.
             workspace.collection.remember_served(
-                image_id, prediction.labelmap, prediction.classes, prediction.model_version
+                image_id, prediction.labelmap, prediction.classes, prediction.model_version, prediction.keys
             )
             workspace.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
         logger.info(
