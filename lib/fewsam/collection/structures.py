@@ -7,13 +7,17 @@ touched, and adding a structure of the name again brings a deleted one back with
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import TypeVar
 
 from fewsam.collection.codec import class_key
 from fewsam.core.config import MAX_LABELS, MAX_NAME
 from fewsam.core.errors import LabelError
+
+Seen = TypeVar("Seen")
+Read = TypeVar("Read")
 
 
 @dataclass
@@ -56,6 +60,18 @@ class Names:
         while key in self.present or key in self.deleted:  # the key of one that has another name now
             key, number = f"{class_key(name)}~{number}", number + 1
         return key
+
+
+def steadily(look: Callable[[], Seen], read: Callable[[], Read]) -> tuple[Seen, Read]:
+    """What ``look`` says of the structures and what ``read`` gives, of one moment.
+
+    A structure may be renamed or deleted meanwhile, for seconds where labelled slices are encoded: all is read again
+    then.
+    """
+    while True:
+        before, found = look(), read()
+        if look() == before:
+            return before, found
 
 
 def read_names(db: sqlite3.Connection, labels: Sequence[str]) -> Names:

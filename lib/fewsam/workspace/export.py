@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def _served(workspace: Workspace) -> TaskModel | None:
         raise CheckpointError(
             f"{workspace.folder}: its decoder was trained on another encoder than {encoder.name}; train again"
         )
-    return model
+    return None if model is None else replace(model, card=model.card.called_as(workspace.collection.names))
 
 
 def _detail_size(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile], model: TaskModel | None) -> int:
@@ -190,7 +190,7 @@ def _shot_meta(shot: Shot, with_pixels: bool) -> ShotMeta:
 def _card_of(model: TaskModel, shots: list[Shot]) -> dict[str, Any]:
     """The decoder's card as plain types; ids of slices become positions in the file."""
     place = {shot.shot_id: n for n, shot in enumerate(shots)}
-    card = asdict(model.card)
+    card = asdict(replace(model.card, keys=()))  # another task has keys of its own
     for name in ("shots", "measured_on"):
         card[name] = [place[shot] for shot in card[name] if shot in place]
     return card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from fewsam.collection.codec import class_key
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.collection.taskmeta import PIXEL_SETTINGS, TASK_FILE_SETTINGS, TaskMeta
 from fewsam.core.config import Settings, load_settings, with_current_names
 from fewsam.core.errors import CheckpointError, ConfigError
 from fewsam.encoders import encoder_info
+from fewsam.fewshot.model.card import FORMAT as MODEL_FORMAT
+from fewsam.fewshot.model.card import ModelCard, class_ids, id_order, read_card
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 from fewsam.fewshot.model.prompts import LabelledView, SupportBank
-from fewsam.fewshot.model.store import FORMAT as MODEL_FORMAT
-from fewsam.fewshot.model.store import ModelCard, build_decoder, class_ids, id_order, read_card
+from fewsam.fewshot.model.store import build_decoder
 from fewsam.images.preprocess import PREPROCESS_VERSION
 from fewsam.workspace.task_folder import is_task
 from fewsam.workspace.task_settings import keep_settings, task_settings
@@ -67,7 +67,7 @@ def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mappi
         version = 0
         if decoder is not None:
             state, card = decoder
-            version = workspace.store.publish(state, _in_local_names(card, workspace.collection.classes))
+            version = workspace.store.publish(state, replace(card, keys=()).called_as(workspace.collection.names))
         return Imported(meta.classes, len(meta.shots), len(task.pixels), version, not stored)
 
 
@@ -147,18 +147,3 @@ def _try(decoder: FewShotMaskDecoder, task: TaskFile, card: ModelCard) -> None:
     logits = decoder(view.embedding[None], prompts, torch.zeros(1, 1, side, side))
     if logits.shape != (1, 1 + len(task.meta.classes), side, side) or not bool(torch.isfinite(logits).all()):
         raise ValueError(f"it answers with {tuple(logits.shape)}, or with values that are no numbers")
-
-
-def _in_local_names(card: ModelCard, classes: Sequence[str]) -> ModelCard:
-    """The card with its classes called as they are here: names match whatever their case."""
-    local = {class_key(name): name for name in classes}
-
-    def renamed(names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(local.get(class_key(name), name) for name in names)
-
-    return replace(
-        card,
-        classes=renamed(card.classes),
-        class_ids=renamed(card.class_ids),
-        largest_component=renamed(card.largest_component),
-    )

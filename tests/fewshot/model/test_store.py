@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fewsam.core.errors import CheckpointError, StorageError
-from fewsam.fewshot.model.store import FORMAT, KEPT_VERSIONS, ModelCard, ModelStore, build_decoder, write_atomically
+from fewsam.fewshot.model.card import FORMAT, ModelCard
+from fewsam.fewshot.model.store import KEPT_VERSIONS, ModelStore, build_decoder, write_atomically
 from helpers.killed_children import killed
 
 SWITCHES = {"stride": 4, "use_detail": False}
@@ -222,7 +223,8 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
 PUBLISHER = """
 import os, sys
 from pathlib import Path
-from fewsam.fewshot.model.store import ModelCard, ModelStore, build_decoder
+from fewsam.fewshot.model.card import ModelCard
+from fewsam.fewshot.model.store import ModelStore, build_decoder
 switches = {"stride": 4, "use_detail": False}
 state = build_decoder(switches).state_dict()
 

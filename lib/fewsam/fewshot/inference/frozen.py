@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fewsam.collection import Shot
+from fewsam.collection.structures import steadily
 from fewsam.core.config import Settings
 from fewsam.encoders.cache import MemoryCache
 from fewsam.encoders.embedder import Embedder
@@ -38,7 +39,7 @@ class FrozenTask:
 
 def freeze(predictor: Predictor) -> FrozenTask:
     """What ``predictor`` would segment with now, on the CPU: a worker may have no device like the task's own."""
-    structures, task = predictor.steadily(predictor.ready)
+    structures, task = steadily(lambda: predictor.structures, predictor.ready)
     on_cpu = None if task is None else task.to(torch.device("cpu"))
     settings = predictor.settings.model_dump(mode="json")
     return FrozenTask(settings, predictor.embedder.info.fingerprint, structures, on_cpu)
@@ -46,7 +47,7 @@ def freeze(predictor: Predictor) -> FrozenTask:
 
 def drawn_for(frozen: FrozenTask, predictor: Predictor, volume: Volume, image_id: str | None) -> dict[int, Shot]:
     """The labelled slices of a volume, with structures called as they were when the task was frozen."""
-    structures, drawn = predictor.steadily(lambda: predictor.drawn(volume, image_id))
+    structures, drawn = steadily(lambda: predictor.structures, lambda: predictor.drawn(volume, image_id))
     then = {structures[key]: name for key, name in frozen.structures.items() if key in structures}
     return {z: shot.called_as(then) for z, shot in drawn.items()}
 

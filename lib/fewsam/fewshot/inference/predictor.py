@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
 
 import numpy as np
 
 from fewsam.collection import Collection, Shot
+from fewsam.collection.structures import steadily
 from fewsam.core.class_values import lookup_values, values_by_name
 from fewsam.core.config import Settings
 from fewsam.encoders.embedder import Embedder
@@ -28,8 +28,6 @@ from fewsam.fewshot.inference.volume_runner import VolumeRunner
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.registration.registration import Fields
 from fewsam.images.volume import Volume
-
-Read = TypeVar("Read")
 
 CHUNK = 4  # slices a pass: what bounds memory and the wait of others
 CHUNK_ACCELERATOR = 16  # the same on an accelerator, which small passes would leave idle
@@ -48,16 +46,6 @@ class Predictor:
     def structures(self) -> dict[str, str]:
         """What the task's structures are called, by key, in the order of the labelmap's values."""
         return self.collection.names.present
-
-    def steadily(self, read: Callable[[], Read]) -> tuple[dict[str, str], Read]:
-        """What ``read`` gives, read with the structures called as they are given beside it.
-
-        One may be renamed or deleted meanwhile, for seconds where labelled slices are encoded: it is read again then.
-        """
-        while True:
-            before, found = self.structures, read()
-            if list(self.structures.items()) == list(before.items()):
-                return before, found
 
     def predict(
         self,
@@ -80,7 +68,9 @@ class Predictor:
         """
         started = time.monotonic()
         limit = time_limit if time_limit is not None else self.settings.time_limit
-        structures, (task, mine) = self.steadily(lambda: (self.ready(), self.drawn(volume, image_id)))
+        structures, (task, mine) = steadily(
+            lambda: self.structures, lambda: (self.ready(), self.drawn(volume, image_id))
+        )
         wanted = sorted(set(range(volume.depth)) if slices is None else {z for z in slices if 0 <= z < volume.depth})
         if task is None:
             why = "no labelled slice yet: submit a label for at least one slice, then segment again"

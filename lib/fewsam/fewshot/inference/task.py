@@ -10,12 +10,14 @@ from torch import Tensor
 
 from fewsam.collection import Collection
 from fewsam.collection.store import unread_notes
+from fewsam.collection.structures import Names
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.inference.fusion import SliceEvidence, atlas_weight
+from fewsam.fewshot.model.card import class_ids, id_order
 from fewsam.fewshot.model.pixel_features import embedding_tells
-from fewsam.fewshot.model.store import ModelStore, TaskModel, class_ids, id_order
+from fewsam.fewshot.model.store import ModelStore, TaskModel
 from fewsam.fewshot.model.supports import SupportSet, drawn_classes, labelled_views, support_classes, usable_imports
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.registration.atlas import Atlases
@@ -81,14 +83,15 @@ class FewShotTask:
 
 def make_ready(settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> FewShotTask | None:
     """Labelled slices and imports encoded and pooled, the served decoder loaded; None without any label."""
-    shots, order = collection.shots(), collection.classes
+    shots, names = collection.shots(), collection.names
+    order = tuple(names.present.values())
     imports, notes = usable_imports(collection, embedder.info.fingerprint)
     notes += unread_notes(collection, shots)
     supported = {*drawn_classes(shots, order), *support_classes(imports, order)}
     classes = tuple(name for name in order if name in supported)
     if not classes:
         return None
-    model = _fitting_model(store, embedder, classes, notes)
+    model = _fitting_model(store, embedder, names, classes, notes)
     if model is not None:
         detail_size = model.card.detail_size
     else:
@@ -100,7 +103,9 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), tells, notes)
 
 
-def _fitting_model(store: ModelStore, embedder: Embedder, classes: Sequence[str], notes: list[str]) -> TaskModel | None:
+def _fitting_model(
+    store: ModelStore, embedder: Embedder, names: Names, classes: Sequence[str], notes: list[str]
+) -> TaskModel | None:
     """The served decoder if there is one that fits; what a person should know of it is added to ``notes``."""
     try:
         model = store.load(embedder.device)
@@ -110,6 +115,7 @@ def _fitting_model(store: ModelStore, embedder: Embedder, classes: Sequence[str]
     if model is None:
         return None
     notes += model.notes
+    model = replace(model, card=model.card.called_as(names))
     if model.card.encoder != embedder.info.fingerprint:
         notes.append("the trained decoder belongs to another encoder: answering untrained; train again")
         return None

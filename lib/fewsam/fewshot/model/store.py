@@ -10,82 +10,28 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fewsam.core.atomic import write_atomically
 from fewsam.core.errors import CheckpointError, StorageError
+from fewsam.fewshot.model.card import FORMAT, ModelCard, read_card
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 
 logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 3
-OLD_KEYS = {
-    "newness": "undertrained",
-    "slots": "class_ids",
-}  # of cards written by earlier versions, and what they are called now
-FORMAT = 1
 
 
 class DamagedError(CheckpointError):
     """A file is not what was published."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a trained decoder is, beside its weights.
-
-    Attributes:
-        classes: Class names in the order of its logits, without background.
-        class_ids: All classes the task has had, in the order of their ids (1, 2, ...) in the decoder.
-        encoder: Fingerprint of the encoder whose embeddings it was trained on.
-        detail_size: Side D of its detail input.
-        switches: Constructor arguments of the decoder.
-        shots: Ids of the shots it was trained on, those of the decoders that it went on from included.
-        metric: Mean Dice on slices it was not trained on; None where there were none.
-        measured_on: Ids of those slices.
-        largest_component: Classes for which the largest component alone did better, slice by slice.
-        steps: Training steps behind it, earlier runs included.
-        undertrained: How much the decoder has still to learn of the slices it learnt from, 0 to 1
-            (`validation.measure_undertrained`): the more, the larger is the share of the training-free prior.
-        unlabelled_slices: Slices that nobody labelled and it learnt from.
-    """
-
-    classes: tuple[str, ...]
-    class_ids: tuple[str, ...]
-    encoder: str
-    detail_size: int
-    switches: dict[str, Any]
-    shots: tuple[int, ...] = ()
-    metric: float | None = None
-    measured_on: tuple[int, ...] = ()
-    largest_component: tuple[str, ...] = ()
-    steps: int = 0
-    undertrained: float = 0.0
-    unlabelled_slices: int = 0
-    seconds: float = 0.0
-    trained_at: str = ""
-    format: int = FORMAT
-
-
-def read_card(values: Any) -> ModelCard:
-    """A card from its plain values, as this version or an earlier one wrote them.
-
-    Raises:
-        ValueError: a value of the wrong kind (pydantic's ValidationError is one).
-    """
-    if isinstance(values, dict):
-        values = {OLD_KEYS.get(name, name): value for name, value in values.items()}
-    card = TypeAdapter(ModelCard).validate_python(values)
-    return replace(card, undertrained=min(1.0, max(0.0, card.undertrained)))
 
 
 @dataclass(frozen=True)
@@ -104,17 +50,6 @@ class TaskModel:
         decoder = build_decoder(self.card.switches).to(device)
         decoder.load_state_dict(self.decoder.state_dict())
         return replace(self, decoder=decoder.eval())
-
-
-def id_order(card: ModelCard | None, classes: Sequence[str]) -> tuple[str, ...]:
-    """Classes in the order of their ids (1, 2, ...): those of ``card`` keep theirs, further ``classes`` follow."""
-    before = card.class_ids if card else ()
-    return (*before, *(name for name in classes if name not in before))
-
-
-def class_ids(order: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Ids of background (0) and of ``classes``, by `id_order`'s ``order``."""
-    return [0, *(order.index(name) + 1 for name in classes)]
 
 
 def build_decoder(switches: dict[str, Any]) -> FewShotMaskDecoder:

@@ -183,6 +183,7 @@ def _published(plan: Plan, store: ModelStore, outcome: Outcome, slices: int, ste
             served.card,
             classes=plan.card.classes,
             class_ids=plan.card.class_ids,
+            keys=plan.card.keys,
             shots=plan.card.shots,  # labels that came after the last training were learnt from here
             steps=served.card.steps + steps,
             seconds=seconds,

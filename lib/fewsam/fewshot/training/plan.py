@@ -10,13 +10,15 @@ from typing import Any
 
 from fewsam.collection import Collection, Place, Shot
 from fewsam.collection.store import unread_notes
+from fewsam.collection.structures import Names, steadily
 from fewsam.core.config import Settings
 from fewsam.core.errors import FewSAMError, LabelError
 from fewsam.encoders import sam_decoder_state
 from fewsam.encoders.embedder import Embedder
+from fewsam.fewshot.model.card import ModelCard, class_ids, id_order
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder, load_sam_weights
 from fewsam.fewshot.model.pixel_features import embedding_tells
-from fewsam.fewshot.model.store import ModelCard, ModelStore, TaskModel, build_decoder, class_ids, id_order
+from fewsam.fewshot.model.store import ModelStore, TaskModel, build_decoder
 from fewsam.fewshot.model.supports import drawn_classes
 from fewsam.fewshot.model.views import detail_size_for
 from fewsam.fewshot.training.constants import TRAINING
@@ -95,11 +97,11 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
         LabelError: there is no labelled slice yet.
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
     """
-    shots = collection.shots()
-    classes = drawn_classes(shots, collection.classes)
+    names, shots = steadily(lambda: collection.names, collection.shots)
+    classes = drawn_classes(shots, tuple(names.present.values()))
     if not classes:
         raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")
-    latest, notes = _served(store, embedder)
+    latest, notes = _served(store, embedder, names)
     notes += unread_notes(collection, shots)
     detail_size = detail_size_for(shots, settings)
     switches = decoder_switches(settings, embedder, detail_size)
@@ -116,7 +118,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
     split = split_shots(shots, known)
     # What it goes on from has learnt counts too: slices that it knows say nothing of how it does on others.
     learnt = {shots[i].shot_id for i in split.final or split.train} | set(served.card.shots if served else ())
-    card = replace(card, class_ids=order, shots=tuple(sorted(learnt)))
+    card = replace(card, class_ids=order, keys=_keys_of(order, served, names), shots=tuple(sorted(learnt)))
     return Plan(shots, card, served, known, episodes, split, decoder, notes)
 
 
@@ -150,11 +152,19 @@ def initialise_from_sam(decoder: FewShotMaskDecoder, settings: Settings) -> None
         logger.info("decoder starts from %d tensors of the SAM checkpoint", len(load_sam_weights(decoder, state)))
 
 
-def _served(store: ModelStore, embedder: Embedder) -> tuple[TaskModel | None, list[str]]:
+def _served(store: ModelStore, embedder: Embedder, names: Names) -> tuple[TaskModel | None, list[str]]:
+    """The served decoder, with its classes called as they are now."""
     try:
-        return store.load(embedder.device), []
+        model = store.load(embedder.device)
     except FewSAMError as error:
         return None, [f"training from scratch: {error}"]
+    return None if model is None else replace(model, card=model.card.called_as(names)), []
+
+
+def _keys_of(order: Sequence[str], served: TaskModel | None, names: Names) -> tuple[str, ...]:
+    """The keys of classes in `id_order`'s order: those of the served decoder, and of classes that are new."""
+    before = served.card.keys if served else ()
+    return (*before, *(names.key_of(name) for name in order[len(before) :]))
 
 
 def _fits(served: ModelCard, wanted: ModelCard) -> bool:
