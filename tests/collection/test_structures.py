@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fewsam.collection import Collection
-from fewsam.core.errors import LabelError, OutdatedError
+from fewsam.core.errors import LabelError, OutdatedError, UnknownClassError
 from fewsam.images.volume import Volume
-from helpers.collection_drawings import blob, fates, label
+from helpers.collection_drawings import LABELS, blob, fates, label
 
 
 def test_a_label_under_a_former_name_is_the_renamed_structures(collection: Collection, volume: Volume) -> None:
@@ -107,3 +107,63 @@ def test_a_label_is_refused_where_another_one_came_since_it_was_compared(
     assert shot.annotator == "bob" and np.array_equal(shot.masks["Liver"], blob(1))
     taken = collection.submit(volume, "p1", label(Liver={3: 2}), annotator="nora", over={3: first.submission, 7: 0})
     assert fates(taken) == {"superseded": (3,)}
+
+
+def test_an_answer_of_a_deleted_structure_is_not_that_of_one_that_gets_its_name(
+    collection: Collection, volume: Volume
+) -> None:
+    labelmap = np.zeros(volume.slices.shape, np.uint8)
+    labelmap[5], labelmap[6] = 1, 2
+    collection.remember_served("p1", labelmap, collection.classes, model_version=1)
+    collection.delete_structure("liver")
+    served = collection.served("p1")
+    assert served is not None and served[1][:2] == ("Liver", "spleen")  # as it was called, while no other is
+    collection.rename_structure("spleen", "liver")
+    served = collection.served("p1")
+    assert served is not None and served[1].index("liver") == 1 and len(set(served[1])) == len(served[1])
+
+
+def test_settings_that_call_a_structure_by_its_new_name_make_no_second_one(
+    collection: Collection, volume: Volume
+) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}, spleen={4: 2}))
+    collection.rename_structure("liver", "Hepar")
+    edited = Collection(collection.folder, ("Hepar", "spleen", "kidney"))
+    assert sorted(edited.classes) == ["Hepar", "kidney", "spleen"]
+    edited.submit(volume, "p1", label(hepar={9: 4}))
+    assert all(set(shot.masks) == {"Hepar"} for shot in edited.shots() if shot.slice in (3, 9))
+
+
+def test_a_former_name_beside_the_present_one_is_another_structure(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}))
+    collection.rename_structure("liver", "Hepar")
+    with pytest.raises(UnknownClassError, match="'Liver'"):
+        collection.submit(volume, "p1", label(Hepar={5: 1}, Liver={5: 4}))
+    open_to_new = Collection(collection.folder, LABELS, accept_new=True)
+    taken = open_to_new.submit(volume, "p1", label(Hepar={5: 1}, Liver={5: 4}))
+    assert taken.new_classes == ("Liver",)
+    (shot,) = (shot for shot in collection.shots() if shot.slice == 5)
+    assert np.array_equal(shot.masks["Hepar"], blob(1)) and np.array_equal(shot.masks["Liver"], blob(4))
+
+
+def test_of_two_deleted_structures_of_a_name_the_last_comes_back(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}, spleen={4: 2}))
+    collection.delete_structure("liver")
+    collection.rename_structure("spleen", "liver")
+    collection.delete_structure("spleen")
+    assert collection.add_structure("Liver") == "spleen"
+
+
+def test_the_state_of_labels_changes_with_what_their_structures_are_called(
+    collection: Collection, volume: Volume
+) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}, spleen={3: 2}))
+    states = [collection.label_state("p1")]
+    for change in (
+        lambda: [collection.rename_structure(*to) for to in (("liver", "x"), ("spleen", "liver"), ("liver", "spleen"))],
+        lambda: collection.delete_structure("spleen"),
+        lambda: collection.add_structure("liver"),
+    ):
+        change()
+        states.append(collection.label_state("p1"))
+    assert len({*states[:3]}) == 3 and states[3] == states[1]

@@ -244,6 +244,38 @@ def test_what_was_imported_stays_the_structure_that_it_was(origin: SimpleNamespa
         assert supported(workspace) == set(others)
 
 
+def test_names_that_have_changed_sides_are_told_apart(origin: SimpleNamespace, tmp_path: Path) -> None:
+    import_task(origin.pixels, tmp_path / "task")
+    first, second, third = NAMES
+    with open_task(tmp_path / "task") as workspace:
+        collection = workspace.collection
+        keys = [collection.names.called(name) for name in NAMES]
+        assert keys[0] is not None and keys[1] is not None
+        collection.rename_structure(keys[0], "renamed")
+        collection.rename_structure(keys[1], first)
+    again = import_task(origin.pixels, tmp_path / "task")
+    assert again.again
+    with open_task(tmp_path / "task") as workspace:
+        card = workspace.store.load()
+        assert card is not None and card.card.keys == tuple(keys)  # as its slices have it
+        before = {shot.slice: set(shot.masks) for shot in workspace.collection.shots()}
+        assert all(names <= {"renamed", first, third} for names in before.values())
+    import_task(origin.plain, tmp_path / "task")  # another file: its names are those of now, or of no structure
+    with open_task(tmp_path / "task") as workspace:
+        names = workspace.collection.names
+        (task,) = (task for task in workspace.collection.supports() if not task.pixels)
+        assert task.meta.classes == (first, second, third) and len(set(names.present.values())) == 4
+
+
+def test_what_was_learnt_of_an_import_is_not_measured_on(origin: SimpleNamespace, tmp_path: Path) -> None:
+    import_task(origin.pixels, tmp_path / "task")
+    with open_task(tmp_path / "task") as workspace:
+        collection = workspace.collection
+        shots = collection.shots()
+        assert shots[0].shot_id < 0
+        assert collection.places(shot.shot_id for shot in shots) == {shot.place for shot in shots}
+
+
 def supported(workspace: Workspace) -> set[str]:
     """The structures that labelled slices of an import show."""
     task = workspace.predictor.ready()

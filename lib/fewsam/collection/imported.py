@@ -10,13 +10,13 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fewsam.collection import Collection, ImageRecord, Shot, structures
+from fewsam.collection import Collection, ImageRecord, Place, Shot, structures
 from fewsam.collection.structures import Names
 from fewsam.collection.taskfile import TaskFile, read_task
 from fewsam.core.atomic import replacing, write_atomically
@@ -60,37 +60,50 @@ class TaskCollection(Collection):
             shots = [shot for path, task in self._tasks() for shot in _shots_of(path, task, names)]
         return shots + super().shots(image_id, split, content_hash)
 
-    def add_classes(self, names: Sequence[str]) -> None:
-        """Make classes known before anybody draws them; those of the task keep their values."""
+    def places(self, shot_ids: Iterable[int]) -> set[Place]:
+        """Where shots were drawn, imported ones included."""
+        asked = set(shot_ids)
+        imported = self.shots(split="train") if any(number < 0 for number in asked) else []
+        return super().places(asked) | {shot.place for shot in imported if shot.shot_id in asked}
 
-        def work(db: sqlite3.Connection) -> None:
+    def add_classes(self, names: Sequence[str]) -> dict[str, str]:
+        """Make classes known before anybody draws them; those of the task keep their values. The key of each name."""
+
+        def work(db: sqlite3.Connection) -> dict[str, str]:
             known = self._names(db)
-            for name in names:
-                if known.called(name) is None:
-                    structures.add(db, known, name)
+            keys = known.keys_of(names)
+            for name, key in keys.items():
+                if key not in known.present:
+                    keys[name] = structures.add(db, known, name)
                     known = self._names(db)
+            return keys
 
-        self._database.write(work)
+        return self._database.write(work)
 
-    def keep_imported(self, source: Path) -> bool:
-        """Copy a task file into the folder; False where it is there already.
+    def keep_imported(self, source: Path) -> tuple[bool, dict[str, str]]:
+        """Copy a task file into the folder, and make its classes known.
 
-        Beside it stands which structures its names mean now. Later one may be renamed, and another one get its name.
+        Beside it stands which structures its names mean. Later one may be renamed, and another one get its name.
+
+        Returns:
+            False where the file is there already; and the key of the structure that each of its names means.
 
         Raises:
             CheckpointError: it is damaged, or no task file.
             StorageError: the disk is full.
         """
         target = self.folder / IMPORTED / f"{sha256_of(source)[:24]}{ENDING}"
-        if target.exists():
-            return False
-        names = self.names
-        meant = {name: names.called(name) for name in read_task(source).meta.classes}
+        classes = read_task(source).meta.classes
+        if target.exists() and set(meant := _meant(target)) >= set(classes):
+            return False, meant
+        meant = self.add_classes(classes)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(_keys_file(target), json.dumps(meant).encode())
+        if target.exists():
+            return False, meant
         with source.open("rb") as given, replacing(target) as file:
             shutil.copyfileobj(given, file)
-        return True
+        return True, meant
 
     def _tasks(self) -> list[tuple[Path, TaskFile]]:
         found = []
@@ -107,12 +120,16 @@ def _present_names(path: Path, task: TaskFile, names: Names) -> tuple[str, ...]:
 
     One that was deleted since has no name.
     """
+    keys = {**names.keys_of(task.meta.classes), **_meant(path)}
+    return tuple(names.present.get(keys[name], "") for name in task.meta.classes)
+
+
+def _meant(path: Path) -> dict[str, str]:
+    """Which structures the names of an imported file meant; nothing where an earlier version imported it."""
     try:
-        meant = {str(name): str(key) for name, key in json.loads(_keys_file(path).read_bytes()).items()}
-    except (OSError, ValueError, AttributeError):  # imported by an earlier version, which went by the names alone
-        meant = {}
-    keys = [meant.get(name) or names.called(name) for name in task.meta.classes]
-    return tuple(names.present.get(key or "", "") for key in keys)
+        return {str(name): str(key) for name, key in json.loads(_keys_file(path).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _keys_file(path: Path) -> Path:

@@ -131,8 +131,9 @@ class Ingest:
         known = self._database.read(self._read_names)
         if not self._image_id:
             raise LabelError("a label needs the id of its image")
+        keys = known.keys_of(masks)
         for name, mask in masks.items():
-            key = known.key_of(name)
+            key = keys[name]
             if not key or len(key) > MAX_NAME or not key.isprintable():
                 raise LabelError(
                     f"label of {image} has a class named {name!r}; use 1 to {MAX_NAME} printable characters"

@@ -7,7 +7,7 @@ touched, and adding a structure of the name again brings a deleted one back with
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TypeVar
@@ -16,6 +16,7 @@ from fewsam.collection.codec import class_key
 from fewsam.core.config import MAX_LABELS, MAX_NAME
 from fewsam.core.errors import LabelError
 
+GONE = "\0"  # before what no structure can be called
 Seen = TypeVar("Seen")
 Read = TypeVar("Read")
 
@@ -44,16 +45,39 @@ class Names:
         return former if former in self.present else None
 
     def deleted_as(self, name: str) -> str | None:
-        """Key of the deleted structure with this name."""
-        return next((key for key, shown in self.deleted.items() if class_key(shown) == class_key(name)), None)
+        """Key of the structure with this name that was deleted last."""
+        return next((key for key, shown in reversed(self.deleted.items()) if class_key(shown) == class_key(name)), None)
 
     def key_of(self, name: str) -> str:
         """The key under which a label of this name is stored, also of a structure that is not there yet."""
-        return self.called(name) or self.deleted_as(name) or self._new_key(name)
+        return self.called(name) or self._other(name)
+
+    def keys_of(self, given: Iterable[str]) -> dict[str, str]:
+        """`key_of` each of the names that stand in one label or file.
+
+        A former name beside the present one of its structure means another structure.
+        """
+        given = list(given)
+        keys = {name: self.key_of(name) for name in given}
+        exact = {key for name, key in keys.items() if class_key(self.present.get(key, "")) == class_key(name)}
+        return {
+            name: key if key not in exact or class_key(self.present[key]) == class_key(name) else self._other(name)
+            for name, key in keys.items()
+        }
+
+    def distinct(self, key: str) -> str:
+        """The display name; of a structure that was deleted and whose name another one has now, a name of none."""
+        shown = self.shown(key)
+        if key not in self.present and any(class_key(shown) == class_key(name) for name in self.present.values()):
+            return GONE + key
+        return shown
 
     def shown(self, key: str) -> str:
         """Display name of a key, or of a name of before there were keys."""
         return self.present.get(key) or self.deleted.get(key) or key
+
+    def _other(self, name: str) -> str:
+        return self.deleted_as(name) or self._new_key(name)
 
     def _new_key(self, name: str) -> str:
         key, number = class_key(name), 2
@@ -77,16 +101,22 @@ def steadily(look: Callable[[], Seen], read: Callable[[], Read]) -> tuple[Seen, 
 def read_names(db: sqlite3.Connection, labels: Sequence[str]) -> Names:
     """The structures: the settings' ``labels`` first, then those drawn or added beyond them."""
     first = {class_key(name): name for name in labels}
-    for key, name in db.execute("SELECT key, name FROM classes ORDER BY id"):
+    stored = db.execute("SELECT key, name FROM classes ORDER BY id").fetchall()
+    for key, name in stored:
         first.setdefault(key, name)
     names = Names(dict(first), {}, {class_key(name): key for key, name in first.items()})
-    for key, name, deleted in _events(db):
+    events = _events(db)
+    for key, name, deleted in events:
         names.former[class_key(name)] = key
         names.present[key] = name
         names.deleted.pop(key, None)
         if deleted:
             names.deleted[key] = name
-    names.present = {key: names.present[key] for key in (*first, *names.present) if key not in names.deleted}
+    # The settings may call a structure by the name that it got since, under which nothing is stored.
+    unused = set(first) - {key for key, *_ in (*stored, *events)}
+    taken = {class_key(name) for key, name in names.present.items() if key not in unused and key not in names.deleted}
+    left_out = {key for key in unused if key in taken} | set(names.deleted)
+    names.present = {key: names.present[key] for key in (*first, *names.present) if key not in left_out}
     return names
 
 

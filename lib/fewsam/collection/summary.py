@@ -6,9 +6,10 @@ import json
 import sqlite3
 from typing import Any
 
-from fewsam.collection.codec import digest
+from fewsam.collection.codec import class_key, digest
 from fewsam.collection.reading import CURRENT, read_image
 from fewsam.collection.records import ImageRecord
+from fewsam.collection.structures import GONE
 from fewsam.collection.task_structures import TaskStructures
 
 
@@ -25,7 +26,13 @@ class CollectionSummary(TaskStructures):
                 f" WHERE image_id = ? AND {CURRENT} ORDER BY shots.id",
                 (image_id,),
             )
-            said = [(number, z, sorted(names.get(key, key) for key in json.loads(drawn))) for number, z, drawn in rows]
+
+            def said_of(key: str) -> str:
+                if key not in names:
+                    return f"{GONE}{key}"
+                return names[key] if class_key(names[key]) == key else f"{key}{GONE}{names[key]}"
+
+            said = [(number, z, sorted(map(said_of, json.loads(drawn)))) for number, z, drawn in rows]
             return digest(json.dumps(said).encode()).hex()
 
         return self._database.read(work)

@@ -83,4 +83,4 @@ class TaskStructures(LoopState):
         labelmap, keys, version = found
         names = self.names
         known = {*names.present, *names.deleted}  # of before there were keys, names were remembered
-        return labelmap, tuple(names.shown(key if key in known else names.key_of(key)) for key in keys), version
+        return labelmap, tuple(names.distinct(key if key in known else names.key_of(key)) for key in keys), version

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from fewsam.collection import Shot
 from fewsam.collection.codec import class_key
+from fewsam.collection.structures import Names, steadily
 from fewsam.collection.taskfile import TaskFile, write_task
 from fewsam.collection.taskmeta import FORMAT, TASK_FILE_SETTINGS, EncoderMeta, ShotMeta, TaskMeta
 from fewsam.core.config import OLD_NAMES, Settings
@@ -48,9 +49,10 @@ def export_task(
         CheckpointError: the decoder belongs to another encoder or cannot be read.
         StorageError: the file cannot be written.
     """
-    shots, tasks = workspace.collection.shots(), workspace.collection.supports()
-    classes = _labelled_classes(workspace, shots, tasks)
-    model = _served(workspace)
+    collection = workspace.collection
+    names, (shots, tasks) = steadily(lambda: collection.names, lambda: (collection.shots(), collection.supports()))
+    classes = _labelled_classes(workspace, names, shots, tasks)
+    model = _served(workspace, names)
     size = _detail_size(workspace, shots, tasks, model)
     rows = _Rows(classes)
     # A lone labelled slice supports predictions by several views of itself, as `SupportSet` has it.
@@ -69,23 +71,23 @@ def export_task(
     return meta
 
 
-def _labelled_classes(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile]) -> tuple[str, ...]:
+def _labelled_classes(workspace: Workspace, names: Names, shots: list[Shot], tasks: list[TaskFile]) -> tuple[str, ...]:
     """The classes that some labelled slice shows, in the collection's order."""
-    order = workspace.collection.classes
+    order = tuple(names.present.values())
     shown = {*drawn_classes(shots, order), *support_classes(tasks, order)}
     if not shown:
         raise LabelError(f"{workspace.folder}: nothing is labelled yet, so there is nothing to export; label a slice")
     return tuple(name for name in order if name in shown)
 
 
-def _served(workspace: Workspace) -> TaskModel | None:
+def _served(workspace: Workspace, names: Names) -> TaskModel | None:
     """The served decoder, if there is one; it must belong to the encoder of the labelled slices."""
     model, encoder = workspace.store.load(), workspace.embedder.info
     if model is not None and model.card.encoder != encoder.fingerprint:
         raise CheckpointError(
             f"{workspace.folder}: its decoder was trained on another encoder than {encoder.name}; train again"
         )
-    return None if model is None else replace(model, card=model.card.called_as(workspace.collection.names))
+    return None if model is None else replace(model, card=model.card.called_as(names))
 
 
 def _detail_size(workspace: Workspace, shots: list[Shot], tasks: list[TaskFile], model: TaskModel | None) -> int:

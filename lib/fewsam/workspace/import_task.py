@@ -62,12 +62,11 @@ def import_task(path: Path, folder: Path, preset: str | None = None, conf: Mappi
     if fresh:
         keep_settings(folder, settings)
     with Workspace(settings, folder) as workspace:
-        workspace.collection.add_classes(meta.classes)
-        stored = workspace.collection.keep_imported(path)
+        stored, keys = workspace.collection.keep_imported(path)
         version = 0
         if decoder is not None:
             state, card = decoder
-            version = workspace.store.publish(state, replace(card, keys=()).called_as(workspace.collection.names))
+            version = workspace.store.publish(state, replace(card, keys=()).called_as(workspace.collection.names, keys))
         return Imported(meta.classes, len(meta.shots), len(task.pixels), version, not stored)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fewsam.collection import Collection
+from fewsam.collection.structures import GONE
 from fewsam.fewshot.inference.predictor import Predictor
-from fewsam.fewshot.model.card import GONE, ModelCard
+from fewsam.fewshot.model.card import ModelCard
 from fewsam.fewshot.model.store import ModelStore
 from fewsam.fewshot.training.train import train
 from helpers import tiny_volume as tiny
@@ -58,8 +59,19 @@ def test_a_deleted_class_comes_back_to_its_place(collection: Collection) -> None
 def test_an_unknown_class_is_never_one_of_the_task(collection: Collection) -> None:
     strange = replace(CARD, class_ids=("aorta", "liver"), classes=("aorta", "liver"))
     once = strange.called_as(collection.names)
-    assert once.class_ids == (GONE + "aorta", "liver") and once.keys == ("", "liver")
+    assert once.class_ids == (GONE + "aorta", "liver") and once.keys == ("aorta", "liver")
     assert once.called_as(collection.names) == once
+
+
+def test_classes_that_have_become_one_by_a_rename_keep_what_was_trained_last(collection: Collection) -> None:
+    collection.rename_structure("liver", "foie")
+    collection.rename_structure("liver", "hepar")
+    ids = ("liver", "spleen", "foie")  # of a version that took each new name for a new class
+    now = replace(CARD, classes=("foie", "spleen"), class_ids=ids).called_as(collection.names)
+    assert now.class_ids[1:] == ("spleen", "hepar") and now.keys[1:] == ("spleen", "liver")
+    assert now.class_ids[0].startswith(GONE) and len(set(now.keys)) == 3
+    beside = replace(CARD, classes=("hepar", "spleen"), class_ids=("liver", "spleen", "hepar"))
+    assert beside.called_as(collection.names).class_ids[1:] == ("spleen", "hepar")
 
 
 def test_after_a_rename_the_decoder_answers_as_before_and_learns_further(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Prediction:
 
     def called_as(self, names: Names) -> Prediction:
         """The same with its structures called as they are now."""
-        return replace(self, classes=tuple(names.shown(key) for key in self.keys))
+        return replace(self, classes=tuple(names.distinct(key) for key in self.keys))
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the labelmap, as plain types."""
@@ -56,6 +56,7 @@ class Prediction:
             "trained": self.trained,
             "shots": self.shots,
             "classes": list(self.classes),
+            "keys": list(self.keys),
             "voxels": {name: int(voxels[value]) for value, name in enumerate(self.classes, 1)},
             "uncertainty": [round(float(u), 4) for u in by_slice(self.uncertainty, self.foreground)],
             "uncertainty_by_class": {

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from fewsam.collection.structures import Names
+from fewsam.collection.structures import GONE, Names
 
 OLD_KEYS = {
     "newness": "undertrained",
     "slots": "class_ids",
 }  # of cards written by earlier versions, and what they are called now
 FORMAT = 1
-GONE = "\0"  # before the name of a class that is there no longer: no name can begin so
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,17 @@ class ModelCard:
     format: int = FORMAT
     keys: tuple[str, ...] = ()
 
-    def called_as(self, names: Names) -> ModelCard:
+    def called_as(self, names: Names, meant: Mapping[str, str] | None = None) -> ModelCard:
         """The card with its classes called as they are now, and with their keys.
 
         One that is there no longer is called as none can be.
+
+        Args:
+            meant: The keys of some of its names, for a card without keys.
         """
-        keys = self.keys or tuple(names.called(name) or names.deleted_as(name) or "" for name in self.class_ids)
+        keys = self.keys or self._keys_by_name(names, meant or {})
         called = {
-            name: names.present.get(key, GONE + (key or name.lstrip(GONE)))
+            name: names.present.get(key, GONE + key.lstrip(GONE))
             for name, key in zip(self.class_ids, keys, strict=True)
         }
         classes, ids, largest = (
@@ -72,6 +74,15 @@ class ModelCard:
             for some in (self.classes, self.class_ids, self.largest_component)
         )
         return replace(self, classes=classes, class_ids=ids, largest_component=largest, keys=keys)
+
+    def _keys_by_name(self, names: Names, meant: Mapping[str, str]) -> tuple[str, ...]:
+        """A key of its own for each class: of two that have become one by a change of name, it is that trained last."""
+        keys = {**names.keys_of(self.class_ids), **{name: key for name, key in meant.items() if name in self.class_ids}}
+        taken: set[str] = set()
+        for name in sorted(self.class_ids, key=lambda name: name not in self.classes):
+            keys[name] = keys[name] if keys[name] not in taken else GONE + name
+            taken.add(keys[name])
+        return tuple(keys[name] for name in self.class_ids)
 
 
 def read_card(values: Any) -> ModelCard:

@@ -55,7 +55,7 @@ class Plan:
         card = self.card
         return {
             "shots": [shot.shot_id for shot in self.shots],
-            "classes": card.class_ids,
+            "classes": card.keys,
             "encoder": card.encoder,
             "detail_size": card.detail_size,
             "switches": card.switches,

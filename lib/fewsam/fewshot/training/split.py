@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
@@ -49,11 +50,13 @@ def without_the_last_of_a_class(shots: Sequence[Shot], held: Sequence[int]) -> l
 
     Else nothing would be learnt of a class, and its own drawing would be the only prompt that it is found by.
     """
-    kept = list(held)
+    inside, kept = set(held), []
+    drawn = Counter(name for i, shot in enumerate(shots) if i not in inside for name in shot.masks)
     for index in held:
-        rest = {name for i, shot in enumerate(shots) if i not in kept for name in shot.masks}
-        if not rest.issuperset(shots[index].masks):
-            kept.remove(index)
+        if all(drawn[name] for name in shots[index].masks):
+            kept.append(index)
+        else:
+            drawn.update(shots[index].masks.keys())
     return kept
 
 
@@ -61,7 +64,8 @@ def _one(shots: Sequence[Shot], learnt: Set[Place] | None) -> list[int]:
     """The one slice to hold out where no validation image can be measured on; none where too few are left."""
     if len(shots) < VALIDATION.min_shots_to_hold_out:
         return []
-    spare = [i for i in range(len(shots)) if without_the_last_of_a_class(shots, [i])]
+    drawn = Counter(name for shot in shots for name in shot.masks)
+    spare = [i for i, shot in enumerate(shots) if all(drawn[name] > 1 for name in shot.masks)]
     new = [i for i in spare if shots[i].place not in (learnt or ())] or spare
     if not new:
         return []

@@ -158,7 +158,7 @@ def _segment(image_id: str, k: int | None) -> Response:
     answer["submissions"] = submissions(volume.geometry, shots)
     # Numbered by the structures of when the computation began; what was deleted since is left out, as in what is shown.
     names = app.workspace.collection.names
-    computed = [names.shown(names.key_of(name)) for name in answer["classes"]]
+    computed = [names.distinct(key) for key in answer["keys"]]
     answer["structures"] = structures_of(names)
     return voxels(answer, volume.geometry.to_native(renumbered(labels, computed, tuple(names.present.values()))))
 
