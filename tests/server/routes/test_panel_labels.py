@@ -38,10 +38,10 @@ def opened(app: FewSAMApp) -> Volume:
     return app.workspace.volume(app.image_path("a"))
 
 
-def put(app: FewSAMApp, values: np.ndarray) -> dict[str, Any] | JSONResponse:
+def put(app: FewSAMApp, values: np.ndarray, **said: Any) -> dict[str, Any] | JSONResponse:
     """Send a labelmap (Z, H, W) in which slice Z was drawn by hand, over no label."""
     info = [{"name": name, "idx": value} for value, name in enumerate(tiny.CLASSES, 1)]
-    params = {"label_info": info, "client_id": "me", "drawn": {Z: 0}}
+    params = {"label_info": info, "client_id": "me", "drawn": {Z: 0}, **said}
     body = io.BytesIO(opened(app).geometry.to_native(values).tobytes(order="F"))
     return panel_labels.submit("a", UploadFile(body), json.dumps(params), User(username="me"))
 
@@ -75,6 +75,22 @@ def test_a_label_that_comes_in_between_is_asked_about(app: FewSAMApp, monkeypatc
     assert json.loads(bytes(answer.body))["slices"] == [Z]
     (shot,) = app.workspace.collection.shots("a")
     assert shot.annotator == "slicer" and np.array_equal(shot.masks["left"], theirs[Z] == 1)
+
+
+def test_a_structure_that_came_back_stays_on_a_slice_that_was_drawn_on_before(app: FewSAMApp) -> None:
+    collection = app.workspace.collection
+    both = drawn(app, slice(2, 12)) + drawn(app, slice(20, 30), 2)
+    first = put(app, both)
+    assert isinstance(first, dict)
+    over = {Z: collection.shots("a")[0].submission}
+    right = drawn(app, slice(20, 32), 2)  # by a window in which left was deleted meanwhile
+    assert isinstance(put(app, right, drawn=over, silent={Z: ["left", "unknown"]}), dict)
+    (shot,) = collection.shots("a")
+    assert np.array_equal(shot.masks["left"], both[Z] == 1) and np.array_equal(shot.masks["right"], right[Z] == 2)
+    over = {Z: shot.submission}
+    assert isinstance(put(app, right, drawn=over), dict)  # who sees it and leaves it out has erased it
+    (shot,) = collection.shots("a")
+    assert "left" not in shot.masks and "left" in shot.known
 
 
 def test_the_same_label_from_elsewhere_is_no_question(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,11 @@ test('a renamed structure is the same one, and a deleted one keeps its name for 
   list.update([{ ...named('lesion')[0], name: 'tumour' }]);
   assert.deepEqual(list.all.map(one => [one.id, one.name, one.value]), [['lesion', 'tumour', 2]]);
   assert.deepEqual(list.key([1, 2]), [{ id: 'liver', name: 'liver', value: 1 }, { id: 'lesion', name: 'tumour', value: 2 }]);
+  const without = list.ids; // of which the labelmap is fetched again
+  list.update(named('lesion'));
+  assert.equal(list.ids, without);
+  list.update(named('cyst'));
+  assert.notEqual(list.ids, without);
 });
 
 test('a draft is put back by name: values of another window mean nothing here', () => {
@@ -127,6 +132,34 @@ test('a draft is put back by name: values of another window mean nothing here', 
   assert.deepEqual(after.submission().label_info.find(one => one.idx === after.slices.shown(0)[0]).name, 'lesion');
   assert.equal(after.slices.undoSteps, 0);
   assert.equal(store.length, 1); // taken over
+});
+
+test('a slice says nothing of a structure that came back after it was drawn on', () => {
+  const store = new MemoryStore();
+  const list = new Structures();
+  list.update(named('spleen'));
+  const before = new Session('s', list, 2, 2, store, 'one');
+  before.open(bytes(0, 0, 0, 0), head(['spleen']));
+  before.draw(new Map([[0, bytes(1, 0)], [1, bytes(1, 0)]]));
+  list.update(named('liver', 'spleen'));
+  const liver = list.named('liver').value;
+  before.receive(bytes(0, 1, 0, 1), head(['liver', 'spleen'], { 0: 5, 1: 5 }));
+  before.draw(new Map([[1, bytes(1, liver)]])); // here it is drawn, so that the slice speaks of it
+  assert.deepEqual(before.submission().silent, { 0: ['liver'] });
+  before.undo();
+  assert.deepEqual(before.submission().silent, { 0: ['liver'], 1: ['liver'] });
+  before.redo();
+  before.keep(true);
+
+  const after = new Session('s', list, 2, 2, store, 'two'); // after a reload
+  after.open(bytes(0, 1, 0, 1), head(['liver', 'spleen'], { 0: 5, 1: 5 }));
+  const submission = after.submission();
+  assert.deepEqual(submission.silent, { 0: ['liver'] });
+  after.submitted(submission, { 0: 6, 1: 6 });
+  assert.deepEqual(after.slices.stale({ 0: 6, 1: 6 }), [0]); // the server may show more there
+  after.receive(bytes(2, 1, 2, 1), head(['liver', 'spleen'], { 0: 6, 1: 6 }));
+  after.draw(new Map([[0, bytes(1, 0)]]));
+  assert.deepEqual(after.submission().silent, {});
 });
 
 test('what has no structure on the server is not submitted under any name', () => {

@@ -8,7 +8,7 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,10 +46,11 @@ def submit(
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
     ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
-    [slice], "beside": [slice], "empty": [slice]}``: what the values mean, the slices drawn by hand with the submission
-    each was drawn over (0 for none), those whose newer label may be replaced, those whose newer label stays with this
-    one beside it, and those of which the person said that nothing is on them. The answer's lists of slices are in the
-    order of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels
+    [slice], "beside": [slice], "empty": [slice], "silent": {slice: [id]}}``: what the values mean, the slices drawn by
+    hand with the submission each was drawn over (0 for none), those whose newer label may be replaced, those whose
+    newer label stays with this one beside it, those of which the person said that nothing is on them, and structures
+    that came back after a slice was drawn on, which says nothing of them. The answer's lists of slices are in the order
+    of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels
     would go unasked: nothing is stored then.
     """
     app = current()
@@ -57,9 +58,9 @@ def submit(
     if who:
         raw["annotator"] = who  # whatever else the client says
     volume = open_image(app, image)
-    drawn, replaced, emptied, beside = _slices(raw, volume)
+    slices = _slices(raw, volume)
     received = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
-    take = partial(_taken, app, image, volume, received, raw, ours, (drawn, replaced, emptied, beside))
+    take = partial(_taken, app, image, volume, received, raw, ours, slices)
     for _ in range(TRIES - 1):
         with suppress(OutdatedError):  # a label of another client came in between: it is looked at, and asked about
             return take()
@@ -73,21 +74,21 @@ def _taken(
     received: np.ndarray,
     raw: dict[str, Any],
     ours: LabelParams,
-    slices: tuple[dict[int, int], set[int], set[int], set[int]],
+    slices: _Slices,
 ) -> dict[str, Any] | JSONResponse:
     """Compare what was sent with the labels in force, and store it over these or ask.
 
     Raises:
         OutdatedError: other labels are in force by now, of another client; nothing is stored.
     """
-    collection, (drawn, replaced, emptied, beside) = app.workspace.collection, slices
+    collection = app.workspace.collection
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         # A value is a structure's place among those present: what was sent and what is shown need one list of them.
         structures = collection.names
         classes, named = tuple(structures.present.values()), _names(ours.label_info or [], structures)
         values, names = _as_numbered(received, named, classes)
         spoken = frozenset(named.values())
-        sent = _Sent(values, names, spoken, drawn, replaced, emptied, beside)
+        sent = _Sent(values, names, spoken, slices, structures.present)
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(collection, image, volume, classes, list(shots.values()))
         newer, erased = sent.newer(shots, shown), sent.erased(shots, shown)
@@ -102,8 +103,10 @@ def _taken(
             # An empty slice usually says nothing; here a person emptied it, of the structures that the client has.
             complete_slices=(erased or None) if sent.knows(classes) else None,
             by_hand=sent.meant(erased),
-            beside=frozenset(beside),
-            over={z: shots[z].submission if z in shots else 0 for z in drawn},  # other clients take no lock of ours
+            beside=frozenset(slices.beside),
+            over={
+                z: shots[z].submission if z in shots else 0 for z in slices.drawn
+            },  # other clients take no lock of ours
         )
         answer = app.submit_label(image, file, "final", raw, ours)
         now = collection.shots(image, content_hash=volume.content_hash)
@@ -111,36 +114,51 @@ def _taken(
 
 
 @dataclass(frozen=True)
+class _Slices:
+    """What the panel says of slices, which are canonical.
+
+    Attributes:
+        drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
+        replaced: Slices whose newer label may be replaced.
+        emptied: Slices of which a person said that nothing is on them.
+        beside: Slices whose label in force stays, with this one beside it.
+        silent: Slice -> ids of structures that came back after it was drawn on: it says nothing of them.
+    """
+
+    drawn: dict[int, int]
+    replaced: set[int]
+    emptied: set[int]
+    beside: set[int]
+    silent: dict[int, set[str]]
+
+
+@dataclass(frozen=True)
 class _Sent:
-    """What the panel sent; slices are canonical.
+    """What the panel sent.
 
     Attributes:
         values: The labelmap, (Z, H, W) uint8.
         names: Value -> name of its structure, as the collection numbers them.
         spoken: Names of the structures that the client has; of others it says nothing.
-        drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
-        replaced: Slices whose newer label may be replaced.
-        emptied: Slices of which a person said that nothing is on them.
-        beside: Slices whose label in force stays, with this one beside it.
+        slices: What it says of slices.
+        present: Names of the task's structures by id.
     """
 
     values: np.ndarray
     names: dict[int, str]
     spoken: frozenset[str]
-    drawn: dict[int, int]
-    replaced: set[int]
-    emptied: set[int]
-    beside: set[int]
+    slices: _Slices
+    present: Mapping[str, str]
 
     def newer(self, shots: dict[int, Shot], shown: np.ndarray) -> list[int]:
         """Drawn slices that somebody else submitted meanwhile, otherwise than they are here."""
-        found = [z for z, seen in self.drawn.items() if z in shots and shots[z].submission != seen]
+        found = [z for z, seen in self.slices.drawn.items() if z in shots and shots[z].submission != seen]
         return [z for z in found if not np.array_equal(self.values[z], shown[z])]
 
     def erased(self, shots: dict[int, Shot], shown: np.ndarray) -> frozenset[int]:
         """Drawn slices on which nothing is left, or of which a person said that nothing is there."""
-        empty = [z for z in self.drawn if not self.values[z].any()]
-        return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.emptied)
+        empty = [z for z in self.slices.drawn if not self.values[z].any()]
+        return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.slices.emptied)
 
     def knows(self, classes: Sequence[str]) -> bool:
         """Whether the client has every structure of the task."""
@@ -148,17 +166,21 @@ class _Sent:
 
     def meant(self, erased: frozenset[int]) -> frozenset[int]:
         """The drawn slices that say something: those with a structure on them, and the erased ones."""
-        return frozenset(z for z in self.drawn if z in erased or self.values[z].any())
+        return frozenset(z for z in self.slices.drawn if z in erased or self.values[z].any())
 
     def over(self, shown: np.ndarray) -> np.ndarray:
         """The drawn slices over what is shown: on other slices the panel may show what is older.
 
-        A structure that the client does not know stays where nothing was drawn over it.
+        A structure that the client does not know, or did not when the slice was drawn on, stays where nothing was
+        drawn over it.
         """
-        by_hand = np.isin(np.arange(len(self.values)), list(self.drawn))[:, None, None]
-        unknown = [value for value, name in self.names.items() if name not in self.spoken]
-        stays = np.isin(shown, unknown) & (self.values == 0)
-        return np.where(by_hand & ~stays, self.values, shown)
+        result = shown.copy()
+        for z in self.slices.drawn:
+            silent = {self.present.get(key) for key in self.slices.silent.get(z, ())}
+            unknown = [value for value, name in self.names.items() if name not in self.spoken or name in silent]
+            stays = np.isin(shown[z], unknown) & (self.values[z] == 0)
+            result[z] = np.where(stays, shown[z], self.values[z])
+        return result
 
 
 def _refusal(
@@ -169,13 +191,13 @@ def _refusal(
     Raises:
         LabelError: nothing is drawn.
     """
-    if asked := [z for z in newer if z not in sent.replaced | sent.beside]:
+    if asked := [z for z in newer if z not in sent.slices.replaced | sent.slices.beside]:
         return _conflict([shots[z] for z in asked], volume)
-    losing = [z for z in erased - sent.emptied if z in shots and sent.spoken.intersection(shots[z].masks)]
+    losing = [z for z in erased - sent.slices.emptied if z in shots and sent.spoken.intersection(shots[z].masks)]
     if gone := sorted(to_k(volume.geometry, z) for z in losing):
         detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
         return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
-    if not erased and not any(sent.values[z].any() for z in sent.drawn):
+    if not erased and not any(sent.values[z].any() for z in sent.slices.drawn):
         raise LabelError("Nothing is drawn in this series. Paint a structure on a slice, then submit.")
     return None
 
@@ -255,25 +277,28 @@ def _as_numbered(
     return table[values], known
 
 
-def _slices(raw: dict[str, Any], volume: Volume) -> tuple[dict[int, int], set[int], set[int], set[int]]:
-    """``drawn``, ``replace``, ``empty`` and ``beside`` by canonical slice."""
+def _slices(raw: dict[str, Any], volume: Volume) -> _Slices:
+    """``drawn``, ``replace``, ``empty``, ``beside`` and ``silent`` by canonical slice."""
     try:
         drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
         others = ("replace", "empty", "beside")
         replaced, emptied, beside = ([int(k) for k in raw.get(name) or ()] for name in others)
+        silent = {int(k): set(map(str, ids)) for k, ids in dict(raw.get("silent") or {}).items()}
     except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
         raise RequestError(
-            'params["drawn"] must be {slice: submission}, and "replace", "empty" and "beside" lists of slices'
+            'params["drawn"] must be {slice: submission}, "silent" {slice: [id]}, and "replace", "empty" and "beside" '
+            "lists of slices"
         ) from None
-    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside) if not 0 <= k < volume.depth)
+    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside, *silent) if not 0 <= k < volume.depth)
     if outside:
         raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
     canonical = partial(to_k, volume.geometry)
-    return (
+    return _Slices(
         {canonical(k): seen for k, seen in drawn.items()},
         set(map(canonical, replaced)),
         set(map(canonical, emptied)),
         set(map(canonical, beside)),
+        {canonical(k): ids for k, ids in silent.items()},
     )
 
 

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 32592b52d7134efc93a0c673aa7e12fca0fd0b0d469d288a166476a9028ae4e6 */
+/* fewsam panel, built from sources 3962566f4471dc7eb9de9767a08c6ec9c805948bf9f4d6d8d50e54774bbd3e60 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1173,7 +1173,8 @@
 			drawn,
 			replace,
 			beside,
-			empty
+			empty,
+			silent: said.silent
 		}));
 		form.append("label", new Blob([voxels]), "label.bin");
 		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
@@ -2947,6 +2948,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		size;
 		base;
 		submission;
+		known;
 		drawn = /* @__PURE__ */ new Map();
 		done = [];
 		undone = [];
@@ -2955,6 +2957,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.size = size;
 			this.base = Array.from({ length: depth }, () => new Uint8Array(size));
 			this.submission = new Array(depth).fill(0);
+			this.known = new Array(depth);
 		}
 		/** What a slice shows. */
 		shown(k) {
@@ -2970,6 +2973,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		/** The submission that a slice shows, or was drawn over. */
 		seen(k) {
 			return this.drawn.get(k)?.seen ?? this.submission[k];
+		}
+		/** The structures that a slice shows, or was drawn over; undefined where that is not known. */
+		knows(k) {
+			return this.drawn.has(k) ? this.drawn.get(k).knows : this.known[k];
 		}
 		/** Slices of which the server has another submission than the one shown or drawn over here. */
 		outdated(submissions) {
@@ -2996,7 +3003,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					before,
 					after: this.normal(k, {
 						pixels: pixels.slice(),
-						seen: this.seen(k)
+						seen: this.seen(k),
+						knows: this.knows(k)
 					})
 				});
 			}
@@ -3015,7 +3023,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				after: {
 					pixels: pixels.slice(),
 					seen: this.seen(k),
-					confirmed: true
+					confirmed: true,
+					knows: this.knows(k)
 				}
 			}] });
 		}
@@ -3029,7 +3038,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				k,
 				before: {
 					pixels: this.drawn.get(k).pixels,
-					seen: this.submission[k]
+					seen: this.submission[k],
+					knows: this.known[k]
 				},
 				after: null
 			}));
@@ -3055,7 +3065,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			};
 		}
 		/** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
-		receive(voxels, submissions) {
+		receive(voxels, submissions, known) {
 			if (voxels.length !== this.depth * this.size) throw new Error("The answer does not fit this series; reload the page.");
 			const changed = [];
 			for (let k = 0; k < this.depth; k++) {
@@ -3063,6 +3073,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
 				this.base[k] = part.slice();
 				this.submission[k] = submissions[k] ?? 0;
+				this.known[k] = known;
 			}
 			return changed;
 		}
@@ -3085,14 +3096,16 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
 		*/
 		submitted(sent, submissions, uncertain = []) {
-			for (const [k, { pixels }] of sent) {
+			for (const [k, { pixels, knows }] of sent) {
 				const former = this.base[k];
 				this.base[k] = pixels.slice();
 				this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
+				this.known[k] = knows;
 				const seen = this.submission[k];
 				const kept = (state) => ({
 					pixels: state?.pixels ?? former,
-					seen
+					seen,
+					knows: state ? state.knows : knows
 				});
 				for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
 					change.before = kept(change.before);
@@ -3102,7 +3115,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
 				else this.drawn.set(k, {
 					pixels: now.pixels,
-					seen
+					seen,
+					knows: now.knows
 				});
 			}
 		}
@@ -3168,13 +3182,14 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				alive: closing ? 0 : this.now(),
 				slices: {}
 			};
-			for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
+			for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
 				const runs = pack(pixels);
 				for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
 				draft.slices[k] = {
 					seen,
 					runs,
-					...confirmed && { confirmed }
+					...confirmed && { confirmed },
+					...knows && { knows }
 				};
 			}
 			draft.key = structures.key(used);
@@ -3209,7 +3224,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					slices.adopt(k, {
 						pixels: here,
 						seen: one.seen,
-						confirmed: one.confirmed
+						confirmed: one.confirmed,
+						knows: one.knows
 					});
 					restored.push(k);
 				}
@@ -3289,7 +3305,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
 		receive(voxels, head) {
-			return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions);
+			const known = head.structures.flatMap((one) => one.id ?? []);
+			return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
 		}
 		/** One stroke, or whatever else changed pixels by hand. */
 		draw(slices) {
@@ -3353,16 +3370,24 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const drawn = Object.fromEntries([...sent].map(([k, { seen }]) => [k, seen]));
 			const voxels = new Uint8Array(this.slices.depth * this.slices.size);
 			for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
+			const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
+			const silent = {};
+			for (const [k, { pixels, knows }] of sent) {
+				const unsaid = knows ? label_info.filter(({ id, idx }) => !knows.includes(id) && !pixels.includes(idx)) : [];
+				if (unsaid.length) silent[k] = unsaid.map(({ id }) => id);
+			}
 			return {
 				voxels,
 				label_info,
 				drawn,
-				empty: [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k),
+				empty,
+				silent,
 				sent
 			};
 		}
 		submitted(submission, submissions, uncertain = []) {
-			this.slices.submitted(submission.sent, submissions, uncertain);
+			const more = Object.keys(submission.silent).map(Number);
+			this.slices.submitted(submission.sent, submissions, [...uncertain, ...more]);
 			this.points = [];
 			this.keep();
 		}
@@ -5375,6 +5400,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		get all() {
 			return [...this.list];
 		}
+		/** Tells which structures the server has. */
+		get ids() {
+			return JSON.stringify(this.list.flatMap((one) => one.id || []).sort());
+		}
 		/** With those that were deleted on the server since: their values stay theirs. */
 		get known() {
 			return [...this.list, ...this.gone];
@@ -6119,10 +6148,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (turn < this.answered) return;
 			this.answered = turn;
 			this.store.server.value = state;
-			const before = this.structures.all.length;
+			const before = this.structures.ids;
 			if (this.structures.update(state.structures)) {
 				this.map?.segments();
-				if (this.structures.all.length < before) await this.fetch();
+				if (this.map?.session.opened && this.structures.ids !== before) await this.fetch();
 			}
 			this.learning.look(state);
 			await this.opening.catchUp();

@@ -207,7 +207,7 @@ export async function submit(image: string, { voxels, label_info, drawn, ...said
   const form = new FormData();
   const empty = [...said.empty, ...agreed.empty];
   const { replace, beside = [] } = agreed;
-  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, empty }));
+  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, empty, silent: said.silent }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
 }

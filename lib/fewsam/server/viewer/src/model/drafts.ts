@@ -13,6 +13,7 @@ export type Store = Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 're
 interface KeptSlice {
   seen: number;
   confirmed?: boolean;
+  knows?: string[];
   /** Runs of equal values: value, length, value, length, ... */
   runs: number[];
 }
@@ -49,10 +50,10 @@ export class Drafts {
     if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
     const used = new Set<number>();
     const draft: Draft = { alive: closing ? 0 : this.now(), slices: {} };
-    for (const [k, { pixels, seen, confirmed }] of slices.outgoing()) {
+    for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
       const runs = pack(pixels);
       for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
-      draft.slices[k] = { seen, runs, ...(confirmed && { confirmed }) };
+      draft.slices[k] = { seen, runs, ...(confirmed && { confirmed }), ...(knows && { knows }) };
     }
     draft.key = structures.key(used);
     try {
@@ -80,7 +81,7 @@ export class Drafts {
       for (const { k, one, pixels } of entries) {
         const here = table ? pixels!.map(value => table[value]) : pixels!;
         if (slices.seen(k) && same(here, slices.shown(k))) continue; // it is the label by now
-        slices.adopt(k, { pixels: here, seen: one.seen, confirmed: one.confirmed });
+        slices.adopt(k, { pixels: here, seen: one.seen, confirmed: one.confirmed, knows: one.knows });
         restored.push(k);
       }
       taken.push(name);

@@ -29,6 +29,8 @@ export interface Submission {
   drawn: Record<string, number>;
   /** Slices of which a person said that nothing is on them. */
   empty: number[];
+  /** Slice -> structures of which it says nothing: they were brought back after it was drawn on. */
+  silent: Record<string, string[]>;
   sent: Map<number, Drawn>;
 }
 
@@ -71,7 +73,8 @@ export class Session {
 
   /** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
   receive(voxels: Pixels, head: Head): number[] {
-    return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions);
+    const known = head.structures.flatMap(one => one.id ?? []);
+    return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
   }
 
   /** One stroke, or whatever else changed pixels by hand. */
@@ -135,11 +138,18 @@ export class Session {
     const voxels = new Uint8Array(this.slices.depth * this.slices.size);
     for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
     const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
-    return { voxels, label_info, drawn, empty, sent };
+    const silent: Record<string, string[]> = {};
+    for (const [k, { pixels, knows }] of sent) {
+      const unsaid = knows ? label_info.filter(({ id, idx }) => !knows.includes(id) && !pixels.includes(idx)) : [];
+      if (unsaid.length) silent[k] = unsaid.map(({ id }) => id);
+    }
+    return { voxels, label_info, drawn, empty, silent, sent };
   }
 
   submitted(submission: Submission, submissions: Record<string, number>, uncertain: number[] = []): void {
-    this.slices.submitted(submission.sent, submissions, uncertain);
+    // Where it said nothing of a structure, the server may show that one now.
+    const more = Object.keys(submission.silent).map(Number);
+    this.slices.submitted(submission.sent, submissions, [...uncertain, ...more]);
     this.points = [];
     this.keep();
   }

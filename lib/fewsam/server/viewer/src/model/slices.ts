@@ -14,6 +14,8 @@ export interface Drawn {
   seen: number;
   /** A person said that it is right as it is: it is submitted even where it is what the server has. */
   confirmed?: boolean;
+  /** Identities of the structures that the server showed here when it was drawn; of others its pixels say nothing. */
+  knows?: string[];
 }
 
 interface Change {
@@ -34,6 +36,7 @@ const UNKNOWN = -1; // no submission has this number: the slice is fetched again
 export class Slices<Note = unknown> {
   private base: Pixels[]; // as the server has them
   private submission: number[]; // that the base of each is of
+  private known: (string[] | undefined)[]; // the structures that it shows
   private drawn = new Map<number, Drawn>();
   private done: Step<Note>[] = [];
   private undone: Step<Note>[] = [];
@@ -44,6 +47,7 @@ export class Slices<Note = unknown> {
   ) {
     this.base = Array.from({ length: depth }, () => new Uint8Array(size));
     this.submission = new Array(depth).fill(0);
+    this.known = new Array(depth);
   }
 
   /** What a slice shows. */
@@ -63,6 +67,11 @@ export class Slices<Note = unknown> {
   /** The submission that a slice shows, or was drawn over. */
   seen(k: number): number {
     return this.drawn.get(k)?.seen ?? this.submission[k];
+  }
+
+  /** The structures that a slice shows, or was drawn over; undefined where that is not known. */
+  knows(k: number): string[] | undefined {
+    return this.drawn.has(k) ? this.drawn.get(k)!.knows : this.known[k];
   }
 
   /** Slices of which the server has another submission than the one shown or drawn over here. */
@@ -89,7 +98,7 @@ export class Slices<Note = unknown> {
     for (const [k, pixels] of slices) {
       if (same(pixels, this.shown(k))) continue;
       const before = this.drawn.get(k) ?? null;
-      changes.push({ k, before, after: this.normal(k, { pixels: pixels.slice(), seen: this.seen(k) }) });
+      changes.push({ k, before, after: this.normal(k, { pixels: pixels.slice(), seen: this.seen(k), knows: this.knows(k) }) });
     }
     return this.step({ changes, note });
   }
@@ -98,7 +107,7 @@ export class Slices<Note = unknown> {
   confirm(k: number, pixels: Pixels = this.shown(k)): number[] {
     const before = this.drawn.get(k) ?? null;
     if (before && same(pixels, before.pixels)) return [];
-    return this.step({ changes: [{ k, before, after: { pixels: pixels.slice(), seen: this.seen(k), confirmed: true } }] });
+    return this.step({ changes: [{ k, before, after: { pixels: pixels.slice(), seen: this.seen(k), confirmed: true, knows: this.knows(k) } }] });
   }
 
   /** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
@@ -111,7 +120,7 @@ export class Slices<Note = unknown> {
     const changes = slices
       .filter(k => this.drawn.has(k))
       // Whoever goes back to the drawing has seen what the server has: it is not asked about again.
-      .map(k => ({ k, before: { pixels: this.drawn.get(k)!.pixels, seen: this.submission[k] }, after: null }));
+      .map(k => ({ k, before: { pixels: this.drawn.get(k)!.pixels, seen: this.submission[k], knows: this.known[k] }, after: null }));
     return this.step({ changes });
   }
 
@@ -131,7 +140,7 @@ export class Slices<Note = unknown> {
   }
 
   /** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
-  receive(voxels: Pixels, submissions: Record<string, number>): number[] {
+  receive(voxels: Pixels, submissions: Record<string, number>, known?: string[]): number[] {
     if (voxels.length !== this.depth * this.size) {
       throw new Error('The answer does not fit this series; reload the page.');
     }
@@ -141,6 +150,7 @@ export class Slices<Note = unknown> {
       if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
       this.base[k] = part.slice();
       this.submission[k] = submissions[k] ?? 0;
+      this.known[k] = known;
     }
     return changed;
   }
@@ -160,20 +170,21 @@ export class Slices<Note = unknown> {
    * ``uncertain``: slices of which it took something else than was sent; they are fetched again.
    */
   submitted(sent: Map<number, Drawn>, submissions: Record<string, number>, uncertain: number[] = []): void {
-    for (const [k, { pixels }] of sent) {
+    for (const [k, { pixels, knows }] of sent) {
       const former = this.base[k];
       this.base[k] = pixels.slice();
       this.submission[k] = uncertain.includes(k) ? UNKNOWN : (submissions[k] ?? 0);
+      this.known[k] = knows;
       const seen = this.submission[k];
       // To go back behind the submission is a new drawing: what was clean then is not what the server has now.
-      const kept = (state: Drawn | null): Drawn => ({ pixels: state?.pixels ?? former, seen });
+      const kept = (state: Drawn | null): Drawn => ({ pixels: state?.pixels ?? former, seen, knows: state ? state.knows : knows });
       for (const change of [...this.done, ...this.undone].flatMap(step => step.changes).filter(one => one.k === k)) {
         change.before = kept(change.before);
         change.after = kept(change.after);
       }
       const now = this.drawn.get(k);
       if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
-      else this.drawn.set(k, { pixels: now.pixels, seen });
+      else this.drawn.set(k, { pixels: now.pixels, seen, knows: now.knows });
     }
   }
 

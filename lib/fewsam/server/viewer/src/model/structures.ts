@@ -33,6 +33,11 @@ export class Structures {
     return [...this.list];
   }
 
+  /** Tells which structures the server has. */
+  get ids(): string {
+    return JSON.stringify(this.list.flatMap(one => one.id || []).sort());
+  }
+
   /** With those that were deleted on the server since: their values stay theirs. */
   get known(): Structure[] {
     return [...this.list, ...this.gone];
