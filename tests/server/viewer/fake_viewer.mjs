@@ -76,14 +76,14 @@ export function viewer() {
 }
 
 /**
- * A server whose labelmaps are ``labels``, by series, with their ``submissions``; ``on`` is called with the path of each question before its answer,
- * and may answer itself.
+ * A server whose labelmaps are ``labels``, by series, with their ``submissions``; ``on`` is called with the path, the series and the body of each
+ * question before its answer, and may answer itself.
  */
 export function server(labels, on = async () => {}, submissions = { 0: 7 }) {
-  globalThis.fetch = async url => {
+  globalThis.fetch = async (url, options) => {
     const [path, query] = String(url).replace(/^.*\/fewsam/, '/fewsam').split('?');
     const series = new URLSearchParams(query).get('image');
-    const own = await on(path, series);
+    const own = await on(path, series, options?.body);
     if (own) return own;
     if (path === '/fewsam/state') return { ok: true, json: async () => ({ structures: [liver], training: {}, encoder: {} }) };
     const head = { structures: [liver], submissions, drawn: [0], served: false };

@@ -21,7 +21,16 @@ from pydantic import BaseModel
 from fewsam.collection.worklist import FINISHED
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.routes.panel_image import looks_at, open_image, overlapping, structures_of, submissions, to_k, voxels
+from fewsam.server.routes.panel_image import (
+    looks_at,
+    open_image,
+    overlapping,
+    present_name,
+    structures_of,
+    submissions,
+    to_k,
+    voxels,
+)
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import Host, current
@@ -33,11 +42,12 @@ router = APIRouter(prefix="/fewsam")
 
 
 class ClickRequest(BaseModel):
-    """Clicks on one slice, for one class; points are (i, j)."""
+    """Clicks on one slice, for one class; points are (i, j). ``id`` says which class it is, whatever it is called."""
 
     image: str
     slice: int
     label: str
+    id: str = ""
     include: list[tuple[int, int]] = []
     exclude: list[tuple[int, int]] = []
 
@@ -170,16 +180,16 @@ def _clicks(request: ClickRequest) -> Response:
     if not 0 <= request.slice < volume.depth:
         raise RequestError(f"slice {request.slice} is not among the image's slices 0..{volume.depth - 1}")
     sides = [_inside(volume, points, request.slice) for points in (request.include, request.exclude)]
-    z = to_k(geometry, request.slice)
+    z, name = to_k(geometry, request.slice), present_name(app.workspace.collection.names, request.id, request.label)
     with app.workspace.embedder.request():
         app.somebody_works()
-        result = app.workspace.clicks.correct(volume, z, request.label, *sides)
+        result = app.workspace.clicks.correct(volume, z, name, *sides)
     planes = []
     for mask in (result.mask, result.before):
         full = np.zeros(volume.slices.shape[:3], np.uint8)
         full[z] = mask
         planes.append(geometry.to_native(full)[:, :, request.slice])
-    return voxels({"label": request.label, "slice": request.slice}, np.stack(planes, axis=2))
+    return voxels({"label": name, "slice": request.slice}, np.stack(planes, axis=2))
 
 
 def _inside(volume: Volume, points: list[tuple[int, int]], k: int) -> list[tuple[int, int]]:

@@ -62,6 +62,17 @@ def structures_of(names: Names) -> list[dict[str, str]]:
     return [{"id": key, "name": name} for key, name in names.present.items()]
 
 
+def present_name(names: Names, key: str, name: str) -> str:
+    """What the structure that a client calls ``name`` is called now; ``key`` is its identity, "" where none is said.
+
+    Raises:
+        RequestError: it was deleted since.
+    """
+    if not key or key in names.present:
+        return names.present.get(key, name)
+    raise RequestError(f"{name} was deleted since: choose another structure")
+
+
 def overlapping(shot: Shot) -> bool:
     """Whether two structures share a pixel, which a labelmap cannot show."""
     return bool((np.sum(list(shot.masks.values()), axis=0) > 1).any()) if shot.masks else False

@@ -18,7 +18,7 @@ from fewsam.fewshot.inference.corrections import Corrections
 from fewsam.fewshot.inference.prompts import Prompt
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
-from fewsam.server.routes.panel_image import open_image, to_k, voxels
+from fewsam.server.routes.panel_image import open_image, present_name, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import current
@@ -43,13 +43,14 @@ class PromptRequest(BaseModel):
     """All prompts of one structure, in the order in which they were set.
 
     Attributes:
-        label: The structure.
+        label: The structure; ``id`` says which one it is, whatever it is called.
         propagate: Whether the change is propagated to neighbouring slices, for as long as it holds there.
         keep: Slices that must stay as they are, beside those with labels: they are drawn and not submitted.
     """
 
     image: str
     label: str
+    id: str = ""
     prompts: list[PanelPrompt] = Field(max_length=MOST)
     propagate: bool = True
     keep: list[int] = []
@@ -70,16 +71,17 @@ def _prompts(request: PromptRequest) -> Response:
     volume = open_image(app, request.image)
     collection = app.workspace.collection
     shots = collection.shots(request.image, content_hash=volume.content_hash)
-    classes = collection.classes
+    structures = collection.names
+    classes, label = tuple(structures.present.values()), present_name(structures, request.id, request.label)
     labels, _ = shown_labelmap(collection, request.image, volume, classes, shots)
     names = {name.casefold(): value for value, name in enumerate(classes, start=1)}
-    value = names.get(request.label.casefold(), 0)
+    value = names.get(label.casefold(), 0)
     asked = [_canonical(volume, one) for one in request.prompts]
     kept = {to_k(volume.geometry, k) for k in request.keep if 0 <= k < volume.depth}
     drawn = kept | {shot.slice for shot in shots}
     with app.workspace.embedder.request():
         changes = Corrections(app.workspace.clicks).correct(
-            volume, request.label, asked, (labels == value) & (value > 0), drawn=drawn, propagate=request.propagate
+            volume, label, asked, (labels == value) & (value > 0), drawn=drawn, propagate=request.propagate
         )
     slices = sorted((to_k(volume.geometry, z), z) for z, change in changes.items() if change.any)
     full = np.zeros(volume.slices.shape[:3], np.uint8)
@@ -88,7 +90,7 @@ def _prompts(request: PromptRequest) -> Response:
     native = volume.geometry.to_native(full)[:, :, [k for k, _ in slices]]
     prompted = {one.z for one in asked}
     head = {
-        "label": request.label,
+        "label": label,
         "slices": [k for k, _ in slices],
         "prompted": [k for k, z in slices if z in prompted],
     }

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 3962566f4471dc7eb9de9767a08c6ec9c805948bf9f4d6d8d50e54774bbd3e60 */
+/* fewsam panel, built from sources 52643126e17b4a6e8dec97cf1228a30208ea12c6f7a46b23c274a9e636657f3b */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -3844,7 +3844,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const structure = structures.of(store.chosen.value);
 			const include = store.tool.value === "include";
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
-			const { value, name } = structure;
+			const { value, id, name } = structure;
 			if (this.prompting.takes(value)) return this.prompting.add({
 				i,
 				j,
@@ -3868,6 +3868,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					image: map.series,
 					slice: k,
 					label: name,
+					id,
 					include: side(true),
 					exclude: side(false)
 				});
@@ -4022,6 +4023,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				const { head, voxels } = await prompts({
 					image: map.series,
 					label: structure.name,
+					id: structure.id,
 					prompts: asked(mine),
 					propagate: this.desk.store.propagate.value,
 					keep

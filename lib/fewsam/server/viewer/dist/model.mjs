@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 3962566f4471dc7eb9de9767a08c6ec9c805948bf9f4d6d8d50e54774bbd3e60 */
+/* fewsam panel, built from sources 52643126e17b4a6e8dec97cf1228a30208ea12c6f7a46b23c274a9e636657f3b */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3581,7 +3581,7 @@ var Pointing = class {
 		const structure = structures.of(store.chosen.value);
 		const include = store.tool.value === "include";
 		if (!structure) return this.desk.say("Choose a structure first.", "bad");
-		const { value, name } = structure;
+		const { value, id, name } = structure;
 		if (this.prompting.takes(value)) return this.prompting.add({
 			i,
 			j,
@@ -3605,6 +3605,7 @@ var Pointing = class {
 				image: map.series,
 				slice: k,
 				label: name,
+				id,
 				include: side(true),
 				exclude: side(false)
 			});
@@ -3707,6 +3708,7 @@ var Prompting = class {
 			const { head, voxels } = await prompts({
 				image: map.series,
 				label: structure.name,
+				id: structure.id,
 				prompts: asked(mine),
 				propagate: this.desk.store.propagate.value,
 				keep

@@ -22,7 +22,7 @@ export class Pointing {
     const structure = structures.of(store.chosen.value);
     const include = store.tool.value === 'include';
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
-    const { value, name } = structure;
+    const { value, id, name } = structure;
     if (this.prompting.takes(value)) return this.prompting.add({ i, j, k, include, value });
     this.queue = this.queue.then(() =>
       this.desk.work('Correcting', async map => {
@@ -33,7 +33,7 @@ export class Pointing {
         const all = [...before, { i, j, k, include, value }];
         const points = all.filter(one => one.k === k && one.value === value);
         const side = (wanted: boolean): number[][] => points.filter(one => one.include === wanted).map(one => [one.i, one.j]);
-        const body = { image: map.series, slice: k, label: name, include: side(true), exclude: side(false) };
+        const body = { image: map.series, slice: k, label: name, id, include: side(true), exclude: side(false) };
         const { voxels } = await api.correct(body);
         await map.released();
         if (left(this.desk, map)) return;

@@ -50,7 +50,7 @@ export class Prompting {
         }
         const before = this.known.get(named(session.points, value)) ?? new Map<number, Uint8Array>();
         const keep = session.slices.dirty.filter(k => !before.has(k));
-        const body = { image: map.series, label: structure.name, prompts: asked(mine), propagate: this.desk.store.propagate.value, keep };
+        const body = { image: map.series, label: structure.name, id: structure.id, prompts: asked(mine), propagate: this.desk.store.propagate.value, keep };
         const { head, voxels } = await api.prompts(body);
         await map.released();
         if (left(this.desk, map)) return;
