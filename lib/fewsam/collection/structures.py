@@ -29,11 +29,13 @@ class Names:
         present: Those that there are.
         deleted: Those that were deleted.
         former: Every name that a structure has had, as `class_key` -> key.
+        order: The keys of all, in the order in which they came: a place there is a structure's for good.
     """
 
     present: dict[str, str] = field(default_factory=dict)
     deleted: dict[str, str] = field(default_factory=dict)
     former: dict[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     def called(self, name: str) -> str | None:
         """Key of the structure with this name now, or, where none has it, of the present one that once had it."""
@@ -116,7 +118,8 @@ def read_names(db: sqlite3.Connection, labels: Sequence[str]) -> Names:
     unused = set(first) - {key for key, *_ in (*stored, *events)}
     taken = {class_key(name) for key, name in names.present.items() if key not in unused and key not in names.deleted}
     left_out = {key for key in unused if key in taken} | set(names.deleted)
-    names.present = {key: names.present[key] for key in (*first, *names.present) if key not in left_out}
+    names.order = tuple(dict.fromkeys((*first, *names.present)))
+    names.present = {key: names.present[key] for key in names.order if key not in left_out}
     return names
 
 

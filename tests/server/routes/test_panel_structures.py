@@ -193,15 +193,29 @@ def test_an_answer_names_the_structures_that_it_was_computed_for(site: Site, bac
     """What was deleted meanwhile is left out of it."""
     if back:
         site.delete("liver")
-    classes = site.collection.classes
+    classes, keys = site.collection.classes, list(site.collection.names.present)
 
     def segment(image_id: str) -> tuple[np.ndarray, dict[str, Any]]:
         labels = np.zeros(site.volume.slices.shape[:3], np.uint8)
         for value, mask in enumerate(site.masks(*classes, slices=(6,)).values(), start=1):
             labels[mask] = value
         site.collection.add_structure("liver") if back else site.delete("liver")
-        return labels, {"classes": list(classes), "pasted": [], "remaining": [], "unencoded": []}
+        return labels, {"classes": list(classes), "keys": keys, "pasted": [], "remaining": [], "unencoded": []}
 
     site.host.segment = segment
     found, wanted = site.means(panel._segment("a", None)), site.masks("spleen", "kidney", slices=(6,))
     assert found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_structure_keeps_its_colour_when_another_one_is_deleted_or_comes_back(site: Site) -> None:
+    def colours() -> dict[str, Any]:
+        return {one["name"]: one["color"] for one in panel_structures.listed(site.collection)}
+
+    before = colours()
+    assert len(set(before.values())) == len(before)
+    site.delete("liver")
+    assert colours() == {name: colour for name, colour in before.items() if name != "liver"}
+    site.collection.add_structure("new")
+    assert colours()["new"] not in before.values()
+    site.collection.add_structure("liver")
+    assert colours().items() >= before.items()

@@ -12,6 +12,7 @@ from fewsam.images.labelwrite import write_native_masks
 from fewsam.server.background.background import Background
 from fewsam.server.errors import message_of, reworded, status_of
 from fewsam.server.storage.pacs_datastore import PacsDatastore
+from fewsam.server.storage.palette import colours_of
 from fewsam.server.tasks.labels import LabelParams, as_answer
 from fewsam.server.tasks.results import result_of
 
@@ -74,7 +75,13 @@ def _keep_file(background: Background, image_id: str, file: Path, tag: str, raw:
     datastore, collection = app.datastore(), app.workspace.collection
     pacs = isinstance(datastore, PacsDatastore)
     if pacs:
-        raw = {**raw, "classes": list(collection.classes), "label_state": collection.label_state(image_id)}
+        names = collection.names
+        raw = {
+            **raw,
+            "classes": list(names.present.values()),
+            "colours": colours_of(names),
+            "label_state": collection.label_state(image_id),
+        }
     with background.own_write(image_id, tag, file, "taken"):
         label_id = datastore.save_label(image_id, str(file), tag, raw)
     answer: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
 from fewsam.server.routes.panel_image import LABELS_LOCK
 from fewsam.server.routes.roles import ANNOTATOR
-from fewsam.server.storage.palette import colour_of
+from fewsam.server.storage.palette import colours_of
 from fewsam.server.tasks.host import current
 
 router = APIRouter(prefix="/fewsam")
@@ -47,10 +47,11 @@ class Deleted(BaseModel):
 
 def listed(collection: Collection) -> list[dict[str, Any]]:
     """The structures in the order of their labelmap values, each with the number of its labelled slices."""
-    counts = collection.counts()
+    counts, names = collection.counts(), collection.names
+    colours = colours_of(names)
     return [
-        {"id": key, "name": name, "color": colour_of(name, place), "slices": counts.get(name, 0)}
-        for place, (key, name) in enumerate(collection.names.present.items())
+        {"id": key, "name": name, "color": colours[name], "slices": counts.get(name, 0)}
+        for key, name in names.present.items()
     ]
 
 

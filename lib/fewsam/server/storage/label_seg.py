@@ -17,8 +17,8 @@ def write_label_seg(path: Path, label: Path, images: Path, said: Mapping[str, An
     """Write ``label`` as DICOM SEG on the series in the folder ``images``.
 
     Args:
-        said: ``classes`` of the task, and what the client said of the label: ``label_info``, ``annotator`` or
-            ``client_id``.
+        said: ``classes`` of the task with their ``colours``, and what the client said of the label: ``label_info``,
+            ``annotator`` or ``client_id``.
 
     Raises:
         EmptyLabelError: nothing is drawn, which has no form as DICOM SEG.
@@ -30,6 +30,7 @@ def write_label_seg(path: Path, label: Path, images: Path, said: Mapping[str, An
     shown = {name.casefold(): name for name in classes}
     masks = {shown.get(name.casefold(), name): mask for name, mask in masks.items()}
     places = {name: classes.index(name) if name in classes else len(classes) for name in masks}
-    colours = {name: colour_of(name, place) for name, place in places.items()}
+    known = said.get("colours") or {}  # labels that wait since an earlier version have none
+    colours = {name: tuple(known.get(name) or colour_of(name, place)) for name, place in places.items()}
     annotator = str(said.get("annotator") or said.get("client_id") or "")
     write_seg(path, masks, geometry, images, colours=colours, annotator=annotator)

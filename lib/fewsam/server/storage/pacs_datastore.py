@@ -179,7 +179,7 @@ class PacsDatastore(Datastore):
         """Have the final label sent as DICOM SEG, unless its state is the one that was sent last."""
         state = str(info.get("label_state") or "")
         if not state or state != self._queued(image_id):
-            kept = ("classes", "label_info", "annotator", "client_id")
+            kept = ("classes", "colours", "label_info", "annotator", "client_id")
             self.outbox.put(image_id, {key: info[key] for key in kept if key in info})
             self.note_state(image_id, state)
         try:

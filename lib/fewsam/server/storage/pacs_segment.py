@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import PacsError, RefusedError, RequestError
 from fewsam.server.storage.pacs import FIELDS, Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
-from fewsam.server.storage.palette import colour_of
+from fewsam.server.storage.palette import Colour, colours_of
 from fewsam.workspace.manifest import Manifest, is_result, named
 from fewsam.workspace.segment import Segmented
 from fewsam.workspace.workspace import Workspace
@@ -56,6 +56,7 @@ class PacsSeries:
         self._wanted = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := self._wanted.keys() - set(FIELDS):
             raise RequestError(f"{address}: series are not chosen by {sorted(unknown)[0]}; use {', '.join(FIELDS)}")
+        self._workspace = workspace
         self.address, self.output, self.store = parts._replace(query="", fragment="").geturl(), output, store
         self.failed: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="fewsam-pacs-", ignore_cleanup_errors=True)
@@ -149,7 +150,8 @@ class PacsSeries:
         """Store an answer, and say what it is called there. What is empty has no form as DICOM SEG."""
         file = Path(self._folder.name) / f"{folder.name}.seg.dcm"
         try:
-            seg = write_prediction_seg(file, volume, prediction, folder, self._manifest.task)
+            colours = colours_of(self._workspace.collection.names)
+            seg = write_prediction_seg(file, volume, prediction, folder, self._manifest.task, colours)
         except EmptyLabelError:
             return {"seg": None}
         self._pacs.store(file)
@@ -190,7 +192,9 @@ def _about_the_series(why: str, folder: Path) -> str:
     return why.replace(f"{folder}/", "").replace(str(folder), "the series")
 
 
-def write_prediction_seg(path: Path, volume: Volume, prediction: Prediction, images: Path, task: str) -> Any:
+def write_prediction_seg(
+    path: Path, volume: Volume, prediction: Prediction, images: Path, task: str, colours: Mapping[str, Colour]
+) -> Any:
     """Write an answer as DICOM SEG that says that no person made it, and return the object.
 
     The same answer gets the same UIDs, so that a run which is killed before it has noted what it stored stores it once.
@@ -198,6 +202,7 @@ def write_prediction_seg(path: Path, volume: Volume, prediction: Prediction, ima
     Args:
         images: The folder with the series.
         task: The state of the task that answers, as one hash.
+        colours: Of the structures, by name.
 
     Raises:
         EmptyLabelError: nothing was found.
@@ -205,7 +210,6 @@ def write_prediction_seg(path: Path, volume: Volume, prediction: Prediction, ima
     """
     classes = prediction.classes
     masks = {name: prediction.labelmap == value for value, name in names_by_value(classes).items()}
-    colours = {name: colour_of(name, place) for place, name in enumerate(classes)}
     told = f"fewsam prediction, model {prediction.model_version}"
     write_seg(path, masks, volume.geometry, images, colours=colours, annotator="fewsam", description=told)
     seg: Any = pydicom.dcmread(path)

@@ -17,7 +17,7 @@ from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.measure import volumes_ml
 from fewsam.images.volume import Volume, save_labelmap
 from fewsam.server.errors import NotFoundError, RequestError
-from fewsam.server.storage.palette import colour_of
+from fewsam.server.storage.palette import colours_of
 from fewsam.server.tasks.shown import served_labelmap, shown_labelmap
 
 FORMATS = ("nii.gz", "nrrd", "seg.nrrd", "dcm")
@@ -108,14 +108,13 @@ def write_result_file(folder: Path, form: str, collection: Collection, image_id:
 def _write(path: Path, form: str, result: Result, collection: Collection, image_id: str, volume: Volume) -> None:
     geometry, classes = volume.geometry, collection.classes
     if form == "dcm":
-        colours = {name: colour_of(name, place) for place, name in enumerate(classes)}
         authors = _authors(collection.shots(image_id, content_hash=volume.content_hash))
         write_seg(
             path,
             result.masks,
             geometry,
             Path(volume.source),
-            colours=colours,
+            colours=colours_of(collection.names),
             annotator=authors,
             description="fewsam result",
         )
