@@ -117,6 +117,23 @@ test('a renamed structure is the same one, and a deleted one keeps its name for 
   assert.notEqual(list.ids, without);
 });
 
+test('a segment of the viewer that gets the name of a deleted structure is that structure', () => {
+  const list = new Structures();
+  list.update(named('liver', 'spleen'));
+  const session = new Session('s', list, 1, 3, new MemoryStore(), 'one');
+  session.open(bytes(0, 0, 0), head(['liver', 'spleen']));
+  session.draw(new Map([[0, bytes(1, 0, 0)]]));
+  list.update(named('spleen'));
+  const { value } = list.addUnnamed('liver');
+  session.draw(new Map([[0, bytes(1, value, 0)]]));
+  list.update(named('liver', 'spleen'));
+  assert.deepEqual(list.all.map(one => [one.id, one.value]), [['liver', value], ['spleen', 2]]);
+  const meant = session.submission().label_info.filter(one => one.idx !== 2);
+  assert.deepEqual(meant.map(one => [one.idx, one.id]).sort(), [[1, 'liver'], [value, 'liver']]);
+  assert.deepEqual([...list.fromServer(bytes(1, 2), named('liver', 'spleen'))], [value, 2]);
+  assert.equal(list.addUnnamed('new').value, 4); // no value means two
+});
+
 test('a draft is put back by name: values of another window mean nothing here', () => {
   const store = new MemoryStore();
   const [first, second] = [new Structures(), new Structures()];

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 52643126e17b4a6e8dec97cf1228a30208ea12c6f7a46b23c274a9e636657f3b */
+/* fewsam panel, built from sources 17e7dda7e82420a35e87d543f56cd11979afde628738772b5d525609ba13dbef */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -986,7 +986,8 @@ var Structures = class {
 		const kept = /* @__PURE__ */ new Set();
 		const taken = new Set(known.map((one) => one.value));
 		const next = server.map(({ id, name, color, slices }, place) => {
-			const here = known.find((one) => one.id === id) ?? this.list.find((one) => !one.id && lower(one.name) === lower(name));
+			const unnamed = this.list.find((one) => !one.id && lower(one.name) === lower(name));
+			const here = this.list.find((one) => one.id === id) ?? unnamed ?? this.gone.find((one) => one.id === id);
 			if (here) kept.add(here);
 			return {
 				id,

@@ -63,7 +63,9 @@ export class Structures {
     const kept = new Set<Structure>();
     const taken = new Set(known.map(one => one.value));
     const next = server.map(({ id, name, color, slices }, place): Structure => {
-      const here = known.find(one => one.id === id) ?? this.list.find(one => !one.id && lower(one.name) === lower(name));
+      // A segment that gets the name of a deleted structure is that structure; what else is drawn of it stays so too.
+      const unnamed = this.list.find(one => !one.id && lower(one.name) === lower(name));
+      const here = this.list.find(one => one.id === id) ?? unnamed ?? this.gone.find(one => one.id === id);
       if (here) kept.add(here);
       return { id, name, color, slices, value: here?.value ?? this.free(place + 1, taken) };
     });
