@@ -132,6 +132,9 @@ def test_settings_that_call_a_structure_by_its_new_name_make_no_second_one(
     assert sorted(edited.classes) == ["Hepar", "kidney", "spleen"]
     edited.submit(volume, "p1", label(hepar={9: 4}))
     assert all(set(shot.masks) == {"Hepar"} for shot in edited.shots() if shot.slice in (3, 9))
+    edited.delete_structure("liver")
+    assert "Hepar" not in edited.classes
+    assert edited.add_structure("Hepar") == "liver"  # with its labels
 
 
 def test_a_former_name_beside_the_present_one_is_another_structure(collection: Collection, volume: Volume) -> None:

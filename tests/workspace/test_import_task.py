@@ -260,6 +260,10 @@ def test_names_that_have_changed_sides_are_told_apart(origin: SimpleNamespace, t
         assert card is not None and card.card.keys == tuple(keys)  # as its slices have it
         before = {shot.slice: set(shot.masks) for shot in workspace.collection.shots()}
         assert all(names <= {"renamed", first, third} for names in before.values())
+        workspace.collection.delete_structure(keys[0])
+    import_task(origin.pixels, tmp_path / "task")  # brings back what was deleted
+    with open_task(tmp_path / "task") as workspace:
+        assert "renamed" in workspace.collection.classes
     import_task(origin.plain, tmp_path / "task")  # another file: its names are those of now, or of no structure
     with open_task(tmp_path / "task") as workspace:
         names = workspace.collection.names

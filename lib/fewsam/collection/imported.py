@@ -95,6 +95,7 @@ class TaskCollection(Collection):
         target = self.folder / IMPORTED / f"{sha256_of(source)[:24]}{ENDING}"
         classes = read_task(source).meta.classes
         if target.exists() and set(meant := _meant(target)) >= set(classes):
+            self._bring_back(meant.values())
             return False, meant
         meant = self.add_classes(classes)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,17 @@ class TaskCollection(Collection):
         with source.open("rb") as given, replacing(target) as file:
             shutil.copyfileobj(given, file)
         return True, meant
+
+    def _bring_back(self, keys: Iterable[str]) -> None:
+        """Bring deleted structures back, but for those whose name another one has now."""
+
+        def work(db: sqlite3.Connection) -> None:
+            for key in keys:
+                known = self._names(db)
+                if key in known.deleted and known.called(known.deleted[key]) is None:
+                    structures.note(db, key, known.deleted[key], deleted=False, annotator="")
+
+        self._database.write(work)
 
     def _tasks(self) -> list[tuple[Path, TaskFile]]:
         found = []

@@ -116,7 +116,7 @@ def read_names(db: sqlite3.Connection, labels: Sequence[str]) -> Names:
             names.deleted[key] = name
     # The settings may call a structure by the name that it got since, under which nothing is stored.
     unused = set(first) - {key for key, *_ in (*stored, *events)}
-    taken = {class_key(name) for key, name in names.present.items() if key not in unused and key not in names.deleted}
+    taken = {class_key(name) for key, name in names.present.items() if key not in unused}
     left_out = {key for key in unused if key in taken} | set(names.deleted)
     names.order = tuple(dict.fromkeys((*first, *names.present)))
     names.present = {key: names.present[key] for key in names.order if key not in left_out}

@@ -93,6 +93,37 @@ def test_a_structure_that_came_back_stays_on_a_slice_that_was_drawn_on_before(ap
     assert "left" not in shot.masks and "left" in shot.known
 
 
+def test_an_answer_of_a_structure_that_came_back_is_no_label(app: FewSAMApp) -> None:
+    collection = app.workspace.collection
+    answer = drawn(app, slice(20, 30), 2)
+    collection.remember_served("a", answer, collection.classes, 1)
+    assert isinstance(put(app, drawn(app, slice(2, 12)), silent={Z: ["right"]}), dict)
+    (shot,) = collection.shots("a")
+    assert set(shot.masks) == {"left"}
+
+
+def test_a_structure_that_came_back_stays_within_another_one(app: FewSAMApp) -> None:
+    collection, volume = app.workspace.collection, opened(app)
+    left, right = drawn(app, slice(2, 20)) == 1, drawn(app, slice(5, 9)) == 1  # right lies within left
+    collection.submit(volume, "a", {"left": left, "right": right}, by_hand={Z})
+    over = {Z: collection.shots("a")[0].submission}
+    values = drawn(app, slice(2, 20)) + drawn(app, slice(25, 30), 3)
+    assert isinstance(put(app, values, drawn=over, silent={Z: ["right"]}), dict)
+    (shot,) = collection.shots("a")
+    assert np.array_equal(shot.masks["right"], right[Z]) and np.array_equal(shot.masks["left"], left[Z])
+    assert np.array_equal(shot.masks["small"], values[Z] == 3)
+
+
+def test_a_slice_emptied_of_what_it_knew_asks_for_nothing_of_what_came_back(app: FewSAMApp) -> None:
+    collection = app.workspace.collection
+    assert isinstance(put(app, drawn(app, slice(2, 12), 2)), dict)
+    over = {Z: collection.shots("a")[0].submission}
+    emptied = put(app, drawn(app, slice(0, 0)), drawn=over, silent={Z: ["right"]})
+    assert isinstance(emptied, dict)
+    (shot,) = collection.shots("a")
+    assert shot.masks["right"].sum() == 100
+
+
 def test_the_same_label_from_elsewhere_is_no_question(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> None:
     same = drawn(app, slice(2, 12))
     calls = interrupted(app, monkeypatch, [same])

@@ -207,6 +207,21 @@ def test_an_answer_names_the_structures_that_it_was_computed_for(site: Site, bac
     assert found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in wanted)
 
 
+def test_an_answer_does_not_list_a_structure_that_came_back_meanwhile(site: Site) -> None:
+    """The panel would take it for one of which there is nothing."""
+    site.delete("liver")
+    classes, keys = site.collection.classes, list(site.collection.names.present)
+
+    def segment(image_id: str) -> tuple[np.ndarray, dict[str, Any]]:
+        site.collection.add_structure("liver")
+        nothing = np.zeros(site.volume.slices.shape[:3], np.uint8)
+        return nothing, {"classes": list(classes), "keys": keys, "pasted": [], "remaining": [], "unencoded": []}
+
+    site.host.segment = segment
+    structures, _ = site.sent(panel._segment("a", None))
+    assert [one["name"] for one in structures] == list(classes)
+
+
 def test_a_structure_keeps_its_colour_when_another_one_is_deleted_or_comes_back(site: Site) -> None:
     def colours() -> dict[str, Any]:
         return {one["name"]: one["color"] for one in panel_structures.listed(site.collection)}

@@ -151,7 +151,7 @@ test('a draft is put back by name: values of another window mean nothing here', 
   assert.equal(store.length, 1); // taken over
 });
 
-test('a slice says nothing of a structure that came back after it was drawn on', () => {
+test('a slice does not say where a structure is not that came back after it was drawn on', () => {
   const store = new MemoryStore();
   const list = new Structures();
   list.update(named('spleen'));
@@ -161,22 +161,39 @@ test('a slice says nothing of a structure that came back after it was drawn on',
   list.update(named('liver', 'spleen'));
   const liver = list.named('liver').value;
   before.receive(bytes(0, 1, 0, 1), head(['liver', 'spleen'], { 0: 5, 1: 5 }));
-  before.draw(new Map([[1, bytes(1, liver)]])); // here it is drawn, so that the slice speaks of it
-  assert.deepEqual(before.submission().silent, { 0: ['liver'] });
-  before.undo();
+  before.draw(new Map([[1, bytes(1, liver)]])); // what else the server has of it there is not shown
   assert.deepEqual(before.submission().silent, { 0: ['liver'], 1: ['liver'] });
-  before.redo();
   before.keep(true);
 
   const after = new Session('s', list, 2, 2, store, 'two'); // after a reload
   after.open(bytes(0, 1, 0, 1), head(['liver', 'spleen'], { 0: 5, 1: 5 }));
   const submission = after.submission();
-  assert.deepEqual(submission.silent, { 0: ['liver'] });
+  assert.deepEqual(submission.silent, { 0: ['liver'], 1: ['liver'] });
   after.submitted(submission, { 0: 6, 1: 6 });
-  assert.deepEqual(after.slices.stale({ 0: 6, 1: 6 }), [0]); // the server may show more there
+  assert.deepEqual(after.slices.stale({ 0: 6, 1: 6 }), [0, 1]); // the server may show more there
   after.receive(bytes(2, 1, 2, 1), head(['liver', 'spleen'], { 0: 6, 1: 6 }));
   after.draw(new Map([[0, bytes(1, 0)]]));
   assert.deepEqual(after.submission().silent, {});
+});
+
+test('a structure that was submitted on a slice is erased there as any other', () => {
+  for (const way of ['erased', 'undone', 'meanwhile']) {
+    const list = new Structures();
+    list.update(named('liver'));
+    const session = new Session('s', list, 1, 2, new MemoryStore(), 'one');
+    session.open(bytes(0, 0), head(['liver']));
+    session.draw(new Map([[0, bytes(1, 0)]]));
+    list.update(named('liver', 'cyst')); // a new one, while the slice waits
+    session.receive(bytes(0, 0), head(['liver', 'cyst']));
+    session.draw(new Map([[0, bytes(1, 2)]]));
+    const submission = session.submission();
+    if (way === 'meanwhile') session.draw(new Map([[0, bytes(1, 0)]]));
+    session.submitted(submission, { 0: 6 });
+    if (way === 'erased') session.draw(new Map([[0, bytes(1, 0)]]));
+    if (way === 'undone') session.undo();
+    const again = session.submission();
+    assert.deepEqual([[...again.voxels], again.silent], [[1, 0], {}], way);
+  }
 });
 
 test('what has no structure on the server is not submitted under any name', () => {

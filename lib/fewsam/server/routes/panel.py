@@ -7,6 +7,7 @@ Slices count upwards along (row direction x column direction), as ITK orders a D
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
+from fewsam.collection.structures import steadily
 from fewsam.collection.worklist import FINISHED
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
@@ -142,8 +144,11 @@ def _sop_class(path: Path) -> str:
 def _labelmap(image_id: str) -> Response:
     app = current()
     volume = open_image(app, image_id)
-    shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
-    names = app.workspace.collection.names  # read once, for the voxels and for what is said of them
+    collection = app.workspace.collection
+    # Read once, for the voxels and for what is said of them.
+    names, shots = steadily(
+        lambda: collection.names, lambda: collection.shots(image_id, content_hash=volume.content_hash)
+    )
     labels, version = shown_labelmap(app.workspace.collection, image_id, volume, tuple(names.present.values()), shots)
     drawn = submissions(volume.geometry, shots)
     head = {
@@ -161,13 +166,16 @@ def _segment(image_id: str, k: int | None) -> Response:
     app = current()
     volume = open_image(app, image_id)
     looks_at(app, image_id, volume, k)
+    before = app.workspace.collection.names.present
     shots = app.workspace.collection.shots(image_id, content_hash=volume.content_hash)
     labels, answer = app.segment(image_id)
     for kind in ("pasted", "remaining", "unencoded"):
         answer[kind] = sorted(to_k(volume.geometry, z) for z in answer[kind])
     answer["submissions"] = submissions(volume.geometry, shots)
     # Numbered by the structures of when the computation began; what was deleted since is left out, as in what is shown.
+    # What came back since is not in it, and the panel must not take it for a structure of which there is nothing.
     names = app.workspace.collection.names
+    names = replace(names, present={key: name for key, name in names.present.items() if key in before})
     computed = [names.distinct(key) for key in answer["keys"]]
     answer["structures"] = structures_of(names)
     return voxels(answer, volume.geometry.to_native(renumbered(labels, computed, tuple(names.present.values()))))

@@ -23,6 +23,7 @@ from monailabel.endpoints.user.auth import User
 from fewsam.collection import Shot
 from fewsam.collection.structures import Names
 from fewsam.core.errors import LabelError, OutdatedError
+from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
@@ -49,9 +50,9 @@ def submit(
     [slice], "beside": [slice], "empty": [slice], "silent": {slice: [id]}}``: what the values mean, the slices drawn by
     hand with the submission each was drawn over (0 for none), those whose newer label may be replaced, those whose
     newer label stays with this one beside it, those of which the person said that nothing is on them, and structures
-    that came back after a slice was drawn on, which says nothing of them. The answer's lists of slices are in the order
-    of the stored series. 409 with ``slices`` where others submitted them meanwhile, with ``empty`` where labels
-    would go unasked: nothing is stored then.
+    that came back after a slice was drawn on: it says where they are drawn, and not that they are nowhere else. The
+    answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others submitted them
+    meanwhile, with ``empty`` where labels would go unasked: nothing is stored then.
     """
     app = current()
     raw, ours = parse_params(params, who := author(user))
@@ -94,7 +95,7 @@ def _taken(
         newer, erased = sent.newer(shots, shown), sent.erased(shots, shown)
         if refusal := _refusal(sent, newer, erased, shots, volume):
             return refusal
-        file, info = _write(Path(folder), sent.over(shown), sent, classes, shots, shown, volume)
+        file, info = _write(Path(folder), sent.over(shown, shots), sent, classes, shots, shown, volume)
         raw = {**raw, "label_info": info}
         ours = replace(
             ours,
@@ -122,7 +123,7 @@ class _Slices:
         replaced: Slices whose newer label may be replaced.
         emptied: Slices of which a person said that nothing is on them.
         beside: Slices whose label in force stays, with this one beside it.
-        silent: Slice -> ids of structures that came back after it was drawn on: it says nothing of them.
+        silent: Slice -> ids of structures that came back after it was drawn on: it does not say where they are not.
     """
 
     drawn: dict[int, int]
@@ -168,18 +169,23 @@ class _Sent:
         """The drawn slices that say something: those with a structure on them, and the erased ones."""
         return frozenset(z for z in self.slices.drawn if z in erased or self.values[z].any())
 
-    def over(self, shown: np.ndarray) -> np.ndarray:
+    def unsaid(self, z: int) -> set[str]:
+        """Structures that the client does not know, or did not when it drew on the slice."""
+        silent = {self.present.get(key) for key in self.slices.silent.get(z, ())}
+        return {name for name in self.names.values() if name not in self.spoken or name in silent}
+
+    def over(self, shown: np.ndarray, shots: dict[int, Shot]) -> np.ndarray:
         """The drawn slices over what is shown: on other slices the panel may show what is older.
 
-        A structure that the client does not know, or did not when the slice was drawn on, stays where nothing was
-        drawn over it.
+        What a person has drawn of an unsaid structure stays where nothing was drawn over it.
         """
         result = shown.copy()
         for z in self.slices.drawn:
-            silent = {self.present.get(key) for key in self.slices.silent.get(z, ())}
-            unknown = [value for value, name in self.names.items() if name not in self.spoken or name in silent]
-            stays = np.isin(shown[z], unknown) & (self.values[z] == 0)
-            result[z] = np.where(stays, shown[z], self.values[z])
+            result[z] = self.values[z]
+            unsaid, masks = self.unsaid(z), shots[z].masks if z in shots else {}
+            for value, name in self.names.items():
+                if name in unsaid and name in masks:
+                    result[z][masks[name] & (shown[z] == value) & (self.values[z] == 0)] = value
         return result
 
 
@@ -193,7 +199,11 @@ def _refusal(
     """
     if asked := [z for z in newer if z not in sent.slices.replaced | sent.slices.beside]:
         return _conflict([shots[z] for z in asked], volume)
-    losing = [z for z in erased - sent.slices.emptied if z in shots and sent.spoken.intersection(shots[z].masks)]
+    losing = [
+        z
+        for z in erased - sent.slices.emptied
+        if z in shots and (sent.spoken - sent.unsaid(z)).intersection(shots[z].masks)
+    ]
     if gone := sorted(to_k(volume.geometry, z) for z in losing):
         detail = f"{_which(gone)} had a label, and would be empty: say that nothing is there, or leave them out."
         return JSONResponse({"detail": detail, "empty": gone}, status_code=409)
@@ -212,7 +222,7 @@ def _write(
     volume: Volume,
 ) -> tuple[Path, list[dict[str, Any]] | None]:
     """The label as a file in ``folder``, and the ``label_info`` of its values; None where the file holds names."""
-    if merged := _with_overlaps(values, sent.names, classes, shots, shown):
+    if merged := _with_overlaps(values, sent, classes, shots, shown):
         file = folder / "label.seg.nrrd"
         native = {name: volume.geometry.to_native(mask) for name, mask in merged.items()}
         write_native_masks(file, native, volume.geometry.affine)
@@ -251,7 +261,8 @@ def _names(label_info: list[dict[str, Any]], names: Names) -> dict[int, str]:
                 )
             if not 1 <= (value := int(item["idx"])) <= 255:
                 raise ValueError(value)
-            found[value] = names.present[key] if key in names.present else str(item["name"])
+            known = key if key in names.present else names.called(str(item["name"]))
+            found[value] = names.present[known] if known else str(item["name"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise RequestError('params["label_info"] must be a list of {"id": ..., "name": ..., "idx": 1 to 255}') from None
     return found
@@ -328,7 +339,7 @@ def _which(slices: list[int]) -> str:
 
 def _with_overlaps(
     values: np.ndarray,
-    names: dict[int, str],
+    sent: _Sent,
     classes: tuple[str, ...],
     shots: dict[int, Shot],
     shown: np.ndarray,
@@ -338,10 +349,14 @@ def _with_overlaps(
     if not hidden:
         return {}
     spelled = {name.casefold(): name for name in classes}
-    masks = {spelled.get(name.casefold(), name): values == value for value, name in names.items()}
+    masks = {spelled.get(name.casefold(), name): values == value for value, name in sent.names.items()}
     for z, shot in hidden.items():
-        as_shown = values[z] == shown[z]
+        unsaid = sent.unsaid(z) if z in sent.slices.drawn else set()
+        # What the client saw of an overlap was drawn without what it does not know.
+        said = shot.called_as({name: name for name in shot.masks if name not in unsaid})
+        as_seen = sent.values[z] == drawn_labelmap(said, classes, np.zeros(values.shape[1:], np.uint8))
         for name, mask in shot.masks.items():
+            untouched = as_seen | (sent.values[z] == 0) if name in unsaid else values[z] == shown[z]
             whole = masks.setdefault(name, np.zeros(values.shape, bool))
-            whole[z] |= mask & as_shown
+            whole[z] |= mask & untouched
     return {name: mask for name, mask in masks.items() if mask.any()}

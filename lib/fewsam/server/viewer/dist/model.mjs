@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 17e7dda7e82420a35e87d543f56cd11979afde628738772b5d525609ba13dbef */
+/* fewsam panel, built from sources 876ba79c671347989b40740f8af0e1162bd9f7f515c19aec6beeeb83fd0a3c16 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -166,16 +166,17 @@ var Slices = class {
 	* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
 	*/
 	submitted(sent, submissions, uncertain = []) {
-		for (const [k, { pixels, knows }] of sent) {
+		for (const [k, { pixels, knows, says = [] }] of sent) {
+			const more = (list) => list && [...list, ...says];
 			const former = this.base[k];
 			this.base[k] = pixels.slice();
 			this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
-			this.known[k] = knows;
+			this.known[k] = more(knows);
 			const seen = this.submission[k];
 			const kept = (state) => ({
 				pixels: state?.pixels ?? former,
 				seen,
-				knows: state ? state.knows : knows
+				knows: more(state ? state.knows : knows)
 			});
 			for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
 				change.before = kept(change.before);
@@ -186,7 +187,7 @@ var Slices = class {
 			else this.drawn.set(k, {
 				pixels: now.pixels,
 				seen,
-				knows: now.knows
+				knows: more(now.knows)
 			});
 		}
 	}
@@ -868,7 +869,9 @@ var Session = class {
 	}
 	/** The structure of this voxel value is not on the slice. */
 	absent(k, value) {
-		return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => pixel === value ? 0 : pixel)));
+		const { id } = this.structures.of(value) ?? {};
+		const values = this.structures.known.filter((one) => one.value === value || id && one.id === id).map((one) => one.value);
+		return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => values.includes(pixel) ? 0 : pixel)));
 	}
 	discard(slices) {
 		return this.keeping(this.slices.discard(slices));
@@ -904,9 +907,10 @@ var Session = class {
 		for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
 		const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
 		const silent = {};
-		for (const [k, { pixels, knows }] of sent) {
-			const unsaid = knows ? label_info.filter(({ id, idx }) => !knows.includes(id) && !pixels.includes(idx)) : [];
-			if (unsaid.length) silent[k] = unsaid.map(({ id }) => id);
+		for (const [k, one] of sent) {
+			one.says = label_info.filter(({ idx }) => one.pixels.includes(idx)).map(({ id }) => id);
+			const unsaid = one.knows ? label_info.map(({ id }) => id).filter((id) => !one.knows.includes(id)) : [];
+			if (unsaid.length) silent[k] = [...new Set(unsaid)];
 		}
 		return {
 			voxels,

@@ -29,7 +29,7 @@ export interface Submission {
   drawn: Record<string, number>;
   /** Slices of which a person said that nothing is on them. */
   empty: number[];
-  /** Slice -> structures of which it says nothing: they were brought back after it was drawn on. */
+  /** Slice -> structures that came after it was drawn on: of those it says what is drawn of them, and nothing else. */
   silent: Record<string, string[]>;
   sent: Map<number, Drawn>;
 }
@@ -103,7 +103,9 @@ export class Session {
 
   /** The structure of this voxel value is not on the slice. */
   absent(k: number, value: number): number[] {
-    return this.keeping(this.slices.confirm(k, this.slices.shown(k).map(pixel => (pixel === value ? 0 : pixel))));
+    const { id } = this.structures.of(value) ?? {};
+    const values = this.structures.known.filter(one => one.value === value || (id && one.id === id)).map(one => one.value);
+    return this.keeping(this.slices.confirm(k, this.slices.shown(k).map(pixel => (values.includes(pixel) ? 0 : pixel))));
   }
 
   discard(slices: number[]): number[] {
@@ -139,9 +141,10 @@ export class Session {
     for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
     const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
     const silent: Record<string, string[]> = {};
-    for (const [k, { pixels, knows }] of sent) {
-      const unsaid = knows ? label_info.filter(({ id, idx }) => !knows.includes(id) && !pixels.includes(idx)) : [];
-      if (unsaid.length) silent[k] = unsaid.map(({ id }) => id);
+    for (const [k, one] of sent) {
+      one.says = label_info.filter(({ idx }) => one.pixels.includes(idx)).map(({ id }) => id);
+      const unsaid = one.knows ? label_info.map(({ id }) => id).filter(id => !one.knows!.includes(id)) : [];
+      if (unsaid.length) silent[k] = [...new Set(unsaid)];
     }
     return { voxels, label_info, drawn, empty, silent, sent };
   }

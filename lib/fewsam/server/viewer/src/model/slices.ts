@@ -16,6 +16,8 @@ export interface Drawn {
   confirmed?: boolean;
   /** Identities of the structures that the server showed here when it was drawn; of others its pixels say nothing. */
   knows?: string[];
+  /** On its way to the server: identities of the structures on it, which it then says all of. */
+  says?: string[];
 }
 
 interface Change {
@@ -170,21 +172,23 @@ export class Slices<Note = unknown> {
    * ``uncertain``: slices of which it took something else than was sent; they are fetched again.
    */
   submitted(sent: Map<number, Drawn>, submissions: Record<string, number>, uncertain: number[] = []): void {
-    for (const [k, { pixels, knows }] of sent) {
+    for (const [k, { pixels, knows, says = [] }] of sent) {
+      // What the person has submitted here they have seen: from now on, leaving it out is erasing it.
+      const more = (list?: string[]): string[] | undefined => list && [...list, ...says];
       const former = this.base[k];
       this.base[k] = pixels.slice();
       this.submission[k] = uncertain.includes(k) ? UNKNOWN : (submissions[k] ?? 0);
-      this.known[k] = knows;
+      this.known[k] = more(knows);
       const seen = this.submission[k];
       // To go back behind the submission is a new drawing: what was clean then is not what the server has now.
-      const kept = (state: Drawn | null): Drawn => ({ pixels: state?.pixels ?? former, seen, knows: state ? state.knows : knows });
+      const kept = (state: Drawn | null): Drawn => ({ pixels: state?.pixels ?? former, seen, knows: more(state ? state.knows : knows) });
       for (const change of [...this.done, ...this.undone].flatMap(step => step.changes).filter(one => one.k === k)) {
         change.before = kept(change.before);
         change.after = kept(change.after);
       }
       const now = this.drawn.get(k);
       if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
-      else this.drawn.set(k, { pixels: now.pixels, seen, knows: now.knows });
+      else this.drawn.set(k, { pixels: now.pixels, seen, knows: more(now.knows) });
     }
   }
 
