@@ -61,7 +61,7 @@ class Names:
         """
         given = list(given)
         keys = {name: self.key_of(name) for name in given}
-        exact = {key for name, key in keys.items() if class_key(self.present.get(key, "")) == class_key(name)}
+        exact = {key for name, key in keys.items() if class_key(self.present.get(key, GONE)) == class_key(name)}
         return {
             name: key if key not in exact or class_key(self.present[key]) == class_key(name) else self._other(name)
             for name, key in keys.items()
