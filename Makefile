@@ -57,7 +57,7 @@ help:
 	@echo "  make clean          remove the environment, caches, dist/ and fuzz/; labels, models and checkpoints/ stay"
 	@echo "To change fewsam:"
 	@echo "  make env            make the environment $(VENV) alone"
-	@echo "  make test           set up, check style, layers and types, and run all tests (a quarter of an hour on two cores)"
+	@echo "  make test           set up, check style, layers and types, and run all tests (40 minutes on two slow cores)"
 	@echo "  make lint           check style, layers and types"
 	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "  make panel-pictures photograph the panel in OHIF in each of its states, to look at (PICTURES=folder)"
