@@ -6,19 +6,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fewsam.core.metrics import iou
 from fewsam.images.frame import Frame, make_frame, relaid
-
-
-def blob(shape, seed, share=0.5):
-    """Smooth random blobs as a bool mask."""
-    rng = np.random.default_rng(seed)
-    coarse = torch.from_numpy(rng.normal(size=(1, 1, 5, 5)))
-    field = torch.nn.functional.interpolate(coarse, size=shape, mode="bicubic", align_corners=True)[0, 0].numpy()
-    return field > np.quantile(field, 1 - share)
-
-
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
+from helpers.blobs import blob
 
 
 def test_frame_keeps_the_physical_aspect_ratio():

@@ -7,12 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from fewsam.core.config import Settings
+from fewsam.core.metrics import iou
 from fewsam.images.frame import Frame, make_frame
 from fewsam.images.preprocess import Intensity, choose_intensity, detail_bytes, detail_tensor, image_stats, to_uint8
 from fewsam.images.volume import Volume, geometry_for
+from helpers.blobs import blob
 
 
 def volume_of(slices, modality=None):
@@ -28,18 +29,6 @@ def body(dtype=np.int16, seed=0):
     slices[:, 10:30, 10:40] = 60
     slices[:, 18:22, 20:26] = 800
     return (slices + rng.normal(0, 15, slices.shape)).astype(dtype)
-
-
-def blob(shape, seed, share=0.5):
-    """Smooth random blobs as a bool mask."""
-    rng = np.random.default_rng(seed)
-    coarse = torch.from_numpy(rng.normal(size=(1, 1, 5, 5)))
-    field = torch.nn.functional.interpolate(coarse, size=shape, mode="bicubic", align_corners=True)[0, 0].numpy()
-    return field > np.quantile(field, 1 - share)
-
-
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
 
 
 # -- intensity

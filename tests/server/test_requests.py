@@ -20,7 +20,7 @@ from fewsam.server.app import FewSAMApp
 from fewsam.server.errors import QueueFullError, RequestError, status_of
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.routes import routes
-from fewsam.server.routes.panel_labels import _names, _slices
+from fewsam.server.routes.panel_sent import names_of, slices_of
 from fewsam.server.routes.threads import BoundedPool
 from fewsam.server.tasks.points import points_of
 
@@ -31,9 +31,9 @@ def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
     volume = load_volume(tmp_path / "a.nii.gz")
     for raw in ({"drawn": {"1": math.inf}}, {"replace": [math.inf]}):
         with pytest.raises(RequestError, match="drawn"):
-            _slices(raw, volume)
+            slices_of(raw, volume)
     with pytest.raises(RequestError, match="label_info"):
-        _names([{"idx": math.inf, "name": "ball"}], Names({"ball": "ball"}))
+        names_of([{"idx": math.inf, "name": "ball"}], Names({"ball": "ball"}))
     with pytest.raises(RequestError, match="whole numbers"):
         points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
 

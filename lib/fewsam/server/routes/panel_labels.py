@@ -8,9 +8,8 @@ overlap, of which a labelmap shows one a pixel, stay where nobody changed anythi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,15 +20,14 @@ from fastapi.responses import JSONResponse
 from monailabel.endpoints.user.auth import User
 
 from fewsam.collection import Shot
-from fewsam.collection.structures import Names
 from fewsam.core.errors import LabelError, OutdatedError
 from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.labelwrite import write_native_masks
 from fewsam.images.volume import Volume
-from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
 from fewsam.server.paths import scratch
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlapping, submissions, to_k
+from fewsam.server.routes.panel_sent import SentLabel, SentSlices, as_numbered, labelmap_of, names_of, slices_of
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.tasks.host import Host, current
 from fewsam.server.tasks.labels import LabelParams, parse_params
@@ -59,8 +57,8 @@ def submit(
     if who:
         raw["annotator"] = who  # whatever else the client says
     volume = open_image(app, image)
-    slices = _slices(raw, volume)
-    received = _labelmap(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
+    slices = slices_of(raw, volume)
+    received = labelmap_of(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     take = partial(_taken, app, image, volume, received, raw, ours, slices)
     for _ in range(TRIES - 1):
         with suppress(OutdatedError):  # a label of another client came in between: it is looked at, and asked about
@@ -75,7 +73,7 @@ def _taken(
     received: np.ndarray,
     raw: dict[str, Any],
     ours: LabelParams,
-    slices: _Slices,
+    slices: SentSlices,
 ) -> dict[str, Any] | JSONResponse:
     """Compare what was sent with the labels in force, and store it over these or ask.
 
@@ -86,10 +84,10 @@ def _taken(
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
         # A value is a structure's place among those present: what was sent and what is shown need one list of them.
         structures = collection.names
-        classes, named = tuple(structures.present.values()), _names(ours.label_info or [], structures)
-        values, names = _as_numbered(received, named, classes)
+        classes, named = tuple(structures.present.values()), names_of(ours.label_info or [], structures)
+        values, names = as_numbered(received, named, classes)
         spoken = frozenset(named.values())
-        sent = _Sent(values, names, spoken, slices, structures.present)
+        sent = SentLabel(values, names, spoken, slices, structures.present)
         shots = {shot.slice: shot for shot in collection.shots(image, content_hash=volume.content_hash)}
         shown, _ = shown_labelmap(collection, image, volume, classes, list(shots.values()))
         newer, erased = sent.newer(shots, shown), sent.erased(shots, shown)
@@ -105,92 +103,16 @@ def _taken(
             complete_slices=(erased or None) if sent.knows(classes) else None,
             by_hand=sent.meant(erased),
             beside=frozenset(slices.beside),
-            over={
-                z: shots[z].submission if z in shots else 0 for z in slices.drawn
-            },  # other clients take no lock of ours
+            # Other clients take no lock of ours.
+            over={z: shots[z].submission if z in shots else 0 for z in slices.drawn},
         )
         answer = app.submit_label(image, file, "final", raw, ours)
         now = collection.shots(image, content_hash=volume.content_hash)
     return _by_stored_slice(answer, newer, now, volume)
 
 
-@dataclass(frozen=True)
-class _Slices:
-    """What the panel says of slices, which are canonical.
-
-    Attributes:
-        drawn: Slice that was drawn by hand -> the submission it was drawn over, 0 for none.
-        replaced: Slices whose newer label may be replaced.
-        emptied: Slices of which a person said that nothing is on them.
-        beside: Slices whose label in force stays, with this one beside it.
-        silent: Slice -> ids of structures that came back after it was drawn on: it does not say where they are not.
-    """
-
-    drawn: dict[int, int]
-    replaced: set[int]
-    emptied: set[int]
-    beside: set[int]
-    silent: dict[int, set[str]]
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """What the panel sent.
-
-    Attributes:
-        values: The labelmap, (Z, H, W) uint8.
-        names: Value -> name of its structure, as the collection numbers them.
-        spoken: Names of the structures that the client has; of others it says nothing.
-        slices: What it says of slices.
-        present: Names of the task's structures by id.
-    """
-
-    values: np.ndarray
-    names: dict[int, str]
-    spoken: frozenset[str]
-    slices: _Slices
-    present: Mapping[str, str]
-
-    def newer(self, shots: dict[int, Shot], shown: np.ndarray) -> list[int]:
-        """Drawn slices that somebody else submitted meanwhile, otherwise than they are here."""
-        found = [z for z, seen in self.slices.drawn.items() if z in shots and shots[z].submission != seen]
-        return [z for z in found if not np.array_equal(self.values[z], shown[z])]
-
-    def erased(self, shots: dict[int, Shot], shown: np.ndarray) -> frozenset[int]:
-        """Drawn slices on which nothing is left, or of which a person said that nothing is there."""
-        empty = [z for z in self.slices.drawn if not self.values[z].any()]
-        return frozenset(z for z in empty if shown[z].any() or z in shots or z in self.slices.emptied)
-
-    def knows(self, classes: Sequence[str]) -> bool:
-        """Whether the client has every structure of the task."""
-        return {name.casefold() for name in classes} <= {name.casefold() for name in self.spoken}
-
-    def meant(self, erased: frozenset[int]) -> frozenset[int]:
-        """The drawn slices that say something: those with a structure on them, and the erased ones."""
-        return frozenset(z for z in self.slices.drawn if z in erased or self.values[z].any())
-
-    def unsaid(self, z: int) -> set[str]:
-        """Structures that the client does not know, or did not when it drew on the slice."""
-        silent = {self.present.get(key) for key in self.slices.silent.get(z, ())}
-        return {name for name in self.names.values() if name not in self.spoken or name in silent}
-
-    def over(self, shown: np.ndarray, shots: dict[int, Shot]) -> np.ndarray:
-        """The drawn slices over what is shown: on other slices the panel may show what is older.
-
-        What a person has drawn of an unsaid structure stays where nothing was drawn over it.
-        """
-        result = shown.copy()
-        for z in self.slices.drawn:
-            result[z] = self.values[z]
-            unsaid, masks = self.unsaid(z), shots[z].masks if z in shots else {}
-            for value, name in self.names.items():
-                if name in unsaid and name in masks:
-                    result[z][masks[name] & (shown[z] == value) & (self.values[z] == 0)] = value
-        return result
-
-
 def _refusal(
-    sent: _Sent, newer: list[int], erased: frozenset[int], shots: dict[int, Shot], volume: Volume
+    sent: SentLabel, newer: list[int], erased: frozenset[int], shots: dict[int, Shot], volume: Volume
 ) -> JSONResponse | None:
     """A question to ask before anything is stored, if there is one.
 
@@ -215,7 +137,7 @@ def _refusal(
 def _write(
     folder: Path,
     values: np.ndarray,
-    sent: _Sent,
+    sent: SentLabel,
     classes: tuple[str, ...],
     shots: dict[int, Shot],
     shown: np.ndarray,
@@ -243,86 +165,6 @@ def _by_stored_slice(answer: dict[str, Any], newer: list[int], now: list[Shot], 
     return answer
 
 
-def _names(label_info: list[dict[str, Any]], names: Names) -> dict[int, str]:
-    """The present name of the structure that each value means: by its identity, or by name where none is given.
-
-    Raises:
-        RequestError: the list is no such list.
-        LabelError: a structure was deleted since.
-    """
-    found = {}
-    try:
-        for item in label_info:
-            key = item.get("id")
-            if key in names.deleted:
-                raise LabelError(
-                    f"{names.deleted[key]} was deleted since you drew it, and nothing was stored. Add a structure of "
-                    "this name to bring it back, then submit."
-                )
-            if not 1 <= (value := int(item["idx"])) <= 255:
-                raise ValueError(value)
-            known = key if key in names.present else names.called(str(item["name"]))
-            found[value] = names.present[known] if known else str(item["name"])
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise RequestError('params["label_info"] must be a list of {"id": ..., "name": ..., "idx": 1 to 255}') from None
-    return found
-
-
-def _as_numbered(
-    values: np.ndarray, names: dict[int, str], classes: tuple[str, ...]
-) -> tuple[np.ndarray, dict[int, str]]:
-    """The labelmap with the collection's values, as what is shown has them, and all of their names.
-
-    Raises:
-        LabelError: a value has no name.
-    """
-    if nameless := sorted(set(np.unique(values).tolist()) - set(names) - {0}):
-        listed = ", ".join(map(str, nameless))
-        raise LabelError(f'values {listed} have no name in params["label_info"]: give each structure a name')
-    numbers = {name.casefold(): number for number, name in enumerate(classes, 1)}
-    known, table = dict(enumerate(classes, 1)), np.zeros(256, np.uint8)
-    for value, name in names.items():
-        number = numbers.setdefault(name.casefold(), len(numbers) + 1)
-        known.setdefault(number, name)
-        table[value] = number
-    return table[values], known
-
-
-def _slices(raw: dict[str, Any], volume: Volume) -> _Slices:
-    """``drawn``, ``replace``, ``empty``, ``beside`` and ``silent`` by canonical slice."""
-    try:
-        drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
-        others = ("replace", "empty", "beside")
-        replaced, emptied, beside = ([int(k) for k in raw.get(name) or ()] for name in others)
-        silent = {int(k): set(map(str, ids)) for k, ids in dict(raw.get("silent") or {}).items()}
-    except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
-        raise RequestError(
-            'params["drawn"] must be {slice: submission}, "silent" {slice: [id]}, and "replace", "empty" and "beside" '
-            "lists of slices"
-        ) from None
-    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside, *silent) if not 0 <= k < volume.depth)
-    if outside:
-        raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
-    canonical = partial(to_k, volume.geometry)
-    return _Slices(
-        {canonical(k): seen for k, seen in drawn.items()},
-        set(map(canonical, replaced)),
-        set(map(canonical, emptied)),
-        set(map(canonical, beside)),
-        {canonical(k): ids for k, ids in silent.items()},
-    )
-
-
-def _labelmap(data: bytes, volume: Volume) -> np.ndarray:
-    """(Z, H, W) uint8."""
-    shape = volume.geometry.shape
-    if len(data) != int(np.prod(shape)):
-        raise LabelError(
-            f"{len(data)} bytes do not fit the image's grid {shape}: the series has changed; reload the page"
-        )
-    return volume.geometry.to_slices(np.frombuffer(data, np.uint8).reshape(shape, order="F"))
-
-
 def _conflict(shots: list[Shot], volume: Volume) -> JSONResponse:
     slices = sorted(to_k(volume.geometry, shot.slice) for shot in shots)
     who = ", ".join(sorted({shot.annotator for shot in shots if shot.annotator}))
@@ -339,7 +181,7 @@ def _which(slices: list[int]) -> str:
 
 def _with_overlaps(
     values: np.ndarray,
-    sent: _Sent,
+    sent: SentLabel,
     classes: tuple[str, ...],
     shots: dict[int, Shot],
     shown: np.ndarray,
