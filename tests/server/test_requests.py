@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 from monailabel.interfaces.utils import app as monai_apps
 
-from fewsam.collection.structures import Names
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
 from fewsam.server.app import FewSAMApp
 from fewsam.server.errors import QueueFullError, RequestError, status_of
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.routes import routes
-from fewsam.server.routes.panel_sent import names_of, slices_of
 from fewsam.server.routes.threads import BoundedPool
 from fewsam.server.tasks.points import points_of
 
@@ -29,11 +27,6 @@ def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
     """Python's JSON takes Infinity for a number."""
     make_studies(tmp_path, ("a",))
     volume = load_volume(tmp_path / "a.nii.gz")
-    for raw in ({"drawn": {"1": math.inf}}, {"replace": [math.inf]}):
-        with pytest.raises(RequestError, match="drawn"):
-            slices_of(raw, volume)
-    with pytest.raises(RequestError, match="label_info"):
-        names_of([{"idx": math.inf, "name": "ball"}], Names({"ball": "ball"}))
     with pytest.raises(RequestError, match="whole numbers"):
         points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
 
