@@ -116,7 +116,7 @@ def test_the_loop_on_a_generated_patient(tmp_path):
         for number in (1, 2)
     )
     labels = {int(value): name for value, name in json.loads((data / "truth" / "labels.json").read_text()).items()}
-    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "steps": 150, "train_seconds": 1000}) as server:
+    with Server(tmp_path, data / "ct", conf={"preset": "ct-abdomen", "steps": 100, "train_seconds": 1000}) as server:
         slices = [10, 20, 30]
         scores, others = loop(server, "patient01", scan, truth, labels, slices, ("patient02", other))
     assert_rises(others)
