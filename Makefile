@@ -1,4 +1,4 @@
-# `make run`: label the sample data in OHIF.   `make test`: lint, types and the whole test suite.
+# `make run`: label the sample data in OHIF.   `make test`: lint, types and the tests.
 # Nothing depends on make: the plain pip and monailabel lines stand in README.md.
 
 VENV := .venv
@@ -32,6 +32,7 @@ CONF ?=
 # they wait for servers and browsers. Measurements run WORKERS at a time, with a core each.
 PYTEST_ARGS ?=
 TEST_WORKERS ?= 3
+TESTS = $(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 WORKERS ?= 2
 
 # A folder as one word of a shell, whatever its name.
@@ -57,7 +58,8 @@ help:
 	@echo "  make clean          remove the environment, caches, dist/ and fuzz/; labels, models and checkpoints/ stay"
 	@echo "To change fewsam:"
 	@echo "  make env            make the environment $(VENV) alone"
-	@echo "  make test           set up, check style, layers and types, and run all tests (40 minutes on two slow cores)"
+	@echo "  make test           set up, check style, layers and types, and run the tests (a quarter of an hour on two cores)"
+	@echo "  make test-slow      run the tests that make test leaves out: kills, attacks, other devices, the evaluation (half an hour)"
 	@echo "  make lint           check style, layers and types"
 	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "  make panel-pictures photograph the panel in OHIF in each of its states, to look at (PICTURES=folder)"
@@ -153,11 +155,12 @@ lint: $(READY)
 test: lint
 	@# 4 MB for the tests of the cluster; where they cannot be had those tests are skipped.
 	@$(BIN)/python -c 'import distributed, dask_jobqueue' 2>/dev/null || $(BIN)/python -m pip install -q --no-deps -r requirements-cluster.txt || true
-	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -m "not slow" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
+	$(TESTS) -m "not slow" $(PYTEST_ARGS)
 
-# What make test leaves out: the loop on a real scan, where one is beside the repository.
+# What make test leaves out and CI does not: runs that are killed and go on to the same digits, attacks on a server, other
+# devices, learning without labels, the evaluation, and the loop on a real scan, where one is beside the repository.
 test-slow: $(READY)
-	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -m slow $(PYTEST_ARGS)
+	$(TESTS) -m slow $(PYTEST_ARGS)
 
 # atheris has wheels for Linux and Python 3.11 and later; without it the cases are made by hypothesis.
 CASES ?= 20000

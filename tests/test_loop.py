@@ -106,6 +106,7 @@ def assert_rises(scores: dict[str, float]) -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(values)), scores
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_loop_on_a_generated_patient(tmp_path):
     data = tmp_path / "data"

@@ -246,6 +246,7 @@ def test_importing_fewsam_does_not_import_torch() -> None:
     assert result.stdout.strip() == "False", result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "earlier",
     [
@@ -267,6 +268,7 @@ def test_torchvision_imports_after_fewsam(earlier: tuple[str, ...], tmp_path: Pa
     assert result.stdout.split()[-1] == "True"
 
 
+@pytest.mark.slow
 def test_operators_are_declared_only_where_torchvision_does_not_import_by_itself() -> None:
     alone = run_python("import torchvision")
     declared = run_python(

@@ -26,6 +26,7 @@ def task_list(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_and_resumes(
     task_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,6 +49,7 @@ def test_evaluate_prints_and_writes_and_resumes(
     assert "other settings" in refusal(capsys, *line, "--methods", "prototypes", "--conf", "prototypes=2")
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_told_and_the_others_stand(
     task_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_encode_goes_on_after_ctrl_c(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = tmp_path / "task"
     data, line = task / "cache" / "data.mdb", ("encode", images, "--task", task, *conf_arguments())
@@ -79,6 +80,7 @@ def test_encode_goes_on_after_ctrl_c(tmp_path: Path, images: Path, capsys: pytes
     assert slices == COUNT * tiny.SHAPE[2] == new + cached and new > 0 and cached > 0
 
 
+@pytest.mark.slow
 def test_segment_goes_on_after_ctrl_c(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task, out = tmp_path / "task", tmp_path / "out"
     tiny.labelled(task, [4, 6])[0].close()

@@ -79,6 +79,7 @@ def lines(folder: Path) -> dict[str, dict[str, Any]]:
     return {entry["image"]: entry for entry in map(json.loads, text.splitlines())}
 
 
+@pytest.mark.slow
 def test_the_series_are_segmented_resumed_and_stored_once(
     pacs: Any, scans: Path, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

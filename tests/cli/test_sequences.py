@@ -23,6 +23,7 @@ def write_study(folder: Path, name: str, shift: float = 0.0) -> None:
     nib.save(nib.Nifti1Image((100 + noise).astype(np.int16), AFFINE), image.with_name(f"{name}_t1.nii.gz"))
 
 
+@pytest.mark.slow
 def test_a_task_on_two_sequences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

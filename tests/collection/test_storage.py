@@ -35,6 +35,7 @@ def work(line):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_kill_in_the_middle_of_submissions(folder: Path) -> None:
     acknowledged: dict[int, int] = {}

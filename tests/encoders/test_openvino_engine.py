@@ -42,6 +42,7 @@ def in_a_fork(queue, encoder, batch):
     queue.put(encoder.embed(batch).numpy())
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_the_converted_encoder_is_torchs_and_is_made_once(checkpoint, monkeypatch):
     wanted = chosen(checkpoint)
@@ -109,6 +110,7 @@ def test_a_failed_conversion_is_told_and_torch_goes_on(checkpoint, monkeypatch, 
     assert "OpenVINO could not convert it" in caplog.text
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_torch_computes_while_a_conversion_goes_on_behind(checkpoint, monkeypatch):
     monkeypatch.setattr(engine, "NICE", 0)  # the test waits for it

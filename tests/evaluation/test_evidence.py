@@ -14,6 +14,7 @@ from helpers import tiny_task
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.timeout(600)
 def test_make_evidence_ends_in_a_text_and_a_picture(tmp_path):

@@ -38,6 +38,7 @@ def keys_of(embedder: Embedder) -> set[bytes]:
     return env.read(lambda txn: set(map(bytes, txn.cursor(env.tables["data"]).iternext(values=False))))
 
 
+@pytest.mark.slow
 def test_cells_and_curves_have_the_digits_of_one_process(tmp_path: Path, tasks: list) -> None:
     settings = tiny.settings(input_size=64, detail_size=64, labels=(), auto_train="every:1")
     cells, curves, cached = [], [], []

@@ -14,6 +14,7 @@ from fewsam.synthetic.phantom import write_dataset
 SHAPE = (48, 40, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_server_answers_every_request_of_the_benchmark(tmp_path: Path) -> None:
     write_dataset(tmp_path, patients=1, shape=SHAPE)

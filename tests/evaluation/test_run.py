@@ -99,6 +99,7 @@ def test_cells_resume_fail_alone_and_end_in_tables(tmp_path, listed):
     assert json.loads((out / "cells.jsonl").read_text().splitlines()[0])["iou"] == cells[0].iou
 
 
+@pytest.mark.slow
 def test_what_is_carried_as_a_baseline(tmp_path, listed, monkeypatch):
     """Alone it answers within a volume and for other patients; a U-Net hardly trained has its answer from it."""
     monkeypatch.setattr("fewsam.evaluation.methods.baselines.UNET_STEPS", 2)
@@ -113,6 +114,7 @@ def test_what_is_carried_as_a_baseline(tmp_path, listed, monkeypatch):
     assert not across.error and across.mean_iou > 0.2
 
 
+@pytest.mark.slow
 def test_ablations_change_the_settings(tmp_path, listed):
     given = tiny.settings(detail_size=64)
     task, root = load_tasks(listed, tmp_path)[0]
@@ -196,6 +198,7 @@ def test_summary_by_hand():
     assert [row["task"] for row in summary([*cells, *others])] == ["t", "t, other patients"]  # never one mean of both
 
 
+@pytest.mark.slow
 def test_the_unet_baseline_learns(tmp_path, listed, monkeypatch):
     monkeypatch.setattr("fewsam.evaluation.methods.baselines.UNET_STEPS", 60)
     given = tiny.settings(detail_size=64)

@@ -28,6 +28,7 @@ def test_a_cache_is_measured_at_each_number_and_is_as_full_again(
         assert cache.stats()["entries"] >= counts[-1]
 
 
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_process_which_is_asked_about() -> None:
     with ProcessPool(1) as pool:
         before = pool.submit(growth.peak_mb).result()

@@ -67,6 +67,7 @@ def on_the_cpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Answers, set[s
         return everything(tmp_path_factory.mktemp("cpu"), "cpu"), watch.places
 
 
+@pytest.mark.slow
 def test_everything_runs_on_another_device_and_answers_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_the_cpu: tuple[Answers, set[str]]
 ) -> None:
@@ -92,6 +93,7 @@ def test_no_tensor_is_made_on_a_device_that_is_not_named(on_the_cpu: tuple[Answe
     assert not places, sorted(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "worker"), [("cpu", str(SECOND)), (str(SECOND), "cpu")])
 def test_a_worker_segments_on_its_own_device_whatever_the_tasks_is(
     tmp_path: Path, on_the_cpu: tuple[Answers, set[str]], head: str, worker: str

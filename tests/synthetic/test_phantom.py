@@ -66,6 +66,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_voxels_and_another_seed_does_not() -> None:
     again = generate_patient(seed=0, patient=1, shape=SMALL)
     assert np.array_equal(again.tissue, patient(1).tissue)
@@ -201,6 +202,7 @@ def test_mr_is_shaded_by_its_coils() -> None:
     assert max(along) / min(along) > 1.15
 
 
+@pytest.mark.slow
 def test_layout_and_headers(dataset: Path) -> None:
     names = ["patient01.nii.gz", "patient02.nii.gz"]
     for folder in ("ct", "mr", "truth/ct", "truth/mr"):
@@ -273,12 +275,14 @@ def test_dicom_studies_are_told_apart(dataset: Path) -> None:
     assert first[0].PatientID == first[2].PatientID != first[1].PatientID
 
 
+@pytest.mark.slow
 def test_a_shorter_series_leaves_no_slices_of_a_longer_one(tmp_path: Path) -> None:
     write_dataset(tmp_path, patients=1, shape=SMALL)
     write_dataset(tmp_path, patients=1, shape=(32, 26, 16))
     assert len(list((tmp_path / "dicom" / "ct-patient01").iterdir())) == 16
 
 
+@pytest.mark.slow
 def test_six_patients_of_full_size_stay_under_20_megabytes(tmp_path: Path) -> None:
     write_dataset(tmp_path, patients=1)
     size = {part: sum(f.stat().st_size for f in (tmp_path / part).rglob("*") if f.is_file()) for part in

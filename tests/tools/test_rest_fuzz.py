@@ -10,6 +10,7 @@ pytest.importorskip("schemathesis", reason="schemathesis needs Python 3.11")
 from helpers.rest_fuzz import attack, operations, server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_no_request_makes_the_server_fall(tmp_path: Path) -> None:
     with server(tmp_path) as started:

@@ -191,6 +191,7 @@ def export(site: Site, *arguments: str) -> None:
     assert main(["export", *arguments, "--task", str(site.server.data)]) == 0
 
 
+@pytest.mark.slow
 def test_the_marks_are_in_the_images_and_would_be_found(site: Site) -> None:
     body = b"".join(file.read_bytes() for file in site.scans.rglob("slice001.dcm"))
     missing = set(site.marks.found_in.values()) - set(site.marks.of(body))

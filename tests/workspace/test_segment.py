@@ -36,6 +36,7 @@ def pool() -> Iterator[Pool]:
         yield one
 
 
+@pytest.mark.slow
 def test_the_folder_is_segmented_as_in_this_process_and_resumed(
     task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +71,7 @@ def test_what_is_not_of_the_run_is_not_replaced(task: Path, tmp_path: Path, caps
     assert "give a folder" in refusal(capsys, *line, tmp_path / "x.nii.gz")
 
 
+@pytest.mark.slow
 def test_one_request_on_a_worker_is_what_the_predictor_answers(task: Path, pool: Pool) -> None:
     volume = load_volume(task / "images/a.nii.gz")
     with open_task(task / "task") as workspace:

@@ -109,6 +109,7 @@ def test_what_unlabelled_images_change_is_a_point_of_its_own(tmp_path, task):
     assert not hasattr(without, "improved")
 
 
+@pytest.mark.slow
 def test_the_direct_loop_learns_from_images_without_labels(tmp_path, task, monkeypatch):
     few = replace(SELF_TRAINING, steps=1, batch=1, folds=2, slices=3, candidates=2, images=1, gain=-1.0)
     for module in ("run", "learner", "pool", "pseudo", "folds", "sampling"):
@@ -138,6 +139,7 @@ def test_what_is_measured_is_the_tested_slices(tmp_path, task):
 # -- the loop
 
 
+@pytest.mark.slow
 def test_the_direct_loop_learns_from_what_is_drawn(tmp_path, task):
     given = tiny.settings(auto_train="off", input_size=128)
     embedder = tiny.embedder(tmp_path, given)
@@ -169,6 +171,7 @@ def test_the_direct_loop_learns_from_what_is_drawn(tmp_path, task):
     assert len(read_curves(tmp_path / "out")) == 4
 
 
+@pytest.mark.slow
 def test_the_rule_trains(tmp_path, task):
     given = tiny.settings(auto_train="every:2", input_size=128)
     planned = plan(load_cases(task, tmp_path), task.model_copy(update={"protocol": "patients"}), 0)
@@ -178,6 +181,7 @@ def test_the_rule_trains(tmp_path, task):
     assert len({index for index, _ in curve.order}) >= 1
 
 
+@pytest.mark.slow
 def test_every_strategy_offers_each_slice_once(tmp_path, task):
     given = tiny.settings(auto_train="every:99", input_size=128)
     planned = plan(load_cases(task, tmp_path), task, 0)
@@ -194,6 +198,7 @@ def test_every_strategy_offers_each_slice_once(tmp_path, task):
         DirectLab(planned, tiny.settings(auto_train="idle:3"), lab.embedder, tmp_path / "x", 0)
 
 
+@pytest.mark.slow
 def test_a_curve_that_fails_leaves_the_others(tmp_path, task):
     given = tiny.settings(auto_train="off", input_size=128)
     curves = simulate(

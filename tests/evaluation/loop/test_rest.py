@@ -13,6 +13,7 @@ from fewsam.evaluation.loop.rest import RestLab
 from helpers import tiny_volume as tiny
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("protocol", ["slices", "patients"])
 def test_the_loop_through_the_real_server(tmp_path, task, protocol):

@@ -31,6 +31,7 @@ def run(tmp_path: Path, cases: list[Case], method: str, **overrides: Any) -> Cel
     return run_cell(Cell("t", method, 2, 0), cases, task, given, tiny.embedder(tmp_path, given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "learnt_from"), [("fewsam+unlabelled", 2), ("fewsam+half", 1)])
 def test_it_learns_from_tested_images_alone(
     tmp_path: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch, method: str, learnt_from: int
@@ -53,6 +54,7 @@ def test_it_learns_from_tested_images_alone(
     assert {cases[int(name.removeprefix("case"))].name for name in images} <= tested
 
 
+@pytest.mark.slow
 def test_a_decoder_that_reads_the_image_alone_stays_as_training_left_it(
     tmp_path: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +63,7 @@ def test_a_decoder_that_reads_the_image_alone_stays_as_training_left_it(
     assert not cell.error and cell.mean_iou > 0.3
 
 
+@pytest.mark.slow
 def test_no_other_refusal_is_passed_over(tmp_path: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*args: Any, **options: Any) -> None:
         raise LabelError("no unlabelled image is of use")

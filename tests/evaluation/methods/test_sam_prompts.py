@@ -129,6 +129,7 @@ def test_a_slice_that_is_no_square_is_placed_by_its_spacing(random_sam):
     assert sam.logits([(3, 3, 1)])[0].shape == (20, 40)
 
 
+@pytest.mark.slow
 def test_cells_of_prompted_sam_segment_only_where_there_is_something(tmp_path, random_sam):
     volume, masks = tiny.scan(tmp_path)
     task = Task(name="t", images=["x"], labels=["y"], names=dict(enumerate(masks, 1)))
@@ -141,6 +142,7 @@ def test_cells_of_prompted_sam_segment_only_where_there_is_something(tmp_path, r
         assert all(s.predicted_voxels == 0 for s in empty)
 
 
+@pytest.mark.slow
 def test_mobile_sam_is_prompted_like_sam_and_lends_its_decoder(tmp_path):
     torch.manual_seed(0)
     parts = {key: value for key, value in small_sam().state_dict().items() if not key.startswith("image_encoder.")}

@@ -84,6 +84,7 @@ def test_a_label_whose_answer_never_came_may_be_there_or_not(folder: Path) -> No
 # -- the attacks
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     part = Faults(tmp_path / "work", seed=3)
     part.run(2)
@@ -95,6 +96,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "faults.json").read_text())["found"]["kills"] == 2
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     try:
         with small_disk(tmp_path / "disk") as disk:
@@ -107,6 +109,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     assert summary["writes"] == 5 and summary["refused"] >= 2
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_repaired_and_nothing_is_lost(tmp_path: Path) -> None:
     part = Damage(tmp_path / "work")
     part.run(only="collection overwritten")
@@ -114,6 +117,7 @@ def test_a_damaged_file_is_repaired_and_nothing_is_lost(tmp_path: Path) -> None:
     assert part.summary()["cases"] == 1 and part.done[0].repaired
 
 
+@pytest.mark.slow
 def test_annotators_at_once_lose_nothing_and_never_meet(tmp_path: Path) -> None:
     part = Load(tmp_path / "work", annotators=4, images=2)
     part.run(0.3)
@@ -137,6 +141,7 @@ def test_a_server_that_does_not_start_is_what_is_found(
     assert found["info_requests"] == 0 and gauges.memory == []
 
 
+@pytest.mark.slow
 def test_long_volumes_and_many_pictures_work(tmp_path: Path) -> None:
     for found, _ in (long_volume(tmp_path / "long", 20), many_pictures(tmp_path / "many", 20)):
         assert found["problems"] == []

@@ -74,6 +74,7 @@ def test_classes_that_have_become_one_by_a_rename_keep_what_was_trained_last(col
     assert beside.called_as(collection.names).class_ids[1:] == ("spleen", "hepar")
 
 
+@pytest.mark.slow
 def test_after_a_rename_the_decoder_answers_as_before_and_learns_further(tmp_path: Path) -> None:
     collection, _, _ = tiny.labelled(tmp_path, [3, 5, 7, 9])
     other, _ = tiny.scan(tmp_path, "other", seed=5)

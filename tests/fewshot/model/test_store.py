@@ -235,6 +235,7 @@ def work(_):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_killed_while_publishing_the_served_model_is_whole(tmp_path):
     acknowledged, rng = 0, np.random.default_rng(0)

@@ -128,6 +128,7 @@ def test_what_helps_on_slices_held_back_is_published(task, quick, images, monkey
     assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
 
 
+@pytest.mark.slow
 def test_beside_an_embedding_the_first_steps_see_half_the_size(tmp_path, quick, images, monkeypatch):
     sides: list[tuple[int, int]] = []
 
@@ -145,6 +146,7 @@ def test_beside_an_embedding_the_first_steps_see_half_the_size(tmp_path, quick, 
     assert result.status is TrainStatus.PUBLISHED and sides == [(32, 32), (64, 64)]
 
 
+@pytest.mark.slow
 def test_what_does_not_help_changes_nothing(task, quick, images, monkeypatch):
     tmp_path, collection = task
     before = weights(tmp_path)
@@ -155,6 +157,7 @@ def test_what_does_not_help_changes_nothing(task, quick, images, monkeypatch):
     assert all(torch.equal(before[name], value) for name, value in weights(tmp_path).items())
 
 
+@pytest.mark.slow
 def test_what_does_worse_than_the_served_decoder_on_its_own_slices_changes_nothing(task, quick, images, monkeypatch):
     tmp_path, collection = task
     scripted(monkeypatch, 0.5, 0.6, served=(0.9, 0.8))
@@ -163,6 +166,7 @@ def test_what_does_worse_than_the_served_decoder_on_its_own_slices_changes_nothi
     assert ModelStore(tmp_path).version() == 1
 
 
+@pytest.mark.slow
 def test_labels_that_came_after_the_training_are_learnt_from_and_stand_on_the_card(task, quick, images, monkeypatch):
     tmp_path, collection = task
     volume, masks = tiny.scan(tmp_path / "again")
@@ -173,6 +177,7 @@ def test_labels_that_came_after_the_training_are_learnt_from_and_stand_on_the_ca
     assert len(collection.shots()) == 6
 
 
+@pytest.mark.slow
 def test_slices_held_back_for_good_are_learnt_from_in_the_folds_alone(task, quick, images, monkeypatch):
     tmp_path, collection = task
     learnt, apart = [], Split([0, 1, 2], [3, 4], [])
@@ -196,6 +201,7 @@ def test_a_decoder_that_knows_none_of_the_labels_is_trained_first(task, quick, i
         run(tmp_path, collection, images)
 
 
+@pytest.mark.slow
 def test_images_of_no_use_do_not_count_among_those_a_run_takes(task, quick, images, monkeypatch):
     tmp_path, collection = task
     scripted(monkeypatch, 0.5, 0.6)
@@ -219,6 +225,7 @@ def test_images_of_no_use_do_not_count_among_those_a_run_takes(task, quick, imag
     assert ModelStore(tmp_path).load().card.unlabelled_slices > 0
 
 
+@pytest.mark.slow
 def test_folds_are_measured_with_decoders_that_never_saw_them(task, quick, images, monkeypatch):
     tmp_path, collection = task
     learnt, asked = [], []
@@ -239,6 +246,7 @@ def test_folds_are_measured_with_decoders_that_never_saw_them(task, quick, image
 
 
 # In the second part of a fold, and in the last part of the run.
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 9])
 def test_a_stopped_run_goes_on_to_the_same_digits(once, whole, tmp_path, quick, images, monkeypatch, stop_at):
     folder = tmp_path / "task"
@@ -258,6 +266,7 @@ def test_a_stopped_run_goes_on_to_the_same_digits(once, whole, tmp_path, quick, 
     assert all(torch.equal(value, whole[name]) for name, value in weights(folder).items())
 
 
+@pytest.mark.slow
 def test_a_decoder_published_meanwhile_stays(task, quick, images, monkeypatch):
     tmp_path, collection = task
     scripted(monkeypatch, 0.5, 0.6)
@@ -273,6 +282,7 @@ def test_a_decoder_published_meanwhile_stays(task, quick, images, monkeypatch):
     assert result.status is TrainStatus.SERVED_KEPT and result.version == 2 == ModelStore(tmp_path).version()
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_is_passed_over(task, quick, images, monkeypatch):
     tmp_path, collection = task
     scripted(monkeypatch, 0.5, 0.6)

@@ -50,6 +50,7 @@ def find(images: dict[str, Volume], found_with: tuple) -> list[UnlabelledSlice]:
     return find_slices(list(images), images.__getitem__, shots, bank, GIVEN, embedder, 64)
 
 
+@pytest.mark.slow
 def test_of_all_slices_looked_at_those_chosen_alone_are_held(few, images, found_with, monkeypatch):
     held: list[int] = []
 

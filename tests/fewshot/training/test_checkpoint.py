@@ -64,6 +64,7 @@ def stopping(after: int):
     return {"should_stop": lambda: seen[-1] >= after, "progress": lambda now: seen.append(now.step)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [one_image, val_images])
 def test_a_run_told_to_stop_publishes_in_the_end_what_the_uninterrupted_one_does(tmp_path, monkeypatch, labelled):
     few = replace(VALIDATION, min_val_images=1)  # so that of `val_images` the best weights are chosen
@@ -83,6 +84,7 @@ def test_a_run_told_to_stop_publishes_in_the_end_what_the_uninterrupted_one_does
     assert not (tmp_path / "parts" / "run" / "run.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_weights_chosen_before_a_stop_are_published_after_it(tmp_path, monkeypatch):
     few = replace(VALIDATION, min_val_images=1)
     monkeypatch.setattr("fewsam.fewshot.training.split.VALIDATION", few)
@@ -99,6 +101,7 @@ def test_weights_chosen_before_a_stop_are_published_after_it(tmp_path, monkeypat
     assert card.steps == 4 and card.metric == 0.9
 
 
+@pytest.mark.slow
 def test_a_better_served_decoder_stays_though_the_run_was_stopped_and_resumed(tmp_path, monkeypatch):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 5, 7])  # too few to hold one out: published in any case
     run(tmp_path, collection, tiny.settings())
@@ -115,6 +118,7 @@ def test_a_better_served_decoder_stays_though_the_run_was_stopped_and_resumed(tm
     assert result.previous_metric == 0.9 and ModelStore(tmp_path).version() == 1
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_resumed_run_count_on_and_so_do_those_of_the_next(tmp_path):
     collection, given = one_image(tmp_path), tiny.settings(steps=8)
     run(tmp_path, collection, given, **stopping(3))
@@ -127,6 +131,7 @@ def test_the_steps_of_a_resumed_run_count_on_and_so_do_those_of_the_next(tmp_pat
         run(tmp_path, collection, given)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_goes_on_from_the_decoder_it_began_with_alone(tmp_path):
     """Where another decoder is served meanwhile, such as an imported one, it starts anew from that."""
     collection, given = one_image(tmp_path), tiny.settings(steps=8, keep_better=False)
@@ -171,6 +176,7 @@ def without_optimiser(path: Path) -> None:
     save_file(tensors, path, {**metadata, "checksum": checksum(tensors)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, bit_turned, junk, of_before, without_optimiser])
 def test_an_unfinished_run_that_is_damaged_or_of_before_is_started_afresh(tmp_path, damage, caplog):
     caplog.set_level("INFO", logger="fewsam")  # whatever a command of another test left it at
@@ -214,6 +220,7 @@ def killed_while_training(folder: Path, *, after: int, steps: int, every: float)
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_publishes_in_the_end_what_the_uninterrupted_one_does(tmp_path):
     given = tiny.settings(steps=12, detail_size=64, keep_better=False)
     run(tmp_path / "whole", one_image(tmp_path / "whole"), given)
@@ -225,6 +232,7 @@ def test_a_run_that_was_killed_publishes_in_the_end_what_the_uninterrupted_one_d
     assert same(published(tmp_path / "whole"), published(tmp_path / "killed"))
 
 
+@pytest.mark.slow
 def test_killed_while_training_the_served_decoder_is_whole(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [4, 6])
     run(tmp_path, collection, tiny.settings(steps=3, detail_size=64))

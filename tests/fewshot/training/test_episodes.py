@@ -80,7 +80,7 @@ def test_views_that_no_training_reads_any_more_leave_the_cache_to_others(tmp_pat
         prepare_views(brighter, collection.shots(), Embedder(brighter, cache))
         assert cache.stats()["pinned"] == 4
         intensity = choose_intensity(image_stats(volume), brighter)
-        frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, 256)
+        frame = make_frame(volume.geometry.slices_shape, volume.geometry.spacing, brighter.input_size)
         others = to_uint8(np.stack([volume.raw_slice(z) for z in range(8)]), intensity, frame, "neighbours")
         Embedder(brighter, cache).ensure(others)
         assert cache.stats()["bytes"] <= cache.stats()["max_bytes"]

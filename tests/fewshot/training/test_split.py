@@ -54,6 +54,7 @@ def test_few_validation_images_are_learnt_from_in_the_end(tmp_path):
     assert split_shots(shots, everywhere - {shots[7].place}) == Split([*range(7)], [7], [*range(8)])
 
 
+@pytest.mark.slow
 def test_many_are_never_learnt_from_by_a_decoder_that_begins_anew(tmp_path, monkeypatch):
     collection = patients(tmp_path, 8)
     learn(tmp_path, collection)  # from all of them
@@ -63,6 +64,7 @@ def test_many_are_never_learnt_from_by_a_decoder_that_begins_anew(tmp_path, monk
     assert card.shots == tuple(ids[i] for i in (0, 1, 2, 4, 5, 6)) and card.measured_on == (ids[3], ids[7])
 
 
+@pytest.mark.slow
 def test_once_there_are_many_the_served_decoder_is_measured_on_those_it_does_not_know(tmp_path, monkeypatch):
     collection = patients(tmp_path, 4)
     learn(tmp_path, collection)  # knows the first validation image

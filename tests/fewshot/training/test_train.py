@@ -193,6 +193,7 @@ def test_the_same_slices_and_seed_give_the_same_weights_however_long_the_start_t
     assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
 
 
+@pytest.mark.slow
 def test_a_decoder_that_reads_the_embedding_learns_from_encoded_views_and_is_served(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [4, 5, 6, 7])
     given = tiny.settings(steps=30, detail_size=64, decoder_reads="embedding", views=3, keep_better=False)
@@ -219,6 +220,7 @@ def test_the_embedding_is_read_where_its_encoder_is_pretrained(tmp_path):
     assert "use_embedding" not in decoder_switches(tiny.settings(encoder="vit_b", decoder_reads="image"), embedder, 128)
 
 
+@pytest.mark.slow
 def test_large_slices_are_learnt_from_at_half_their_size_at_first(tmp_path, monkeypatch):
     sides: list[int] = []
     measured: list[int] = []

@@ -25,6 +25,7 @@ def template_of(server: Server) -> psutil.Process:
     return found
 
 
+@pytest.mark.slow
 @linux
 def test_a_training_is_a_fork_and_without_the_template_process_a_new_process(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a",))

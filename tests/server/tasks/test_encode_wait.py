@@ -15,6 +15,7 @@ from helpers import tiny_volume as tiny
 ASK = {"image_id": "scan", "encode_wait": 1e-6, "shown": 6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [None, "1"])
 def test_what_is_not_encoded_in_time_is_marked_and_better_once_it_is(tmp_path: Path, workers: str | None) -> None:
     collection, volume, _ = tiny.labelled(tmp_path / "task", [4, 8])

@@ -34,6 +34,7 @@ def begun(server: Server) -> bool:
     return now.get("kind") == "unlabelled" and now.get("step", 0) > 0
 
 
+@pytest.mark.slow
 def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
     with Server(tmp_path, tmp_path / "studies", GIVEN) as server:
@@ -62,6 +63,7 @@ def test_it_makes_way_goes_on_and_leaves_the_labels_alone(tmp_path: Path) -> Non
         assert "going on from step" in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
     with Server(tmp_path, tmp_path / "studies", GIVEN) as server:

@@ -15,6 +15,7 @@ from fewsam.workspace.workspace import Workspace
 from helpers import tiny_volume as tiny
 
 
+@pytest.mark.slow
 def test_a_worker_answers_as_the_server_itself(tmp_path: Path) -> None:
     collection, volume, _ = tiny.labelled(tmp_path / "task", [4, 6])
     collection.close()

@@ -39,7 +39,7 @@ class Clinic:
         labels = load_volume(folder / "samples" / "truth" / "ct" / "patient01.nii.gz").slices
         self.truth = {name: labels == value for name, value in (("liver", 1), ("kidney_right", 3))}
         self.all_of_it = kind == "embedded"  # on the other PACS the loop has no training, which asks nothing of a PACS
-        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 100}
+        conf = {"labels": ",".join(STRUCTURES), "train_seconds": 200, "steps": 60}
         self.server = Server(folder, self.pacs.dicomweb, conf)
 
     @property
