@@ -18,15 +18,22 @@ from fewsam.core.processes import ServerProcess
 from helpers import forkserver as warm
 
 # Files that take half a minute or more, the longest first: at the end no worker waits for another. `--durations 15` of
-# `make test` says which they are.
+# `make test` and `make test-slow` says which they are.
 LONG = (
-    "server/viewer/test_nothing_lost.py", "test_loop.py", "server/viewer/test_ohif.py",
-    "evaluation/reliability/test_reliability.py", "server/viewer/test_ohif_trouble.py", "server/viewer/test_lab.py",
-    "fewshot/selftraining/test_improve.py", "server/test_lab_day.py", "server/routes/test_viewer_folder.py",
-    "evaluation/test_evidence.py", "evaluation/loop/test_loop.py", "server/viewer/test_next_slice.py",
-    "server/test_restart.py", "workspace/test_anonymous.py", "server/test_app.py", "fewshot/training/test_train.py",
-    "server/test_pacs_server.py", "server/guard/test_api_key.py", "core/test_pool.py", "workspace/test_encode.py",
-    "cli/test_commands.py", "evaluation/test_run.py",
+    "evaluation/reliability/test_reliability.py", "server/viewer/test_ohif.py", "fewshot/selftraining/test_improve.py",
+    "fewshot/training/test_checkpoint.py", "test_loop.py", "evaluation/loop/test_loop.py",
+    "server/viewer/test_nothing_lost.py", "fewshot/test_device.py", "server/viewer/test_ohif_trouble.py",
+    "server/tasks/test_unlabelled.py", "fewshot/inference/test_predictor.py", "evaluation/test_evidence.py",
+    "cli/test_commands.py", "server/viewer/test_layouts.py", "cli/test_interrupted.py",
+    "fewshot/training/test_train.py", "server/routes/test_viewer_folder.py", "evaluation/loop/test_rest.py",
+    "server/test_restart.py", "workspace/test_segment.py", "test_packaging.py", "server/test_several_people.py",
+    "evaluation/methods/test_ours.py", "cli/test_full_disk.py", "synthetic/test_phantom.py",
+    "cli/test_segment_pacs.py", "server/test_pacs_server.py", "workspace/test_import_task.py", "server/test_labels.py",
+    "server/viewer/test_panel.py", "images/test_imagebounds.py", "server/viewer/test_lab.py", "evaluation/test_pool.py",
+    "evaluation/test_responses.py", "server/test_app.py", "server/background/test_prefork.py",
+    "server/viewer/test_next_slice.py", "workspace/test_task.py", "fewshot/registration/test_propagation.py",
+    "fewshot/selftraining/test_pool.py", "evaluation/test_run.py", "server/viewer/test_return.py",
+    "server/test_lab_day.py", "workspace/test_anonymous.py", "server/guard/test_api_key.py", "core/test_pool.py",
 )  # fmt: skip
 
 
