@@ -133,6 +133,13 @@ def test_dicom_claims_are_refused(tmp_path):
         load_volume(tmp_path / "scan")
 
 
+def test_dicom_frames_are_counted_before_they_are_listed(tmp_path):
+    """One by one, so many frames would take hours and all memory, though their voxels would be few enough."""
+    write_dicom(tmp_path / "scan", [(0, 0, 0)], Rows=1, Columns=1, NumberOfFrames="1900000000")
+    with pytest.raises(ImageError, match="which a file of this size cannot hold"):
+        load_volume(tmp_path / "scan")
+
+
 def test_only_the_format_of_the_ending_is_read(tmp_path):
     """ITK and Pillow would look into the file, and have readers for formats that nobody means here."""
     sitk.WriteImage(sitk.GetImageFromArray(label_array()), str(tmp_path / "a.mha"))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
+
+from fewsam.images.imagebounds import check_size
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 # What tells the images of a time series or of several echoes apart, in the order in which people name them.
@@ -83,15 +85,30 @@ def read_header(file: Path) -> Dataset:
 
 
 def frames_of(file: Path, header: Dataset) -> list[Frame]:
-    """Frames of one file; raises whatever pydicom meets in values that are none."""
+    """Frames of one file; raises whatever pydicom meets in values that are none.
+
+    Raises:
+        ImageError: it claims more than one image may have, or more frames than it has bytes.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         count = max(1, int(header.get("NumberOfFrames") or 1))
         shared = _first(header.get(_GROUPS[0]))
         own = list(header.get(_GROUPS[1]) or ())
+        _check_claims(file, header, count)
         if own and len(own) != count:
             raise ValueError(f"{count} frames, and the places of {len(own)}")
-        return [_frame(file, header, number, count, [*own[number : number + 1], shared]) for number in range(count)]
+        if not own:  # nothing tells them apart
+            first = _frame(file, header, 0, count, [shared])
+            return [first, *(replace(first, number=number) for number in range(1, count))]
+        return [_frame(file, header, number, count, [own[number], shared]) for number in range(count)]
+
+
+def _check_claims(file: Path, header: Dataset, count: int) -> None:
+    """Before the frames are listed: a few bytes may claim two thousand million."""
+    pixels = [count, int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)]
+    check_size(file, pixels, max(1, int(header.get("BitsAllocated") or 16) // 8))
+    check_size(file, [count], 1, room=file.stat().st_size)  # however they are compressed
 
 
 def _frame(file: Path, header: Dataset, number: int, count: int, groups: Sequence[Dataset]) -> Frame:

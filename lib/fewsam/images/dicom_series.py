@@ -83,6 +83,8 @@ def _all_frames(files: Iterable[Path], notes: list[str]) -> list[Frame]:
             if not header.get("Rows") or not header.get("Columns") or header.get("Modality") in _NO_IMAGES:
                 continue
             frames += frames_of(file, header)
+        except ImageError:  # it would be too large
+            raise
         except Exception as error:  # as a value is read: pydicom raises whatever it meets
             notes.append(f"{file.name} is left out, its header cannot be read: {brief(error)}")
     return frames

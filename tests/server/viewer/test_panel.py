@@ -151,10 +151,16 @@ def the_round_by_keys(me: Person) -> None:
     me.page.keyboard.press("n")
     me.wait_message("would teach most")
     me.picture("3-next")
-    me.page.keyboard.press("m")
+    train_key(me)
     me.wait_text("#fewsam-train", "Stop training")
-    me.page.keyboard.press("m")
+    train_key(me)
     me.wait_text("#fewsam-train", "Train")
+
+
+def train_key(me: Person) -> None:
+    """The panel says what came of a command while it still looks at the server, and takes no other until then."""
+    me.page.wait_for_selector("#fewsam-train:enabled")
+    me.page.keyboard.press("m")
 
 
 def what_a_slice_is(me: Person) -> None:
