@@ -172,6 +172,7 @@ def test_segment_without_labels_is_empty_and_says_why(tmp_path: Path, capsys: py
     assert not voxels(tmp_path / "out" / "a.nii.gz").any()
 
 
+@pytest.mark.slow
 def test_a_corrected_segmentation_teaches_by_its_corrections_alone(
     trained: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,6 +312,7 @@ def test_phantom_writes_what_the_sample_evaluation_names(tmp_path: Path, monkeyp
         assert task["names"] == {int(k): v for k, v in json.loads((tmp_path / "truth/labels.json").read_text()).items()}
 
 
+@pytest.mark.slow
 def test_train_learns_from_unlabelled_images(
     trained: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,7 @@ def _submit_many(folder: Path, worker: int, count: int) -> None:
         collection.submit(volume, f"p{worker % 2}", label(**{f"own{worker}": {number: worker * 100 + number}}))
 
 
+@pytest.mark.slow
 def test_processes_and_threads_submit_at_once(tmp_path: Path) -> None:
     count = 6
     context = multiprocessing.get_context("spawn")

@@ -14,6 +14,7 @@ from helpers.server_harness import MODEL, QUICK, Server, shots, write_label
 pytestmark = pytest.mark.usefixtures("cold_starts")
 
 
+@pytest.mark.slow
 def test_kills_and_restarts_lose_nothing(tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     truth = make_studies(studies, ("a", "b"))

@@ -49,6 +49,7 @@ class Desk:
         return dict(self.server.info()["queue"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cold_starts")  # a forked server of the tests may have no children of its own
 def test_people_take_turns_and_all_are_answered(tmp_path: Path) -> None:
     studies = tmp_path / "studies"

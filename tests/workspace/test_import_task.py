@@ -92,6 +92,7 @@ def test_pixels_go_along_only_when_asked_for(origin: SimpleNamespace) -> None:
     np.testing.assert_array_equal(with_pixels.drawn[0], np.stack([origin.masks[name][3] for name in NAMES]))
 
 
+@pytest.mark.slow
 def test_imported_pixels_can_be_trained_on(origin: SimpleNamespace, tmp_path: Path) -> None:
     import_task(origin.pixels, tmp_path / "task", conf=QUICK)
     mine, _ = probabilities(origin.task, origin.other)

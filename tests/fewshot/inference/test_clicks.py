@@ -30,6 +30,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
+@pytest.mark.slow
 def test_each_click_is_obeyed_and_the_mask_gets_better(task: tuple[Workspace, Volume, np.ndarray]) -> None:
     from scipy import ndimage
 

@@ -173,6 +173,7 @@ def test_a_class_deleted_meanwhile_moves_no_other(tmp_path):
     assert np.array_equal(found.labelmap[6], labelmap_of(masks)[6]) and found.foreground.shape[1] == len(tiny.CLASSES)
 
 
+@pytest.mark.slow
 def test_pictures_and_slices_of_volumes_are_told_apart(tmp_path, monkeypatch):
     """By all who ask a trained decoder: predictions, clicks and the measure on slices held back."""
     volume, masks = tiny.scan(tmp_path)

@@ -51,6 +51,7 @@ def test_a_training_is_a_fork_and_without_the_template_process_a_new_process(tmp
         assert server.log.read_text().count("no template process") == 1
 
 
+@pytest.mark.slow
 @linux
 def test_the_template_process_and_its_training_end_with_a_killed_server(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a",))

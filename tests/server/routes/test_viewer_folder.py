@@ -56,6 +56,7 @@ def test_a_folder_without_a_viewer_is_refused(tmp_path: Path) -> None:
         find_viewer(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_panel_works_in_a_newer_viewer(tmp_path: Path) -> None:
     """Draw, undo, submit, segment, and keys; 208 MB that are not fetched for a test."""

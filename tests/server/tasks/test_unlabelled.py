@@ -94,6 +94,7 @@ def test_a_label_a_stop_and_a_kill_in_the_middle_of_it_lose_nothing(tmp_path: Pa
         assert server.client.train_stop()["status"] == "STOPPED"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_reads_images_alone_stays_as_it_is(tmp_path: Path) -> None:
     truth = make_studies(tmp_path / "studies", ("a", "b"))
     with Server(tmp_path, tmp_path / "studies", QUICK) as server:

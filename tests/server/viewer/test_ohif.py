@@ -70,7 +70,7 @@ class Clinic:
         return float(np.mean(scores))
 
 
-@pytest.fixture(params=["embedded", "orthanc"])
+@pytest.fixture(params=["embedded", pytest.param("orthanc", marks=pytest.mark.slow)])
 def clinic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clinic]:
     need_chromium()
     clinic = Clinic(request.param, tmp_path)
