@@ -41,6 +41,24 @@ _LABELS = """values => {
   return values.map(value => ours.segments[value].label);
 }"""  # names of voxel values
 
+# Why the viewer does not show the labelmap in the viewport that is worked in, and what that viewport is.
+_UNSHOWN = """async () => {
+  const {segmentationService, viewportGridService, cornerstoneViewportService} = window.services;
+  const viewportId = viewportGridService.getState().activeViewportId;
+  const viewport = cornerstoneViewportService.getCornerstoneViewport(viewportId);
+  const segmentationId = window.cornerstoneTools.segmentation.state.getSegmentations()
+    .map(s => s.segmentationId).filter(s => s.startsWith('fewsam-')).pop();
+  const shown = segmentationService.getSegmentationRepresentations(viewportId).map(one => one.segmentationId);
+  const engines = window.cornerstone.getRenderingEngines().map(one => one.getViewports().map(v => [v.id, v.type]));
+  let thrown = '';
+  try {
+    await segmentationService.addSegmentationRepresentation(viewportId, {segmentationId, type: 'Labelmap'});
+  } catch (error) {
+    thrown = error.stack;
+  }
+  return {viewportId, type: viewport?.type, images: viewport?.imageIds?.length, segmentationId, shown, engines, thrown};
+}"""
+
 # Chromium hands a page the last of the moves of a frame alone: without this a busy machine leaves gaps in a stroke.
 _FRAME = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
@@ -170,7 +188,7 @@ class Person:
             self.page.wait_for_timeout(600)  # and the panel looks at a stroke once it has ended
             if self.page.evaluate(_VOXELS) != before:
                 return
-        raise AssertionError(f"nothing was drawn on slice {k}: {self.message()!r}")
+        raise AssertionError(f"nothing was drawn on slice {k}: {self.message()!r}; {self.page.evaluate(_UNSHOWN)}")
 
     def key(self, keys: str, until: np.ndarray) -> None:
         """Press keys once, and wait until the labelmap is ``until``."""
