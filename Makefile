@@ -58,7 +58,7 @@ help:
 	@echo "  make clean          remove the environment, caches, dist/ and fuzz/; labels, models and checkpoints/ stay"
 	@echo "To change fewsam:"
 	@echo "  make env            make the environment $(VENV) alone"
-	@echo "  make test           set up, check style, layers and types, and run the tests (a quarter of an hour on two cores)"
+	@echo "  make test           set up, check style, layers and types, and run the tests (20 minutes on two slow cores)"
 	@echo "  make test-slow      run the tests that make test leaves out: kills, attacks, other devices, the evaluation (half an hour)"
 	@echo "  make lint           check style, layers and types"
 	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
