@@ -59,7 +59,7 @@ help:
 	@echo "To change fewsam:"
 	@echo "  make env            make the environment $(VENV) alone"
 	@echo "  make test           set up, check style, layers and types, and run the tests (20 minutes on two slow cores)"
-	@echo "  make test-slow      run the tests that make test leaves out: kills, attacks, other devices, the evaluation (half an hour)"
+	@echo "  make test-slow      run the tests that make test leaves out: kills, attacks, other devices, the evaluation"
 	@echo "  make lint           check style, layers and types"
 	@echo "  make panel          build the panel in OHIF from its TypeScript sources (needs Node.js)"
 	@echo "  make panel-pictures photograph the panel in OHIF in each of its states, to look at (PICTURES=folder)"

@@ -18,7 +18,7 @@ from fewsam.core.processes import ServerProcess
 from helpers import forkserver as warm
 
 # Files that take half a minute or more, the longest first: at the end no worker waits for another. `--durations 15` of
-# `make test` and `make test-slow` says which they are.
+# `make test` and `make test-slow` say which they are.
 LONG = (
     "evaluation/reliability/test_reliability.py", "server/viewer/test_ohif.py", "fewshot/selftraining/test_improve.py",
     "fewshot/training/test_checkpoint.py", "test_loop.py", "evaluation/loop/test_loop.py",

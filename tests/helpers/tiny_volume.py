@@ -20,8 +20,6 @@ from fewsam.images.volume import Volume, load_volume
 
 CLASSES = ("left", "right", "small")
 SHAPE = (48, 40, 12)  # native (i, j, k)
-# The encoder's slices and the decoder's finer grid, in pixels: the scans of tests are smaller still.
-SMALL: dict[str, Any] = {"input_size": 128, "detail_size": 64}
 QUICK: dict[str, Any] = {
     "encoder": "compact",
     "steps": 6,
@@ -30,7 +28,8 @@ QUICK: dict[str, Any] = {
     "batch": 2,
     "fresh_views": False,
     "labels": CLASSES,
-    **SMALL,
+    "input_size": 128,  # as the next, in pixels: the scans of tests are smaller still
+    "detail_size": 64,
 }
 
 
