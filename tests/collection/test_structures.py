@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -170,3 +172,27 @@ def test_the_state_of_labels_changes_with_what_their_structures_are_called(
         change()
         states.append(collection.label_state("p1"))
     assert len({*states[:3]}) == 3 and states[3] == states[1]
+
+
+def test_a_structure_renamed_while_a_label_is_taken_in_gets_what_it_draws(
+    tmp_path: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two structures would have one name."""
+    collection = Collection(tmp_path, LABELS, accept_new=True)
+    collection.submit(volume, "p1", label(Liver={3: 1}))
+    key = collection.names.called("liver")
+    assert key is not None
+    read, renamed = Volume.raw_slice, []
+
+    def rename_first(self: Volume, z: int) -> np.ndarray:
+        if not renamed:
+            renamed.append(z)
+            collection.rename_structure(key, "hepar")
+        return read(self, z)
+
+    monkeypatch.setattr(Volume, "raw_slice", rename_first)
+    collection.submit(volume, "p1", label(Hepar={4: 2}))
+    assert renamed and collection.classes.count("hepar") == 1
+    assert "Hepar" not in collection.classes
+    shots = {shot.slice: shot for shot in collection.shots()}
+    assert np.array_equal(shots[4].masks["hepar"], blob(2))

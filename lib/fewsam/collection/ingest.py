@@ -43,6 +43,10 @@ GROUPS = ("added", "superseded", "cleared", "unchanged", "kept", "untouched")
 Masks = dict[str, npt.NDArray[np.bool_]]  # class key -> (Z, H, W)
 
 
+class _StructuresChangedError(Exception):
+    """A structure was renamed, deleted or brought back since the label was looked at: its names mean others now."""
+
+
 class Ingest:
     """One submission. :meth:`run` is called once."""
 
@@ -68,6 +72,7 @@ class Ingest:
         self._image: ImageKey = (image_id, volume.content_hash, *self._shape)
         self._masks: Masks = {}
         self._names: dict[str, str] = {}
+        self._keys: dict[str, str] = {}  # name as given -> class key
         self._beside: frozenset[int] = frozenset()  # slices whose label in force stays, with this one beside it
         self._over: Mapping[int, int] = {}  # slice -> the submission in force that the label was compared with
         self._left_out: list[str] = []  # names of drawn classes that are not taken
@@ -89,15 +94,19 @@ class Ingest:
         for value in (said or default, default):
             if value not in ABSENT_CLASSES:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
-        marks = self._checked(self._taken(masks), complete | by_hand)
-        label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default, by_hand)
-        # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
-        _, plan, _ = self._database.read(lambda db: self._plan(db, label))
-        for shot in plan.shots:
-            self._encode(shot)
-        if plan.shots:
-            self._stats()
-        return self._database.write(lambda db: self._store(db, label))
+        while True:
+            marks = self._checked(self._taken(masks), complete | by_hand)
+            label = Label(marks, frozenset(self._masks), self._annotator, complete, said, default, by_hand)
+            # Comparing and compressing once ahead keeps the transaction short: others are waiting for it.
+            _, plan, _ = self._database.read(lambda db: self._plan(db, label))  # noqa: B023 - called at once
+            for shot in plan.shots:
+                self._encode(shot)
+            if plan.shots:
+                self._stats()
+            try:
+                return self._database.write(lambda db: self._store(db, label))  # noqa: B023 - called at once
+            except _StructuresChangedError:
+                continue
 
     def check(self, masks: Mapping[str, npt.NDArray[np.bool_]], complete: frozenset[int]) -> None:
         """Raise what `run` would raise of this label, and store nothing."""
@@ -128,12 +137,12 @@ class Ingest:
 
     def _check(self, masks: Mapping[str, npt.NDArray[np.bool_]], meant: frozenset[int]) -> None:
         image = repr(self._image_id)
-        known = self._database.read(self._read_names)
         if not self._image_id:
             raise LabelError("a label needs the id of its image")
-        keys = known.keys_of(masks)
+        self._masks, self._names = {}, {}
+        self._keys = self._database.read(self._read_names).keys_of(masks)
         for name, mask in masks.items():
-            key = keys[name]
+            key = self._keys[name]
             if not key or len(key) > MAX_NAME or not key.isprintable():
                 raise LabelError(
                     f"label of {image} has a class named {name!r}; use 1 to {MAX_NAME} printable characters"
@@ -198,6 +207,8 @@ class Ingest:
         return self._stats_text
 
     def _store(self, db: sqlite3.Connection, label: Label) -> Submission:
+        if self._read_names(db).keys_of(self._keys) != self._keys:
+            raise _StructuresChangedError
         key = self._digest(label)
         names, new, ignored = self._resolve(db)
         if repeated := self._repeated(db, key, ignored):
