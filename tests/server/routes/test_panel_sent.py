@@ -43,6 +43,9 @@ def test_values_mean_structures_by_identity_or_else_by_name(tmp_path: Path) -> N
     collection.delete_structure("kidney")
     with pytest.raises(LabelError, match="kidney was deleted"):
         names_of([{"id": "kidney", "name": "kidney", "idx": 1}], collection.names)
+    collection.rename_structure("spleen", "kidney")
+    with pytest.raises(LabelError, match="Rename the structure that has its name now"):
+        names_of([{"id": "kidney", "name": "kidney", "idx": 1}], collection.names)
     for wrong in ({"idx": math.inf, "name": "x"}, {"idx": 0, "name": "x"}, {"name": "x"}):
         with pytest.raises(RequestError, match="label_info"):
             names_of([wrong], names)

@@ -107,9 +107,11 @@ def names_of(label_info: list[dict[str, Any]], names: Names) -> dict[int, str]:
         for item in label_info:
             key = item.get("id")
             if key in names.deleted:
+                taken = names.distinct(key) != (name := names.deleted[key])
+                back = "Rename the structure that has its name now, and add one" if taken else "Add a structure"
                 raise LabelError(
-                    f"{names.deleted[key]} was deleted since you drew it, and nothing was stored. Add a structure of "
-                    "this name to bring it back, then submit."
+                    f"{name} was deleted since you drew it, and nothing was stored. {back} of this name to bring it "
+                    "back, then submit."
                 )
             if not 1 <= (value := int(item["idx"])) <= 255:
                 raise ValueError(value)
