@@ -29,6 +29,18 @@ _OURS = (
     ".map(s => s.segmentationId).filter(s => s.startsWith('fewsam-')).pop()"
 )
 
+# Another part of the viewer fails whenever a segmentation is shown, for the next seconds.
+_OTHERS_THROW = """() => {
+  const {segmentationService} = window.services;
+  window.thrown = 0;
+  const shown = segmentationService.EVENTS.SEGMENTATION_REPRESENTATION_MODIFIED;
+  const {unsubscribe} = segmentationService.subscribe(shown, () => {
+    window.thrown += 1;
+    throw new Error('not fewsam');
+  });
+  setTimeout(unsubscribe, 10000);
+}"""
+
 
 def test_nothing_drawn_is_lost_or_renamed(tmp_path: Path) -> None:
     need_chromium()
@@ -289,8 +301,10 @@ def ohif_takes_the_labelmap_away(me: Person) -> None:
     assert np.array_equal(me.voxels(WIDTH), drawn)
     me.draw("spleen", 16, (20, 20))
     drawn = me.voxels(WIDTH)
+    me.page.evaluate(_OTHERS_THROW)
     me.page.evaluate(f"() => window.services.segmentationService.remove({_OURS})")
     me.wait_message("it is back, with what you drew")
+    assert me.page.evaluate("window.thrown") > 0
     me.wait_to_submit(2)
     assert np.array_equal(me.voxels(WIDTH), drawn)
     me.draw("spleen", 17, (20, 20))

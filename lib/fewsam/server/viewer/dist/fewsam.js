@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 876ba79c671347989b40740f8af0e1162bd9f7f515c19aec6beeeb83fd0a3c16 */
+/* fewsam panel, built from sources 955870d1283c3301311dfefa9efcf6e4d0f897fc91c5a352f5c96e97af8f0141 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -3490,10 +3490,13 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
 		get intact() {
-			if (!segmentationOf(this.segmentationId)?.representationData?.Labelmap) return false;
+			return Boolean(segmentationOf(this.segmentationId)?.representationData?.Labelmap) && this.isShown !== false;
+		}
+		/** Whether the viewport shows it; undefined where the viewer does not tell. */
+		get isShown() {
 			const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId);
 			const type = tools().Enums.SegmentationRepresentations.Labelmap;
-			return !shown || shown.some((one) => one.segmentationId === this.segmentationId && one.type === type);
+			return shown?.some((one) => one.segmentationId === this.segmentationId && one.type === type);
 		}
 		/** Make it anew after the viewer lost it, with what was drawn: again while the viewer is still loading the viewport. */
 		async recover() {
@@ -3516,14 +3519,20 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		async show() {
 			const service = host.services.segmentationService;
 			const type = tools().Enums.SegmentationRepresentations.Labelmap;
-			await service.addSegmentationRepresentation(this.viewportId, {
-				segmentationId: this.segmentationId,
-				type
-			});
+			try {
+				await service.addSegmentationRepresentation(this.viewportId, {
+					segmentationId: this.segmentationId,
+					type
+				});
+			} catch (error) {
+				if (!this.isShown) throw error;
+			}
 			this.activate();
 		}
 		activate() {
-			host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+			try {
+				host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+			} catch {}
 		}
 		/** Whether the viewer's tools draw in this labelmap, and not in another segmentation that was opened since. */
 		get isActive() {

@@ -90,11 +90,14 @@ export class Labelmap {
 
   /** Whether the viewer still has the labelmap and shows it; its own list of segmentations has a Delete. */
   get intact(): boolean {
-    const labelmap = segmentationOf(this.segmentationId)?.representationData?.Labelmap;
-    if (!labelmap) return false;
+    return Boolean(segmentationOf(this.segmentationId)?.representationData?.Labelmap) && this.isShown !== false;
+  }
+
+  /** Whether the viewport shows it; undefined where the viewer does not tell. */
+  private get isShown(): boolean | undefined {
     const shown = host.services.segmentationService.getSegmentationRepresentations?.(this.viewportId) as Any[] | undefined;
     const type = tools().Enums.SegmentationRepresentations.Labelmap;
-    return !shown || shown.some(one => one.segmentationId === this.segmentationId && one.type === type);
+    return shown?.some(one => one.segmentationId === this.segmentationId && one.type === type);
   }
 
   /** Make it anew after the viewer lost it, with what was drawn: again while the viewer is still loading the viewport. */
@@ -122,12 +125,20 @@ export class Labelmap {
   async show(): Promise<void> {
     const service = host.services.segmentationService;
     const type = tools().Enums.SegmentationRepresentations.Labelmap;
-    await service.addSegmentationRepresentation(this.viewportId, { segmentationId: this.segmentationId, type });
+    try {
+      await service.addSegmentationRepresentation(this.viewportId, { segmentationId: this.segmentationId, type });
+    } catch (error) {
+      if (!this.isShown) throw error; // else it is shown, and a part of the viewer that was told so threw
+    }
     this.activate();
   }
 
   activate(): void {
-    host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+    try {
+      host.services.segmentationService.setActiveSegmentation?.(this.viewportId, this.segmentationId);
+    } catch {
+      /* a part of the viewer that was told so threw; whether it is active is looked at again and again */
+    }
   }
 
   /** Whether the viewer's tools draw in this labelmap, and not in another segmentation that was opened since. */
