@@ -1,6 +1,7 @@
 """DICOM series: found, sorted, refused."""
 
 import shutil
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,8 @@ from pydicom.uid import (
 )
 
 from fewsam.core.errors import ImageError
+from fewsam.images import dicom_series
+from fewsam.images.dicom_pixels import read_pixels
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.volume import geometry_for, load_volume
 from helpers.dicom_files import write_dicom
@@ -127,6 +130,28 @@ def test_the_same_file_twice_is_read_once_and_another_echo_is_refused_by_its_nam
     echoes = [Slice(np.ones((2, 2)), (0, 0, z), extra={"EchoTime": echo}) for z in range(3) for echo in ("2.4", "5.1")]
     with pytest.raises(ImageError, match=r"told apart by EchoTime \(2\.4, 5\.1\)"):
         load_volume(write_series(tmp_path / "mr", echoes))
+
+
+def test_pixels_of_a_file_with_many_images_at_each_place_are_not_read_to_refuse_it(tmp_path, monkeypatch):
+    slices = [Slice(np.full((2, 2), z), (0, 0, z)) for z in range(3) for _ in range(4)]
+    file = write_multiframe(tmp_path / "ct" / "a.dcm", slices)
+    monkeypatch.setattr(dicom_series, "_digest", lambda _: pytest.fail("read whole"))
+    with pytest.raises(ImageError, match="9 of 12 slices lie at the position of another one"):
+        load_volume(file)
+
+
+def test_scaled_frames_of_one_file_are_not_held_all_at_once(tmp_path):
+    slices = [Slice(np.full((256, 256), z), (0, 0, z), intercept=-1024) for z in range(64)]
+    file = write_multiframe(tmp_path / "ct" / "a.dcm", slices)
+    frames = dicom_series.find_series(file).frames
+    tracemalloc.start()
+    try:
+        pixels = read_pixels(frames, file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pixels[:, 0, 0].tolist() == [z - 1024 for z in range(64)]
+    assert peak < 6 * 64 * 256 * 256 * 2, "the file, what is stored in it, and the result, of two bytes a voxel each"
 
 
 def test_orientations_that_differ_by_rounding_are_one_stack_and_three_planes_are_refused(tmp_path):

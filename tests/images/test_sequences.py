@@ -163,3 +163,16 @@ def test_a_changed_sequence_is_read_again(tmp_path: Path) -> None:
     write(tmp_path, "p1_t2", volume(2, 0.5))
     after = volumes.open(first)
     assert np.array_equal(after.geometry.to_native(after.slices)[..., 1], volume(2, 0.5))
+
+
+def test_values_of_a_voxel_are_read_from_every_kind_of_nifti(tmp_path: Path) -> None:
+    array = np.stack([volume(n) for n in range(2)], axis=-1)
+    nib.save(nib.Nifti2Image(array, AFFINE), tmp_path / "second.nii.gz")
+    vectors = write(tmp_path, "vectors", array[:, :, :, None])  # as ITK writes them
+    for path in (tmp_path / "second.nii.gz", vectors):
+        read = load_image(path, "2", ("1", "0"))
+        assert np.array_equal(read.geometry.to_native(read.slices)[..., :2], array[..., [1, 0]])
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"vectors\.nii\.gz: cannot be read"):
+        load_image(vectors, "2", ("1", "0"))

@@ -61,6 +61,10 @@ def test_the_folder_is_segmented_as_in_this_process_and_resumed(
     after = {path.name: path.stat().st_mtime_ns for path in pooled.glob("*.nii.gz")}
     assert {name for name in before if before[name] != after[name]} == {"c.nii.gz"}
     assert sorted(Path(e["image"]).name for e in lines(pooled)) == sorted([f"{n}.nii.gz" for n in "abcdcd"])
+    capsys.readouterr()
+    assert run(*line, "--json") == 1, "what the run before did not write is written now"
+    assert "3 of 4 images segmented, 0 were done before" in capsys.readouterr().out
+    assert sorted(path.name for path in pooled.glob("*.json")) == ["a.json", "b.json", "c.json"]
 
 
 def test_what_is_not_of_the_run_is_not_replaced(task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

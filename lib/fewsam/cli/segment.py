@@ -132,8 +132,12 @@ def _segment_many(
         assert pool is not None
         manifest = Manifest(output, workspace)
         targets = dict(zip(paths, _targets(paths, output, True, json_beside), strict=True))
-        todo = [path for path, target in targets.items() if not manifest.is_done(path, target)]
-        _targets(todo, output, overwrite, json_beside)  # what would be replaced and is not of this run
+        done = {path for path, target in targets.items() if manifest.is_done(path, target)}
+        # what would be replaced and is not of this run
+        _targets([path for path in paths if path not in done], output, overwrite, json_beside)
+        if json_beside:  # the run before may have been without
+            done = {path for path in done if _json_path(targets[path]).is_file()}
+        todo = [path for path in paths if path not in done]
         failures, failed = Failures(progress), {}
         bar = progress.add_task("images", total=len(todo), note="waiting for workers")
 

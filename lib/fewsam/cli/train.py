@@ -85,7 +85,7 @@ def train(
 ) -> None:
     """Add labelled slices to the task, and train its decoder on all of them. After Ctrl-C the next run goes on."""
     from fewsam.core.errors import ConfigError, FewSAMError
-    from fewsam.images.casefiles import find_images, match_labels, names_beside, parse_names
+    from fewsam.images.casefiles import by_id, find_images, match_labels, names_beside, parse_names
     from fewsam.workspace.task_settings import task_settings
     from fewsam.workspace.workspace import open_task
 
@@ -102,6 +102,7 @@ def train(
             note(f"without a label, left out: {', '.join(skipped)}")
         given = given or names_beside(labels)
     with open_task(task, preset, parse_conf(conf), create=bool(images)) as workspace, bars() as progress:
+        others = by_id(find_images(unlabelled, workspace.settings.sequences)) if unlabelled else {}
         if pairs:
             _ingest(workspace, _Reader(workspace, pairs, given, wanted, complete), annotator, progress)
         _encode(workspace, progress)
@@ -112,7 +113,7 @@ def train(
             note(f"the labels are kept in {task}: `fewsam train --task {task}` goes on with them")
             raise
         if unlabelled and trained:
-            _improve(workspace, find_images(unlabelled, workspace.settings.sequences), progress)
+            _improve(workspace, {name: str(path) for name, path in others.items()}, progress)
 
 
 @dataclass(frozen=True)
@@ -205,12 +206,10 @@ def _is_trained(workspace: Workspace) -> bool:
     return card["trained"] and known.issuperset(shot.shot_id for shot in workspace.collection.shots())
 
 
-def _improve(workspace: Workspace, paths: list[Path], progress: Progress) -> None:
+def _improve(workspace: Workspace, images: dict[str, str], progress: Progress) -> None:
     """Learn from images that nobody labelled."""
     from fewsam.fewshot.training.train import TrainStatus
-    from fewsam.images.casefiles import case_id
 
-    images = {case_id(path): str(path) for path in paths}
     workspace.encode_unlabelled(images, counter(progress, "unlabelled images encoded"))
     with _interrupted() as should_stop:
         result = workspace.improve(images, _bar(progress, None), should_stop)

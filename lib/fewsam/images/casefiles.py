@@ -75,7 +75,7 @@ def match_labels(images: Sequence[Path], labels: Path, sequences: Sequence[str] 
     the name without that end fits too.
 
     Raises:
-        LabelError: missing, nothing fits, or two files fit one image.
+        LabelError: missing, nothing fits, two files fit one image, or one fits two images.
     """
     if not labels.exists():
         raise LabelError(f"{labels}: no such label file or folder; check the path")
@@ -95,12 +95,28 @@ def match_labels(images: Sequence[Path], labels: Path, sequences: Sequence[str] 
         fitting = [path for stem in stems for path in by_stem.get(stem, []) if path.resolve() != image.resolve()]
         if len(fitting) > 1:
             raise LabelError(f"{image}: {fitting[0].name} and {fitting[1].name} in {labels} both fit; keep one of them")
-        if fitting:
-            matched[image] = fitting[0]
+        if not fitting:
+            continue
+        if other := next((known for known, label in matched.items() if label == fitting[0]), None):
+            raise LabelError(f"{fitting[0]} fits {other} and {image}; rename one of the images, and its label like it")
+        matched[image] = fitting[0]
     if not matched:
         example = f"{case_id(images[0])}.nii.gz" if images else "IMAGE.nii.gz"
         raise LabelError(f"{labels}: no label is named like an image; name them like {example}")
     return matched
+
+
+def by_id(images: Sequence[Path]) -> dict[str, Path]:
+    """Images by their ids.
+
+    Raises:
+        ImageError: two of them have one.
+    """
+    found: dict[str, Path] = {}
+    for image in images:
+        if (other := found.setdefault(case_id(image), image)) != image:
+            raise ImageError(f"{other} and {image} have the same name; rename one of them")
+    return found
 
 
 def names_beside(labels: Path) -> dict[int, str]:

@@ -53,11 +53,12 @@ def read_pixels(frames: Sequence[Frame], path: Path) -> np.ndarray:
     for file in dict.fromkeys(frame.file for frame in frames):
         places = [(place, frame) for place, frame in enumerate(frames) if frame.file == file]
         try:
-            decoded = _colours(file) if colour else _grey(file, [frame for _, frame in places])
+            decoded, data = (_colours(file), None) if colour else _grey(file, places[0][1])
             if values is None:
                 values = np.empty(shape, decoded.dtype if colour else _dtype(frames, decoded.dtype))
-            for place, frame in places:
-                values[place] = decoded[frame.number]
+            for place, frame in places:  # one after the other: scaled values are wider than those kept
+                pixels = decoded[frame.number]
+                values[place] = pixels if data is None else _scaled(pixels, frame, data)
         except ImageError:
             raise
         except Exception as error:  # pydicom and GDCM raise whatever they meet
@@ -82,21 +83,17 @@ def _dtype(frames: Sequence[Frame], stored: np.dtype) -> np.dtype:
     return np.dtype(fitting[0]) if fitting else np.dtype(np.float32)
 
 
-def _grey(file: Path, frames: Sequence[Frame]) -> np.ndarray:
-    """Scaled values of one file ``(frames, rows, columns)``; frames that are not asked for stay empty."""
+def _grey(file: Path, like: Frame) -> tuple[np.ndarray, Dataset]:
+    """The stored pixels of one file ``(frames, rows, columns)``, and its header."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(file, force=True)
         stored = stored_pixels(data, file)
-    rows, columns = frames[0].shape
+    rows, columns = like.shape
     stored = stored.reshape(-1, rows, columns)
-    if len(stored) < frames[0].frames:
-        raise ImageError(f"{file}: holds {len(stored)} of its {frames[0].frames} frames; copy it again")
-    scaled = [_scaled(stored[frame.number], frame, data) for frame in frames]
-    whole = np.empty((len(stored), rows, columns), np.result_type(*scaled))
-    for frame, values in zip(frames, scaled, strict=True):
-        whole[frame.number] = values
-    return whole
+    if len(stored) < like.frames:
+        raise ImageError(f"{file}: holds {len(stored)} of its {like.frames} frames; copy it again")
+    return stored, data
 
 
 def _scaled(stored: np.ndarray, frame: Frame, data: Dataset) -> np.ndarray:

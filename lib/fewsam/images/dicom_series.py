@@ -178,11 +178,18 @@ def _places(frames: Sequence[Frame], path: Path) -> tuple[np.ndarray, np.ndarray
 
 def _without_copies(frames: list[Frame], path: Path, notes: list[str]) -> list[Frame]:
     """The frames without those whose place, UID and pixels are another one's."""
+
+    def about(frame: Frame) -> tuple:
+        assert frame.position is not None
+        return (tuple(np.round(frame.position, 3)), frame.instance, frame.number)
+
+    times = Counter(about(frame) for frame in frames)
     seen: set[tuple] = set()
     kept = []
     for frame in frames:
-        assert frame.position is not None
-        key = (tuple(np.round(frame.position, 3)), frame.instance, frame.number, _digest(frame.file))
+        key = about(frame)
+        if times[key] > 1:  # pixels are read where they decide, which those of a file with many frames never do
+            key = (*key, _digest(frame.file))
         if key not in seen:
             kept.append(frame)
         seen.add(key)

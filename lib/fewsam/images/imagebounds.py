@@ -126,7 +126,7 @@ def nrrd_stream(path: Path, header: dict[str, Any], stream: IO[bytes], limit: in
     if not sizes or len(sizes) > 16:
         raise ImageError(f"{path}: cannot be read ({len(sizes)} sizes in its header); check that the file is whole")
     named = header.get("datafile", header.get("data file"))
-    source = path if named is None else beside(path, str(named))
+    source = nrrd_voxels(path, header)
     line_skip, byte_skip = (int(header.get(f"{what}skip", header.get(f"{what} skip", 0))) for what in ("line", "byte"))
     if not (0 <= line_skip <= 1000 and -1 <= byte_skip <= MAX_HEADER):
         raise ImageError(f"{path}: cannot be read (it skips {line_skip} lines, {byte_skip} bytes); write it again")
@@ -154,6 +154,16 @@ def nrrd_stream(path: Path, header: dict[str, Any], stream: IO[bytes], limit: in
         key: value for key, value in header.items() if key not in ("datafile", "data file", "lineskip", "line skip")
     }
     return {**plain, "encoding": "raw"}, io.BytesIO(whole)
+
+
+def nrrd_voxels(path: Path, header: Mapping[str, Any]) -> Path:
+    """The file that holds the voxels of an NRRD image.
+
+    Raises:
+        ImageError: it is missing, or lies elsewhere.
+    """
+    named = header.get("datafile", header.get("data file"))
+    return path if named is None else beside(path, str(named))
 
 
 _NRRD_BYTES = {
@@ -214,15 +224,28 @@ def check_metaimage(path: Path, limit: int | None = None) -> None:
         skip = int(fields.get("HeaderSize", 0))
     except (KeyError, ValueError, OverflowError) as error:
         raise ImageError(f"{path}: cannot be read (its header: {error}); check that the file is whole") from None
-    place = fields["ElementDataFile"]
-    local = place.upper() == "LOCAL"
+    local = _is_local(fields)
     if not -1 <= skip <= MAX_HEADER or (local and skip != 0):
         raise ImageError(f"{path}: cannot be read (HeaderSize = {skip}); write it again")
-    source = path if local else beside(path, place)
+    source = path if local else beside(path, fields["ElementDataFile"])
     room = (DEFLATE if packed else 1) * source.stat().st_size
     if min(sizes) < 1:
         raise ImageError(f"{path}: the image has no voxels, its size is {sizes}; export it again")
     check_size(path, [*sizes, channels], width, limit, room)
+
+
+def metaimage_voxels(path: Path) -> Path:
+    """The file that holds the voxels of a MetaImage.
+
+    Raises:
+        ImageError: the header cannot be read, or the file is missing, or lies elsewhere.
+    """
+    fields = _meta_fields(path)
+    return path if _is_local(fields) else beside(path, fields["ElementDataFile"])
+
+
+def _is_local(fields: Mapping[str, str]) -> bool:
+    return fields["ElementDataFile"].upper() == "LOCAL"
 
 
 def _text(line: bytes) -> str:

@@ -69,11 +69,20 @@ def brief(error: Exception) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def _read_nifti(path: Path, limit: int | None) -> NativeImage:
+def open_nifti(path: Path, limit: int | None = None) -> nib.Nifti1Image:
+    """A NIfTI file of either version, of which the voxels are not read yet.
+
+    Raises:
+        ImageError: its header claims too much, or is none.
+    """
     kind = nib.Nifti2Image if check_nifti(path, limit) == 540 else nib.Nifti1Image
     # Not memory-mapped: the file may be replaced while we work on it. Given as a map, since nibabel looks for
     # "a.nii" where the file is called "a.Nii".
-    image = kind.from_file_map(kind.make_file_map({"image": str(path)}), mmap=False)
+    return kind.from_file_map(kind.make_file_map({"image": str(path)}), mmap=False)
+
+
+def _read_nifti(path: Path, limit: int | None) -> NativeImage:
+    image = open_nifti(path, limit)
     proxy = image.dataobj
     assert isinstance(proxy, ArrayProxy)
     slope, intercept = float(proxy.slope), float(proxy.inter)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pydicom
 from scipy import ndimage
@@ -22,7 +21,7 @@ from scipy import ndimage
 from fewsam.core.errors import ImageError
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.endings import IMAGE_ENDINGS, NIFTI, has_suffix, split_ending
-from fewsam.images.imagebounds import check_nifti
+from fewsam.images.imageio import open_nifti, unreadable
 from fewsam.images.native import native_image
 from fewsam.images.nifti_place import placed_as_itk_does
 from fewsam.images.volume import Geometry, Volume, load_volume, volume_of
@@ -150,16 +149,21 @@ def _values_of(path: Path, numbers: Sequence[int], axis: str) -> list[Volume]:
     """Volumes of some of the values that each voxel of a NIfTI file has."""
     if not has_suffix(path, NIFTI):
         raise ImageError(f"{path}: sequences by their numbers are read from NIfTI files alone; convert it to one")
-    check_nifti(path)
-    file = nib.Nifti1Image.from_filename(path)
-    count = file.shape[3] if file.ndim == 4 else 1
-    if max(numbers) >= count:
-        raise ImageError(
-            f"{path}: it has {count} values a voxel, and sequences asks for number {max(numbers)}; the first is 0"
-        )
-    affine = np.asarray(file.affine, np.float64)
-    images = [native_image(path, np.asarray(file.dataobj[..., n]), affine) for n in numbers]
-    return [volume_of(placed_as_itk_does(path, image, file.header), path, axis) for image in images]
+    try:
+        file = open_nifti(path)
+        vectors = file.ndim == 5 and file.shape[3] == 1  # as ITK writes them
+        count = file.shape[-1] if vectors or file.ndim == 4 else 1
+        if max(numbers) >= count:
+            raise ImageError(
+                f"{path}: it has {count} values a voxel, and sequences asks for number {max(numbers)}; the first is 0"
+            )
+        affine = np.asarray(file.affine, np.float64)
+        images = [native_image(path, np.asarray(file.dataobj[..., n]).reshape(file.shape[:3]), affine) for n in numbers]
+        return [volume_of(placed_as_itk_does(path, image, file.header), path, axis) for image in images]
+    except ImageError:
+        raise
+    except Exception as error:  # nibabel and zlib raise whatever they meet
+        raise unreadable(path, error) from error
 
 
 def stack(volumes: Sequence[Volume], sequences: Sequence[str]) -> Volume:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fewsam.core.class_values import names_by_value
+from fewsam.core.errors import ImageError
 from fewsam.core.files import sha256_of
 from fewsam.core.version import __version__
 from fewsam.fewshot.inference.prediction import Prediction
 from fewsam.fewshot.inference.uncertainty import by_slice
+from fewsam.images.image_files import image_files
 from fewsam.images.measure import volumes_ml
 from fewsam.images.volume import Volume
 from fewsam.workspace.workspace import Workspace
@@ -38,7 +40,7 @@ class Manifest:
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         self.path = folder / NAME
-        self.task = _state(workspace)
+        self.task, self._sequences = _state(workspace), workspace.settings.sequences
         self._lines: dict[str, dict[str, Any]] = {}
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         for line in text.splitlines():
@@ -57,11 +59,14 @@ class Manifest:
     def is_done(self, image: Path, result: Path) -> bool:
         """Whether the file ``result`` is what this task makes of ``image``, both as they are now."""
         entry = self.made(str(image))
-        return entry is not None and entry.get("image_sha256") == hash_of(image) and is_result(entry, result)
+        if entry is None or not is_result(entry, result):
+            return False
+        now = self._hash_of(image)
+        return now is not None and entry.get("image_sha256") == now
 
     def add(self, image: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
         """Note an image file or folder whose labelmap is written."""
-        self.note(str(image), {"image_sha256": hash_of(image), **named(result)}, volume, prediction)
+        self.note(str(image), {"image_sha256": self._hash_of(image), **named(result)}, volume, prediction)
 
     def note(self, image: str, about: Mapping[str, Any], volume: Volume, prediction: Prediction) -> None:
         """Note an image whose labelmap is where it belongs.
@@ -88,6 +93,13 @@ class Manifest:
             }
         )
 
+    def _hash_of(self, image: Path) -> str | None:
+        """SHA-256 of the files of an image in the order of their names; None where one is missing."""
+        try:
+            return sha256_of(*image_files(image, self._sequences))
+        except (ImageError, OSError):
+            return None
+
     def fail(self, image: Path | str, why: str) -> None:
         """Note an image that has no labelmap."""
         self._write({"image": str(image), "error": why, "task": self.task})
@@ -109,11 +121,6 @@ def named(result: Path) -> dict[str, str]:
 def is_result(entry: Mapping[str, Any], result: Path) -> bool:
     """Whether the file is there as the line says."""
     return result.is_file() and named(result).items() <= entry.items()
-
-
-def hash_of(image: Path) -> str:
-    """SHA-256 of a file, or of the files of a DICOM folder in the order of their names."""
-    return sha256_of(*(sorted(file for file in image.iterdir() if file.is_file()) if image.is_dir() else [image]))
 
 
 def _state(workspace: Workspace) -> str:

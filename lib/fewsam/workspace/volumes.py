@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewsam.core.errors import ImageError
-from fewsam.images.sequences import load_image, sequence_files
+from fewsam.images.image_files import image_files
+from fewsam.images.sequences import load_image
 from fewsam.images.volume import Volume
 
 KEPT_BYTES = 1 << 30
@@ -38,7 +39,7 @@ class Volumes:
         path = os.fspath(path)
         try:
             os.stat(path)
-            stats = [file.stat() for file in sequence_files(Path(path), self._sequences)]
+            stats = [file.stat() for file in image_files(Path(path), self._sequences)]
         except OSError:
             raise ImageError(f"image file {Path(path).name} is missing from the studies folder") from None
         key = (path, tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size)))

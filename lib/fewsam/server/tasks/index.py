@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from fewsam.core.config import Settings
 from fewsam.core.errors import ImageError
-from fewsam.images.sequences import sequence_files
+from fewsam.images.image_files import image_files
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class IndexEntry:
 def signature(path: str, settings: Settings) -> str:
     """Changes when the file or the settings that decide its pixels change."""
     try:
-        files = sequence_files(Path(path), settings.sequences)
+        files = image_files(Path(path), settings.sequences)
     except ImageError:  # whoever opens it is told
         files = [Path(path)]
     parts: list[object] = [path]
