@@ -26,6 +26,9 @@ _LABELLED = (
 )
 SERVED_KEPT = 16  # per image: several viewers may each still show another one
 
+# What is recorded of a slice that was not segmented yet, where others of its image were.
+NO_SCORE: dict[str, list[float]] = {"uncertainty": [], "foreground": []}
+
 
 class LoopState:
     """Base of :class:`Collection`: the part that models and the server write."""

@@ -257,6 +257,14 @@ def swapped_names(collection: Collection) -> None:
     collection.rename_structure(right, "left")
 
 
+def test_what_prompts_holds_no_slices(tmp_path):
+    """They take megabytes each, and the answers come from what was pooled of them."""
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6, 8])
+    made = predictor(tmp_path, collection)
+    assert made.predict(volume, "scan").labelmap.any()
+    assert made.ready().supports.slices == [] and not made.ready().supports._views
+
+
 def test_a_structure_renamed_while_the_task_is_made_ready_keeps_its_answer(tmp_path, monkeypatch):
     collection, volume, masks = tiny.labelled(tmp_path, [4, 6, 8])
     calls = []

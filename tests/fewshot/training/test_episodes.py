@@ -8,6 +8,7 @@ from fewsam.core.errors import NotEncodedError
 from fewsam.encoders.cache import EMBEDDING_BYTES, EmbeddingCache
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
+from fewsam.fewshot.model.supports import SupportSet
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, prepare_views, stack_prompts
 from fewsam.images.frame import make_frame
@@ -69,6 +70,22 @@ def test_prepared_views_are_enough_without_the_encoder(tmp_path):
     made = Episodes(given, collection.shots(), tiny.CLASSES, embedder, 64)
     assert embedder.cache.stats()["pinned"] == 6
     assert {made.draw_view(0, np.random.default_rng(i), fresh=False) for i in range(30)} == {0, 1, 2}
+
+
+def test_a_drawn_view_is_asked_for_alone_and_one_that_is_not_there_is_not_drawn(tmp_path, monkeypatch):
+    """To make all views of dozens of slices takes longer than a training."""
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings(views=2)
+    prepare_views(given, collection.shots(), tiny.embedder(tmp_path, given))
+    more = tiny.settings(views=40)  # of which two are encoded
+    made = Episodes(more, collection.shots(), tiny.CLASSES, tiny.embedder(tmp_path, more, cached_only=True), 64)
+    asked, encoded = [], SupportSet.encoded
+    monkeypatch.setattr(SupportSet, "encoded", lambda self, *view: asked.append(view) or encoded(self, *view))
+    assert made.draw_view(0, np.random.default_rng(0), fresh=False) in (0, 1, 2)
+    assert {index for index, _ in asked} == {0}
+    rng = np.random.default_rng(1)
+    assert {made.draw_view(0, rng, fresh=False) for _ in range(60)} == {0, 1, 2}
+    assert len(asked) == len(set(asked)) <= 41
 
 
 def test_views_that_no_training_reads_any_more_leave_the_cache_to_others(tmp_path):

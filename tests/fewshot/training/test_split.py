@@ -125,3 +125,20 @@ def test_a_class_that_validation_images_alone_show_is_learnt(tmp_path, monkeypat
     collection = patients(tmp_path, 8, lambda number: tiny.CLASSES if number in (3, 7) else ("left", "right"))
     split = split_shots(collection.shots(), None)
     assert split.val == [7] and 3 in split.train  # 3 shows "small" to learn from, 7 is measured on
+
+
+def test_a_slice_on_which_nothing_is_drawn_is_not_what_a_training_is_measured_on(tmp_path):
+    """Its Dice would be 0 whatever is answered, and a worse decoder would never be told."""
+    collection, volume, masks = tiny.labelled(tmp_path, [3, 4, 6, 7])
+    before = {shot.place for shot in collection.shots()}
+    collection.submit(volume, "scan", tiny.on_slices(masks, []), absent_classes="complete", by_hand={9})
+    shots = collection.shots()
+    (empty,) = (i for i, shot in enumerate(shots) if not shot.masks)
+    for learnt in (None, before, set()):
+        held = split_shots(shots, learnt).val
+        assert held and empty not in held
+    validation = [
+        replace(shot, split="val") if i == empty else replace(shot, split="train") for i, shot in enumerate(shots)
+    ]
+    held = split_shots(validation, None).val
+    assert held and empty not in held

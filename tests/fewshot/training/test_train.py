@@ -282,3 +282,16 @@ def test_sams_own_grid_is_taken_where_its_decoder_is_the_start(tmp_path):
     assert (plain["stride"], plain["mlp_dim"]) == (1, 2048)
     whitened = decoder_switches(tiny.settings(encoder="medsam_lite"), embedder, 64)
     assert (whitened["stride"], whitened["mlp_dim"]) == (8, 256)
+
+
+def test_a_label_on_a_larger_image_goes_on_from_what_is_served(tmp_path):
+    collection, _, _ = tiny.labelled(tmp_path, [4, 6])
+    given = tiny.settings(steps=4, keep_better=False)
+    assert run(tmp_path, collection, replace_size(given, 96)).published
+    assert run(tmp_path, collection, replace_size(given, 128)).published
+    card = ModelStore(tmp_path).load().card
+    assert card.steps == 8 and card.detail_size == 128
+
+
+def replace_size(given, size: int):
+    return given.model_copy(update={"detail_size": size})

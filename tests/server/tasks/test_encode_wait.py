@@ -63,3 +63,21 @@ def test_where_nothing_can_be_kept_all_is_encoded_for_the_answer(
         monkeypatch.setattr(workspace.cache, "put", full)
         found = SegmentationTask(workspace).predict({**ASK, "encode_wait": 1000.0}, volume)
         assert found.unencoded == [] and found.labelmap.any()
+
+
+def test_slices_that_were_not_asked_for_keep_what_is_known_of_them(tmp_path: Path) -> None:
+    """Without an answer they are not taken for certain, and are offered to be labelled."""
+    collection, volume, _ = tiny.labelled(tmp_path / "task", [4, 8])
+    collection.close()
+    with Workspace(tiny.settings(input_size=64), tmp_path / "task") as workspace:
+        task, kept = SegmentationTask(workspace), workspace.collection
+        task.predict({"image_id": "scan", "slices": [5, 6]}, volume)
+        first, _ = kept.scores("scan") or ([], 0)
+        assert [z for z, score in enumerate(first) if score["uncertainty"]] == [4, 5, 6, 8]
+        task.predict({"image_id": "scan"}, volume)
+        whole, _ = kept.scores("scan") or ([], 0)
+        assert all(score["uncertainty"] for score in whole)
+        task.predict({"image_id": "scan", "slices": [5, 6]}, volume)
+        again, _ = kept.scores("scan") or ([], 0)
+        others = [z for z in range(volume.depth) if z not in (4, 5, 6, 8)]
+        assert [again[z] for z in others] == [whole[z] for z in others]

@@ -99,6 +99,7 @@ def make_ready(settings: Settings, embedder: Embedder, collection: Collection, s
     ids = class_ids(id_order(model.card if model else None, classes), classes)
     imported = labelled_views(imports, classes, len(shots))
     supports = SupportSet(settings, shots, classes, embedder, detail_size, ids, imported)
+    supports.let_go()
     tells = embedding_tells(embedder.info.name, detail_size)
     return FewShotTask(supports, classes, detail_size, model, Atlases(shots, classes, settings), tells, notes)
 

@@ -29,7 +29,7 @@ from fewsam.fewshot.model.views import LabelledSlice, View
 logger = logging.getLogger(__name__)
 
 EXTRA_SUPPORT_VIEWS = 2  # augmented views of a slice that is the only one to show a class
-MEMORY = 1024  # views kept in memory, of some 300 kB each
+MEMORY = 1 << 30  # bytes of views kept in memory; one takes some 300 kB to several MB
 
 
 class SupportSet:
@@ -65,6 +65,7 @@ class SupportSet:
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
         self.drawn = [set(shot.masks) for shot in shots]
         self._views: dict[tuple[int, int], View] = {}
+        self._bytes = 0  # of these
         self.entries = [(index, 0) for index in range(len(shots))]
         # A class drawn on one slice alone has no other slice to learn from: further views of it stand in.
         alone = [i for i, drawn in enumerate(self.drawn) if drawn - set().union(*self.drawn[:i], *self.drawn[i + 1 :])]
@@ -79,7 +80,7 @@ class SupportSet:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: what prompts. Views and the embedder, which has files open, stay here."""
-        return {**self.__dict__, "embedder": None, "slices": [], "_views": {}}
+        return {**self.__dict__, "embedder": None, "slices": [], "_views": {}, "_bytes": 0}
 
     def to(self, device: torch.device) -> SupportSet:
         """What prompts, on ``device``, without views and embedder: as it goes to another process."""
@@ -87,21 +88,27 @@ class SupportSet:
         there.primary, there.bank = self.primary.to(device), self.bank.to(device)
         return there
 
+    def let_go(self) -> None:
+        """Forget slices and views, of megabytes each: what prompts is in the bank."""
+        self.slices, self._views, self._bytes = [], {}, 0
+
     def view(self, index: int, number: int) -> View:
         """View ``number`` of slice ``index``, kept in memory if it will be asked for again."""
         if number > self.settings.views:
             return self.slices[index].view(number)
         if (index, number) not in self._views:
-            if len(self._views) >= MEMORY:
+            if self._bytes >= MEMORY:
                 self._views.clear()
-            self._views[index, number] = self.slices[index].view(number)
+                self._bytes = 0
+            made = self._views[index, number] = self.slices[index].view(number)
+            self._bytes += made.nbytes
         return self._views[index, number]
 
     def encoded(self, index: int, number: int) -> bool:
         """Whether a view's embedding is in the cache or can be made here."""
         if not self.embedder.cached_only:
             return True
-        return self.embedder.missing(self.slices[index].view(number).image[None]) == 0
+        return self.embedder.missing(self.view(index, number).image[None]) == 0
 
     def embeddings(self, queries: Sequence[tuple[int, int]]) -> Tensor:
         """image_embeddings (N, 256, 64, 64) of (slice index, view number) pairs, on the task's device."""

@@ -68,6 +68,11 @@ class View:
     detail: np.ndarray
     mask: Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return self.image.nbytes + self.detail.nbytes + self.mask.nbytes
+
 
 class DetailSlice:
     """A shot as the detail branch sees it, its geometry and its class order fixed.

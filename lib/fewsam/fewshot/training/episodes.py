@@ -63,20 +63,27 @@ class Episodes:
         self.embedder, self.slices, self.bank = embedder, self.supports.slices, self.supports.bank
         self._neighbours: dict[int, list[DetailSlice]] = {}
         self._kept_prompts: dict[tuple[int, ...], Prompts] = {}
+        self._drawable: dict[int, list[int]] = {}  # slice -> numbers of views that are not known to be missing
+        self._encoded: set[tuple[int, int]] = set()
         # The shots, with their pixels, are kept only where neighbours of drawn slices will be asked for.
         self._shots = list(shots) if settings.neighbours and len(shots) <= TRAINING.neighbours_up_to else []
 
-    @cached_property
-    def _views(self) -> list[list[int]]:
-        """Numbers of the encoded views of each slice; only trainings ask."""
-        numbers, encoded = range(self.settings.views + 1), self.supports.encoded
-        return [[number for number in numbers if encoded(index, number)] for index in range(len(self.slices))]
-
     def draw_view(self, index: int, rng: np.random.Generator, fresh: bool) -> int:
-        """A view number for slice ``index``: a cached one, or one never seen where ``fresh``."""
+        """A view number for slice ``index``: a cached one, or one never seen where ``fresh``.
+
+        Whether one is cached is asked when it is drawn: to make all views of dozens of slices takes longer than a
+        training.
+        """
         if fresh:
             return int(rng.integers(*FRESH_VIEWS))
-        return int(rng.choice(self._views[index]))
+        left = self._drawable.setdefault(index, list(range(self.settings.views + 1)))
+        while left:
+            number = int(rng.choice(left))
+            if (index, number) in self._encoded or self.supports.encoded(index, number):
+                self._encoded.add((index, number))
+                return number
+            left.remove(number)
+        return 0
 
     def neighbours(self, index: int) -> list[DetailSlice]:
         """The slices next to slice ``index`` that nobody drew, with its labels (`fewsam.fewshot.training.neighbours`).

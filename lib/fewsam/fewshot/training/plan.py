@@ -168,5 +168,5 @@ def _keys_of(order: Sequence[str], served: TaskModel | None, names: Names) -> tu
 
 
 def _fits(served: ModelCard, wanted: ModelCard) -> bool:
-    same = ("encoder", "detail_size", "switches")
+    same = ("encoder", "switches")  # slices of any size can be read by the same weights
     return all(getattr(served, name) == getattr(wanted, name) for name in same)

@@ -36,7 +36,8 @@ def split_shots(shots: Sequence[Shot], learnt: Set[Place] | None) -> Split:
     everyone = list(range(len(shots)))
     validation = [i for i in everyone if shots[i].split == "val"]
     fresh = without_the_last_of_a_class(shots, [i for i in validation if shots[i].place not in (learnt or ())])
-    if not 0 < len(fresh) < len(everyone):
+    # A slice on which nothing is drawn tells right from wrong of no class.
+    if not 0 < len(fresh) < len(everyone) or not any(shots[i].masks for i in fresh):
         held = _one(shots, learnt)
         return Split([i for i in everyone if i not in held], held, everyone if held else [])
     rest = [i for i in everyone if i not in fresh]
@@ -65,7 +66,7 @@ def _one(shots: Sequence[Shot], learnt: Set[Place] | None) -> list[int]:
     if len(shots) < VALIDATION.min_shots_to_hold_out:
         return []
     drawn = Counter(name for shot in shots for name in shot.masks)
-    spare = [i for i, shot in enumerate(shots) if all(drawn[name] > 1 for name in shot.masks)]
+    spare = [i for i, shot in enumerate(shots) if shot.masks and all(drawn[name] > 1 for name in shot.masks)]
     new = [i for i in spare if shots[i].place not in (learnt or ())] or spare
     if not new:
         return []

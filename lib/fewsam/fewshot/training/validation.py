@@ -76,9 +76,10 @@ def measure_undertrained(decoder: FewShotMaskDecoder, episodes: Episodes, train:
         train: Indices of the slices it learnt from.
     """
     train = [i for i in train if not episodes.slices[i].is_2d_image]
-    if len(train) < 2:
+    drawn = [i for i in train if episodes.supports.drawn[i]]  # others tell right from wrong of no class
+    if len(train) < 2 or not drawn:
         return 0.0
-    some = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, VALIDATION.asked).round().astype(int))]
+    some = [drawn[i] for i in np.unique(np.linspace(0, len(drawn) - 1, VALIDATION.asked).round().astype(int))]
     ours, prior = (measure(one, episodes, some, train).metric for one in (decoder, None))
     removed = (ours - prior) / max(1 - prior, 1e-6)
     new, settled = VALIDATION.new, VALIDATION.settled

@@ -64,10 +64,8 @@ def _image_state(app: Host, image_id: str, k: int | None) -> dict[str, Any]:
             by_class[name] = by_class.get(name, 0) + 1
     scores, _ = collection.scores(image_id) or ([], 0)
     along: list[float] = []
-    if scores and len(scores) == volume.depth:
-        along = by_slice(
-            *(np.array([score[key] for score in scores]) for key in ("uncertainty", "foreground"))
-        ).tolist()
+    if len(scores) == volume.depth:
+        along = [_of_slice(score) for score in scores]
     order = [to_k(volume.geometry, z) for z in range(volume.depth)]
     return {
         "id": image_id,
@@ -79,6 +77,11 @@ def _image_state(app: Host, image_id: str, k: int | None) -> dict[str, Any]:
         "counts": by_class,
         "uncertainty": [round(float(along[order[k]]), 4) for k in range(volume.depth)] if along else [],
     }
+
+
+def _of_slice(score: dict[str, list[float]]) -> float:
+    """What is shown of a slice; 0 where it was not segmented yet."""
+    return float(by_slice(*(np.array([score[key]]) for key in ("uncertainty", "foreground")))[0])
 
 
 def _plain(stats: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from fewsam.collection.loop import NO_SCORE
 from fewsam.core.class_values import names_by_value
 from fewsam.core.errors import StorageError
 from fewsam.encoders.slices import EncoderSlices, encode_until
@@ -86,12 +87,15 @@ class SegmentationTask(InferTask):
                 )
         prediction = prediction.called_as(workspace.collection.names)
         if image_id is not None and prediction.shots:  # without a label there is no answer: nothing was served
-            prediction = self._complete(prediction, image_id, slices)
+            answered = _answered(prediction, slices)
+            prediction = self._complete(prediction, image_id, answered)
             # It is remembered before it is sent, since what comes back is compared with it.
             workspace.collection.remember_served(
                 image_id, prediction.labelmap, prediction.classes, prediction.model_version, prediction.keys
             )
-            workspace.collection.record_scores(image_id, scores_of(prediction), prediction.model_version)
+            former, _ = workspace.collection.scores(image_id) or ([], 0)
+            scores = scores_of(prediction, answered, former)
+            workspace.collection.record_scores(image_id, scores, prediction.model_version)
         logger.info(
             "segmented %s in %.2f s: model %d, %d shots, %d slices drawn by hand, %d remaining",
             image_id or "an uploaded image", time.monotonic() - started, prediction.model_version,
@@ -114,21 +118,20 @@ class SegmentationTask(InferTask):
         except StorageError:  # what cannot be kept would never be there: all is encoded for this answer
             return []
 
-    def _complete(self, prediction: Prediction, image_id: str, slices: list[int] | None) -> Prediction:
+    def _complete(self, prediction: Prediction, image_id: str, answered: set[int]) -> Prediction:
         """Fill slices that were not asked for, or not reached, with what was served before.
 
         A viewer replaces its whole labelmap by the answer. Blank slices would come back as if somebody had erased
         them.
         """
-        if slices is None and not prediction.remaining:
-            return prediction
         shape = prediction.labelmap.shape
+        if len(answered) == shape[0]:
+            return prediction
         served = served_labelmap(self.workspace.collection, image_id, shape, prediction.classes)
         if served is None:
             return prediction
-        before, depth = served[0], shape[0]
-        fresh = set(range(depth) if slices is None else slices) - set(prediction.remaining) | set(prediction.pasted)
-        merged = np.where(np.isin(np.arange(depth), sorted(fresh))[:, None, None], prediction.labelmap, before)
+        fresh = np.isin(np.arange(shape[0]), sorted(answered))[:, None, None]
+        merged = np.where(fresh, prediction.labelmap, served[0])
         return replace(prediction, labelmap=merged.astype(prediction.labelmap.dtype))
 
 
@@ -139,12 +142,25 @@ def as_answer(prediction: Prediction) -> dict[str, Any]:
     return answer
 
 
-def scores_of(prediction: Prediction) -> list[dict[str, list[float]]]:
-    """Uncertainty and foreground of each slice by class, as the collection keeps them for the choice of next slices."""
-    return [
+def _answered(prediction: Prediction, slices: list[int] | None) -> set[int]:
+    """The slices that an answer speaks of."""
+    asked = range(len(prediction.labelmap)) if slices is None else slices
+    return set(asked) - set(prediction.remaining) | set(prediction.pasted)
+
+
+def scores_of(
+    prediction: Prediction, answered: Set[int], former: Sequence[dict[str, list[float]]]
+) -> list[dict[str, list[float]]]:
+    """Uncertainty and foreground of each slice by class, as the collection keeps them for the choice of next slices.
+
+    Slices that were not answered keep their ``former`` ones; without such they have none, and do not pass for certain.
+    """
+    scores = [
         {"uncertainty": [float(u) for u in uncertainty], "foreground": [float(f) for f in foreground]}
         for uncertainty, foreground in zip(prediction.uncertainty, prediction.foreground, strict=True)
     ]
+    kept = former if len(former) == len(scores) else [NO_SCORE] * len(scores)
+    return [score if z in answered else kept[z] for z, score in enumerate(scores)]
 
 
 @dataclass(frozen=True)

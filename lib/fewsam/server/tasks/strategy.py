@@ -11,6 +11,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from fewsam.collection.loop import NO_SCORE
 from fewsam.core.errors import FewSAMError
 from fewsam.fewshot.inference.acquisition import Candidate, rank
 from fewsam.fewshot.inference.uncertainty import by_slice
@@ -96,7 +97,7 @@ class NextSlice(Strategy):
         candidates = []
         for image_id, entry in entries.items():
             scores = recorded.get(image_id, [])
-            scored = len(scores) == entry.depth
+            scores = scores if len(scores) == entry.depth else [NO_SCORE] * entry.depth
             for z in range(entry.depth):
                 if z not in labelled[image_id]:
                     candidates.append(
@@ -105,8 +106,8 @@ class NextSlice(Strategy):
                             z,
                             entry.depth,
                             entry.descriptors[z] if entry.descriptors is not None else None,
-                            np.asarray(scores[z]["uncertainty"], np.float32) if scored else None,
-                            np.asarray(scores[z]["foreground"], np.float32) if scored else None,
+                            _of_slice(scores[z]["uncertainty"]),
+                            _of_slice(scores[z]["foreground"]),
                         )
                     )
         return candidates, labelled
@@ -144,6 +145,11 @@ class NextSlice(Strategy):
             except (FewSAMError, OSError) as error:
                 logger.warning("image %s cannot be offered: %s", image_id, error)
         return entries
+
+
+def _of_slice(values: Sequence[float]) -> np.ndarray | None:
+    """Values by class; None of a slice that was not segmented yet."""
+    return np.asarray(values, np.float32) if values else None
 
 
 def strategies(workspace: Workspace, index: ImageIndex, image_path: Callable[[str], str]) -> dict[str, Strategy]:
