@@ -59,6 +59,10 @@ class RefusedError(PacsError):
     """The PACS answered, and does not take what it was sent."""
 
 
+class UnreadableError(PacsError):
+    """The PACS answered, and what it says cannot be read."""
+
+
 # The first class that fits decides; the last entry catches every refusal of ours.
 _STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
     (NotFoundError, 404),

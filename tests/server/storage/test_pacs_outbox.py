@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fewsam.core.errors import LabelError
 from fewsam.server.background.pacs_watch import PacsWatch
-from fewsam.server.errors import PacsError, RefusedError
+from fewsam.server.errors import PacsError, RefusedError, UnreadableError
 from fewsam.server.storage.outbox import LONGEST_RETRY, Outbox
 from fewsam.server.storage.pacs import Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -316,3 +317,53 @@ def test_a_label_of_another_tool_that_cannot_be_had_or_read_holds_up_no_other(
     watch.scan()
     assert looked == ["1.2.7", "1.2.9"]
     assert any(said in problem["problem"] for problem in watch.problems)
+
+
+def test_a_series_whose_headers_cannot_be_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nameless = seg_header("1.2.8", "113000")
+    del nameless.SOPInstanceUID
+    pacs = Segs(seg_header("1.2.7", "110000"), nameless, seg_header("1.2.9", "120000"))
+    instances = pacs.instances
+
+    def some(study: str, series: str) -> list[pydicom.Dataset]:
+        if series == "1.2.7":
+            raise UnreadableError("not DICOMweb")
+        return instances(study, series)
+
+    monkeypatch.setattr(pacs, "instances", some)
+    watch = PacsWatch(PacsDatastore(pacs, tmp_path / "pacs"), LabelIntake(workspace_of(tmp_path)))
+    looked: list[str] = []
+    monkeypatch.setattr(watch, "_look", lambda header, _: looked.append(str(header.SeriesInstanceUID)) or True)
+    watch.scan()
+    assert looked == ["1.2.9"]
+    said = " ".join(problem["problem"] for problem in watch.problems)
+    assert "not DICOMweb" in said and "lack SOPInstanceUID" in said
+
+
+def test_while_a_series_is_downloaded_the_list_is_there_for_others(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Segs):
+        def series(self, fresh: bool = False) -> dict[str, dict[str, str]]:
+            return {"1.2.5": {"Modality": "CT", "StudyInstanceUID": "1.2"}}
+
+        def download(self, study: str, series: str, folder: Path) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            folder.mkdir(parents=True)
+
+    pacs = Slow(seg_header("1.2.7", "110000"))
+    datastore = PacsDatastore(pacs, tmp_path / "pacs")
+    opening = threading.Thread(target=datastore.image_folder, args=("1.2.5",))
+    opening.start()
+    try:
+        assert begun.wait(30)
+        listing = threading.Thread(target=datastore.list_images, daemon=True)
+        listing.start()
+        listing.join(10)
+        assert not listing.is_alive()
+    finally:
+        go_on.set()
+        opening.join()

@@ -14,7 +14,7 @@ from fewsam.core.errors import FewSAMError, LabelError, StorageError
 from fewsam.images.dicomseg import read_seg
 from fewsam.server.background.seg_image import images_of
 from fewsam.server.background.worker import Worker
-from fewsam.server.errors import PacsError, RefusedError, reworded
+from fewsam.server.errors import PacsError, RefusedError, UnreadableError, reworded
 from fewsam.server.paths import scratch
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.pacs_segment import is_prediction
@@ -102,11 +102,17 @@ class PacsWatch:
             if entry.get("Modality") != "SEG" or self._looked.get(uid) == count or self._still_unplaced(uid, count):
                 continue
             self._unplaced.pop(uid, None)
+            name = entry.get("SeriesDescription") or uid
             try:
-                headers += self.datastore.pacs.instances(entry["StudyInstanceUID"], uid)
+                found = self.datastore.pacs.instances(entry["StudyInstanceUID"], uid)
+            except (RefusedError, UnreadableError) as error:  # one series that cannot be had holds up no other
+                self._problem(name, str(error))
+                continue
+            if all(tag in header for header in found for tag in ("SOPInstanceUID", "SeriesInstanceUID")):
+                headers += found
                 counts[uid] = count
-            except RefusedError as error:  # one series that cannot be had holds up no other
-                self._problem(entry.get("SeriesDescription") or uid, str(error))
+            else:
+                self._problem(name, "its headers lack SOPInstanceUID or SeriesInstanceUID")
         return headers, counts
 
     def _guarded_look(self, header: Dataset, count: str) -> bool:
@@ -115,7 +121,7 @@ class PacsWatch:
         name = str(header.get("SeriesDescription") or instance)
         try:
             return self._look(header, count)
-        except RefusedError as error:
+        except (RefusedError, UnreadableError) as error:
             self._problem(name, str(error))
             return False  # it may be handed out later
         except (FewSAMError, OSError):

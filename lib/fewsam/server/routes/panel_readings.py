@@ -17,6 +17,7 @@ from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
 from fewsam.collection import Shot
+from fewsam.core.errors import OutdatedError
 from fewsam.core.metrics import dice
 from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.labelwrite import write_native_masks
@@ -31,6 +32,7 @@ from fewsam.server.tasks.host import Host, current
 from fewsam.server.tasks.labels import LabelParams
 from fewsam.server.tasks.results import result_of
 
+NEWER = "This slice has a newer label by now; look at its readings again."
 router = APIRouter(prefix="/fewsam")
 
 
@@ -135,26 +137,34 @@ def _adopt(request: Adopted, who: str) -> dict[str, Any] | JSONResponse:
         reading = _found(app, image_id, volume, request.reading)
         force = {shot.slice: shot for shot in collection.shots(image_id, content_hash=volume.content_hash)}
         if (force[reading.slice].submission if reading.slice in force else 0) != request.seen:
-            return JSONResponse({"detail": "This slice has a newer label by now; look at its readings again."}, 409)
-        file = _with_reading(Path(folder), app, image_id, volume, reading)
+            return JSONResponse({"detail": NEWER}, 409)
+        file = _with_reading(Path(folder), app, image_id, volume, reading, force.get(reading.slice))
         said = LabelParams(
             annotator=reading.annotator,
             source=f"rest:reviewed by {who}" if who else "rest:reviewed",
             spoken=tuple(reading.known | reading.masks.keys()),
             complete_slices=None if reading.masks else frozenset({reading.slice}),
             by_hand=frozenset({reading.slice}),
+            over={reading.slice: request.seen},
         )
-        app.submit_label(image_id, file, "final", {"annotator": reading.annotator}, said)
+        try:
+            app.submit_label(image_id, file, "final", {"annotator": reading.annotator}, said)
+        except OutdatedError:  # other clients take no lock of ours
+            return JSONResponse({"detail": NEWER}, 409)
         now = collection.shots(image_id, content_hash=volume.content_hash)
     return {"slice": to_k(volume.geometry, reading.slice), "submissions": submissions(volume.geometry, now)}
 
 
-def _with_reading(folder: Path, app: Host, image_id: str, volume: Volume, reading: Shot) -> Path:
-    """What is known of the image, with one reading on its slice, as a file that names its structures."""
+def _with_reading(folder: Path, app: Host, image_id: str, volume: Volume, reading: Shot, force: Shot | None) -> Path:
+    """What is known of the image, with one reading on its slice, as a file that names its structures.
+
+    Structures that the reading does not speak of are there as the label in ``force`` draws them: what the model
+    answered is no drawing.
+    """
     native = {}
     for name, mask in result_of(app.workspace.collection, image_id, volume).masks.items():
-        if name in reading.known or name in reading.masks:
-            mask[reading.slice] = reading.masks.get(name, False)
+        says = reading if name in reading.known or name in reading.masks else force
+        mask[reading.slice] = says.masks.get(name, False) if says else False
         if mask.any():
             native[name] = volume.geometry.to_native(mask)
     file = folder / "label.seg.nrrd"

@@ -20,7 +20,7 @@ from dicomweb_client.session_utils import create_session, create_session_from_us
 from monailabel.config import settings
 from pydicom.dataset import Dataset
 
-from fewsam.server.errors import PacsError, RefusedError
+from fewsam.server.errors import PacsError, RefusedError, UnreadableError
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +93,9 @@ class Pacs:
 
     def instances(self, study: str, series: str) -> list[Dataset]:
         """Headers of a series' instances."""
-        found = self._asked(lambda client: client.retrieve_series_metadata(study, series))
-        return [Dataset.from_json(entry) for entry in found]
+        return self._asked(
+            lambda client: [Dataset.from_json(entry) for entry in client.retrieve_series_metadata(study, series)]
+        )
 
     def series_of(self, instance: str) -> str:
         """Series of an instance; empty where the PACS does not have it."""
@@ -146,7 +147,9 @@ class Pacs:
                 f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check its address"
             ) from error
         except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
-            raise PacsError(f"what {self.address} answered is not DICOMweb ({error}); check the address") from error
+            raise UnreadableError(
+                f"what {self.address} answered is not DICOMweb ({error}); check the address"
+            ) from error
 
 
 def is_image(entry: dict[str, str]) -> bool:

@@ -50,6 +50,7 @@ class PacsDatastore(Datastore):
         self.record = SegRecord(folder / "segs.json")
         self.outbox = Outbox(folder / "outbox", pacs, lambda uid: self.record.add(uid, "sent"), self._write_seg)
         self._guard = threading.RLock()
+        self._series_locks: dict[str, threading.RLock] = {}
         self._problem = ""
         self._known = folder / "series.json"  # the last list, for a start while the PACS is away
         self._noted: dict[str, dict[str, str]] = read_json(self._known)
@@ -112,9 +113,14 @@ class PacsDatastore(Datastore):
                     self._downloaded(uid)
         return folder
 
+    def _lock_of(self, image_id: str) -> threading.RLock:
+        """Whoever wants a series waits while it is downloaded, and nobody else."""
+        with self._guard:
+            return self._series_locks.setdefault(image_id, threading.RLock())
+
     def _downloaded(self, image_id: str) -> Path:
         folder = self.folder / "images" / _plain_uid(image_id)
-        with self._guard:
+        with self._lock_of(image_id):
             have = len(list(folder.glob("*.dcm"))) if folder.is_dir() else 0
             try:
                 entry = self.pacs.series().get(image_id)
@@ -133,7 +139,7 @@ class PacsDatastore(Datastore):
         """The image as NIfTI, which is what Slicer downloads; made when first asked for."""
         source = self.image_folder(image_id)
         file = self.folder / "images" / f"{image_id}.nii.gz"
-        with self._guard:
+        with self._lock_of(image_id):
             if not file.exists() or file.stat().st_mtime < source.stat().st_mtime:
                 volume = load_volume(source, axis="2")
                 partial = file.with_name(f".{file.name}")
