@@ -93,7 +93,11 @@ class Person:
         self.wait_ready()
 
     def wait_ready(self) -> None:
-        self.page.wait_for_selector("#fewsam-strip")
+        try:
+            self.page.wait_for_selector("#fewsam-strip")
+        except Exception as error:
+            shown = self.page.evaluate("document.body.innerText")[:800]
+            raise AssertionError(f"no series is open in the panel; the page: {shown!r}; {self.errors}") from error
 
     def screen(self, i: float, j: float, k: int) -> dict[str, Any]:
         return dict(self.page.evaluate(_SCREEN, [i, j, k]))
