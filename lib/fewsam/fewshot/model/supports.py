@@ -65,7 +65,6 @@ class SupportSet:
         self.slices = [LabelledSlice(shot, classes, settings, size, detail_size) for shot in shots]
         self.drawn = [set(shot.masks) for shot in shots]
         self._views: dict[tuple[int, int], View] = {}
-        self._bytes = 0  # of these
         self.entries = [(index, 0) for index in range(len(shots))]
         # A class drawn on one slice alone has no other slice to learn from: further views of it stand in.
         alone = [i for i, drawn in enumerate(self.drawn) if drawn - set().union(*self.drawn[:i], *self.drawn[i + 1 :])]
@@ -80,7 +79,7 @@ class SupportSet:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: what prompts. Views and the embedder, which has files open, stay here."""
-        return {**self.__dict__, "embedder": None, "slices": [], "_views": {}, "_bytes": 0}
+        return {**self.__dict__, "embedder": None, "slices": [], "_views": {}}
 
     def to(self, device: torch.device) -> SupportSet:
         """What prompts, on ``device``, without views and embedder: as it goes to another process."""
@@ -90,18 +89,16 @@ class SupportSet:
 
     def let_go(self) -> None:
         """Forget slices and views, of megabytes each: what prompts is in the bank."""
-        self.slices, self._views, self._bytes = [], {}, 0
+        self.slices, self._views = [], {}
 
     def view(self, index: int, number: int) -> View:
         """View ``number`` of slice ``index``, kept in memory if it will be asked for again."""
         if number > self.settings.views:
             return self.slices[index].view(number)
         if (index, number) not in self._views:
-            if self._bytes >= MEMORY:
+            if sum(view.nbytes for view in self._views.values()) >= MEMORY:
                 self._views.clear()
-                self._bytes = 0
-            made = self._views[index, number] = self.slices[index].view(number)
-            self._bytes += made.nbytes
+            self._views[index, number] = self.slices[index].view(number)
         return self._views[index, number]
 
     def encoded(self, index: int, number: int) -> bool:
