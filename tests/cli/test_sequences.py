@@ -51,9 +51,11 @@ def test_a_task_on_two_sequences(
     assert np.array_equal(second, voxels(images / "a_t2.nii.gz"))
 
     learnt_from: list[str] = []
-    monkeypatch.setattr(train, "_improve", lambda _, paths, __: learnt_from.extend(path.name for path in paths))
+    monkeypatch.setattr(train, "_improve", lambda _, images, __: learnt_from.extend(images.values()))
     assert run("train", "--unlabelled", images, "--task", task) == 0
-    assert learnt_from == ["a_t1.nii.gz", "b_t1.nii.gz"], "the other sequence is a channel of the same images"
+    assert learnt_from == [str(images / "a_t1.nii.gz"), str(images / "b_t1.nii.gz")], (
+        "the other sequence is a channel of the same images"
+    )
 
     (images / "b_t2.nii.gz").unlink()
     assert "b_t1.nii.gz: the sequence '_t2'" in refusal(
