@@ -11,7 +11,7 @@ import pytest
 
 from fewsam.collection import Collection
 from fewsam.collection.repair import COPY, MAIN
-from fewsam.collection.worklist import Mark, OutdatedMarkError, counts, state_of
+from fewsam.collection.worklist import Mark, OutdatedMarkError, SeenLabels, counts, state_of
 from fewsam.core.errors import LabelError
 from fewsam.images.volume import Volume
 from helpers.collection_drawings import LABELS, blob, fates, label
@@ -40,6 +40,29 @@ def test_who_saw_an_older_mark_is_told_and_nothing_is_stored(collection: Collect
     with pytest.raises(OutdatedMarkError, match="done by nora"):
         worklist.mark("p1", "unsure", "olaf", seen=0)
     assert [mark.annotator for mark in worklist.history("p1")] == ["nora"]
+
+
+@pytest.mark.parametrize("change", ["another slice", "a newer label", "one taken back"])
+def test_labels_that_the_reviewer_did_not_see_are_not_accepted(
+    collection: Collection, volume: Volume, change: str
+) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1, 4: 2}), annotator="nora")
+    collection.worklist.mark("p1", "done", "nora")
+
+    def seen() -> SeenLabels:
+        shots = collection.shots("p1", content_hash=volume.content_hash)
+        return SeenLabels(volume.content_hash, {shot.slice: shot.submission for shot in shots})
+
+    before = seen()
+    if change == "one taken back":
+        shot = next(shot for shot in collection.shots() if shot.slice == 4)
+        assert collection.withdraw("p1", 4, shot.shot_id, "olaf")
+    else:
+        collection.submit(volume, "p1", label(Liver={(9 if change == "another slice" else 3): 5}), annotator="olaf")
+    with pytest.raises(OutdatedMarkError, match="since you looked" if change == "one taken back" else "by olaf"):
+        collection.worklist.mark("p1", "accepted", "rita", labels=before)
+    assert collection.worklist.marks()["p1"].state == "done"
+    assert collection.worklist.mark("p1", "accepted", "rita", labels=seen()).state == "accepted"
 
 
 def test_only_what_is_done_or_unsure_is_reviewed(collection: Collection) -> None:

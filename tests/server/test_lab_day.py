@@ -117,7 +117,12 @@ def test_the_worklist_follows_a_series_from_nothing_to_accepted(lab: Lab) -> Non
     now = lab.series()[name]
     assert (now["state"], now["note"], now["marked_by"]) == ("sent back", "The dome is missing.", "rita")
     mark("mark", "nora", "done")
-    mark("review", "rita", "accepted")
+    shown = lab.ask("GET", "state", params={"image": image}).json()["image"]["submissions"]
+    assert lab.submit(image, "olaf", lab.only(lab.z + 1), {lab.z + 1: 0}).status_code == 200
+    unseen = mark("review", "rita", "accepted", labels=shown)  # she looks at what was there before
+    assert (unseen.status_code, "by olaf" in unseen.text) == (409, True)
+    shown = lab.ask("GET", "state", params={"image": image}).json()["image"]["submissions"]
+    assert mark("review", "rita", "accepted", labels=shown).status_code == 200
     assert lab.series()[name]["state"] == "accepted"
     listed = lab.ask("GET", "worklist").json()
     assert (listed["counts"]["accepted"], listed["counts"]["not started"], listed["can_review"]) == (1, 2, True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from fewsam.collection.database import Database
+from fewsam.collection.reading import CURRENT
 from fewsam.core.errors import LabelError
 
 OPEN, DONE, UNSURE = "open", "done", "unsure"
@@ -18,6 +19,11 @@ NOT_STARTED, IN_PROGRESS = "not started", "in progress"
 FINISHED = (DONE, ACCEPTED)
 LONGEST_NOTE = 2000
 
+_IN_FORCE = (
+    "SELECT slice, shots.submission, annotator FROM shots JOIN images ON images.id = shots.image"
+    " JOIN submissions ON submissions.id = shots.submission"
+    f" WHERE images.image_id = ? AND images.content_hash = ? AND {CURRENT}"
+)
 _LABEL = "SELECT COALESCE(MAX(shots.id), 0) FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
 
 
@@ -43,8 +49,21 @@ class Mark:
     label: int
 
 
+@dataclass(frozen=True)
+class SeenLabels:
+    """The labels of an image that a person had before them.
+
+    Attributes:
+        content_hash: The image's pixels.
+        submissions: Labelled slice -> the submission it was of.
+    """
+
+    content_hash: str
+    submissions: Mapping[int, int]
+
+
 class OutdatedMarkError(LabelError):
-    """Somebody else has marked the image since."""
+    """Somebody else has marked or labelled the image since."""
 
 
 class Worklist:
@@ -53,15 +72,24 @@ class Worklist:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def mark(self, image_id: str, state: str, annotator: str = "", note: str = "", seen: int | None = None) -> Mark:
+    def mark(
+        self,
+        image_id: str,
+        state: str,
+        annotator: str = "",
+        note: str = "",
+        seen: int | None = None,
+        labels: SeenLabels | None = None,
+    ) -> Mark:
         """Say what is to be said of an image; when this returns it is on the disk.
 
         Args:
             seen: Number of the mark that the person saw, 0 for none; None takes whatever there is.
+            labels: The labels that the person saw; None takes whatever there are.
 
         Raises:
             LabelError: a state that there is not, a note that is too long, or a review of what is not done.
-            OutdatedMarkError: another mark is there by now than the person saw.
+            OutdatedMarkError: another mark is there by now than the person saw, or another label.
         """
         if state not in STATES:
             raise LabelError(f"an image cannot be marked as {state[:40]!r}; use one of {', '.join(STATES)}")
@@ -75,6 +103,8 @@ class Worklist:
                 raise OutdatedMarkError(
                     f"this image was marked as {last.state if last else OPEN}{who} since; look at it again"
                 )
+            if labels is not None:
+                _check_labels(db, image_id, labels)
             if state in (ACCEPTED, SENT_BACK) and (last is None or last.state in (OPEN, SENT_BACK)):
                 raise LabelError("only what is marked as done or unsure can be accepted or sent back")
             now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -127,6 +157,16 @@ def _last(db: sqlite3.Connection, image_id: str) -> Mark | None:
         (image_id,),
     ).fetchone()
     return Mark(*row) if row else None
+
+
+def _check_labels(db: sqlite3.Connection, image_id: str, seen: SeenLabels) -> None:
+    """Raises: OutdatedMarkError: other labels are in force than the person saw."""
+    found = db.execute(_IN_FORCE, (image_id, seen.content_hash)).fetchall()
+    if {z: submission for z, submission, _ in found} == dict(seen.submissions):
+        return
+    newer = sorted({annotator for z, submission, annotator in found if seen.submissions.get(z) != submission} - {""})
+    who = f" by {', '.join(newer)}" if newer else ""
+    raise OutdatedMarkError(f"labels of this image were changed{who} since you looked; look at it again")
 
 
 def state_of(mark: Mark | None, labelled: bool, last_label: int) -> tuple[str, bool]:

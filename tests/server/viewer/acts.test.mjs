@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Editing, Journey, Judging, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing,
+  Editing, Journey, Judging, Lab, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, framed, gate, goOn, labels, later, liver, nothing, opened, server, viewer } from './fake_viewer.mjs';
 
@@ -212,5 +212,32 @@ test('what is fetched for a series that was left meanwhile is shown nowhere', as
     await later(20);
     assert.deepEqual([left.session.slices.dirty, jumps, panel.store.answered.value, shown.kept.length], [[], [], false, 0], question);
     for (const { text } of panel.said.slice(said)) assert.match(text, /^You left the series meanwhile/);
+  }
+});
+
+// -- the worklist
+
+test('who says that all is right sends the labels that are shown, and nothing while slices wait to be submitted', async () => {
+  for (const [act, state, asked] of [['review', 'accepted', '/fewsam/worklist/review'], ['mark', 'done', '/fewsam/worklist/mark']]) {
+    const { panel } = await opened();
+    const sent = [];
+    server(labels, async (path, _, body) => {
+      if (path !== asked) return;
+      sent.push(JSON.parse(body));
+      return { ok: true };
+    });
+    const labwork = new Labwork(panel, new Lab(), null);
+    panel.store.open.value = { dirty: [1] };
+    labwork[act]({ image: 'ct', mark: 4 }, state);
+    await later();
+    assert.deepEqual(sent, []);
+    assert.match(panel.said.at(-1).text, /not submitted/);
+    panel.store.open.value = { dirty: [] };
+    labwork[act]({ image: 'ct', mark: 4 }, state);
+    await later();
+    assert.deepEqual([sent[0].state, sent[0].seen, sent[0].labels], [state, 4, { 0: 7 }]);
+    labwork[act]({ image: 'mr', mark: 0 }, state); // another series than the one that is shown
+    await later();
+    assert.equal(sent[1].labels, undefined);
   }
 });

@@ -10,12 +10,23 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
-from fewsam.collection.worklist import ACCEPTED, DONE, OPEN, SENT_BACK, UNSURE, OutdatedMarkError, counts, state_of
+from fewsam.collection.worklist import (
+    ACCEPTED,
+    DONE,
+    OPEN,
+    SENT_BACK,
+    UNSURE,
+    OutdatedMarkError,
+    SeenLabels,
+    counts,
+    state_of,
+)
 from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
+from fewsam.server.routes.panel_image import open_image, to_k
 from fewsam.server.routes.roles import ANNOTATOR, REVIEWER, USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
-from fewsam.server.tasks.host import current
+from fewsam.server.tasks.host import Host, current
 from fewsam.server.tasks.presence import PRESENCE
 
 router = APIRouter(prefix="/fewsam")
@@ -27,12 +38,15 @@ class Marked(BaseModel):
     Attributes:
         state: An annotator says ``done``, ``unsure`` or ``open``; a reviewer says ``accepted`` or ``sent back``.
         seen: Number of the mark that the person saw, 0 for none; without it whatever there is counts as seen.
+        labels: The labels that the person saw, as `GET /fewsam/state` gives them under `submissions`: labelled slice,
+            by its stored number, and the submission that it is of. Without it whatever there are count as seen.
     """
 
     image: str
     state: str
     note: str = ""
     seen: int | None = None
+    labels: dict[int, int] | None = None
     client_id: str = ""
 
 
@@ -78,13 +92,13 @@ def worklist(user: User = USER) -> dict[str, Any]:
 
 @router.post("/worklist/mark", response_model=None)
 def mark(request: Marked, user: User = ANNOTATOR) -> dict[str, Any] | JSONResponse:
-    """Mark an image as done, as unsure, or as open again. 409 where somebody has marked it meanwhile."""
+    """Mark an image as done, as unsure, or as open again. 409 where it was marked or labelled meanwhile."""
     return _mark(request, user, (DONE, UNSURE, OPEN), "an annotator marks an image as done, unsure or open")
 
 
 @router.post("/worklist/review", response_model=None)
 def review(request: Marked, user: User = REVIEWER) -> dict[str, Any] | JSONResponse:
-    """Accept an image that is done, or send it back with a note. 409 where somebody has marked it meanwhile."""
+    """Accept an image that is done, or send it back with a note. 409 where it was marked or labelled meanwhile."""
     return _mark(request, user, (ACCEPTED, SENT_BACK), "a reviewer marks an image as accepted or sent back")
 
 
@@ -105,10 +119,20 @@ def _mark(request: Marked, user: User, allowed: tuple[str, ...], rule: str) -> d
     app.image_path(request.image)  # nothing is said of an image that there is not
     who = author(user, request.client_id)
     try:
-        marked = app.workspace.collection.worklist.mark(request.image, request.state, who, request.note, request.seen)
+        marked = app.workspace.collection.worklist.mark(
+            request.image, request.state, who, request.note, request.seen, _seen_labels(app, request)
+        )
     except OutdatedMarkError as error:
         return JSONResponse({"detail": str(error)}, 409)
     return {"mark": marked.number, "state": marked.state}
+
+
+def _seen_labels(app: Host, request: Marked) -> SeenLabels | None:
+    if request.labels is None:
+        return None
+    volume = open_image(app, request.image)
+    labels = {to_k(volume.geometry, k): submission for k, submission in request.labels.items()}
+    return SeenLabels(volume.content_hash, labels)
 
 
 def _may_review(user: User) -> bool:

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 955870d1283c3301311dfefa9efcf6e4d0f897fc91c5a352f5c96e97af8f0141 */
+/* fewsam panel, built from sources 6091a924a54fbfa9407205faa8da49c3b6eb47a9d4b9ce78023c0c4b2e5acc24 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1199,19 +1199,12 @@
 		client_id: client
 	}));
 	var worklist = async () => (await ask("/fewsam/worklist")).json();
-	/** Say how far a series is; ``seen``: the mark that the person saw. */
-	var mark = async (image, state, note, seen) => void await ask("/fewsam/worklist/mark", json({
-		image,
-		state,
-		note,
-		seen,
+	var mark = async (said) => void await ask("/fewsam/worklist/mark", json({
+		...said,
 		client_id: client
 	}));
-	var review = async (image, state, note, seen) => void await ask("/fewsam/worklist/review", json({
-		image,
-		state,
-		note,
-		seen,
+	var review = async (said) => void await ask("/fewsam/worklist/review", json({
+		...said,
 		client_id: client
 	}));
 	/** Labels that are kept beside the ones in force, by slice. */
@@ -2639,12 +2632,12 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.look();
 		}
 		mark(series, state) {
-			this.said(() => mark(series.image, state, "", series.mark), state);
+			this.say(series, state, "", mark);
 		}
 		review(series, state) {
 			const note = this.lab.note.value.trim();
 			if (state === "sent back" && !note) return this.desk.say("Say in a few words what is to be mended, then send it back.", "bad");
-			this.said(() => review(series.image, state, note, series.mark), state);
+			this.say(series, state, note, review);
 		}
 		visit(study, series) {
 			this.go(study.study, series.image);
@@ -2676,11 +2669,20 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			lab.worklist.value = list;
 			lab.readings.value = series === this.desk.map?.series ? found : [];
 		}
-		async said(ask, state) {
+		/** Whoever says that all is right says it of the labels that are shown here: of others the server refuses it. */
+		async say({ image, mark }, state, note, tell) {
 			const dirty = this.desk.store.open.value?.dirty.length ?? 0;
-			if (state === "done" && dirty) return this.desk.say("Slices are drawn and not submitted. Submit them first, or undo them.", "bad");
+			const right = state === "done" || state === "accepted";
+			if (right && dirty) return this.desk.say("Slices are drawn and not submitted. Submit them first, or undo them.", "bad");
+			const labels = right && this.desk.map?.series === image ? this.desk.map.session.slices.submissions : void 0;
 			try {
-				await ask();
+				await tell({
+					image,
+					state,
+					note,
+					seen: mark,
+					labels
+				});
 				this.lab.note.value = "";
 				this.desk.say(SAID[state], "good");
 			} catch (error) {
@@ -2973,6 +2975,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		/** The submission that a slice shows, or was drawn over. */
 		seen(k) {
 			return this.drawn.get(k)?.seen ?? this.submission[k];
+		}
+		/** The submission of each slice that shows one. */
+		get submissions() {
+			return Object.fromEntries(this.every((k) => this.submission[k] !== 0).map((k) => [k, this.submission[k]]));
 		}
 		/** The structures that a slice shows, or was drawn over; undefined where that is not known. */
 		knows(k) {

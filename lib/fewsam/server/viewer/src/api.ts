@@ -227,12 +227,18 @@ export const unlabel = async (image: string, slice: number, seen: number): Promi
 
 export const worklist = async (): Promise<Worklist> => (await ask('/fewsam/worklist')).json();
 
-/** Say how far a series is; ``seen``: the mark that the person saw. */
-export const mark = async (image: string, state: string, note: string, seen: number): Promise<void> =>
-  void (await ask('/fewsam/worklist/mark', json({ image, state, note, seen, client_id: client })));
+/** What is said of a series; ``seen``: the mark that the person saw, ``labels``: the submission of each labelled slice. */
+export interface Said {
+  image: string;
+  state: string;
+  note: string;
+  seen: number;
+  labels?: Record<string, number>;
+}
 
-export const review = async (image: string, state: string, note: string, seen: number): Promise<void> =>
-  void (await ask('/fewsam/worklist/review', json({ image, state, note, seen, client_id: client })));
+export const mark = async (said: Said): Promise<void> => void (await ask('/fewsam/worklist/mark', json({ ...said, client_id: client })));
+
+export const review = async (said: Said): Promise<void> => void (await ask('/fewsam/worklist/review', json({ ...said, client_id: client })));
 
 /** Labels that are kept beside the ones in force, by slice. */
 export const readings = async (image: string): Promise<ReadSlice[]> =>

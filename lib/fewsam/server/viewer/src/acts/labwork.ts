@@ -47,13 +47,13 @@ export class Labwork implements LabActs {
   }
 
   mark(series: Series, state: 'done' | 'unsure' | 'open'): void {
-    void this.said(() => api.mark(series.image, state, '', series.mark), state);
+    void this.say(series, state, '', api.mark);
   }
 
   review(series: Series, state: 'accepted' | 'sent back'): void {
     const note = this.lab.note.value.trim();
     if (state === 'sent back' && !note) return this.desk.say('Say in a few words what is to be mended, then send it back.', 'bad');
-    void this.said(() => api.review(series.image, state, note, series.mark), state);
+    void this.say(series, state, note, api.review);
   }
 
   visit(study: Study, series: Series): void {
@@ -91,11 +91,14 @@ export class Labwork implements LabActs {
     lab.readings.value = series === this.desk.map?.series ? found : [];
   }
 
-  private async said(ask: () => Promise<void>, state: string): Promise<void> {
+  /** Whoever says that all is right says it of the labels that are shown here: of others the server refuses it. */
+  private async say({ image, mark }: Series, state: string, note: string, tell: typeof api.mark): Promise<void> {
     const dirty = this.desk.store.open.value?.dirty.length ?? 0;
-    if (state === 'done' && dirty) return this.desk.say('Slices are drawn and not submitted. Submit them first, or undo them.', 'bad');
+    const right = state === 'done' || state === 'accepted';
+    if (right && dirty) return this.desk.say('Slices are drawn and not submitted. Submit them first, or undo them.', 'bad');
+    const labels = right && this.desk.map?.series === image ? this.desk.map.session.slices.submissions : undefined;
     try {
-      await ask();
+      await tell({ image, state, note, seen: mark, labels });
       this.lab.note.value = '';
       this.desk.say(SAID[state], 'good');
     } catch (error) {

@@ -71,6 +71,11 @@ export class Slices<Note = unknown> {
     return this.drawn.get(k)?.seen ?? this.submission[k];
   }
 
+  /** The submission of each slice that shows one. */
+  get submissions(): Record<string, number> {
+    return Object.fromEntries(this.every(k => this.submission[k] !== 0).map(k => [k, this.submission[k]]));
+  }
+
   /** The structures that a slice shows, or was drawn over; undefined where that is not known. */
   knows(k: number): string[] | undefined {
     return this.drawn.has(k) ? this.drawn.get(k)!.knows : this.known[k];
