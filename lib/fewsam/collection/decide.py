@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from fewsam.collection.codec import Marks
 
+SPOKEN = "spoken"  # as `Label.absent_classes`: those that the label speaks of are absent where it does not draw them
+
 
 @dataclass(frozen=True)
 class ShotState:
@@ -56,7 +58,7 @@ class Label:
     spoken: frozenset[str]
     annotator: str
     complete: frozenset[int]  # slices declared complete
-    absent_classes: str | None = None  # complete | partial | auto, where it was said with this label
+    absent_classes: str | None = None  # complete | partial | auto | spoken, where it was said with this label
     default_absent_classes: str = "auto"  # as set for the collection
     by_hand: frozenset[int] = frozenset()  # slices that a person drew or confirmed: no guess whether they are meant
 
@@ -189,6 +191,8 @@ class _Sorting:
         """The classes whose absence from the slice is knowledge, as the label or the collection has it."""
         if z in self.label.complete or self.label.absence == "complete":
             return set(self.classes)
+        if self.label.absence == SPOKEN:
+            return set(self.label.spoken)
         return set() if self.label.absence == "partial" else self.drawn_anywhere
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fewsam.collection.codec import BlobWriter, class_key, digest, masks_to_marks
 from fewsam.collection.database import Database
-from fewsam.collection.decide import Label, NewShot, Plan, ShotState, decide
+from fewsam.collection.decide import SPOKEN, Label, NewShot, Plan, ShotState, decide
 from fewsam.collection.loop import served_labelmap, served_marks
 from fewsam.collection.reading import CURRENT
 from fewsam.collection.records import Submission
@@ -92,7 +92,7 @@ class Ingest:
         """Take in the label: ``said`` and ``default`` are the label's and the collection's ``absent_classes``."""
         self._beside, self._over = beside, over
         for value in (said or default, default):
-            if value not in ABSENT_CLASSES:
+            if value not in ABSENT_CLASSES and value != SPOKEN:
                 raise ConfigError(f"absent_classes cannot be {value!r}; choose one of {', '.join(ABSENT_CLASSES)}")
         while True:
             marks = self._checked(self._taken(masks), complete | by_hand)

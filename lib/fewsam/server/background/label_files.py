@@ -46,7 +46,7 @@ def submit_label(
         submission = background.intake.submit(image_id, path, file, params, source=params.source or f"rest:{tag}")
     answer = {**as_answer(submission), "image": image_id, "label": image_id}
     try:  # the label is stored, and nothing that follows may refuse it
-        if submission.beside:  # other programs get the labels in force, not what was kept beside them
+        if submission.beside or params.one_slice:  # other programs get the labels in force, and of all slices
             file, raw = _in_force(background, image_id, path, file.parent), {**raw, "label_info": None}
         answer.update(_keep_file(background, image_id, file, tag, raw))
         background.problem(f"label of {image_id}")

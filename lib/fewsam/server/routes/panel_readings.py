@@ -17,6 +17,7 @@ from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
 from fewsam.collection import Shot
+from fewsam.collection.decide import SPOKEN
 from fewsam.core.errors import OutdatedError
 from fewsam.core.metrics import dice
 from fewsam.fewshot.inference.prediction import drawn_labelmap
@@ -30,7 +31,6 @@ from fewsam.server.routes.roles import REVIEWER, USER
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.tasks.host import Host, current
 from fewsam.server.tasks.labels import LabelParams
-from fewsam.server.tasks.results import result_of
 
 NEWER = "This slice has a newer label by now; look at its readings again."
 router = APIRouter(prefix="/fewsam")
@@ -138,13 +138,14 @@ def _adopt(request: Adopted, who: str) -> dict[str, Any] | JSONResponse:
         force = {shot.slice: shot for shot in collection.shots(image_id, content_hash=volume.content_hash)}
         if (force[reading.slice].submission if reading.slice in force else 0) != request.seen:
             return JSONResponse({"detail": NEWER}, 409)
-        file = _with_reading(Path(folder), app, image_id, volume, reading, force.get(reading.slice))
+        file = _written(Path(folder), volume, reading)
         said = LabelParams(
             annotator=reading.annotator,
             source=f"rest:reviewed by {who}" if who else "rest:reviewed",
+            absent_classes=SPOKEN,
             spoken=tuple(reading.known | reading.masks.keys()),
-            complete_slices=None if reading.masks else frozenset({reading.slice}),
             by_hand=frozenset({reading.slice}),
+            one_slice=True,
             over={reading.slice: request.seen},
         )
         try:
@@ -155,18 +156,13 @@ def _adopt(request: Adopted, who: str) -> dict[str, Any] | JSONResponse:
     return {"slice": to_k(volume.geometry, reading.slice), "submissions": submissions(volume.geometry, now)}
 
 
-def _with_reading(folder: Path, app: Host, image_id: str, volume: Volume, reading: Shot, force: Shot | None) -> Path:
-    """What is known of the image, with one reading on its slice, as a file that names its structures.
-
-    Structures that the reading does not speak of are there as the label in ``force`` draws them: what the model
-    answered is no drawing.
-    """
+def _written(folder: Path, volume: Volume, reading: Shot) -> Path:
+    """A reading as a file that names its structures: what nobody drew on its slice is not in it."""
     native = {}
-    for name, mask in result_of(app.workspace.collection, image_id, volume).masks.items():
-        says = reading if name in reading.known or name in reading.masks else force
-        mask[reading.slice] = says.masks.get(name, False) if says else False
-        if mask.any():
-            native[name] = volume.geometry.to_native(mask)
+    for name, mask in reading.masks.items():
+        full = np.zeros(volume.geometry.slices_shape, bool)
+        full[reading.slice] = mask
+        native[name] = volume.geometry.to_native(full)
     file = folder / "label.seg.nrrd"
     write_native_masks(file, native, volume.geometry.affine)
     return file

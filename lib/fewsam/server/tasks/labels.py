@@ -29,11 +29,13 @@ class LabelParams:
         label_info: Segment names as Slicer sends them, ``[{"name", "idx"}]``; None where the client sends none.
         annotator: Who drew it; empty where nobody says.
         absent_classes: ``"complete"`` or ``"partial"``: whether a class that is not drawn on a slice is background
-            there; None where the client leaves it to the setting of this name.
+            there; ``"spoken"`` says so of those that the label speaks of; None where the client leaves it to the
+            setting of this name.
         complete_slices: Slices on which every class that is not drawn is absent, whatever ``absent_classes`` says.
         spoken: Classes that the label speaks of even if it draws them nowhere: their earlier masks do not stay.
         by_hand: Slices that a person drew or confirmed: they are meant as they are, whatever they equal. Where any
             are given, what is drawn on others changes no label.
+        one_slice: The label is of one slice of a series: the file for other programs holds all others too.
         beside: Slices whose label in force stays; this one is kept beside it as a second reading.
         over: Of some slices the submission in force that the label was compared with, 0 for none; where another one is
             in force by the time that the label is stored, it is refused.
@@ -46,6 +48,7 @@ class LabelParams:
     complete_slices: frozenset[int] | None = None
     spoken: tuple[str, ...] = ()
     by_hand: frozenset[int] = frozenset()
+    one_slice: bool = False
     beside: frozenset[int] = frozenset()
     over: Mapping[int, int] = field(default_factory=dict)
     source: str = ""
