@@ -127,9 +127,9 @@ class Collection(CollectionSummary):
             masks: class name -> bool (Z, H, W); may overlap. Names match whatever their case.
             annotator: who drew.
             source: where the label came from, e.g. "rest:final".
-            absent_classes: "auto" | "complete" | "partial" for this label, or "spoken": the keys of ``masks`` are absent
-                where they are not drawn, and nothing is said of others. None: as set for the collection. What is said
-                with the label counts for its unchanged slices too.
+            absent_classes: "auto" | "complete" | "partial" for this label, or "spoken": the keys of ``masks`` are
+                absent where they are not drawn, and nothing is said of others. None: as set for the collection. What
+                is said with the label counts for its unchanged slices too.
             complete_slices: slices on which every class that is not drawn is absent, even if nothing is.
             by_hand: slices that a person drew or confirmed: they are meant as they are, also where they equal what
                 was served, or a drawing of before, or are empty of what the label speaks of. Where any are given, all
