@@ -132,15 +132,14 @@ class _Reader:
         Raises:
             LabelError: the label cannot be read, or has nothing on these slices.
         """
-        from fewsam.core.class_values import names_by_value
         from fewsam.core.errors import LabelError
         from fewsam.images.labelfile import read_label
         from fewsam.images.sequences import load_image
 
         label, settings = self.pairs[path], self.workspace.settings
         volume = load_image(path, settings.axis, settings.sequences)
-        classes = self.workspace.collection.classes
-        masks = read_label(label, volume.geometry, self.names or names_by_value(classes), naming=NAMING)
+        names = self.names or self.workspace.collection.names.lasting()
+        masks = read_label(label, volume.geometry, names, naming=NAMING)
         if self.slices is None:
             return volume, masks, []
         if outside := [z for z in self.slices if z >= volume.depth]:

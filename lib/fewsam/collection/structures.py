@@ -37,6 +37,16 @@ class Names:
     former: dict[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
 
+    def lasting(self) -> dict[int, str]:
+        """The names by labelmap value for a file that says none; "" for the values that a deletion has moved.
+
+        Such a file may have been made before the deletion: its values would be taken for the structures that
+        followed.
+        """
+        places = {key: place for place, key in enumerate(self.order)}
+        moved = min((places[key] for key in self.deleted), default=len(places))
+        return {value: name if places[key] < moved else "" for value, (key, name) in enumerate(self.present.items(), 1)}
+
     def called(self, name: str) -> str | None:
         """Key of the structure with this name now, or, where none has it, of the present one that once had it."""
         wanted = class_key(name)

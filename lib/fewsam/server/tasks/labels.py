@@ -128,10 +128,12 @@ class LabelIntake:
             UnknownClassError: it names a class that the task does not have.
             StorageError: the disk is full.
         """
-        names = names_by_value(self.workspace.collection.classes)
+        known = self.workspace.collection.names
+        names = names_by_value(list(known.present.values())) if params.label_info else known.lasting()
+        naming = "give each structure a name" + (" (some were deleted, which moved the values)" if known.deleted else "")
         geometry = self.workspace.volume(image_path).geometry
         try:
-            masks = read_label(label, geometry, names, params.label_info, naming="give each structure a name")
+            masks = read_label(label, geometry, names, params.label_info, naming=naming)
         except EmptyLabelError:
             if not params.complete_slices and not params.by_hand:
                 raise
