@@ -130,7 +130,9 @@ class LabelIntake:
         """
         known = self.workspace.collection.names
         names = names_by_value(list(known.present.values())) if params.label_info else known.lasting()
-        naming = "give each structure a name" + (" (some were deleted, which moved the values)" if known.deleted else "")
+        naming = "give each structure a name" + (
+            " (some were deleted, which moved the values)" if known.deleted else ""
+        )
         geometry = self.workspace.volume(image_path).geometry
         try:
             masks = read_label(label, geometry, names, params.label_info, naming=naming)
