@@ -197,6 +197,33 @@ def test_a_mark_that_one_file_lacks_comes_back_from_the_other(marked: Path, volu
     assert any("marks of the worklist" in notice for notice in check(marked, volume).notices)
 
 
+def test_structures_that_one_file_lacks_come_back_from_the_other(collection: Collection, volume: Volume) -> None:
+    collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora")
+    folder, before = collection.folder, (collection.folder / MAIN).read_bytes()
+    collection.add_structure("cyst")
+    collection.rename_structure("liver", "whole liver")
+    collection.delete_structure("spleen")
+    (folder / MAIN).write_bytes(before)  # a backup of before is put back
+    opened = Collection(folder, LABELS)
+    assert any("changes of structures" in notice and "structures" in notice for notice in opened.notices)
+    assert opened.classes == ("whole liver", "aorta", "cyst")
+    assert Collection(folder, LABELS).notices == ()
+
+
+def test_another_history_of_structures_is_kept_aside(collection: Collection) -> None:
+    folder, before = collection.folder, (collection.folder / MAIN).read_bytes()
+    collection.rename_structure("liver", "whole liver")
+    copy = (folder / COPY).read_bytes()
+    (folder / MAIN).write_bytes(before)
+    (folder / COPY).unlink()
+    Collection(folder, LABELS).delete_structure("spleen")
+    (folder / COPY).write_bytes(copy)
+    opened = Collection(folder, LABELS)
+    assert any("another history" in notice for notice in opened.notices)
+    assert opened.classes == ("Liver", "aorta")
+    assert list(folder.glob(f"{COPY}.damaged-*"))
+
+
 def test_a_collection_of_before_the_worklist_opens_and_takes_marks(collection: Collection, volume: Volume) -> None:
     collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora")
     folder = collection.folder

@@ -30,6 +30,16 @@ COPY = "collection.copy.sqlite"  # every acknowledged row again, in a file of it
 REBUILT = "collection.rebuilt.sqlite"
 GAP = 1000  # unreadable ids in a row after which a damaged table counts as read to its end
 
+# Tables into which people write by themselves, what a row of each is to them, and what tells two rows apart. The rows
+# of all others come along with these.
+_COUNTED = {
+    "submissions": "submissions",
+    "classes": "structures",
+    "structures": "changes of structures",
+    "marks": "marks of the worklist",
+}
+_TELLING = {"submissions": ("digest", "time"), "structures": ("key", "time"), "marks": ("image_id", "time")}
+
 log = logging.getLogger(__name__)
 
 
@@ -96,11 +106,29 @@ def refresh_copy(main: Path, copy: Path) -> None:
         _copy_rows(db, "origin", newer_only=True)
 
 
-def _lacks_marks(db: sqlite3.Connection) -> bool:
-    """Whether the copy, attached as ``twin``, has marks that the file lacks; an older copy has no such table."""
-    there = db.execute("SELECT 1 FROM twin.sqlite_master WHERE name = 'marks'").fetchone()
-    lacking = "SELECT 1 FROM twin.marks WHERE id NOT IN (SELECT id FROM main.marks)"
-    return there is not None and db.execute(lacking).fetchone() is not None
+def _two_histories(db: sqlite3.Connection) -> bool:
+    """Whether the copy, attached as ``twin``, and the file have different rows of one number."""
+    for table, columns in _TELLING.items():
+        if _in_twin(db, table):
+            differing = " OR ".join(f"a.{column} <> b.{column}" for column in columns)
+            if db.execute(f"SELECT 1 FROM main.{table} a JOIN twin.{table} b USING (id) WHERE {differing}").fetchone():
+                return True
+    return False
+
+
+def _lacking(db: sqlite3.Connection) -> list[str]:
+    """What the copy, attached as ``twin``, has and the file lacks, for people; an older copy has fewer tables."""
+    found = []
+    for table, what in _COUNTED.items():
+        if _in_twin(db, table):
+            missing = f"SELECT COUNT(*) FROM twin.{table} WHERE id NOT IN (SELECT id FROM main.{table})"
+            if number := db.execute(missing).fetchone()[0]:
+                found.append(f"{number} {what}")
+    return found
+
+
+def _in_twin(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM twin.sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _copy_rows(db: sqlite3.Connection, origin: str, newer_only: bool) -> None:
@@ -249,24 +277,15 @@ def _sound(key: bytes, data: bytes) -> bool:
 
 def _reconcile(main: Path, copy: Path) -> list[str]:
     """Bring the file and its copy together: rows that only one of them has go to the other."""
-    notices = []
+    notices, differs = list[str](), False
     if copy.exists():
         with closing(connect(main)) as db:
             db.execute("ATTACH ? AS twin", (str(copy),))
             if db.execute("SELECT 1 FROM twin.sqlite_master WHERE name = 'shots'").fetchone():
-                differs = db.execute(
-                    "SELECT 1 FROM submissions a JOIN twin.submissions b USING (id)"
-                    " WHERE a.digest <> b.digest OR a.time <> b.time"
-                ).fetchone()
-                missing = db.execute(
-                    "SELECT COUNT(*) FROM twin.submissions WHERE id NOT IN (SELECT id FROM submissions)"
-                ).fetchone()[0]
-                if not differs and (missing or _lacks_marks(db)):
+                differs = _two_histories(db)
+                if not differs and (missing := _lacking(db)):
                     _copy_rows(db, "twin", newer_only=False)
-                    what = f"{missing} submissions" if missing else "marks of the worklist"
-                    notices.append(f"{what} were missing in {main.name}; taken from {copy.name}")
-            else:
-                differs = None
+                    notices.append(f"{', '.join(missing)} were missing in {main.name}; taken from {copy.name}")
         if differs:  # two histories, e.g. an old backup that was written on: both are kept
             notices.append(f"{copy.name} holds another history; kept as {_set_aside(copy).name}")
     try:
