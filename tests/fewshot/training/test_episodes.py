@@ -1,5 +1,7 @@
 """Episodes: who supports whom, and what comes from the cache."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from fewsam.encoders.cache import EMBEDDING_BYTES, EmbeddingCache
 from fewsam.encoders.embedder import Embedder
 from fewsam.fewshot.model.decoder import Prompts
 from fewsam.fewshot.model.supports import SupportSet
+from fewsam.fewshot.model.views import LabelledSlice
 from fewsam.fewshot.training.constants import TRAINING
 from fewsam.fewshot.training.episodes import Episodes, prepare_views, stack_prompts
 from fewsam.images.frame import make_frame
@@ -86,6 +89,35 @@ def test_a_drawn_view_is_asked_for_alone_and_one_that_is_not_there_is_not_drawn(
     rng = np.random.default_rng(1)
     assert {made.draw_view(0, rng, fresh=False) for _ in range(60)} == {0, 1, 2}
     assert len(asked) == len(set(asked)) <= 41
+
+
+def test_labels_whose_views_are_encoded_are_not_looked_at_again(tmp_path, monkeypatch):
+    """With dozens of labelled slices each new label would take seconds of making the others' views."""
+    collection, volume, masks = tiny.labelled(tmp_path, [4, 6])
+    given, made, known, seen = tiny.settings(views=2), [], {}, []
+    monkeypatch.setattr(LabelledSlice, "view", lambda self, n, view=LabelledSlice.view: made.append(n) or view(self, n))
+
+    def prepare() -> int:
+        made.clear()
+        with EmbeddingCache(tmp_path / "cache", 10**9) as cache:
+            count = prepare_views(
+                given, collection.shots(), Embedder(given, cache), lambda *at: seen.append(at), known=known
+            )
+            assert cache.stats()["pinned"] == count
+        assert seen[-1] == (count, count)
+        return len(made)
+
+    assert prepare() == 6
+    assert prepare() == 0
+    collection.submit(volume, "scan", tiny.on_slices(masks, [5]))
+    assert prepare() == 3
+    collection.submit(
+        volume, "scan", {tiny.CLASSES[0]: np.roll(tiny.on_slices(masks, [5])[tiny.CLASSES[0]], 2, axis=2)}
+    )
+    assert prepare() == 3
+    assert len(known) == 3, "those of the label that gave way are forgotten"
+    shutil.rmtree(tmp_path / "cache")
+    assert prepare() == 9
 
 
 def test_views_that_no_training_reads_any_more_leave_the_cache_to_others(tmp_path):

@@ -181,29 +181,56 @@ def prepare_views(
     embedder: Embedder,
     progress: Callable[[int, int], None] | None = None,
     priority: bool = False,
+    known: dict[int, list[str]] | None = None,
 ) -> int:
     """Encode and keep what training will read: every labelled slice and its augmented views.
+
+    Args:
+        progress: Called with the views that are there, and how many there will be.
+        priority: Before what others ask the encoder for.
+        known: The keys in the cache of each shot's views, by the shot's number, from calls with the same settings
+            before. A shot of which all are in the cache is passed over: to make its views again, to ask for them,
+            takes a fifth of a second. It is brought up to date.
 
     Returns:
         How many views there are. They are pinned in the cache, so that no other slice displaces them; views of labels
         that are no longer in force, or of other settings, are let go.
     """
-    size = embedder.info.input_size
-    total, done = len(shots) * (settings.views + 1), 0
-    pinned: list[str] = []
-    for shot in shots:
-        labelled = LabelledSlice(shot, tuple(shot.masks), settings, size, 64)
-        for number in range(settings.views + 1):
-            image = labelled.view(number).image[None]
-            embedder.ensure(image, priority=priority)
-            keys = embedder.keys(image)
-            embedder.cache.pin(keys)
-            pinned += keys
-            done += 1
-            if progress:
-                progress(done, total)
-    embedder.cache.pin_only(pinned)
+    views, known = settings.views + 1, {} if known is None else known
+    total, keys = len(shots) * views, dict[int, list[str]]()
+
+    def count(done: int) -> None:
+        if progress:
+            progress(done, total)
+
+    for place, shot in enumerate(shots):
+        kept = known.get(shot.shot_id, [])
+        if len(kept) == views and all(embedder.cache.contains(kept)):
+            embedder.cache.pin(kept)
+            count((place + 1) * views)
+        else:
+            kept = _encoded_views(shot, settings, embedder, priority, lambda n: count(place * views + n))  # noqa: B023
+        keys[shot.shot_id] = kept
+    embedder.cache.pin_only([key for of_shot in keys.values() for key in of_shot])
+    known.clear()
+    known.update(keys)
     return total
+
+
+def _encoded_views(
+    shot: Shot, settings: Settings, embedder: Embedder, priority: bool, count: Callable[[int], None]
+) -> list[str]:
+    """Keys in the cache of a labelled slice and its views, each encoded and pinned."""
+    labelled = LabelledSlice(shot, tuple(shot.masks), settings, embedder.info.input_size, 64)
+    found: list[str] = []
+    for number in range(settings.views + 1):
+        image = labelled.view(number).image[None]
+        embedder.ensure(image, priority=priority)
+        keys = embedder.keys(image)
+        embedder.cache.pin(keys)
+        found += keys
+        count(number + 1)
+    return found
 
 
 def stack_prompts(parts: Sequence[Prompts]) -> Prompts:

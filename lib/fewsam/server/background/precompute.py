@@ -53,6 +53,7 @@ class Precompute:
         self.images, self.opened, self.shown = images, opened, shown
         self.progress: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0}
         self._views_wanted, self._views_begun = threading.Event(), threading.Event()
+        self._view_keys: dict[int, list[str]] = {}  # of each labelled slice, in the cache
         self._views_wanted.set()  # a preparation that a restart cut short goes on
         self._todo: list[str] = []  # what the last look at all images found; to look at thousands takes a while
         self._met: set[str] = set()  # opened images that were looked at
@@ -120,7 +121,7 @@ class Precompute:
         try:
             if workspace.collection.version:
                 shots = workspace.collection.shots()
-                prepare_views(workspace.settings, shots, workspace.embedder, progress=self._view_progress)
+                prepare_views(workspace.settings, shots, workspace.embedder, self._view_progress, known=self._view_keys)
         except FewSAMError:
             self._views_wanted.set()  # they are still wanted
             raise
