@@ -1,8 +1,8 @@
 // Answers, trainings and submissions, and what comes from elsewhere meanwhile, with a desk that is stood in for.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Learning, Opening, Store, Submitting, kept } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { bytes, slices } from './series.mjs';
+import { Learning, Opening, Store, Submitting } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { bytes } from './series.mjs';
 
 /** A panel with series 'ct' open, whose server answers Segment with what ``answers`` holds, in turn. */
 function desk(answers) {

@@ -1,7 +1,7 @@
 // What is drawn and not submitted is kept in the browser, beside that of other windows.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Session, Structures, keep, kept } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { Session, Structures, keep } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { MemoryStore, bytes, head, named } from './series.mjs';
 
 test('a draft is put back by name: values of another window mean nothing here', () => {

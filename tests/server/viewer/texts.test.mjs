@@ -1,8 +1,7 @@
 // What the panel says.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Learning, kept, texts } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
-import { head, slices } from './series.mjs';
+import { Learning, texts } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 test('a long message is cut at a sentence, and nothing of it is lost', () => {
   assert.deepEqual(texts.inShort('Short.\nA note.'), ['Short.', 'A note.']);
