@@ -50,6 +50,11 @@ def test_a_task_on_two_sequences(
     second = voxels(tmp_path / "Dataset501_x" / "imagesTr" / "a_t1_0001.nii.gz")
     assert np.array_equal(second, voxels(images / "a_t2.nii.gz"))
 
+    assert run("export", tmp_path / "two.fewsam", "--task", task) == 0
+    assert run("import", tmp_path / "two.fewsam", "--task", tmp_path / "elsewhere") == 0
+    with open_task(tmp_path / "elsewhere") as workspace:
+        assert workspace.settings.sequences == ("_t1", "_t2"), "the decoder has learnt from both"
+
     learnt_from: list[str] = []
     monkeypatch.setattr(train, "_improve", lambda _, images, __: learnt_from.extend(images.values()))
     assert run("train", "--unlabelled", images, "--task", task) == 0

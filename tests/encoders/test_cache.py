@@ -221,8 +221,12 @@ def test_a_damaged_entry_is_a_miss_and_the_others_stay(tmp_path, caplog):
     content[at] ^= 1
     (tmp_path / "data.mdb").write_bytes(content)
     with EmbeddingCache(tmp_path, BIG) as cache:
+        assert cache.contains(["2"]) == [True], "to read all entries, to see which are whole, takes too long"
         assert cache.get("2") is None
+        assert cache.contains(["2", "3"]) == [False, True]  # so that it is computed again
         assert np.array_equal(cache.get("3"), embedding(3))
+        cache.put("2", embedding(2))
+        assert np.array_equal(cache.get("2"), embedding(2))
     assert "damaged" in caplog.text and "set aside" not in caplog.text
 
 

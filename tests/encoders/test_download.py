@@ -5,12 +5,15 @@ import http.server
 import json
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from fewsam import encoders
 from fewsam.core.errors import CheckpointError, StorageError
+from fewsam.encoders import download as download_module
 from fewsam.encoders import registry, sam
 from fewsam.encoders.download import download, file_sha256
 from helpers.tiny_encoders import settings
@@ -99,7 +102,7 @@ def test_a_download_arrives_whole_with_progress(tmp_path, server):
     told = []
     path = download(server.url, tmp_path / "new" / "sam.pth", DIGEST, lambda done, total: told.append((done, total)))
     assert path.read_bytes() == CONTENT
-    assert [entry.name for entry in path.parent.iterdir()] == ["sam.pth"]
+    assert [entry.name for entry in path.parent.glob("[!.]*")] == ["sam.pth"]
     assert told[-1] == (len(CONTENT), len(CONTENT)) and told == sorted(told) and len(told) > 2
     download(server.url, path, DIGEST)
     assert server.asked == [0]  # once is enough
@@ -113,6 +116,19 @@ def test_a_broken_download_resumes(tmp_path, server, ranges):
     assert not path.exists() and (tmp_path / "sam.pth.part").stat().st_size == 1_000_000
     assert download(server.url, path, DIGEST).read_bytes() == CONTENT
     assert server.asked == [0, 1_000_000]
+
+
+def test_who_needs_the_same_file_at_once_waits_for_it(tmp_path, server, monkeypatch):
+    def slowly(path, of=download_module.sha256_of):
+        found = of(path)
+        time.sleep(0.3)  # in which the others would find the whole file under its first name
+        return found
+
+    monkeypatch.setattr(download_module, "sha256_of", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: download(server.url, tmp_path / "sam.pth", DIGEST), range(4)))
+    assert {path.read_bytes() == CONTENT for path in paths} == {True}
+    assert server.asked == [0]
 
 
 def test_a_download_that_was_complete_but_not_renamed_is_used(tmp_path, server):

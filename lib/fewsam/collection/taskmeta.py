@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT = 1
 MAX_SIDE = 1 << 14
 # What a task file carries of the settings. Paths, devices and budgets are the other installation's own business.
-PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "input_size")
+PIXEL_SETTINGS = ("axis", "intensity", "window", "percentiles", "channels", "sequences", "input_size")
 TASK_FILE_SETTINGS = (
     *PIXEL_SETTINGS, "labels", "new_labels", "absent_classes", "encoder", "whiten", "precision", "prompt_tokens",
     "prototypes", "dense_prompt", "detail", "decoder_reads", "retrieve", "ensemble", "propagate", "atlas", "smooth_z",

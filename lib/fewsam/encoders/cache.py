@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -149,6 +149,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def get_many(self, keys: Sequence[str]) -> list[np.ndarray | None]:
         """The embeddings under ``keys``, None where there is none; the arrays are the caller's own."""
         env = self._opened()
+        damaged: list[bytes] = []
 
         def work(key: bytes, txn: lmdb.Transaction) -> np.ndarray | None:
             value = txn.get(key, db=env.tables["data"])
@@ -157,6 +158,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             payload = value[_CHECKSUM.size :]
             if len(payload) != EMBEDDING_BYTES or zlib.crc32(payload) != _CHECKSUM.unpack_from(value)[0]:
                 logger.warning("cache entry %s in %s is damaged; it will be computed again", key.decode(), env.folder)
+                damaged.append(key)
                 return None
             return np.frombuffer(payload, "<f2").reshape(EMBEDDING_SHAPE).copy()
 
@@ -164,6 +166,9 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         found = [env.read(partial(work, key.encode())) for key in keys]
         if self._read_only:
             return found
+        if damaged:  # whoever asks what is missing is told of it, and computes it
+            with suppress(StorageError):  # a full disk
+                env.write(partial(cache_order.forget, tables=env.tables, keys=damaged))
         with self._reads_lock:
             now = time.time_ns()
             self._reads.update({key.encode(): now for key, value in zip(keys, found, strict=True) if value is not None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import lmdb
@@ -24,6 +24,16 @@ def note_use(txn: lmdb.Transaction, tables: Tables, key: bytes, when: int) -> No
         txn.delete(_PLACE.pack(_TIME.unpack(before)[0]) + key, db=tables["order"])
     txn.put(key, _TIME.pack(when), db=tables["used"])
     txn.put(_PLACE.pack(when) + key, b"", db=tables["order"])
+
+
+def forget(txn: lmdb.Transaction, tables: Tables, keys: Iterable[bytes]) -> None:
+    """Remove entries, whenever they were used."""
+    for key in keys:
+        when = txn.get(key, db=tables["used"])
+        if when is not None:
+            txn.delete(_PLACE.pack(_TIME.unpack(when)[0]) + key, db=tables["order"])
+            txn.delete(key, db=tables["used"])
+        txn.delete(key, db=tables["data"])
 
 
 def evict(txn: lmdb.Transaction, tables: Tables, count: int, stays: Callable[[bytes], bool]) -> int:

@@ -10,10 +10,11 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock
 
 from fewsam.core.errors import CheckpointError, StorageError
 from fewsam.core.files import sha256_of
@@ -82,10 +83,15 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file, _only_one(file):
+        with FileLock(target.with_name(f".{target.name}.lock")):
             if target.is_file():  # another process fetched it while this one waited
                 return target
-            _receive(url, file, progress)
+            with part.open("ab") as file:
+                _receive(url, file, progress)
+            if (found := sha256_of(part)) == sha256:
+                os.replace(part, target)
+            else:
+                part.unlink()
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or error
         raise CheckpointError(
@@ -94,14 +100,11 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
         ) from error
     except OSError as error:
         raise StorageError(f"cannot write {part}: {error.strerror or error}; free space, or set FEWSAM_HOME") from error
-    found = sha256_of(part)
     if found != sha256:
-        part.unlink()
         raise CheckpointError(
             f"{url} has SHA-256 {found}, expected {sha256}: the file was damaged or replaced on its way; "
             "it was deleted, try again"
         )
-    os.replace(part, target)
     logger.info("downloaded %s", target)
     return target
 
@@ -129,19 +132,6 @@ def _receive(url: str, file: IO[bytes], progress: Progress | None) -> None:
                 progress(have, max(total, have))
     if have < total:
         raise ConnectionError(f"the connection broke after {have} of {total} bytes")
-
-
-@contextmanager
-def _only_one(file: IO[bytes]) -> Iterator[None]:
-    """Hold back other processes that fetch the same file."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two at once would end in a wrong hash, and be told
-        yield
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)
-    file.seek(0, os.SEEK_END)
-    yield
 
 
 def _read_memo(memo: Path) -> dict[str, list]:
