@@ -9,10 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fewsam.core.errors import StorageError
+from fewsam.core.errors import LabelError, StorageError
 from fewsam.workspace.workspace import open_task
+from helpers import tiny_volume as tiny
 from helpers.command_line import refusal, run
-from helpers.tiny_task import AFFINE, SHAPE, conf_arguments, write_case
+from helpers.tiny_task import AFFINE, QUICK, SHAPE, conf_arguments, write_case
 
 
 @pytest.mark.parametrize(
@@ -143,3 +144,41 @@ def test_help_says_which_end_is_slice_0_and_refusals_name_options_that_are_there
     line = ["train", image, "--labels", label, "--task", tmp_path / "task", *conf_arguments()]
     told = refusal(capsys, *line, "--names", "1=heart")
     assert "--names" in told and "labels.json" in told and "label_info" not in told
+
+
+@pytest.mark.parametrize("who", ["a colleague", "nobody"])
+def test_what_others_did_in_the_folder_meanwhile_stays(tmp_path: Path, who: str) -> None:
+    volume, masks = tiny.scan(tmp_path / "scan")
+    folder = tmp_path / "task"
+
+    def refused() -> None:
+        with open_task(folder, None, QUICK, create=True):
+            (folder / "drawing.nrrd").write_text("drawn meanwhile")
+            if who == "a colleague":
+                with open_task(folder) as other:
+                    other.collection.submit(volume, "scan", {"heart": masks["left"]})
+            raise LabelError("this command is refused")
+
+    with pytest.raises(LabelError):
+        refused()
+    assert (folder / "drawing.nrrd").exists()
+    assert (folder / "task.yaml").exists() == (who == "a colleague")
+    if who == "a colleague":
+        with open_task(folder) as workspace:
+            assert workspace.collection.labelled_slices("scan")
+
+
+def test_labels_that_were_taken_in_stay_when_encoding_is_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    image, label = write_case(tmp_path, "a")
+    task = tmp_path / "task"
+    with monkeypatch.context() as patch:
+        patch.setattr("fewsam.encoders.embedder.Embedder.ensure", interrupted)
+        assert run("train", image, "--labels", label, "--slices", "4", "--task", task, *conf_arguments()) != 0
+    assert "1 labelled slices taken in" in capsys.readouterr().out
+    with open_task(task) as workspace:
+        assert workspace.collection.labelled_slices("a") == [4]

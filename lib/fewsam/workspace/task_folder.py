@@ -7,6 +7,8 @@ from pathlib import Path
 from fewsam.collection.repair import MAIN
 
 TASK_FILE = "task.yaml"
+# What a first command makes in the folder of its task.
+MADE = (TASK_FILE, "collection.*", "cache", "training", "versions", "current.json", "imported", "received", "results")
 
 
 def is_task(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from fewsam.collection.imported import TaskCollection
+from fewsam.collection.repair import MAIN
 from fewsam.core.atomic import sweep
 from fewsam.core.cluster import open_pool
 from fewsam.core.config import Settings
@@ -37,7 +38,7 @@ from fewsam.fewshot.selftraining.sampling import candidates, some_of
 from fewsam.fewshot.training.run import TrainProgress
 from fewsam.fewshot.training.train import TrainResult, train
 from fewsam.images.volume import Volume
-from fewsam.workspace.task_folder import TASK_FILE, is_task
+from fewsam.workspace.task_folder import MADE, TASK_FILE, is_task
 from fewsam.workspace.task_settings import keep_settings, make_folder, task_settings
 from fewsam.workspace.volumes import Volumes
 
@@ -240,9 +241,17 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        undo = self._undo if kind is not None and not self._holds_labels() else None
         self.close()
-        if kind is not None and self._undo is not None:
-            self._undo()
+        if undo is not None:
+            undo()
+
+    def _holds_labels(self) -> bool:
+        """Whether somebody has labelled in this folder, this command or another one; also where that cannot be told."""
+        try:
+            return (self.folder / MAIN).is_file() and bool(self.collection.worklist.last_labels())
+        except FewSAMError:
+            return True
 
 
 def open_task(
@@ -272,13 +281,13 @@ def open_task(
 
 
 def _remover(folder: Path) -> Callable[[], None]:
-    """A function that removes what was put into ``folder`` since, and the folders that were made for it."""
+    """A function that removes what a task has put into ``folder`` since, and the folders that were made for it."""
     there = set(folder.iterdir()) if folder.is_dir() else set()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
 
     def remove() -> None:
         for path in folder.iterdir() if folder.is_dir() else ():
-            if path not in there:
+            if path not in there and any(path.match(own) for own in MADE):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         with suppress(OSError):  # somebody else's file lies there by now
             for path in made:
