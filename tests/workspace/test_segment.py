@@ -52,9 +52,10 @@ def test_the_folder_is_segmented_as_in_this_process_and_resumed(
     assert one["trained"] and one["model_version"] == 1 and one["shots"] == 2 and 0 <= one["uncertainty"] <= 1
     assert one["volumes_ml"]["heart"] == pytest.approx((voxels(pooled / "b.nii.gz") == 1).sum() * 2 * 2 * 5 / 1000)
     before = {path.name: path.stat().st_mtime_ns for path in pooled.glob("*.nii.gz")}
-    (pooled / "c.nii.gz").unlink()  # as if the run had been stopped there
+    (pooled / "c.nii.gz").write_bytes(b"half")  # as if the run had been killed there
     with (pooled / "manifest.jsonl").open("a") as file:
-        file.write('{"image": "half')
+        file.write(json.dumps({"image": str(images / "c.nii.gz"), "begun": "c.nii.gz", "error": "not finished"}))
+        file.write('\n{"image": "half')
     capsys.readouterr()
     assert run(*line) == 1
     assert "1 of 4 images segmented, 2 were done before" in capsys.readouterr().out

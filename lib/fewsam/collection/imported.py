@@ -37,6 +37,10 @@ class TaskCollection(Collection):
         paths = (self.folder / IMPORTED).glob(f"*{ENDING}")
         return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
+    def fingerprint(self) -> str:
+        names = [path.name for path in self.imported_files()]  # which are of what the files hold
+        return " ".join([super().fingerprint(), *names])
+
     @property
     def version(self) -> int:
         """Grows with each stored submission and each imported file."""

@@ -37,6 +37,18 @@ class CollectionSummary(TaskStructures):
 
         return self._database.read(work)
 
+    def fingerprint(self) -> str:
+        """What an answer learns from, as one digest: the pixels and masks of the shots in force, and the names."""
+
+        def work(db: sqlite3.Connection) -> str:
+            shots = db.execute(
+                "SELECT content_hash, split, slice, drawn, known FROM shots JOIN images ON images.id = shots.image"
+                f" WHERE {CURRENT} ORDER BY shots.id"
+            ).fetchall()
+            return digest(json.dumps([shots, list(self._class_names(db).items())]).encode()).hex()
+
+        return self._database.read(work)
+
     def labelled_by_image(self) -> dict[str, list[int]]:
         """The labelled slices of every image with shots, at once."""
         found: dict[str, tuple[str, int, dict[str, list[int]]]] = {}

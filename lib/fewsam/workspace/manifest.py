@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fewsam.core.class_values import names_by_value
-from fewsam.core.errors import ImageError
+from fewsam.core.errors import ImageError, StorageError
 from fewsam.core.files import sha256_of
 from fewsam.core.version import __version__
 from fewsam.fewshot.inference.prediction import Prediction
@@ -52,9 +52,14 @@ class Manifest:
         self._ends_whole = not text or text.endswith("\n")
 
     def made(self, image: str) -> dict[str, Any] | None:
-        """What is noted of an image that this task segmented as it is now; None where it failed, or is not there."""
+        """What is noted of an image that this task segmented as it is now; None where it failed, or is not there.
+
+        An answer that a time limit has ended before the last slice is none.
+        """
         entry = self._lines.get(image)
-        return None if entry is None or entry.get("error") or entry.get("task") != self.task else entry
+        if entry is None or entry.get("error") or entry.get("remaining") or entry.get("task") != self.task:
+            return None
+        return entry
 
     def is_done(self, image: Path, result: Path) -> bool:
         """Whether the file ``result`` is what this task makes of ``image``, both as they are now."""
@@ -63,6 +68,14 @@ class Manifest:
             return False
         now = self._hash_of(image)
         return now is not None and entry.get("image_sha256") == now
+
+    def begin(self, image: Path, result: Path) -> None:
+        """Note that a labelmap is about to be written: a file of its name is this run's own, also after a kill."""
+        self._write({"image": str(image), "begun": result.name, "error": "it was not finished", "task": self.task})
+
+    def began(self, image: Path, result: Path) -> bool:
+        """Whether ``result`` is what a run had begun to write, and no other file was put there before."""
+        return self._lines.get(str(image), {}).get("begun") == result.name
 
     def add(self, image: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
         """Note an image file or folder whose labelmap is written."""
@@ -107,9 +120,15 @@ class Manifest:
     def _write(self, entry: dict[str, Any]) -> None:
         entry |= {"fewsam": __version__, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
         self._lines[entry["image"]] = entry
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(("" if self._ends_whole else "\n") + json.dumps(entry) + "\n")
+        whole, self._ends_whole = self._ends_whole, False
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(("" if whole else "\n") + json.dumps(entry) + "\n")
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.path}: {error.strerror or error}; free space and run again"
+            ) from error
         self._ends_whole = True
 
 
@@ -128,7 +147,7 @@ def _state(workspace: Workspace) -> str:
     parts = [
         workspace.settings.model_dump(mode="json", exclude={"workers", "cache_gb"}),
         workspace.embedder.info.fingerprint,
-        workspace.collection.version,
-        workspace.store.version(),
+        workspace.collection.fingerprint(),
+        workspace.store.fingerprint(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fewsam.core.atomic import write_atomically
 from fewsam.core.errors import CheckpointError, StorageError
+from fewsam.core.files import sha256_of
 from fewsam.fewshot.model.card import FORMAT, ModelCard, read_card
 from fewsam.fewshot.model.decoder import FewShotMaskDecoder
 
@@ -91,6 +92,14 @@ class ModelStore:
             state = "cannot be read now" if isinstance(error, OSError) else "is damaged"
             logger.warning("%s %s (%s): serving version %d, the newest there is", self.pointer, state, error, newest)
             return newest
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file of the served decoder; "" where nothing is trained yet."""
+        version = self.version()
+        try:
+            return sha256_of(self._path(version)) if version else ""
+        except OSError:  # an earlier version answers in its place
+            return f"in place of version {version}"
 
     def repair(self) -> list[str]:
         """Make the pointer name a whole file; says what had to be done. Damaged files are kept under another name.
