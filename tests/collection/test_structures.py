@@ -196,3 +196,13 @@ def test_a_structure_renamed_while_a_label_is_taken_in_gets_what_it_draws(
     assert "Hepar" not in collection.classes
     shots = {shot.slice: shot for shot in collection.shots()}
     assert np.array_equal(shots[4].masks["hepar"], blob(2))
+
+
+def test_the_same_label_again_brings_a_deleted_structure_back(tmp_path: Path, volume: Volume) -> None:
+    collection = Collection(tmp_path / "c", (), accept_new=True)
+    collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora")
+    collection.delete_structure("liver")
+    assert collection.classes == ()
+    again = collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora")
+    assert (again.duplicate, again.new_classes, collection.classes) == (False, ("Liver",), ("Liver",))
+    assert collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora").duplicate

@@ -15,6 +15,7 @@ import pytest
 
 import fewsam
 from fewsam.images.volume import load_volume
+from fewsam.workspace.arrays import canonical_slice, name_of
 from helpers.tiny_task import AFFINE, NAMES, QUICK, truth_of, voxels, write_case
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "python.md"
@@ -130,3 +131,44 @@ def test_what_does_not_fit_is_refused_with_the_way_out(tmp_path: Path) -> None:
         with pytest.raises(fewsam.FewSAMError, match="no labelled slice"):
             task.train()
         assert not task.workspace.collection.shots()
+
+
+def test_of_slices_that_are_not_named_nothing_is_said(tmp_path: Path) -> None:
+    """One slice of an answer is corrected: the others are neither taken over as they are nor emptied."""
+    image, label = write_case(tmp_path, "a")
+    with fewsam.Task(tmp_path / "task", labels=NAMES, **CONF) as task:
+        assert task.add_labels(image, voxels(label), slices=[4, 5]) == [4, 5]
+        served = truth_of(0)
+        served[20, 20, 6:] = 0
+        collection, geometry = task.workspace.collection, load_volume(image).geometry
+        collection.remember_served("a", geometry.to_slices(served), NAMES, 1)
+        corrected = served.copy()
+        corrected[10:14, 10:14, 7] = 3
+        assert task.add_labels(image, corrected, slices=[7]) == [7]
+        assert collection.labelled_slices("a") == sorted(canonical_slice(k, geometry) for k in (4, 5, 7))
+        assert all(shot.masks for shot in collection.shots())
+
+
+def test_an_answer_under_another_name_of_the_image_is_no_drawing(tmp_path: Path) -> None:
+    image, _ = write_case(tmp_path, "a")
+    array, served = voxels(image), truth_of(0)
+    with fewsam.Task(tmp_path / "task", labels=NAMES, **CONF) as task:
+        volume = task._opened(array, AFFINE, None, None)
+        name, slices = name_of(array, volume), volume.geometry.to_slices(served)
+        task.workspace.collection.remember_served(name, slices, NAMES, model_version=1)
+        corrected = served.copy()
+        corrected[10:14, 10:14, 7] = 3
+        assert task.add_labels(array, corrected, affine=AFFINE, image_id="patient2") == [7]
+        corrected[10:14, 10:14, 8] = 3
+        assert task.add_labels(array, corrected, affine=AFFINE, image_id="the same patient") == [7, 8]
+
+
+def test_values_that_a_deletion_has_moved_want_their_names(tmp_path: Path) -> None:
+    image, label = write_case(tmp_path, "a")
+    with fewsam.Task(tmp_path / "task", labels=NAMES, **CONF) as task:
+        task.workspace.collection.delete_structure("heart")
+        with pytest.raises(fewsam.FewSAMError, match="pass names="):
+            task.add_labels(image, voxels(label) * (voxels(label) == 2), slices=[6])
+        task.add_labels(image, voxels(label) * (voxels(label) == 2), slices=[6], names={2: "liver"})
+        (shot,) = task.workspace.collection.shots()
+        assert set(shot.masks) == {"liver"}

@@ -105,9 +105,8 @@ def train(
         others = by_id(find_images(unlabelled, workspace.settings.sequences)) if unlabelled else {}
         if pairs:
             _ingest(workspace, _Reader(workspace, pairs, given, wanted, complete), annotator, progress)
-        _encode(workspace, progress)
-        workspace.keep()
         try:
+            _encode(workspace, progress)
             trained = (unlabelled and _is_trained(workspace)) or _train(workspace, progress)
         except FewSAMError:
             note(f"the labels are kept in {task}: `fewsam train --task {task}` goes on with them")
@@ -126,8 +125,8 @@ class _Reader:
     slices: list[int] | None
     complete: bool
 
-    def read(self, path: Path) -> tuple[Volume, dict[str, np.ndarray], list[int]]:
-        """An image, its masks on the slices asked for, and those of these on which nothing is drawn.
+    def read(self, path: Path) -> tuple[Volume, dict[str, np.ndarray], set[int]]:
+        """An image, its masks on the slices asked for, and those of these on which something is drawn.
 
         Raises:
             LabelError: the label cannot be read, or has nothing on these slices.
@@ -141,7 +140,7 @@ class _Reader:
         names = self.names or self.workspace.collection.names.lasting()
         masks = read_label(label, volume.geometry, names, naming=NAMING)
         if self.slices is None:
-            return volume, masks, []
+            return volume, masks, set()
         if outside := [z for z in self.slices if z >= volume.depth]:
             raise LabelError(f"{path}: slices {outside} do not exist, it has slices 0 to {volume.depth - 1}")
         chosen = np.isin(np.arange(volume.depth), self.slices)[:, None, None]
@@ -149,7 +148,7 @@ class _Reader:
         drawn = {z for z in self.slices if any(mask[z].any() for mask in masks.values())}
         if not drawn and not self.complete:
             raise LabelError(f"{label}: nothing is drawn on slices {self.slices}; name others")
-        return volume, masks, sorted(set(self.slices) - drawn)
+        return volume, masks, drawn
 
     @property
     def complete_slices(self) -> set[int] | None:
@@ -168,8 +167,8 @@ def _ingest(workspace: Workspace, reader: _Reader, annotator: str, progress: Pro
             count(done, len(reader.pairs))
     count = counter(progress, "labels", len(reader.pairs))
     for done, path in enumerate(reader.pairs, 1):
-        volume, masks, empty = reader.read(path)
-        if empty and not reader.complete:
+        volume, masks, drawn = reader.read(path)
+        if (empty := sorted(set(reader.slices or ()) - drawn)) and not reader.complete:
             note(f"{path.name}: nothing is drawn on slices {empty}; left out (--complete makes them background)")
         receipt = collection.submit(
             volume,
@@ -179,6 +178,7 @@ def _ingest(workspace: Workspace, reader: _Reader, annotator: str, progress: Pro
             source="fewsam train",
             absent_classes="complete" if reader.complete else None,
             complete_slices=reader.complete_slices,
+            by_hand=drawn,  # of all other slices of the file nothing is said
         )
         if receipt.unknown_names:
             note(f"{path.name}: left out, no classes of this task: {', '.join(receipt.unknown_names)}")

@@ -60,12 +60,13 @@ class Ingest:
         *,
         annotator: str,
         source: str,
+        also_known_as: str = "",
     ) -> None:
         self._database = database
         self._read_names = read_names
         self._accept_new = accept_new
         self._volume = volume
-        self._image_id = image_id
+        self._image_id, self._also_known_as = image_id, also_known_as
         self._annotator = annotator
         self._source = source
         self._shape: tuple[int, int, int] = tuple(int(n) for n in volume.slices.shape[:3])  # type: ignore[assignment]
@@ -189,7 +190,7 @@ class Ingest:
         ):
             marks = {key: bytes.fromhex(value) for key, value in json.loads(drawn).items()}
             states.setdefault(z, []).append(ShotState(marks, frozenset(json.loads(known)), annotator))
-        served = served_marks(db, self._image_id, self._shape)
+        served = served_marks(db, self._shape, self._volume.content_hash, (self._image_id, self._also_known_as))
         current = {z: history[-1] for z, history in states.items() if not history[-1].withdrawn}
         former = {z: history[:-1] for z, history in states.items()}
         plan = decide(label, names.keys(), current, former, [marks for _, marks in served])
@@ -211,7 +212,8 @@ class Ingest:
             raise _StructuresChangedError
         key = self._digest(label)
         names, new, ignored = self._resolve(db)
-        if repeated := self._repeated(db, key, ignored):
+        # What draws a structure that is not there (any more) is no repetition: it brings it back.
+        if not new and (repeated := self._repeated(db, key, ignored)):
             return repeated
         self._check_over(db)
         _, plan, served = self._plan(db, label)

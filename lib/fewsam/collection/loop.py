@@ -160,11 +160,20 @@ class LoopState:
         return self._database.read(work)
 
 
-def served_marks(db: sqlite3.Connection, image_id: str, shape: tuple[int, int, int]) -> list[tuple[int, Marks]]:
-    """Row id and marks of the labelmaps served for an image of this shape, newest first."""
+def served_marks(
+    db: sqlite3.Connection, shape: tuple[int, int, int], content_hash: str, names: Sequence[str]
+) -> list[tuple[int, Marks]]:
+    """Row id and marks of the labelmaps served for an image of this shape, newest first.
+
+    Args:
+        content_hash: The image's pixels: what was served under any name by which these were labelled counts.
+        names: Other names under which the image may have been segmented.
+    """
+    of_names = ", ".join("?" * len(names))
     rows = db.execute(
-        "SELECT id, marks FROM served WHERE image_id = ? AND shape = ? ORDER BY id DESC",
-        (image_id, json.dumps(shape)),
+        f"SELECT id, marks FROM served WHERE shape = ? AND (image_id IN ({of_names})"
+        " OR image_id IN (SELECT image_id FROM images WHERE content_hash = ?)) ORDER BY id DESC",
+        (json.dumps(shape), *names, content_hash),
     )
     return [
         (number, [{k: bytes.fromhex(v) for k, v in drawn.items()} for drawn in json.loads(zlib.decompress(data))])

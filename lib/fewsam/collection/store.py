@@ -105,6 +105,7 @@ class Collection(CollectionSummary):
         by_hand: Iterable[int] | None = None,
         beside: Iterable[int] | None = None,
         over: Mapping[int, int] | None = None,
+        also_known_as: str = "",
     ) -> Submission:
         """Take in a label; when this returns, it is on the disk.
 
@@ -137,6 +138,7 @@ class Collection(CollectionSummary):
             beside: slices whose label in force is to stay: what this label says otherwise of them is a second
                 reading (`readings`), from which nothing is learnt.
             over: of some slices the submission that was in force when the label was compared with it, 0 for none.
+            also_known_as: another name under which the image may have been segmented before it was labelled.
 
         Raises:
             OutdatedError: another submission is in force of a slice of ``over``; nothing is stored.
@@ -145,7 +147,14 @@ class Collection(CollectionSummary):
             StorageError: it could not be written; nothing is stored.
         """
         ingest = Ingest(
-            self._database, self._names, self._accept_new, volume, image_id, annotator=annotator, source=source
+            self._database,
+            self._names,
+            self._accept_new,
+            volume,
+            image_id,
+            annotator=annotator,
+            source=source,
+            also_known_as=also_known_as,
         )
         complete, hand = frozenset(complete_slices or ()), frozenset(by_hand or ())
         return ingest.run(

@@ -135,9 +135,10 @@ class Task:
         Args:
             image: A file, or an array (see the module).
             label: One bool mask for each class name, or one labelmap of integers; of the image's shape without colour.
-            slices: The labelled slices; None: those on which something is drawn.
+            slices: The labelled slices, drawn or right as they are; None: those on which something is drawn.
             complete: On these slices a class without a voxel is absent; else the setting ``absent_classes`` decides.
-            names: The class of each value of a labelmap; None: the task's classes, counted from 1.
+            names: The class of each value of a labelmap; None: the task's classes, counted from 1, up to the first
+                one that was deleted.
             affine: (4, 4), array index to RAS mm. Only for arrays.
             spacing: Size of a voxel in mm along each axis, where there is no affine. Default 1.
             image_id: The image's name in the task. Default: the file's name, or one made of the array's content.
@@ -154,7 +155,8 @@ class Task:
             StorageError: the labels could not be written; nothing was stored.
         """
         volume = self._opened(image, affine, spacing, modality)
-        masks = masks_of(label, names or names_by_value(self.classes), volume.geometry)
+        lasting = {value: name for value, name in self.workspace.collection.names.lasting().items() if name}
+        masks = masks_of(label, names or lasting, volume.geometry)
         chosen = None if slices is None else {canonical_slice(number, volume.geometry) for number in slices}
         if chosen is not None:
             wanted = np.isin(np.arange(volume.depth), sorted(chosen))[:, None, None]
@@ -167,6 +169,8 @@ class Task:
             annotator=annotator,
             source="fewsam.Task",
             complete_slices=(drawn if chosen is None else chosen) if complete else None,
+            by_hand=drawn if chosen is not None else None,  # of all other slices nothing is said
+            also_known_as=name_of(image, volume),
         )
         changed = (*receipt.added, *receipt.superseded, *receipt.cleared)
         return sorted(array_slice(z, volume.geometry) for z in changed)
