@@ -40,19 +40,27 @@ def test_another_decoder_of_the_same_number_is_another_task(tmp_path: Path) -> N
     assert found[0] != found[1]
 
 
-def test_what_was_not_finished_is_not_done_and_may_be_replaced(tmp_path: Path) -> None:
-    image, result = tmp_path / "a.nii.gz", tmp_path / "out" / "a.nii.gz"
+def test_an_answer_that_a_time_limit_has_ended_is_not_done(tmp_path: Path) -> None:
     with open_task(tmp_path / "task", None, QUICK, create=True) as workspace:
-        first = Manifest(tmp_path / "out", workspace)
-        assert not first.began(image, result)
-        first.begin(image, result)
-        again = Manifest(tmp_path / "out", workspace)
-        assert again.began(image, result) and again.made(str(image)) is None
-        assert not again.began(image, tmp_path / "out" / "another.nii.gz")
-        again._write({"image": str(image), "task": again.task, "remaining": [3]})
-        assert again.made(str(image)) is None, "a time limit has ended it"
-        again._write({"image": str(image), "task": again.task, "remaining": []})
-        assert again.made(str(image)) is not None and not again.began(image, result)
+        manifest = Manifest(tmp_path / "out", workspace)
+        for remaining in ([], [3]):
+            manifest._write({"image": "a", "task": manifest.task, "remaining": remaining})
+            assert (Manifest(tmp_path / "out", workspace).made("a") is None) == bool(remaining)
+
+
+def test_no_labelmap_is_there_without_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in between, the next run would take it for somebody else's and refuse to begin."""
+    image, _ = tiny.write_scan(tmp_path)
+    draft, result = tmp_path / "out" / ".a.nii.gz", tmp_path / "out" / "a.nii.gz"
+    draft.parent.mkdir()
+    draft.write_bytes(b"a labelmap")
+    with open_task(tmp_path / "task", None, QUICK, create=True) as workspace:
+        manifest, seen = Manifest(tmp_path / "out", workspace), []
+        monkeypatch.setattr(manifest, "note", lambda *given: seen.append((given[1]["result"], result.exists())))
+        nothing: Any = None
+        manifest.add(image, result, draft, nothing, nothing)
+    assert seen == [("a.nii.gz", False)]
+    assert result.read_bytes() == b"a labelmap" and not draft.exists()
 
 
 def test_a_full_disk_is_said_and_what_was_noted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

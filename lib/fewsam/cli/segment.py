@@ -134,8 +134,7 @@ def _segment_many(
         targets = dict(zip(paths, _targets(paths, output, True, json_beside), strict=True))
         done = {path for path, target in targets.items() if manifest.is_done(path, target)}
         # what would be replaced and is not of this run
-        begun = {path for path in paths if manifest.began(path, targets[path])}
-        _targets([path for path in paths if path not in done | begun], output, overwrite, json_beside)
+        _targets([path for path in paths if path not in done], output, overwrite, json_beside)
         if json_beside:  # the run before may have been without
             done = {path for path in done if _json_path(targets[path]).is_file()}
         todo = [path for path in paths if path not in done]
@@ -148,11 +147,11 @@ def _segment_many(
                 try:
                     _check_png(one.path, target, one.volume)
                     names = names_by_value(one.prediction.classes)
-                    manifest.begin(one.path, target)
-                    save_labelmap(target, one.prediction.labelmap, one.volume.geometry, names)
+                    draft = target.with_name(f".{target.name}")
+                    save_labelmap(draft, one.prediction.labelmap, one.volume.geometry, names)
                     if json_beside:
                         _write_json(target, one.path, one.prediction)
-                    manifest.add(one.path, target, one.volume, one.prediction)
+                    manifest.add(one.path, target, draft, one.volume, one.prediction)
                 except ConfigError as error:
                     why = str(error)
             if why:

@@ -69,17 +69,15 @@ class Manifest:
         now = self._hash_of(image)
         return now is not None and entry.get("image_sha256") == now
 
-    def begin(self, image: Path, result: Path) -> None:
-        """Note that a labelmap is about to be written: a file of its name is this run's own, also after a kill."""
-        self._write({"image": str(image), "begun": result.name, "error": "it was not finished", "task": self.task})
+    def add(self, image: Path, result: Path, file: Path, volume: Volume, prediction: Prediction) -> None:
+        """Note an image file or folder whose labelmap is written to ``file``, and put it where it belongs.
 
-    def began(self, image: Path, result: Path) -> bool:
-        """Whether ``result`` is what a run had begun to write, and no other file was put there before."""
-        return self._lines.get(str(image), {}).get("begun") == result.name
-
-    def add(self, image: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
-        """Note an image file or folder whose labelmap is written."""
-        self.note(str(image), {"image_sha256": self._hash_of(image), **named(result)}, volume, prediction)
+        The line comes first: a file that no line speaks of, as after a kill in between, is somebody else's to the next
+        run.
+        """
+        about = {"image_sha256": self._hash_of(image), "result": result.name, "sha256": sha256_of(file)}
+        self.note(str(image), about, volume, prediction)
+        file.replace(result)
 
     def note(self, image: str, about: Mapping[str, Any], volume: Volume, prediction: Prediction) -> None:
         """Note an image whose labelmap is where it belongs.
