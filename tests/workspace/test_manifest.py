@@ -58,7 +58,7 @@ def test_no_labelmap_is_there_without_its_line(tmp_path: Path, monkeypatch: pyte
         manifest, seen = Manifest(tmp_path / "out", workspace), []
         monkeypatch.setattr(manifest, "note", lambda *given: seen.append((given[1]["result"], result.exists())))
         nothing: Any = None
-        manifest.add(image, result, draft, nothing, nothing)
+        manifest.add(image, draft, result, nothing, nothing)
     assert seen == [("a.nii.gz", False)]
     assert result.read_bytes() == b"a labelmap" and not draft.exists()
 

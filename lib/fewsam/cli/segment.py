@@ -122,7 +122,7 @@ def _segment_many(
     from fewsam.core.class_values import names_by_value
     from fewsam.core.errors import ConfigError, FewSAMError
     from fewsam.images.volume import save_labelmap
-    from fewsam.workspace.manifest import NAME, Manifest
+    from fewsam.workspace.manifest import NAME, Manifest, draft_of
     from fewsam.workspace.segment import Segmented, segment_images
     from fewsam.workspace.workspace import open_task
 
@@ -147,11 +147,11 @@ def _segment_many(
                 try:
                     _check_png(one.path, target, one.volume)
                     names = names_by_value(one.prediction.classes)
-                    draft = target.with_name(f".{target.name}")
+                    draft = draft_of(target)
                     save_labelmap(draft, one.prediction.labelmap, one.volume.geometry, names)
                     if json_beside:
                         _write_json(target, one.path, one.prediction)
-                    manifest.add(one.path, target, draft, one.volume, one.prediction)
+                    manifest.add(one.path, draft, target, one.volume, one.prediction)
                 except ConfigError as error:
                     why = str(error)
             if why:

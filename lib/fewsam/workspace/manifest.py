@@ -69,14 +69,19 @@ class Manifest:
         now = self._hash_of(image)
         return now is not None and entry.get("image_sha256") == now
 
-    def add(self, image: Path, result: Path, file: Path, volume: Volume, prediction: Prediction) -> None:
-        """Note an image file or folder whose labelmap is written to ``file``, and put it where it belongs.
+    def add(self, image: Path, file: Path, result: Path, volume: Volume, prediction: Prediction) -> None:
+        """Note an image file or folder, and put its labelmap where it belongs; as `put`."""
+        self.put(str(image), {"image_sha256": self._hash_of(image)}, file, result, volume, prediction)
+
+    def put(
+        self, image: str, about: Mapping[str, Any], file: Path, result: Path, volume: Volume, prediction: Prediction
+    ) -> None:
+        """Note an image whose labelmap is written to ``file``, and put that in the place of ``result``.
 
         The line comes first: a file that no line speaks of, as after a kill in between, is somebody else's to the next
         run.
         """
-        about = {"image_sha256": self._hash_of(image), "result": result.name, "sha256": sha256_of(file)}
-        self.note(str(image), about, volume, prediction)
+        self.note(image, {**about, "result": result.name, "sha256": sha256_of(file)}, volume, prediction)
         file.replace(result)
 
     def note(self, image: str, about: Mapping[str, Any], volume: Volume, prediction: Prediction) -> None:
@@ -130,14 +135,15 @@ class Manifest:
         self._ends_whole = True
 
 
-def named(result: Path) -> dict[str, str]:
-    """What a line says of the file of a labelmap."""
-    return {"result": result.name, "sha256": sha256_of(result)}
+def draft_of(result: Path) -> Path:
+    """Where a labelmap is written before it is put in the place of ``result``."""
+    return result.with_name(f".{result.name}")
 
 
 def is_result(entry: Mapping[str, Any], result: Path) -> bool:
     """Whether the file is there as the line says."""
-    return result.is_file() and named(result).items() <= entry.items()
+    wanted = (entry.get("result"), entry.get("sha256"))
+    return result.is_file() and wanted == (result.name, sha256_of(result))
 
 
 def _state(workspace: Workspace) -> str:

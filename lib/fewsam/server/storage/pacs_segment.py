@@ -25,7 +25,7 @@ from fewsam.server.errors import PacsError, RefusedError, RequestError
 from fewsam.server.storage.pacs import FIELDS, Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.storage.palette import Colour, colours_of
-from fewsam.workspace.manifest import Manifest, is_result, named
+from fewsam.workspace.manifest import Manifest, draft_of, is_result
 from fewsam.workspace.segment import Segmented
 from fewsam.workspace.workspace import Workspace
 
@@ -130,8 +130,11 @@ class PacsSeries:
             self._fail(uid, _about_the_series(one.error, one.path))
         else:
             try:
-                place = self._stored(one.path, one.volume, one.prediction) if self.store else self._written(uid, one)
-                self._manifest.note(uid, {**self._about(uid), **place}, one.volume, one.prediction)
+                if self.store:
+                    place = self._stored(one.path, one.volume, one.prediction)
+                    self._manifest.note(uid, {**self._about(uid), **place}, one.volume, one.prediction)
+                else:
+                    self._write(uid, one.volume, one.prediction)
             except PacsError as error:
                 if not isinstance(error, RefusedError):
                     raise
@@ -140,11 +143,10 @@ class PacsSeries:
                 self._fail(uid, _about_the_series(str(error), one.path))
         self._remove(uid)
 
-    def _written(self, uid: str, one: Segmented) -> dict[str, str]:
-        assert one.prediction is not None and one.volume is not None
-        names = names_by_value(one.prediction.classes)
-        save_labelmap(self.target(uid), one.prediction.labelmap, one.volume.geometry, names)
-        return named(self.target(uid))
+    def _write(self, uid: str, volume: Volume, prediction: Prediction) -> None:
+        draft = draft_of(self.target(uid))
+        save_labelmap(draft, prediction.labelmap, volume.geometry, names_by_value(prediction.classes))
+        self._manifest.put(uid, self._about(uid), draft, self.target(uid), volume, prediction)
 
     def _stored(self, folder: Path, volume: Volume, prediction: Prediction) -> dict[str, str | None]:
         """Store an answer, and say what it is called there. What is empty has no form as DICOM SEG."""
