@@ -76,3 +76,24 @@ test('a draft of before names were kept stands for places in the list', () => {
   const one = new Session('s', list, 1, 2, store, 'new');
   assert.deepEqual([one.open(bytes(0, 0), head(['liver'])), [...one.slices.shown(0)]], [[0], [1, 1]]);
 });
+
+test('a draft of a series that has grown stays in the store: its slices are other places in the body by now', () => {
+  const store = new MemoryStore();
+  const list = new Structures();
+  list.update(named('liver'));
+  const open = (page, depth) => {
+    const session = new Session('s', list, depth, 2, store, page);
+    return [session, session.open(new Uint8Array(2 * depth), head(['liver']))];
+  };
+  const [before] = open('one', 2);
+  before.draw(new Map([[1, bytes(1, 0)]]));
+  before.keep(true);
+  for (const page of ['one', 'two']) { // a page that stays, and one that was loaded anew
+    const [grown, restored] = open(page, 3);
+    assert.deepEqual([restored, grown.slices.dirty, grown.misfits], [[], [], 1]);
+    grown.keep(true);
+    assert.equal(store.length, 1);
+  }
+  const [again, restored] = open('three', 2);
+  assert.deepEqual([restored, again.misfits, store.length], [[1], 0, 1]);
+});

@@ -64,9 +64,11 @@ test('the line below the progress counts down what the encoder still has to do f
 });
 
 test('a series is greeted with what can be done there', () => {
-  const greeting = (slices, known) => texts.greeting({ drawn: [], served: false, ...known }, 0, { structures: [{ slices }], encoder: {} });
+  const greeting = (slices, known) => texts.greeting({ drawn: [], served: false, ...known }, { back: 0, misfits: 0 }, { structures: [{ slices }], encoder: {} });
   assert.match(greeting(0, {}), /^Draw a structure on two or three slices, then Submit\.$/);
   assert.match(greeting(3, {}), /^Segment this series with what was learnt from the other ones, or draw on it\.$/);
   assert.equal(greeting(3, { served: true }), 'The last segmentation is shown.');
   assert.equal(greeting(3, { drawn: [4] }), '1 slice of this series labelled.');
+  const grown = texts.greeting({ drawn: [4], served: false }, { back: 0, misfits: 2 }, { structures: [], encoder: {} });
+  assert.match(grown, /2 slices that you drew before the series had other slices are not put back; this browser keeps them\./);
 });

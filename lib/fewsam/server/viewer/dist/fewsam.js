@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 6091a924a54fbfa9407205faa8da49c3b6eb47a9d4b9ce78023c0c4b2e5acc24 */
+/* fewsam panel, built from sources ae208db6cb030853e647335952da34da5fb247f70d46bdea5207b97a38c73400 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1513,7 +1513,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
 		else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
 		if (known.served) parts.push("The last segmentation is shown.");
-		if (drafts) parts.push(`${count(drafts, "slice")} drawn and not submitted: put back.`);
+		if (drafts.back) parts.push(`${count(drafts.back, "slice")} drawn and not submitted: put back.`);
+		if (drafts.misfits) {
+			const are = drafts.misfits === 1 ? "is" : "are";
+			parts.push(`${count(drafts.misfits, "slice")} that you drew before the series had other slices ${are} not put back; this browser keeps them.`);
+		}
 		if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
 		if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
 		return parts.join(" ");
@@ -3175,6 +3179,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		now;
 		prefix;
 		own;
+		/** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
+		misfits = 0;
 		constructor(store, series, page, now = Date.now) {
 			this.store = store;
 			this.now = now;
@@ -3187,6 +3193,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const used = /* @__PURE__ */ new Set();
 			const draft = {
 				alive: closing ? 0 : this.now(),
+				depth: slices.depth,
 				slices: {}
 			};
 			for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
@@ -3213,10 +3220,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
 			const restored = [];
 			const taken = [];
+			this.misfits = 0;
 			for (const name of this.names()) {
 				const draft = read(this.store.getItem(name));
 				if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
 				const wanted = Object.keys(draft.slices).map(Number);
+				if ((draft.depth ?? slices.depth) !== slices.depth) {
+					this.misfits += wanted.length;
+					continue;
+				}
 				if (wanted.some((k) => slices.isDirty(k))) continue;
 				const table = draft.key ? meanings(draft.key, structures) : null;
 				const entries = wanted.map((k) => ({
@@ -3295,13 +3307,17 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.series = series;
 			this.structures = structures;
 			this.slices = new Slices(depth, size);
-			this.drafts = new Drafts(store, series, page, now);
+			this.drafts = new Drafts(store, series, `${page}|${depth}`, now);
 		}
 		/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
 		open(voxels, head) {
 			this.receive(voxels, head);
 			this.opened = true;
 			return this.drafts.restore(this.slices, this.structures);
+		}
+		/** Slices of drafts that were not put back, since the series has other slices by now. */
+		get misfits() {
+			return this.drafts.misfits;
 		}
 		/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
 		takeOver(former) {
@@ -3820,7 +3836,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			numbering.of = (k) => map.geometry.placeOf(k) + 1;
 			const chosen = store.chosen.value;
 			this.desk.choose(structures.of(chosen) ? chosen : structures.all[0]?.value ?? 1);
-			this.desk.say(greeting(known.head, drafts.length, state), "");
+			this.desk.say(greeting(known.head, {
+				back: drafts.length,
+				misfits: map.session.misfits
+			}, state), "");
 			this.on.opened(map);
 		}
 	};

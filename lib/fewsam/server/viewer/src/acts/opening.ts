@@ -107,7 +107,7 @@ export class Opening {
     texts.numbering.of = k => map.geometry.placeOf(k) + 1;
     const chosen = store.chosen.value;
     this.desk.choose(structures.of(chosen) ? chosen : (structures.all[0]?.value ?? 1));
-    this.desk.say(texts.greeting(known.head, drafts.length, state), '');
+    this.desk.say(texts.greeting(known.head, { back: drafts.length, misfits: map.session.misfits }, state), '');
     this.on.opened(map);
   }
 }

@@ -23,6 +23,8 @@ interface Draft {
   alive: number;
   /** What the values mean. Drafts of before this was kept have none: theirs are places in the server's list. */
   key?: { id: string; name: string; value: number }[];
+  /** Slices of the series as it was. Drafts of before this was kept have none. */
+  depth?: number;
   slices: Record<string, KeptSlice>;
 }
 
@@ -34,6 +36,8 @@ const SILENT = 150_000; // ms; a browser wakes a hidden page once a minute
 export class Drafts {
   private readonly prefix: string;
   private readonly own: string;
+  /** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
+  misfits = 0;
 
   constructor(
     private store: Store,
@@ -49,7 +53,7 @@ export class Drafts {
   keep(slices: Slices<any>, structures: Structures, closing = false): boolean {
     if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
     const used = new Set<number>();
-    const draft: Draft = { alive: closing ? 0 : this.now(), slices: {} };
+    const draft: Draft = { alive: closing ? 0 : this.now(), depth: slices.depth, slices: {} };
     for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
       const runs = pack(pixels);
       for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
@@ -70,10 +74,15 @@ export class Drafts {
     owners.set(this.store, (owners.get(this.store) ?? new Map<string, Drafts>()).set(this.own, this));
     const restored: number[] = [];
     const taken: string[] = [];
+    this.misfits = 0;
     for (const name of this.names()) {
       const draft = read(this.store.getItem(name));
       if (!draft || (name !== this.own && this.now() - draft.alive < SILENT)) continue;
       const wanted = Object.keys(draft.slices).map(Number);
+      if ((draft.depth ?? slices.depth) !== slices.depth) {
+        this.misfits += wanted.length;
+        continue;
+      }
       if (wanted.some(k => slices.isDirty(k))) continue; // one at a time: neither is lost
       const table = draft.key ? meanings(draft.key, structures) : null;
       const entries = wanted.map(k => ({ k, one: draft.slices[k], pixels: unpack(draft.slices[k]?.runs ?? [], slices.size) }));

@@ -53,7 +53,8 @@ export class Session {
     now: () => number = Date.now,
   ) {
     this.slices = new Slices(depth, size);
-    this.drafts = new Drafts(store, series, page, now);
+    // A page that opens the series again once it has grown does not write over what it kept before.
+    this.drafts = new Drafts(store, series, `${page}|${depth}`, now);
   }
 
   /** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
@@ -61,6 +62,11 @@ export class Session {
     this.receive(voxels, head);
     this.opened = true;
     return this.drafts.restore(this.slices, this.structures);
+  }
+
+  /** Slices of drafts that were not put back, since the series has other slices by now. */
+  get misfits(): number {
+    return this.drafts.misfits;
   }
 
   /** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */

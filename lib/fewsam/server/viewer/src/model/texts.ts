@@ -50,14 +50,18 @@ export function inShort(text: string): [string, string] {
   return [line.slice(0, end), [line.slice(end).trim(), ...rest].join('\n')];
 }
 
-export function greeting(known: any, drafts: number, state: api.State): string {
+export function greeting(known: any, drafts: { back: number; misfits: number }, state: api.State): string {
   const parts: string[] = [];
   const elsewhere = state.structures.some(one => one.slices);
   if (known.drawn.length) parts.push(`${count(known.drawn.length, 'slice')} of this series labelled.`);
   else if (!elsewhere) parts.push('Draw a structure on two or three slices, then Submit.');
   else if (!known.served) parts.push('Segment this series with what was learnt from the other ones, or draw on it.');
   if (known.served) parts.push('The last segmentation is shown.');
-  if (drafts) parts.push(`${count(drafts, 'slice')} drawn and not submitted: put back.`);
+  if (drafts.back) parts.push(`${count(drafts.back, 'slice')} drawn and not submitted: put back.`);
+  if (drafts.misfits) {
+    const are = drafts.misfits === 1 ? 'is' : 'are';
+    parts.push(`${count(drafts.misfits, 'slice')} that you drew before the series had other slices ${are} not put back; this browser keeps them.`);
+  }
   if (known.overlaps?.length) {
     parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
   }
