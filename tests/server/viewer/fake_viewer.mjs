@@ -107,6 +107,7 @@ export function desk() {
   const made = {
     store: new Store(), structures: new Structures(), map: null, said,
     say: (text, kind, answers = []) => said.push({ text, kind, answers }),
+    keep: () => made.opening?.keep() ?? true,
     show() {}, choose() {}, refresh: async () => {},
     work: (what, todo, of = made.map) => new Working(made).work(what, todo, of),
   };
@@ -119,7 +120,7 @@ export const labels = { ct: [1, 1, 0, 0, 0, 0], mr: [0, 0, 0, 0, 0, 0] };
 /** A panel in which the series of slices 1 1, 0 0, 0 0 is open, of which the first one is labelled. */
 export async function opened() {
   const [panel, shown] = [desk(), viewer()];
-  const opening = new Opening(panel, nothing);
+  const opening = (panel.opening = new Opening(panel, nothing));
   server(labels);
   shown.show('ct');
   await opening.follow();

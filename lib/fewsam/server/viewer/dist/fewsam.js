@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources ae208db6cb030853e647335952da34da5fb247f70d46bdea5207b97a38c73400 */
+/* fewsam panel, built from sources 7b66aa847bcef5fc476d7980390f2ca3e2561956fa08e8fd73fbca179529a930 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1550,6 +1550,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 	}
 	var opening = "Another series is on the screen, and is being opened: nothing was done. Try again in a moment.";
 	var left$1 = "You left the series meanwhile: what you asked for there was not done.";
+	var unkept = "The browser's store is full, and leaving this page would lose what you drew. Submit it first, also on series that you left.";
 	/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
 	function untaken(kept) {
 		return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
@@ -1873,16 +1874,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		async next(leave = false) {
 			await this.desk.work("Choosing", async (map) => {
 				map.commit();
-				map.session.keep();
 				const offer = await this.ask(map, leave);
 				if (left(this.desk, map)) return;
 				if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
-				this.trail.leave(this.here(map));
-				if (offer.id !== map.series) return this.go({
+				if (offer.id !== map.series) return void this.go({
 					study: offer.study ?? "",
 					series: offer.id,
 					slice: offer.slice ?? 0
 				});
+				this.trail.leave(this.here(map));
 				this.offered = offer.slice ?? 0;
 				map.geometry.jump(this.offered);
 				this.desk.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, "good");
@@ -1900,7 +1900,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const map = this.desk.map;
 			const place = this.trail.back();
 			if (!place) return this.desk.say("You are where you began.", "");
-			if (map?.series !== place.series) return this.go(place);
+			if (map?.series !== place.series) {
+				if (!this.go(place, false)) this.trail.leave(place);
+				return;
+			}
 			map.geometry.jump(place.slice);
 			this.desk.say(`Back on ${slicesOf([place.slice])}.`, "");
 			this.desk.show();
@@ -1954,12 +1957,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		/** To a series of the worklist; Back leads back. */
 		visit(study, series) {
-			const map = this.desk.map;
-			if (map) {
-				map.commit();
-				map.session.keep();
-				this.trail.leave(this.here(map));
-			}
 			this.go({
 				study,
 				series,
@@ -1973,7 +1970,14 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				slice: map.geometry.current()
 			};
 		}
-		go(place) {
+		/** To another series, for which the page is loaded anew; not while that would lose something. Whether it goes there. */
+		go(place, noted = true) {
+			const { map } = this.desk;
+			if (!this.desk.keep()) {
+				this.desk.say(unkept, "bad");
+				return false;
+			}
+			if (map && noted) this.trail.leave(this.here(map));
 			this.trail.depart(place);
 			const there = new URLSearchParams({
 				StudyInstanceUIDs: place.study,
@@ -1981,6 +1985,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			});
 			this.desk.say("Going to another study.", "");
 			location.assign(`${location.pathname}?${there}`);
+			return true;
 		}
 	};
 	// src/viewer/layout.ts
@@ -2167,6 +2172,25 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		const now = active();
 		return now && now.view !== "slices" && now.displaySet.SeriesInstanceUID === map.series ? "layout" : "";
 	}
+	// src/acts/closing.ts
+	var Closing = class {
+		opening;
+		constructor(opening) {
+			this.opening = opening;
+			window.addEventListener("pagehide", this.hide);
+			window.addEventListener("beforeunload", this.ask);
+		}
+		close() {
+			window.removeEventListener("pagehide", this.hide);
+			window.removeEventListener("beforeunload", this.ask);
+		}
+		hide = () => void this.opening.keep(true);
+		ask = (event) => {
+			if (this.opening.keep()) return;
+			event.preventDefault();
+			event.returnValue = true;
+		};
+	};
 	// src/model/masks.ts
 	/** Without holes: everything that the mask encloses is of it. */
 	function filled(mask, width) {
@@ -3497,13 +3521,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.session.keep(true);
 			this.close();
 		}
-		/** Keep in the browser what was drawn in the labelmap of a series since it was left, where it is not open again. */
-		static keepStrokes({ displaySetInstanceUID }, unfollowed) {
-			const id = idOf(displaySetInstanceUID);
-			const former = unfollowed.of(id);
-			if (!former || !segmentationOf(id)) return;
-			former.draw(unfollowed.drawn(id, voxelsOf(id).map((one) => one.array), (k) => former.slices.shown(k)));
-			former.keep(true);
+		/**
+		* Keep in the browser what was drawn in labelmaps since their series were left, but for the one that is open again;
+		* false where its store is full.
+		*/
+		static keepStrokes(unfollowed, open) {
+			return unfollowed.sessions(open?.segmentationId).map(([id, former]) => {
+				if (segmentationOf(id)) former.draw(unfollowed.drawn(id, voxelsOf(id).map((one) => one.array), (k) => former.slices.shown(k)));
+				return former.keep(true);
+			}).every(Boolean);
 		}
 		takeStrokes() {
 			const { slices } = this.session;
@@ -3735,6 +3761,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		of(segmentationId) {
 			return this.former.get(segmentationId) ?? null;
 		}
+		/** The sessions that labelmaps were left with, by segmentation, but for ``except``. */
+		sessions(except = "") {
+			return [...this.former].flatMap(([id, session]) => session && id !== except ? [[id, session]] : []);
+		}
 		/** The slices that were drawn on since: what ``shown`` has of them now, with the strokes on it. */
 		drawn(segmentationId, slices, shown) {
 			const former = this.former.get(segmentationId);
@@ -3778,21 +3808,24 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		close() {
 			this.closed = true;
 			this.leave();
+			this.keep(true);
 		}
 		leave() {
 			const { map, store } = this.desk;
 			if (map) map.leave();
-			else this.keepStrokes();
+			else this.keep(true);
 			this.on.left();
 			this.desk.map = null;
 			store.aside.value = "";
 			store.conflict.value = [];
 			store.changed.value = [];
 		}
-		/** The page is closed, or the panel: what was drawn on a series that is still being opened is kept. */
-		keepStrokes() {
-			const now = active();
-			if (now) Labelmap.keepStrokes(now.displaySet, this.unfollowed);
+		/** Keep in the browser all that is drawn on the page, also on series that were left; false where its store is full. */
+		keep(closing = false) {
+			const { map } = this.desk;
+			map?.commit();
+			const others = Labelmap.keepStrokes(this.unfollowed, map);
+			return (map?.session.keep(closing) ?? true) && others;
 		}
 		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
 		async catchUp() {
@@ -6093,6 +6126,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		asides = new Asides(this);
 		watching = new Watching(this, this.toolbox, this.asides);
 		opening;
+		closing;
 		polling = new Polling(this, [() => this.opening.follow(), () => this.refresh()]);
 		asked = 0;
 		answered = 0;
@@ -6118,7 +6152,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				acts: this.acts,
 				lab: this.lab
 			}), this.root);
-			window.addEventListener("pagehide", this.closing);
+			this.closing = new Closing(this.opening);
 			this.show();
 			this.polling.look();
 		}
@@ -6128,7 +6162,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.watching.close();
 			this.asides.close();
 			this.keys.close();
-			window.removeEventListener("pagehide", this.closing);
+			this.closing.close();
 			this.opening.close();
 			Q(null, this.root);
 		}
@@ -6178,11 +6212,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				history: (act, shot) => void this.tracing[act](shot)
 			};
 		}
-		closing = () => {
-			this.map?.commit();
-			if (this.map) this.map.session.keep(true);
-			else this.opening.keepStrokes();
-		};
 		async refresh() {
 			const turn = ++this.asked;
 			const state = await getState(this.map?.series, this.map?.geometry.current());
@@ -6219,6 +6248,9 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		work(what, todo, of = this.map) {
 			return this.working.work(what, todo, of);
+		}
+		keep() {
+			return this.opening.keep();
 		}
 		choose(value) {
 			this.store.chosen.value = value;

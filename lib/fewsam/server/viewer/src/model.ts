@@ -11,6 +11,7 @@ export { MARKS, STEPS, colourOfError } from './model/scale';
 export { Session } from './model/session';
 export { Slices } from './model/slices';
 export { Structures } from './model/structures';
+export { Closing } from './acts/closing';
 export { Editing } from './acts/editing';
 export { Journey } from './acts/journey';
 export { Judging } from './acts/judging';

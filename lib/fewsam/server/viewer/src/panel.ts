@@ -4,6 +4,7 @@ import { h, render } from 'preact';
 import { type Desk, onScreen } from './acts/desk';
 import { Journey } from './acts/journey';
 import { Asides } from './acts/aside';
+import { Closing } from './acts/closing';
 import { Editing } from './acts/editing';
 import { Judging } from './acts/judging';
 import { Keys } from './acts/keys';
@@ -61,6 +62,7 @@ export class Panel implements Desk {
   private asides = new Asides(this);
   private watching = new Watching(this, this.toolbox, this.asides);
   private opening: Opening;
+  private closing: Closing;
   private polling = new Polling(this, [() => this.opening.follow(), () => this.refresh()]);
   private asked = 0; // questions to the server for its state
   private answered = 0; // number of the latest of them that was answered
@@ -83,7 +85,7 @@ export class Panel implements Desk {
     this.root.id = 'fewsam-panel';
     this.store.look.value = kept(localStorage);
     render(h(App, { store: this.store, acts: this.acts, lab: this.lab }), this.root);
-    window.addEventListener('pagehide', this.closing);
+    this.closing = new Closing(this.opening);
     this.show();
     void this.polling.look();
   }
@@ -94,7 +96,7 @@ export class Panel implements Desk {
     this.watching.close();
     this.asides.close();
     this.keys.close();
-    window.removeEventListener('pagehide', this.closing);
+    this.closing.close();
     this.opening.close();
     render(null, this.root);
   }
@@ -143,12 +145,6 @@ export class Panel implements Desk {
     };
   }
 
-  private closing = (): void => {
-    this.map?.commit();
-    if (this.map) this.map.session.keep(true);
-    else this.opening.keepStrokes();
-  };
-
   // -- what the server says
 
   async refresh(): Promise<void> {
@@ -192,6 +188,10 @@ export class Panel implements Desk {
 
   work(what: string, todo: (map: Labelmap) => Promise<void>, of = this.map): Promise<void> {
     return this.working.work(what, todo, of);
+  }
+
+  keep(): boolean {
+    return this.opening.keep();
   }
 
   // -- what a person does

@@ -26,6 +26,8 @@ export interface Desk {
   fetch(): Promise<boolean>;
   /** The slices that look different now; null where another series was opened meanwhile. */
   take(map: Labelmap, voxels: Uint8Array, head: Head): Promise<number[] | null>;
+  /** Keep in the browser all that is drawn on the page; false where its store is full. */
+  keep(): boolean;
   choose(value: number): void;
   /** Bring what is shown up to date with the open series. */
   show(): void;

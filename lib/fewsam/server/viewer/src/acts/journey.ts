@@ -1,7 +1,7 @@
 /** From slice to slice: Next stays in the open series while something there is worth labelling, and Back leads back. */
 
 import * as api from '../api';
-import { capital, count, slicesOf } from '../model/texts';
+import { capital, count, slicesOf, unkept } from '../model/texts';
 import { type Place, Trail } from '../model/trail';
 import type { Labelmap } from '../viewer/labelmap';
 import { active } from '../viewer/grid';
@@ -23,12 +23,11 @@ export class Journey {
   async next(leave = false): Promise<void> {
     await this.desk.work('Choosing', async map => {
       map.commit();
-      map.session.keep();
       const offer = await this.ask(map, leave);
       if (left(this.desk, map)) return;
       if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
+      if (offer.id !== map.series) return void this.go({ study: offer.study ?? '', series: offer.id, slice: offer.slice ?? 0 });
       this.trail.leave(this.here(map));
-      if (offer.id !== map.series) return this.go({ study: offer.study ?? '', series: offer.id, slice: offer.slice ?? 0 });
       this.offered = offer.slice ?? 0;
       map.geometry.jump(this.offered);
       this.desk.say(`${capital(slicesOf([this.offered]))}: its label would teach most.`, 'good');
@@ -48,7 +47,10 @@ export class Journey {
     const map = this.desk.map;
     const place = this.trail.back();
     if (!place) return this.desk.say('You are where you began.', '');
-    if (map?.series !== place.series) return this.go(place);
+    if (map?.series !== place.series) {
+      if (!this.go(place, false)) this.trail.leave(place); // Back leads there later
+      return;
+    }
     map.geometry.jump(place.slice);
     this.desk.say(`Back on ${slicesOf([place.slice])}.`, '');
     this.desk.show();
@@ -98,12 +100,6 @@ export class Journey {
 
   /** To a series of the worklist; Back leads back. */
   visit(study: string, series: string): void {
-    const map = this.desk.map;
-    if (map) {
-      map.commit();
-      map.session.keep();
-      this.trail.leave(this.here(map));
-    }
     this.go({ study, series, slice: 0 });
   }
 
@@ -112,10 +108,18 @@ export class Journey {
     return { study, series: map.series, slice: map.geometry.current() };
   }
 
-  private go(place: Place): void {
+  /** To another series, for which the page is loaded anew; not while that would lose something. Whether it goes there. */
+  private go(place: Place, noted = true): boolean {
+    const { map } = this.desk;
+    if (!this.desk.keep()) {
+      this.desk.say(unkept, 'bad');
+      return false;
+    }
+    if (map && noted) this.trail.leave(this.here(map));
     this.trail.depart(place);
     const there = new URLSearchParams({ StudyInstanceUIDs: place.study, initialSeriesInstanceUID: place.series });
     this.desk.say('Going to another study.', '');
     location.assign(`${location.pathname}?${there}`);
+    return true;
   }
 }

@@ -41,12 +41,13 @@ export class Opening {
   close(): void {
     this.closed = true;
     this.leave();
+    this.keep(true);
   }
 
   leave(): void {
     const { map, store } = this.desk;
     if (map) map.leave();
-    else this.keepStrokes();
+    else this.keep(true);
     this.on.left();
     this.desk.map = null;
     store.aside.value = '';
@@ -54,10 +55,12 @@ export class Opening {
     store.changed.value = [];
   }
 
-  /** The page is closed, or the panel: what was drawn on a series that is still being opened is kept. */
-  keepStrokes(): void {
-    const now = active();
-    if (now) Labelmap.keepStrokes(now.displaySet, this.unfollowed);
+  /** Keep in the browser all that is drawn on the page, also on series that were left; false where its store is full. */
+  keep(closing = false): boolean {
+    const { map } = this.desk;
+    map?.commit();
+    const others = Labelmap.keepStrokes(this.unfollowed, map);
+    return (map?.session.keep(closing) ?? true) && others;
   }
 
   /** Show what was submitted from elsewhere, but on slices that are drawn on here. */

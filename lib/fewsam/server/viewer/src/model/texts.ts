@@ -105,6 +105,9 @@ export const opening = 'Another series is on the screen, and is being opened: no
 
 export const left = 'You left the series meanwhile: what you asked for there was not done.';
 
+export const unkept =
+  "The browser's store is full, and leaving this page would lose what you drew. Submit it first, also on series that you left.";
+
 /** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
 export function untaken(kept: boolean): string {
   const drawn = kept

@@ -73,13 +73,16 @@ export class Labelmap {
     this.close();
   }
 
-  /** Keep in the browser what was drawn in the labelmap of a series since it was left, where it is not open again. */
-  static keepStrokes({ displaySetInstanceUID }: Any, unfollowed: Unfollowed): void {
-    const id = idOf(displaySetInstanceUID);
-    const former = unfollowed.of(id);
-    if (!former || !segmentationOf(id)) return;
-    former.draw(unfollowed.drawn(id, voxelsOf(id).map(one => one.array), k => former.slices.shown(k)));
-    former.keep(true);
+  /**
+   * Keep in the browser what was drawn in labelmaps since their series were left, but for the one that is open again;
+   * false where its store is full.
+   */
+  static keepStrokes(unfollowed: Unfollowed, open?: Labelmap | null): boolean {
+    const kept = unfollowed.sessions(open?.segmentationId).map(([id, former]) => {
+      if (segmentationOf(id)) former.draw(unfollowed.drawn(id, voxelsOf(id).map(one => one.array), k => former.slices.shown(k)));
+      return former.keep(true);
+    });
+    return kept.every(Boolean);
   }
 
   private takeStrokes(): void {

@@ -21,6 +21,11 @@ export class Unfollowed {
     return this.former.get(segmentationId) ?? null;
   }
 
+  /** The sessions that labelmaps were left with, by segmentation, but for ``except``. */
+  sessions(except = ''): [string, Session][] {
+    return [...this.former].flatMap(([id, session]) => (session && id !== except ? [[id, session]] : []));
+  }
+
   /** The slices that were drawn on since: what ``shown`` has of them now, with the strokes on it. */
   drawn(segmentationId: string, slices: Pixels[], shown: (k: number) => Pixels): Map<number, Pixels> {
     const former = this.former.get(segmentationId);
