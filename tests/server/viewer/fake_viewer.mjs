@@ -55,6 +55,8 @@ export function viewer() {
         }
         segmentations[segmentationId] = { segments, representationData: { Labelmap: { imageIds } } };
       },
+      addSegment: (id, { segmentIndex, label }) => (segmentations[id].segments[segmentIndex] = { segmentIndex, label }),
+      setSegmentLabel: (id, value, label) => (segmentations[id].segments[value].label = label),
       addSegmentationRepresentation: () => made.showing(),
       getSegmentationRepresentations: undefined,
     }, { get: (own, name) => (name in own ? own[name] : nothing[name]) }),

@@ -1,7 +1,7 @@
 // A series is opened, left, and opened again, with a viewer and a server that are stood in for: what was drawn is there.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Labelmap, Labwork, Opening, Session, Submitting, Unfollowed } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { Labelmap, Labwork, Opening, Session, Submitting, Unfollowed, Watching } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, gate, goOn, labels, later, liver, nothing, opened, server, viewer } from './fake_viewer.mjs';
 
 const pixels = shown => [0, 1, 2].map(k => [...shown.pixels('ct', k)]);
@@ -300,4 +300,19 @@ test('the viewer gives a new segment no value of a deleted structure', async () 
   assert.deepEqual(Object.keys(shown.segments('mr')), ['1', '2']);
   shown.segments('mr')[3] = { segmentIndex: 3, label: 'Segment 3' }; // the viewer's own button: the highest value and one
   assert.deepEqual(panel.map.strangers(), [{ value: 3, label: 'Segment 3' }]);
+});
+
+test("a structure whose segment was deleted in the viewer's own list keeps its number: a new segment is not drawn as it", async () => {
+  const { panel, shown } = await opened();
+  const segments = shown.segments('ct');
+  panel.structures.update([liver, { ...liver, id: 'tumour', name: 'tumour' }]);
+  panel.map.segments();
+  let look;
+  globalThis.window.setInterval = act => (look = act);
+  new Watching(panel, { follow() {} }, { look: () => false });
+  delete segments[2]; // the viewer's own button
+  look();
+  segments[Math.max(...Object.keys(segments).map(Number)) + 1] = { segmentIndex: 3, label: 'Segment 3' }; // and the one beside it
+  look();
+  assert.deepEqual([segments[2].label, panel.structures.all.map(one => one.name)], ['tumour', ['liver', 'tumour', 'Segment 3']]);
 });

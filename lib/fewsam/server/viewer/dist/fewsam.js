@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7b66aa847bcef5fc476d7980390f2ca3e2561956fa08e8fd73fbca179529a930 */
+/* fewsam panel, built from sources 5c437f8aa35ef6a0eed67e85d702f3eb7e83cce318e0a7cd08462875c65c5001 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -3587,6 +3587,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const active = host.services.segmentationService.getActiveSegmentation?.(this.viewportId);
 			return !active || active.segmentationId === this.segmentationId;
 		}
+		/** Whether each structure has its segment in the viewer, whose own list has a Delete for each. */
+		get whole() {
+			const segments = segmentationOf(this.segmentationId)?.segments ?? {};
+			return this.structures.known.every((one) => segments[one.value]);
+		}
 		/** Give each structure its segment in the viewer, with name and colour. */
 		segments() {
 			const service = host.services.segmentationService;
@@ -4275,6 +4280,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (!map.isActive) {
 				map.activate();
 				this.desk.say("Another segmentation was opened. What you draw goes on in the structures listed here.", "");
+			}
+			if (!map.whole) {
+				map.segments();
+				this.desk.choose(store.chosen.value);
 			}
 			const strangers = map.strangers();
 			for (const { value, label } of strangers) structures.addUnnamed(label, value);

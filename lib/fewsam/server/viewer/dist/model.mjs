@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 7b66aa847bcef5fc476d7980390f2ca3e2561956fa08e8fd73fbca179529a930 */
+/* fewsam panel, built from sources 5c437f8aa35ef6a0eed67e85d702f3eb7e83cce318e0a7cd08462875c65c5001 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3347,6 +3347,11 @@ var Labelmap = class Labelmap {
 		const active = host.services.segmentationService.getActiveSegmentation?.(this.viewportId);
 		return !active || active.segmentationId === this.segmentationId;
 	}
+	/** Whether each structure has its segment in the viewer, whose own list has a Delete for each. */
+	get whole() {
+		const segments = segmentationOf(this.segmentationId)?.segments ?? {};
+		return this.structures.known.every((one) => segments[one.value]);
+	}
 	/** Give each structure its segment in the viewer, with name and colour. */
 	segments() {
 		const service = host.services.segmentationService;
@@ -3934,6 +3939,59 @@ var Tracing = class {
 			this.seen = "";
 			this.desk.say(`${capital(slicesOf([k]))} has no label any more; the history keeps it, and Restore brings it back.`, "good");
 		}, of);
+	}
+};
+// src/acts/watching.ts
+/** Follow what the person does with the viewer's own buttons, and mend what that took away. */
+var FOLLOW = 400;
+var Watching = class {
+	desk;
+	toolbox;
+	asides;
+	recovering = false;
+	timer;
+	constructor(desk, toolbox, asides) {
+		this.desk = desk;
+		this.toolbox = toolbox;
+		this.asides = asides;
+		this.timer = window.setInterval(() => this.look(), FOLLOW);
+	}
+	close() {
+		window.clearInterval(this.timer);
+	}
+	look() {
+		const { map, store, structures } = this.desk;
+		if (!map || this.recovering) return;
+		if (this.asides.look(map)) return;
+		if (!map.intact) return void this.recover(map);
+		if (!map.isActive) {
+			map.activate();
+			this.desk.say("Another segmentation was opened. What you draw goes on in the structures listed here.", "");
+		}
+		if (!map.whole) {
+			map.segments();
+			this.desk.choose(store.chosen.value);
+		}
+		const strangers = map.strangers();
+		for (const { value, label } of strangers) structures.addUnnamed(label, value);
+		if (strangers.length) this.desk.say(`${strangers[0].label} has no name yet. Name it in the list of structures; then it can be submitted.`, "bad");
+		const chosen = map.chosen;
+		if (chosen !== null && structures.of(chosen)) store.chosen.value = chosen;
+		this.toolbox.follow(map.viewportId);
+		this.desk.show();
+	}
+	async recover(map) {
+		if (active()?.displaySet.SeriesInstanceUID !== map.series) return;
+		this.recovering = true;
+		try {
+			await map.recover();
+			this.desk.choose(this.desk.store.chosen.value);
+			this.desk.say("The viewer took the labelmap away; it is back, with what you drew.", "bad");
+		} catch (error) {
+			this.desk.say(`The viewer took the labelmap away: reload the page; what you drew is kept. (${error.message})`, "bad");
+		} finally {
+			this.recovering = false;
+		}
 	}
 };
 // src/acts/working.ts
@@ -5598,4 +5656,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

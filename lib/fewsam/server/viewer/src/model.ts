@@ -23,6 +23,7 @@ export { Polling } from './acts/polling';
 export { Prompting } from './acts/prompting';
 export { Submitting } from './acts/submitting';
 export { Tracing } from './acts/tracing';
+export { Watching } from './acts/watching';
 export { Working } from './acts/working';
 export * as texts from './model/texts';
 export { Trail } from './model/trail';

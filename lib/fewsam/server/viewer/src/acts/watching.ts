@@ -33,6 +33,10 @@ export class Watching {
       map.activate();
       this.desk.say('Another segmentation was opened. What you draw goes on in the structures listed here.', '');
     }
+    if (!map.whole) {
+      map.segments(); // before the viewer gives the number of one that its own list deleted to a new segment
+      this.desk.choose(store.chosen.value);
+    }
     const strangers = map.strangers();
     for (const { value, label } of strangers) structures.addUnnamed(label, value);
     if (strangers.length) {

@@ -150,6 +150,12 @@ export class Labelmap {
     return !active || active.segmentationId === this.segmentationId;
   }
 
+  /** Whether each structure has its segment in the viewer, whose own list has a Delete for each. */
+  get whole(): boolean {
+    const segments = segmentationOf(this.segmentationId)?.segments ?? {};
+    return this.structures.known.every(one => segments[one.value]);
+  }
+
   /** Give each structure its segment in the viewer, with name and colour. */
   segments(): void {
     const service = host.services.segmentationService;
