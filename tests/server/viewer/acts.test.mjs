@@ -70,6 +70,23 @@ test('what is done to the slice on the screen is not done to a series that is no
   }
 });
 
+test('what waits for the button to be released ends when the series is left with the button down', async () => {
+  const made = await opened();
+  const { panel, shown } = made;
+  const waiting = gate();
+  const work = panel.work('Segmenting', async map => {
+    await waiting.opened;
+    await map.released();
+  });
+  await later();
+  shown.press('mousedown');
+  await goOn(made); // the labelmap that was left does not hear that the button is released
+  shown.press('mouseup');
+  waiting.open();
+  await Promise.race([work, later(500)]);
+  assert.equal(panel.store.busy.value, '');
+});
+
 test('what was asked for one series is not begun in another one', async () => {
   const { panel, shown, opening } = await opened();
   const done = [];

@@ -21,7 +21,8 @@ export function viewer() {
   let listeners = 0;
   class Counted extends EventTarget {
     addEventListener(...given) { listeners++; super.addEventListener(...given); }
-    removeEventListener(...given) { listeners--; super.removeEventListener(...given); }
+    // As a browser takes it: Node 20 knows no boolean here.
+    removeEventListener(name, act, capture) { listeners--; super.removeEventListener(name, act, { capture: capture === true }); }
   }
   const eventTarget = new Counted();
   globalThis.window = Object.assign(new Counted(), {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 5c437f8aa35ef6a0eed67e85d702f3eb7e83cce318e0a7cd08462875c65c5001 */
+/* fewsam panel, built from sources f820e4f64c92e2641e870d3f0b089a41507c4da1faace23cbcf3a51342d4a77c */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -3674,6 +3674,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		close() {
 			this.ended = true;
+			this.pressed = false;
 			window.clearTimeout(this.timer);
 			this.unsubscribe.forEach((end) => end());
 		}

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 5c437f8aa35ef6a0eed67e85d702f3eb7e83cce318e0a7cd08462875c65c5001 */
+/* fewsam panel, built from sources f820e4f64c92e2641e870d3f0b089a41507c4da1faace23cbcf3a51342d4a77c */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -3434,6 +3434,7 @@ var Labelmap = class Labelmap {
 	}
 	close() {
 		this.ended = true;
+		this.pressed = false;
 		window.clearTimeout(this.timer);
 		this.unsubscribe.forEach((end) => end());
 	}

@@ -246,6 +246,7 @@ export class Labelmap {
 
   close(): void {
     this.ended = true;
+    this.pressed = false; // nothing hears any more that the button is released
     window.clearTimeout(this.timer);
     this.unsubscribe.forEach(end => end());
   }
