@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources f820e4f64c92e2641e870d3f0b089a41507c4da1faace23cbcf3a51342d4a77c */
+/* fewsam panel, built from sources 77458db4e37b024afea9bfedbe865c82b99ffa3302d2fe11d5b607cc5fbad2f1 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1108,19 +1108,26 @@
 			}
 		} : init;
 	}
-	async function ask(path, init) {
+	var [SHORT$1, LONG] = [3e4, 6e5];
+	/** Ask, and ``read`` the answer, all of which has to be there after ``wait``. */
+	async function ask(path, read, init, wait = init ? LONG : SHORT$1) {
 		let answer;
 		try {
-			answer = await fetch(base + path, signed(init));
+			answer = await fetch(base + path, {
+				...signed(init),
+				signal: AbortSignal.timeout(wait)
+			});
+			if (answer.ok) return await read(answer);
 		} catch {
 			throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
 		}
-		if (answer.ok) return answer;
 		const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
 		throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
 	}
-	async function framed(answer) {
-		const bytes = new Uint8Array(await answer.arrayBuffer());
+	var told = (path, init, wait) => ask(path, (answer) => answer.json(), init, wait);
+	var done$1 = (path, init) => ask(path, async () => {}, init);
+	async function framed(path, init, wait) {
+		const bytes = new Uint8Array(await ask(path, (answer) => answer.arrayBuffer(), init, wait));
 		const length = new DataView(bytes.buffer).getUint32(0, true);
 		return {
 			head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
@@ -1132,37 +1139,38 @@
 		headers: { "content-type": "application/json" },
 		body: JSON.stringify(body)
 	});
-	/** ``slice``: the one on the screen, which the server encodes before the others. */
+	/** ``slice``: the one on the screen, which the server encodes before the others; without it, the series is being opened. */
 	var getState = async (image, slice) => {
 		const about = {
 			...image && { image },
 			...image && slice !== void 0 && { slice: String(slice) }
 		};
-		return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+		return told(`/fewsam/state?${new URLSearchParams(about)}`, void 0, image && slice === void 0 ? LONG : SHORT$1);
 	};
-	var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+	/** Of a series that may have to be opened first. */
+	var getLabelmap = (image) => framed(`/fewsam/labelmap?image=${encodeURIComponent(image)}`, void 0, LONG);
 	/** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
-	var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new URLSearchParams({
+	var segment = (image, slice) => framed(`/fewsam/segment?${new URLSearchParams({
 		image,
 		slice: String(slice)
-	})}`, { method: "POST" }));
-	var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+	})}`, { method: "POST" });
+	var correct = (body) => framed("/fewsam/clicks", json(body));
 	/** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
-	var prompts = async (body) => framed(await ask("/fewsam/prompts", json(body)));
-	var next = async (asked) => (await ask("/fewsam/next", json({
+	var prompts = (body) => framed("/fewsam/prompts", json(body));
+	var next = (asked) => told("/fewsam/next", json({
 		client_id: client,
 		...asked
-	}))).json();
-	var train = async () => void await ask("/train/segmentation", json({}));
+	}));
+	var train = () => done$1("/train/segmentation", json({}));
 	/** Have the served model learn from images that nobody labelled too; it takes minutes. */
-	var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
-	var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
-	var addStructure = async (name) => (await ask("/fewsam/structures", json({ name }))).json();
-	var renameStructure = async (id, name) => (await ask("/fewsam/structures/rename", json({
+	var improve = () => done$1("/train/segmentation", json({ unlabelled: true }));
+	var stopTraining = () => done$1("/train/", { method: "DELETE" });
+	var addStructure = (name) => told("/fewsam/structures", json({ name }));
+	var renameStructure = (id, name) => told("/fewsam/structures/rename", json({
 		id,
 		name
-	}))).json();
-	var deleteStructure = async (id) => (await ask("/fewsam/structures/delete", json({ id }))).json();
+	}));
+	var deleteStructure = (id) => told("/fewsam/structures/delete", json({ id }));
 	async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		const form = new FormData();
 		const empty = [...said.empty, ...agreed.empty];
@@ -1177,45 +1185,45 @@
 			silent: said.silent
 		}));
 		form.append("label", new Blob([voxels]), "label.bin");
-		return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
+		return told(`/fewsam/label?image=${encodeURIComponent(image)}`, {
 			method: "PUT",
 			body: form
-		})).json();
+		});
 	}
-	var history = async (image, slice) => (await ask(`/fewsam/history?${new URLSearchParams({
+	var history = (image, slice) => told(`/fewsam/history?${new URLSearchParams({
 		image,
 		slice: String(slice)
-	})}`)).json();
+	})}`);
 	/** One slice as it was labelled once. */
-	var shot = async (image, number) => framed(await ask(`/fewsam/shot?${new URLSearchParams({
+	var shot = (image, number) => framed(`/fewsam/shot?${new URLSearchParams({
 		image,
 		shot: String(number)
-	})}`));
+	})}`);
 	/** Take back what was said of a slice; its label stays in the history. */
-	var unlabel = async (image, slice, seen) => void await ask("/fewsam/unlabel", json({
+	var unlabel = (image, slice, seen) => done$1("/fewsam/unlabel", json({
 		image,
 		slice,
 		seen,
 		client_id: client
 	}));
-	var worklist = async () => (await ask("/fewsam/worklist")).json();
-	var mark = async (said) => void await ask("/fewsam/worklist/mark", json({
+	var worklist = () => told("/fewsam/worklist");
+	var mark = (said) => done$1("/fewsam/worklist/mark", json({
 		...said,
 		client_id: client
 	}));
-	var review = async (said) => void await ask("/fewsam/worklist/review", json({
+	var review = (said) => done$1("/fewsam/worklist/review", json({
 		...said,
 		client_id: client
 	}));
 	/** Labels that are kept beside the ones in force, by slice. */
-	var readings = async (image) => (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+	var readings = (image) => told(`/fewsam/readings?${new URLSearchParams({ image })}`);
 	/** One slice as a second reader labelled it. */
-	var reading = async (image, number) => framed(await ask(`/fewsam/reading?${new URLSearchParams({
+	var reading = (image, number) => framed(`/fewsam/reading?${new URLSearchParams({
 		image,
 		reading: String(number)
-	})}`));
+	})}`);
 	/** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
-	var adopt = async (image, number, seen) => void await ask("/fewsam/reading/adopt", json({
+	var adopt = (image, number, seen) => done$1("/fewsam/reading/adopt", json({
 		image,
 		reading: number,
 		seen,

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources f820e4f64c92e2641e870d3f0b089a41507c4da1faace23cbcf3a51342d4a77c */
+/* fewsam panel, built from sources 77458db4e37b024afea9bfedbe865c82b99ffa3302d2fe11d5b607cc5fbad2f1 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -9,1528 +9,6 @@ var __exportAll = (all, no_symbols) => {
 	});
 	if (!no_symbols) __defProp(target, Symbol.toStringTag, { value: "Module" });
 	return target;
-};
-// src/model/slices.ts
-var UNDO_STEPS = 100;
-var UNKNOWN = -1;
-var Slices = class {
-	depth;
-	size;
-	base;
-	submission;
-	known;
-	drawn = /* @__PURE__ */ new Map();
-	done = [];
-	undone = [];
-	constructor(depth, size) {
-		this.depth = depth;
-		this.size = size;
-		this.base = Array.from({ length: depth }, () => new Uint8Array(size));
-		this.submission = new Array(depth).fill(0);
-		this.known = new Array(depth);
-	}
-	/** What a slice shows. */
-	shown(k) {
-		return this.drawn.get(k)?.pixels ?? this.base[k];
-	}
-	/** Slices that wait to be submitted, in order. */
-	get dirty() {
-		return [...this.drawn.keys()].sort((a, b) => a - b);
-	}
-	isDirty(k) {
-		return this.drawn.has(k);
-	}
-	/** The submission that a slice shows, or was drawn over. */
-	seen(k) {
-		return this.drawn.get(k)?.seen ?? this.submission[k];
-	}
-	/** The submission of each slice that shows one. */
-	get submissions() {
-		return Object.fromEntries(this.every((k) => this.submission[k] !== 0).map((k) => [k, this.submission[k]]));
-	}
-	/** The structures that a slice shows, or was drawn over; undefined where that is not known. */
-	knows(k) {
-		return this.drawn.has(k) ? this.drawn.get(k).knows : this.known[k];
-	}
-	/** Slices of which the server has another submission than the one shown or drawn over here. */
-	outdated(submissions) {
-		return this.every((k) => this.seen(k) !== (submissions[k] ?? 0));
-	}
-	/** Clean slices to be fetched again. */
-	stale(submissions) {
-		return this.every((k) => !this.drawn.has(k) && this.submission[k] !== (submissions[k] ?? 0));
-	}
-	get undoSteps() {
-		return this.done.length;
-	}
-	get redoSteps() {
-		return this.undone.length;
-	}
-	/** Draw by hand, as one step; the slices that changed. A slice drawn back to what the server has is clean. */
-	draw(slices, note) {
-		const changes = [];
-		for (const [k, pixels] of slices) {
-			if (same(pixels, this.shown(k))) continue;
-			const before = this.drawn.get(k) ?? null;
-			changes.push({
-				k,
-				before,
-				after: this.normal(k, {
-					pixels: pixels.slice(),
-					seen: this.seen(k),
-					knows: this.knows(k)
-				})
-			});
-		}
-		return this.step({
-			changes,
-			note
-		});
-	}
-	/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
-	confirm(k, pixels = this.shown(k)) {
-		const before = this.drawn.get(k) ?? null;
-		if (before && same(pixels, before.pixels)) return [];
-		return this.step({ changes: [{
-			k,
-			before,
-			after: {
-				pixels: pixels.slice(),
-				seen: this.seen(k),
-				confirmed: true,
-				knows: this.knows(k)
-			}
-		}] });
-	}
-	/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
-	isConfirmed(k) {
-		return this.drawn.get(k)?.confirmed === true;
-	}
-	/** Give up what is drawn on slices, as one step: they show what the server has. */
-	discard(slices) {
-		const changes = slices.filter((k) => this.drawn.has(k)).map((k) => ({
-			k,
-			before: {
-				pixels: this.drawn.get(k).pixels,
-				seen: this.submission[k],
-				knows: this.known[k]
-			},
-			after: null
-		}));
-		return this.step({ changes });
-	}
-	/** The slices that changed, and the note as it was before the step; null where there is nothing to undo. */
-	undo() {
-		const step = this.done.pop();
-		if (!step) return null;
-		this.undone.push(step);
-		return {
-			changed: this.restore(step.changes.map(({ k, before }) => [k, before])),
-			note: step.note?.before
-		};
-	}
-	redo() {
-		const step = this.undone.pop();
-		if (!step) return null;
-		this.done.push(step);
-		return {
-			changed: this.restore(step.changes.map(({ k, after }) => [k, after])),
-			note: step.note?.after
-		};
-	}
-	/** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
-	receive(voxels, submissions, known) {
-		if (voxels.length !== this.depth * this.size) throw new Error("The answer does not fit this series; reload the page.");
-		const changed = [];
-		for (let k = 0; k < this.depth; k++) {
-			const part = voxels.subarray(k * this.size, (k + 1) * this.size);
-			if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
-			this.base[k] = part.slice();
-			this.submission[k] = submissions[k] ?? 0;
-			this.known[k] = known;
-		}
-		return changed;
-	}
-	/** Put a draft in place: drawn, and no step of undo. */
-	adopt(k, draft) {
-		this.drawn.set(k, {
-			...draft,
-			pixels: draft.pixels.slice()
-		});
-	}
-	/** What is drawn, as it is sent. */
-	outgoing() {
-		return new Map(this.dirty.map((k) => [k, {
-			...this.drawn.get(k),
-			pixels: this.shown(k).slice()
-		}]));
-	}
-	/** The server has taken what was sent. What was drawn on since is still to be submitted.
-	*
-	* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
-	*/
-	submitted(sent, submissions, uncertain = []) {
-		for (const [k, { pixels, knows, says = [] }] of sent) {
-			const more = (list) => list && [...list, ...says];
-			const former = this.base[k];
-			this.base[k] = pixels.slice();
-			this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
-			this.known[k] = more(knows);
-			const seen = this.submission[k];
-			const kept = (state) => ({
-				pixels: state?.pixels ?? former,
-				seen,
-				knows: more(state ? state.knows : knows)
-			});
-			for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
-				change.before = kept(change.before);
-				change.after = kept(change.after);
-			}
-			const now = this.drawn.get(k);
-			if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
-			else this.drawn.set(k, {
-				pixels: now.pixels,
-				seen,
-				knows: more(now.knows)
-			});
-		}
-	}
-	/** Voxels of all slices as they are shown, slice after slice. */
-	all() {
-		const voxels = new Uint8Array(this.depth * this.size);
-		for (let k = 0; k < this.depth; k++) voxels.set(this.shown(k), k * this.size);
-		return voxels;
-	}
-	step(step) {
-		if (!step.changes.length && !step.note) return [];
-		this.done.push(step);
-		if (this.done.length > UNDO_STEPS) this.done.shift();
-		this.undone = [];
-		return this.restore(step.changes.map(({ k, after }) => [k, after]));
-	}
-	restore(states) {
-		return states.flatMap(([k, state]) => {
-			const before = this.shown(k);
-			const now = state && this.normal(k, state);
-			if (now) this.drawn.set(k, now);
-			else this.drawn.delete(k);
-			return same(before, this.shown(k)) ? [] : [k];
-		});
-	}
-	/** A drawing that is what the server has is none, unless a person has confirmed it. */
-	normal(k, state) {
-		return same(state.pixels, this.base[k]) && !state.confirmed ? null : state;
-	}
-	every(wanted) {
-		return this.base.flatMap((_, k) => wanted(k) ? [k] : []);
-	}
-};
-function same(a, b) {
-	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-	return a.length === b.length;
-}
-// src/model/drafts.ts
-/** What is drawn and not submitted, kept in the browser: neither a reload nor another window on the same series loses it.
-*
-* Each page has drafts of its own. Those of a page that was closed, or that has not been heard of for a while, are
-* taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
-*/
-/** The drafts that were put back last under each name: what an earlier session still has to say is older. */
-var owners = /* @__PURE__ */ new WeakMap();
-var SILENT = 15e4;
-var Drafts = class {
-	store;
-	now;
-	prefix;
-	own;
-	/** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
-	misfits = 0;
-	constructor(store, series, page, now = Date.now) {
-		this.store = store;
-		this.now = now;
-		this.prefix = `fewsam.draft|${series}|`;
-		this.own = this.prefix + page;
-	}
-	/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
-	keep(slices, structures, closing = false) {
-		if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
-		const used = /* @__PURE__ */ new Set();
-		const draft = {
-			alive: closing ? 0 : this.now(),
-			depth: slices.depth,
-			slices: {}
-		};
-		for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
-			const runs = pack(pixels);
-			for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
-			draft.slices[k] = {
-				seen,
-				runs,
-				...confirmed && { confirmed },
-				...knows && { knows }
-			};
-		}
-		draft.key = structures.key(used);
-		try {
-			if (slices.dirty.length) this.store.setItem(this.own, JSON.stringify(draft));
-			else this.store.removeItem(this.own);
-		} catch {
-			return false;
-		}
-		return true;
-	}
-	/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
-	restore(slices, structures) {
-		owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
-		const restored = [];
-		const taken = [];
-		this.misfits = 0;
-		for (const name of this.names()) {
-			const draft = read(this.store.getItem(name));
-			if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
-			const wanted = Object.keys(draft.slices).map(Number);
-			if ((draft.depth ?? slices.depth) !== slices.depth) {
-				this.misfits += wanted.length;
-				continue;
-			}
-			if (wanted.some((k) => slices.isDirty(k))) continue;
-			const table = draft.key ? meanings(draft.key, structures) : null;
-			const entries = wanted.map((k) => ({
-				k,
-				one: draft.slices[k],
-				pixels: unpack(draft.slices[k]?.runs ?? [], slices.size)
-			}));
-			if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue;
-			for (const { k, one, pixels } of entries) {
-				const here = table ? pixels.map((value) => table[value]) : pixels;
-				if (slices.seen(k) && same(here, slices.shown(k))) continue;
-				slices.adopt(k, {
-					pixels: here,
-					seen: one.seen,
-					confirmed: one.confirmed,
-					knows: one.knows
-				});
-				restored.push(k);
-			}
-			taken.push(name);
-		}
-		if (taken.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
-		return restored.sort((a, b) => a - b);
-	}
-	names() {
-		const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "");
-		const others = names.filter((name) => name.startsWith(this.prefix) && name !== this.own).sort();
-		return names.includes(this.own) ? [this.own, ...others] : others;
-	}
-};
-function meanings(key, structures) {
-	const table = /* @__PURE__ */ new Uint8Array(256);
-	for (const one of key) table[one.value] = structures.valueFor(one);
-	return table;
-}
-function read(text) {
-	try {
-		const draft = JSON.parse(text ?? "");
-		return draft?.slices ? draft : null;
-	} catch {
-		return null;
-	}
-}
-function pack(values) {
-	const runs = [];
-	for (let i = 0; i < values.length;) {
-		let end = i + 1;
-		while (end < values.length && values[end] === values[i]) end++;
-		runs.push(values[i], end - i);
-		i = end;
-	}
-	return runs;
-}
-function unpack(runs, length) {
-	const values = new Uint8Array(length);
-	let at = 0;
-	for (let i = 0; i < runs.length; i += 2) {
-		values.fill(runs[i], at, at + runs[i + 1]);
-		at += runs[i + 1];
-	}
-	return at === length ? values : null;
-}
-// src/model/masks.ts
-/** Without holes: everything that the mask encloses is of it. */
-function filled(mask, width) {
-	const height = mask.length / width;
-	const outside = new Uint8Array(mask.length);
-	const stack = [];
-	const visit = (at) => {
-		if (mask[at] || outside[at]) return;
-		outside[at] = 1;
-		stack.push(at);
-	};
-	for (let i = 0; i < width; i++) [i, (height - 1) * width + i].forEach(visit);
-	for (let j = 0; j < height; j++) [j * width, j * width + width - 1].forEach(visit);
-	while (stack.length) neighbours(stack.pop(), width, height).forEach(visit);
-	return outside.map((value) => 1 - value);
-}
-var LEAST = .1;
-/** Without parts that are smaller than a tenth of the largest one. */
-function withoutIslands(mask, width) {
-	const parts = components(mask, width);
-	const largest = Math.max(0, ...parts.map((part) => part.length));
-	const result = new Uint8Array(mask.length);
-	for (const part of parts) if (part.length >= LEAST * largest) part.forEach((at) => result[at] = 1);
-	return result;
-}
-/** Connected parts of a mask, each as places of its pixels; pixels that share an edge are connected. */
-function components(mask, width) {
-	const height = mask.length / width;
-	const seen = new Uint8Array(mask.length);
-	const parts = [];
-	for (let start = 0; start < mask.length; start++) {
-		if (!mask[start] || seen[start]) continue;
-		const part = [start];
-		seen[start] = 1;
-		for (let n = 0; n < part.length; n++) for (const at of neighbours(part[n], width, height)) {
-			if (!mask[at] || seen[at]) continue;
-			seen[at] = 1;
-			part.push(at);
-		}
-		parts.push(part);
-	}
-	return parts;
-}
-/** With a smooth outline: a pixel is of it where most of its surroundings are. */
-function smoothed(mask, width, radius = 2) {
-	const once = blurred(Float32Array.from(mask), width, radius);
-	return Uint8Array.from(blurred(once, width, radius), (value) => value > .5 ? 1 : 0);
-}
-function blurred(values, width, radius) {
-	const height = values.length / width;
-	const along = (from, count, step, lines, next) => {
-		const to = new Float32Array(from.length);
-		for (let line = 0; line < lines; line++) for (let n = 0; n < count; n++) {
-			let sum = 0;
-			for (let d = -radius; d <= radius; d++) sum += from[line * next + Math.max(0, Math.min(count - 1, n + d)) * step];
-			to[line * next + n * step] = sum / (2 * radius + 1);
-		}
-		return to;
-	};
-	return along(along(values, width, 1, height, width), height, width, width, 1);
-}
-/** The pixels inside a closed line through points (i, j): those whose centre it encloses, by the even-odd rule. */
-function polygon(points, width, height) {
-	const mask = new Uint8Array(width * height);
-	for (let j = 0; j < height; j++) {
-		const crossings = [];
-		points.forEach(([i1, j1], n) => {
-			const [i2, j2] = points[(n + 1) % points.length];
-			if (j1 <= j !== j2 <= j) crossings.push(i1 + (j - j1) / (j2 - j1) * (i2 - i1));
-		});
-		crossings.sort((a, b) => a - b);
-		for (let n = 0; n + 1 < crossings.length; n += 2) {
-			const end = Math.min(width - 1, Math.floor(crossings[n + 1]));
-			for (let i = Math.max(0, Math.ceil(crossings[n])); i <= end; i++) mask[j * width + i] = 1;
-		}
-	}
-	return mask;
-}
-/** The mask between two others, ``share`` of the way from a to b: by their distances to the outline, laid one over the other. */
-function between(a, b, share, width) {
-	const [from, to] = [centre(a, width), centre(b, width)];
-	const away = [to[0] - from[0], to[1] - from[1]];
-	const [da, db] = [distances(a, width), distances(b, width)];
-	const height = a.length / width;
-	const result = new Uint8Array(a.length);
-	for (let j = 0; j < height; j++) for (let i = 0; i < width; i++) if ((1 - share) * at(da, i - share * away[0], j - share * away[1], width, height) + share * at(db, i + (1 - share) * away[0], j + (1 - share) * away[1], width, height) > 0) result[j * width + i] = 1;
-	return result;
-}
-/** Distance of each pixel to the outline, in pixels: above 0 inside, below 0 outside. */
-function distances(mask, width) {
-	const inside = squaredDistances(mask.map((value) => 1 - value), width);
-	const outside = squaredDistances(mask, width);
-	return Float32Array.from(mask, (value, n) => value ? Math.sqrt(inside[n]) - .5 : .5 - Math.sqrt(outside[n]));
-}
-var FAR = 0xe8d4a51000;
-/** Squared distance of each pixel to the nearest one of the mask (Felzenszwalb and Huttenlocher, 2012). */
-function squaredDistances(mask, width) {
-	const height = mask.length / width;
-	const values = Float64Array.from(mask, (value) => value ? 0 : FAR);
-	for (let i = 0; i < width; i++) lowerEnvelope(values, i, width, height);
-	for (let j = 0; j < height; j++) lowerEnvelope(values, j * width, 1, width);
-	return values;
-}
-function lowerEnvelope(values, start, step, count) {
-	const f = Float64Array.from({ length: count }, (_, n) => values[start + n * step]);
-	const [vertex, bound] = [new Int32Array(count), new Float64Array(count + 1)];
-	let k = 0;
-	bound[0] = -Infinity;
-	bound[1] = Infinity;
-	for (let q = 1; q < count; q++) {
-		const meet = () => (f[q] + q * q - f[vertex[k]] - vertex[k] * vertex[k]) / (2 * q - 2 * vertex[k]);
-		let s = meet();
-		while (s <= bound[k]) {
-			k--;
-			s = meet();
-		}
-		vertex[++k] = q;
-		bound[k] = s;
-		bound[k + 1] = Infinity;
-	}
-	k = 0;
-	for (let q = 0; q < count; q++) {
-		while (bound[k + 1] < q) k++;
-		values[start + q * step] = (q - vertex[k]) ** 2 + f[vertex[k]];
-	}
-}
-function centre(mask, width) {
-	let [i, j, n] = [
-		0,
-		0,
-		0
-	];
-	mask.forEach((value, at) => {
-		if (!value) return;
-		i += at % width;
-		j += Math.floor(at / width);
-		n++;
-	});
-	return n ? [i / n, j / n] : [0, 0];
-}
-/** A field between its pixels; beyond the edge as at the edge. */
-function at(field, i, j, width, height) {
-	const [x, y] = [Math.max(0, Math.min(width - 1, i)), Math.max(0, Math.min(height - 1, j))];
-	const [i0, j0] = [Math.floor(x), Math.floor(y)];
-	const [i1, j1] = [Math.min(i0 + 1, width - 1), Math.min(j0 + 1, height - 1)];
-	const [u, v] = [x - i0, y - j0];
-	const row = (n) => (1 - u) * field[n * width + i0] + u * field[n * width + i1];
-	return (1 - v) * row(j0) + v * row(j1);
-}
-function neighbours(place, width, height) {
-	const [i, j] = [place % width, Math.floor(place / width)];
-	const found = [];
-	if (i > 0) found.push(place - 1);
-	if (i < width - 1) found.push(place + 1);
-	if (j > 0) found.push(place - width);
-	if (j < height - 1) found.push(place + width);
-	return found;
-}
-// src/model/editing.ts
-/** What one press of a button changes on slices: the pixels of one structure, as a step of the session. */
-function maskOf(slice, value) {
-	return slice.map((pixel) => pixel === value ? 1 : 0);
-}
-/** The slice with another mask of a structure, which takes only what is empty: other structures stay. */
-function withMask(slice, value, mask) {
-	return slice.map((pixel, at) => {
-		if (mask[at]) return pixel || value;
-		return pixel === value ? 0 : pixel;
-	});
-}
-/** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
-function painted(slice, value, area, erase, locked = []) {
-	return slice.map((pixel, at) => {
-		if (!area[at] || locked.includes(pixel)) return pixel;
-		if (!erase) return value;
-		return pixel === value ? 0 : pixel;
-	});
-}
-/** A structure on the slices between two drawn ones that both show it, where nobody has drawn: new pixels by slice.
-*
-* Args:
-*     shown: what each slice shows.
-*     drawn: slices that a person drew or confirmed, in order.
-*/
-function interpolated(shown, drawn, value, width) {
-	const found = /* @__PURE__ */ new Map();
-	for (let n = 0; n + 1 < drawn.length; n++) {
-		const [first, last] = [drawn[n], drawn[n + 1]];
-		if (last - first < 2) continue;
-		const [a, b] = [maskOf(shown(first), value), maskOf(shown(last), value)];
-		if (!a.includes(1) || !b.includes(1)) continue;
-		for (let k = first + 1; k < last; k++) found.set(k, withMask(shown(k), value, between(a, b, (k - first) / (last - first), width)));
-	}
-	return found;
-}
-// src/model/keys.ts
-var TOOLS$1 = {
-	b: "brush",
-	e: "eraser",
-	t: "threshold",
-	p: "lasso",
-	a: "include",
-	x: "exclude",
-	w: "scribble",
-	q: "box"
-};
-var COMMANDS = {
-	s: "submit",
-	g: "segment",
-	m: "train",
-	n: "next",
-	k: "skip",
-	N: "back",
-	y: "right",
-	"0": "absent",
-	f: "holes",
-	o: "smooth",
-	u: "islands",
-	d: "copy",
-	j: "interpolate"
-};
-/** What the sheet of keys says: groups of rows, keys and what they do. */
-var SHEET = [
-	{
-		title: "Tools",
-		rows: [
-			["B", "brush"],
-			["E", "eraser"],
-			["T", "threshold brush"],
-			["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
-			["[ and ]", "smaller and larger brush"],
-			["1 to 9", "structure of the list; the window presets are in the menu of the viewport"],
-			["A and X", "include and exclude points"],
-			["W and Q", "scribble and box; with Alt they exclude"]
-		]
-	},
-	{
-		title: "The slice on the screen",
-		rows: [
-			["F", "fill the holes of the chosen structure"],
-			["O", "smooth its outline"],
-			["U", "remove its islands"],
-			["D", "copy it from the slice before"],
-			["Y", "this slice is right"],
-			["0", "the structure is not on this slice"]
-		]
-	},
-	{
-		title: "The round",
-		rows: [
-			["J", "interpolate between drawn slices"],
-			["S", "submit"],
-			["G", "segment"],
-			["M", "train, or stop training"],
-			["N, Shift+N", "next slice, and back"],
-			["K", "skip"],
-			["Ctrl+Z", "undo"],
-			["Ctrl+Y, Ctrl+Shift+Z", "redo"],
-			["?", "this sheet"]
-		]
-	}
-];
-/** What a key starts; null where it is none of ours.
-*
-* Args:
-*     digits: whether digits are ours: the panel is on the screen, or a tool of it in hand. Otherwise they choose the
-*         viewer's window and level.
-*/
-function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, digits) {
-	if (altKey) return null;
-	const letter = key.length === 1 ? key.toLowerCase() : "";
-	if (ctrlKey || metaKey) {
-		if (letter === "z") return { command: shiftKey ? "redo" : "undo" };
-		return letter === "y" && !shiftKey ? { command: "redo" } : null;
-	}
-	if (key === "?") return { sheet: true };
-	if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
-	if (/^[1-9]$/.test(key)) return digits ? { structure: Number(key) } : null;
-	if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
-	if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
-	return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
-}
-// src/model/look.ts
-var LOOK = {
-	opacity: .4,
-	outline: 2,
-	hidden: [],
-	locked: [],
-	colours: {}
-};
-var NAME$1 = "fewsam.look";
-/** As it was kept; a structure is shown and unlocked when a page opens. */
-function kept(store) {
-	try {
-		const { opacity, outline, colours } = JSON.parse(store.getItem(NAME$1) ?? "{}");
-		return {
-			...LOOK,
-			opacity: opacity ?? LOOK.opacity,
-			outline: outline ?? LOOK.outline,
-			colours: colours ?? {}
-		};
-	} catch {
-		return LOOK;
-	}
-}
-function keep(store, { opacity, outline, colours }) {
-	try {
-		store.setItem(NAME$1, JSON.stringify({
-			opacity,
-			outline,
-			colours
-		}));
-	} catch {}
-}
-function colourOf(look, one) {
-	return look.colours[one.id] ?? one.color;
-}
-function toggled(values, value) {
-	return values.includes(value) ? values.filter((one) => one !== value) : [...values, value];
-}
-var hex = (colour) => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
-function unhex(text) {
-	const number = Number.parseInt(text.slice(1), 16);
-	return [
-		number >> 16,
-		number >> 8 & 255,
-		number & 255
-	];
-}
-// src/model/points.ts
-/** The slice with the points' change to one structure; the server gives its mask with the points, and without.
-*
-* The pixel under a point always obeys the point.
-*/
-function corrected(slice, planes, value, points, width) {
-	const result = slice.slice();
-	const drawn = slice.includes(value);
-	for (let at = 0; at < slice.length; at++) {
-		const [now, before] = [planes[at], planes[slice.length + at]];
-		if (drawn && now === before) continue;
-		if (now) result[at] = value;
-		else if (slice[at] === value) result[at] = 0;
-	}
-	for (const { i, j, include } of points) {
-		const at = j * width + i;
-		if (include) result[at] = value;
-		else if (result[at] === value) result[at] = 0;
-	}
-	return result;
-}
-// src/model/prompts.ts
-/** The prompts as the server takes them. */
-function asked(points) {
-	return points.map(({ i, j, k, include, kind, line }) => ({
-		kind: kind ?? "point",
-		slice: k,
-		include,
-		points: line ?? [[i, j]]
-	}));
-}
-/** Planes of the slices that the head of an answer names. */
-function planes(slices, voxels) {
-	const size = slices.length ? voxels.length / slices.length : 0;
-	return new Map(slices.map((k, n) => [k, voxels.subarray(n * size, (n + 1) * size)]));
-}
-/** A slice with the change that its prompts make now, instead of the one they made before: what was drawn since stays.
-*
-* Args:
-*     slice: as it is shown.
-*     base: as it was before the first prompt.
-*/
-function reapplied(slice, base, before, now, value) {
-	const result = slice.slice();
-	for (let at = 0; at < slice.length; at++) {
-		const [was, is] = [before?.[at] ?? 0, now?.[at] ?? 0];
-		if (was === is) continue;
-		if (is === 1) result[at] = value;
-		else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
-		else if (result[at] === (was === 1 ? value : 0)) result[at] = base[at];
-	}
-	return result;
-}
-/** The pixels under points and scribbles obey them, whatever the server knew of what is drawn here. */
-function obeyed(slice, points, width, value) {
-	const result = slice.slice();
-	for (const point of points.filter((one) => one.kind !== "box")) for (const [i, j] of pixels(point.line ?? [[point.i, point.j]])) {
-		const at = j * width + i;
-		if (point.include) result[at] = value;
-		else if (result[at] === value) result[at] = 0;
-	}
-	return result;
-}
-/** Pixels along a line. */
-function pixels(line) {
-	const found = [line[0]];
-	for (let n = 1; n < line.length; n++) {
-		const [[i, j], [to, down]] = [line[n - 1], line[n]];
-		const steps = Math.max(Math.abs(to - i), Math.abs(down - j));
-		for (let s = 1; s <= steps; s++) found.push([Math.round(i + (to - i) * s / steps), Math.round(j + (down - j) * s / steps)]);
-	}
-	return found;
-}
-// src/model/scale.ts
-var STEPS = [
-	{
-		from: .95,
-		colour: "#00204c",
-		label: "0.95 and more"
-	},
-	{
-		from: .9,
-		colour: "#31446b",
-		label: "0.90"
-	},
-	{
-		from: .8,
-		colour: "#666970",
-		label: "0.80"
-	},
-	{
-		from: .7,
-		colour: "#958f78",
-		label: "0.70"
-	},
-	{
-		from: .5,
-		colour: "#cbba69",
-		label: "0.50"
-	},
-	{
-		from: 0,
-		colour: "#ffea46",
-		label: "less"
-	}
-];
-/** Colour of a slice by the error to be expected of it, one minus the Dice. */
-function colourOfError(error) {
-	return STEPS.find((step) => 1 - error >= step.from - 1e-9).colour;
-}
-/** What a mark on the strip means. */
-var MARKS = {
-	labelled: {
-		colour: "#ffffff",
-		label: "labelled"
-	},
-	drawn: {
-		colour: "#56b4e9",
-		label: "drawn, not submitted"
-	},
-	confirmed: {
-		colour: "#009e73",
-		label: "confirmed, not submitted"
-	},
-	changed: {
-		colour: "#d55e00",
-		label: "changed by the last Segment"
-	},
-	waiting: {
-		colour: "#3a3f55",
-		label: "not segmented"
-	}
-};
-// src/model/session.ts
-/** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
-var Session = class {
-	series;
-	structures;
-	slices;
-	points = [];
-	drafts;
-	/** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
-	opened = false;
-	/** Whether the browser keeps what is drawn: false where its store is full. */
-	kept = true;
-	constructor(series, structures, depth, size, store, page, now = Date.now) {
-		this.series = series;
-		this.structures = structures;
-		this.slices = new Slices(depth, size);
-		this.drafts = new Drafts(store, series, `${page}|${depth}`, now);
-	}
-	/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
-	open(voxels, head) {
-		this.receive(voxels, head);
-		this.opened = true;
-		return this.drafts.restore(this.slices, this.structures);
-	}
-	/** Slices of drafts that were not put back, since the series has other slices by now. */
-	get misfits() {
-		return this.drafts.misfits;
-	}
-	/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
-	takeOver(former) {
-		const drawn = former.slices.outgoing();
-		for (const [k, one] of drawn) this.slices.adopt(k, one);
-		this.keep();
-		return [...drawn.keys()];
-	}
-	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
-	receive(voxels, head) {
-		const known = head.structures.flatMap((one) => one.id ?? []);
-		return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
-	}
-	/** One stroke, or whatever else changed pixels by hand. */
-	draw(slices) {
-		return this.keeping(this.slices.draw(slices));
-	}
-	/** A slice as clicked points changed it: one step with the points. */
-	correct(k, pixels, points) {
-		const note = {
-			before: this.points,
-			after: points
-		};
-		this.points = points;
-		return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
-	}
-	/** Slices as prompts changed them: one step with the prompts. */
-	correctAll(slices, points) {
-		const note = {
-			before: this.points,
-			after: points
-		};
-		this.points = points;
-		return this.keeping(this.slices.draw(slices, note));
-	}
-	/** The slice is right as it is shown. */
-	confirm(k) {
-		return this.keeping(this.slices.confirm(k));
-	}
-	/** The structure of this voxel value is not on the slice. */
-	absent(k, value) {
-		const { id } = this.structures.of(value) ?? {};
-		const values = this.structures.known.filter((one) => one.value === value || id && one.id === id).map((one) => one.value);
-		return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => values.includes(pixel) ? 0 : pixel)));
-	}
-	discard(slices) {
-		return this.keeping(this.slices.discard(slices));
-	}
-	undo() {
-		return this.stepped(this.slices.undo());
-	}
-	redo() {
-		return this.stepped(this.slices.redo());
-	}
-	/** What is drawn, to be submitted; null where nothing is.
-	*
-	* Raises:
-	*     Error: a segment that is drawn has no structure on the server.
-	*/
-	submission() {
-		const sent = this.slices.outgoing();
-		if (!sent.size) return null;
-		const used = new Set([...sent.values()].flatMap(({ pixels }) => [...new Set(pixels)]));
-		const nameless = this.structures.key(used).filter((one) => !one.id);
-		if (nameless.length) {
-			const which = nameless.map((one) => `"${one.name}"`).join(", ");
-			throw new Error(`${which} has no structure on the server: name it in the list of structures first, then submit.`);
-		}
-		const all = [...used, ...this.structures.all.filter((one) => one.id).map((one) => one.value)];
-		const label_info = this.structures.key(all).map(({ id, name, value }) => ({
-			id,
-			name,
-			idx: value
-		}));
-		const drawn = Object.fromEntries([...sent].map(([k, { seen }]) => [k, seen]));
-		const voxels = new Uint8Array(this.slices.depth * this.slices.size);
-		for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
-		const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
-		const silent = {};
-		for (const [k, one] of sent) {
-			one.says = label_info.filter(({ idx }) => one.pixels.includes(idx)).map(({ id }) => id);
-			const unsaid = one.knows ? label_info.map(({ id }) => id).filter((id) => !one.knows.includes(id)) : [];
-			if (unsaid.length) silent[k] = [...new Set(unsaid)];
-		}
-		return {
-			voxels,
-			label_info,
-			drawn,
-			empty,
-			silent,
-			sent
-		};
-	}
-	submitted(submission, submissions, uncertain = []) {
-		const more = Object.keys(submission.silent).map(Number);
-		this.slices.submitted(submission.sent, submissions, [...uncertain, ...more]);
-		this.points = [];
-		this.keep();
-	}
-	/** The server's list of structures. Whether names or numbers changed. */
-	rename(server) {
-		return this.structures.update(server);
-	}
-	/** Keep what is drawn in the browser, and say that this window is open, or is closing. */
-	keep(closing = false) {
-		if (!this.opened) return this.kept;
-		return this.kept = this.drafts.keep(this.slices, this.structures, closing);
-	}
-	keeping(changed) {
-		this.keep();
-		return changed;
-	}
-	stepped(step) {
-		if (!step) return null;
-		if (step.note) this.points = step.note;
-		return this.keeping(step.changed);
-	}
-};
-// src/model/structures.ts
-var VALUES = 255;
-var GREY = [
-	170,
-	170,
-	170
-];
-var lower = (name) => name.trim().toLowerCase();
-var Structures = class {
-	list = [];
-	gone = [];
-	/** Those of the server, in its order, and then what only this window has. */
-	get all() {
-		return [...this.list];
-	}
-	/** Tells which structures the server has. */
-	get ids() {
-		return JSON.stringify(this.list.flatMap((one) => one.id || []).sort());
-	}
-	/** With those that were deleted on the server since: their values stay theirs. */
-	get known() {
-		return [...this.list, ...this.gone];
-	}
-	/** Segments that were drawn here and have no structure on the server. */
-	get unnamed() {
-		return this.list.filter((one) => !one.id);
-	}
-	of(value) {
-		return this.list.find((one) => one.value === value) ?? this.gone.find((one) => one.value === value);
-	}
-	named(name) {
-		return this.list.find((one) => lower(one.name) === lower(name));
-	}
-	/** Take the server's list: identities keep their values here. Whether anything but counts changed. */
-	update(server) {
-		const before = JSON.stringify(this.list.map(({ id, name, value }) => [
-			id,
-			name,
-			value
-		]));
-		const known = [...this.list, ...this.gone];
-		const kept = /* @__PURE__ */ new Set();
-		const taken = new Set(known.map((one) => one.value));
-		const next = server.map(({ id, name, color, slices }, place) => {
-			const unnamed = this.list.find((one) => !one.id && lower(one.name) === lower(name));
-			const here = this.list.find((one) => one.id === id) ?? unnamed ?? this.gone.find((one) => one.id === id);
-			if (here) kept.add(here);
-			return {
-				id,
-				name,
-				color,
-				slices,
-				value: here?.value ?? this.free(place + 1, taken)
-			};
-		});
-		const left = known.filter((one) => !kept.has(one));
-		this.gone = left.filter((one) => one.id);
-		this.list = [...next, ...left.filter((one) => !one.id)];
-		return JSON.stringify(this.list.map(({ id, name, value }) => [
-			id,
-			name,
-			value
-		])) !== before;
-	}
-	/** A segment that only this window has: the viewer's own button made it, or a draft has one that was deleted. */
-	addUnnamed(name, value = this.free(1)) {
-		const one = {
-			id: "",
-			name,
-			value,
-			color: GREY,
-			slices: 0
-		};
-		this.list.push(one);
-		return one;
-	}
-	/** The value under which something from elsewhere is drawn here: from the server, or from a draft. */
-	valueFor({ id, name }) {
-		const known = [...this.list, ...this.gone];
-		const here = id ? known.find((one) => one.id === id) : this.named(name);
-		if (here) return here.value;
-		if (!id) return this.addUnnamed(name).value;
-		const one = {
-			id,
-			name,
-			color: GREY,
-			slices: 0,
-			value: this.free(1)
-		};
-		this.gone.push(one);
-		return one.value;
-	}
-	/** Give up a segment that the viewer's own button removed before it had a name. */
-	forget(value) {
-		this.list = this.list.filter((one) => one.id || one.value !== value);
-	}
-	/** From values of the server, the places in ``order`` from 1, to those here. */
-	fromServer(voxels, order) {
-		const table = /* @__PURE__ */ new Uint8Array(256);
-		order.forEach((one, place) => table[place + 1] = this.valueFor(one));
-		return voxels.map((value) => table[value]);
-	}
-	/** What each value in use here means: goes along with whatever is sent or kept. */
-	key(used) {
-		return [...new Set(used)].filter(Boolean).map((value) => {
-			const { id, name } = this.of(value) ?? {
-				id: "",
-				name: `Segment ${value}`
-			};
-			return {
-				id,
-				name,
-				value
-			};
-		});
-	}
-	free(wanted, taken = new Set([...this.list, ...this.gone].map((one) => one.value))) {
-		let value = wanted;
-		if (taken.has(value)) for (value = 1; taken.has(value);) value++;
-		if (value > VALUES) throw new Error(`There are ${VALUES} structures: delete one first.`);
-		taken.add(value);
-		return value;
-	}
-};
-// src/acts/closing.ts
-var Closing = class {
-	opening;
-	constructor(opening) {
-		this.opening = opening;
-		window.addEventListener("pagehide", this.hide);
-		window.addEventListener("beforeunload", this.ask);
-	}
-	close() {
-		window.removeEventListener("pagehide", this.hide);
-		window.removeEventListener("beforeunload", this.ask);
-	}
-	hide = () => void this.opening.keep(true);
-	ask = (event) => {
-		if (this.opening.keep()) return;
-		event.preventDefault();
-		event.returnValue = true;
-	};
-};
-// src/model/texts.ts
-var texts_exports = /* @__PURE__ */ __exportAll({
-	ASIDE: () => ASIDE,
-	BLOCKED: () => BLOCKED,
-	PLANES: () => PLANES,
-	answer: () => answer,
-	capital: () => capital,
-	conflict: () => conflict,
-	count: () => count,
-	done: () => done,
-	emptied: () => emptied,
-	encoded: () => encoded,
-	greeting: () => greeting,
-	guide: () => guide,
-	improving: () => improving,
-	inShort: () => inShort,
-	left: () => left$1,
-	numbering: () => numbering,
-	opening: () => opening,
-	problems: () => problems,
-	progress: () => progress,
-	receipt: () => receipt,
-	slicesOf: () => slicesOf,
-	trained: () => trained,
-	unkept: () => unkept,
-	untaken: () => untaken
-});
-function count(n, what) {
-	return `${n} ${what}${n === 1 ? "" : "s"}`;
-}
-var ASIDE = {
-	stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
-	layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
-};
-/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
-var BLOCKED = {
-	stored: "A stored segmentation is shown: go back to drawing first.",
-	layout: "No slices are shown in this layout: go back to drawing first."
-};
-var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
-/** The number of slice k that the viewer shows in its corner ("I: 10"). */
-var numbering = { of: (k) => k + 1 };
-/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
-function slicesOf(ks) {
-	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
-	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
-	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
-}
-function capital(text) {
-	return text.charAt(0).toUpperCase() + text.slice(1);
-}
-var SHORT = 84;
-/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
-function inShort(text) {
-	const [line, ...rest] = text.split("\n");
-	if (line.length <= SHORT) return [line, rest.join("\n")];
-	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
-	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
-}
-function greeting(known, drafts, state) {
-	const parts = [];
-	const elsewhere = state.structures.some((one) => one.slices);
-	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
-	else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
-	else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
-	if (known.served) parts.push("The last segmentation is shown.");
-	if (drafts.back) parts.push(`${count(drafts.back, "slice")} drawn and not submitted: put back.`);
-	if (drafts.misfits) {
-		const are = drafts.misfits === 1 ? "is" : "are";
-		parts.push(`${count(drafts.misfits, "slice")} that you drew before the series had other slices ${are} not put back; this browser keeps them.`);
-	}
-	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
-	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
-	return parts.join(" ");
-}
-function receipt(answer) {
-	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
-	const parts = [];
-	if (changed) parts.push(`${count(changed, "slice")} submitted.`);
-	else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
-	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
-	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
-	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
-	if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
-	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
-	if (answer.waiting_for_pacs) {
-		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
-		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
-	}
-	return parts.join(" ");
-}
-/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
-function problems(state, foreign, unkept) {
-	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
-	found.push(...state?.image?.notes ?? []);
-	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
-	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
-	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
-	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
-	return found;
-}
-var opening = "Another series is on the screen, and is being opened: nothing was done. Try again in a moment.";
-var left$1 = "You left the series meanwhile: what you asked for there was not done.";
-var unkept = "The browser's store is full, and leaving this page would lose what you drew. Submit it first, also on series that you left.";
-/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
-function untaken(kept) {
-	return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
-}
-/** Why the server asks before it takes a submission. */
-function conflict(slices, who) {
-	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
-}
-function emptied(slices) {
-	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
-}
-/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
-function answer(head, dirty) {
-	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
-	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
-}
-/** That an answer is not the last one yet; '' where all slices are encoded. */
-function waiting(head) {
-	const left = head.unencoded?.length ?? 0;
-	return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
-}
-var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
-var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
-/** What came of a training that began when model ``from`` was served. */
-function trained({ training, model_version, trained }, from) {
-	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
-	if (training.state === "stopped") return {
-		text: `${training.kind === "unlabelled" ? "Learning from unlabelled images" : "Training"} stopped; it goes on when you start it again.`,
-		kind: ""
-	};
-	if (training.state === "failed") return {
-		text: `Training failed: ${training.error}`,
-		kind: "bad"
-	};
-	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
-	if (model_version > from) return {
-		text: `Model ${model_version} is live. Segment again to use it.${details}`,
-		kind: "good"
-	};
-	return {
-		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
-		kind: ""
-	};
-}
-/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
-function compared({ measured_on, best_metric, previous_metric }) {
-	const held = measured_on?.length ?? 0;
-	if (!held || best_metric === void 0) return "";
-	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
-	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
-}
-/** How long a training was, and whether it ended before it had learnt what it could. */
-function spent({ steps, seconds, limits, kind }) {
-	if (!steps || kind === "unlabelled") return "";
-	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
-	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
-	return `It took ${count(steps, "step")}${time}.`;
-}
-/** The one thing to do next, and why others cannot be done now: by button. */
-function guide(now) {
-	const blocked = {};
-	const all = [
-		"submit",
-		"theirs",
-		"both",
-		"segment",
-		"train",
-		"next",
-		"skip"
-	];
-	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
-	if (!now.open) block("Open an image series first.", [
-		...all,
-		"back",
-		"right"
-	]);
-	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
-	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
-	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
-	const [, highlight, hint] = [
-		[
-			!now.structures,
-			"add",
-			"Name a structure"
-		],
-		[
-			!now.labelled && !now.dirty,
-			"brush",
-			"Draw on 2 or 3 slices"
-		],
-		[
-			now.dirty > 0,
-			"submit",
-			`Submit ${count(now.dirty, "slice")}`
-		],
-		[
-			!now.answered,
-			"segment",
-			"Segment"
-		],
-		[
-			true,
-			"next",
-			"another slice, or correct it"
-		]
-	].find(([wanted]) => wanted);
-	return now.open ? {
-		highlight,
-		hint,
-		blocked
-	} : {
-		highlight: "",
-		hint: "",
-		blocked
-	};
-}
-/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
-function done({ step, seconds, limits, epoch, total_epochs }) {
-	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
-	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
-}
-function progress(state, busy) {
-	const stats = state?.training;
-	const parts = [];
-	if (busy) parts.push(`${busy} …`);
-	if (stats?.running) {
-		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
-		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
-		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
-	}
-	const encoding = parts.length ? "" : encodingOf(state);
-	if (encoding) parts.push(encoding);
-	else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
-	return parts.join(" · ");
-}
-/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
-function encodingOf(state) {
-	const { image, encoding } = state ?? {};
-	if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
-	const { views, slices_done = 0, slices_total = 0 } = encoding;
-	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
-	return left ? `Encoding: ${left} left` : "";
-}
-// src/viewer/ohif.ts
-var host = {
-	services: null,
-	commands: null,
-	extensions: null
-};
-var cornerstone = () => window.cornerstone;
-var tools = () => window.cornerstoneTools;
-var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-/** Whether the viewer has something that shows objects of a kind as an image. */
-function shows(sopClass) {
-	const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
-	return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
-}
-/** Cornerstone's viewport, once it shows something. */
-function viewportOf(viewportId) {
-	try {
-		return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
-	} catch {
-		return null;
-	}
-}
-function planeOf(imageId) {
-	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
-	const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
-	const row = vector(plane.rowCosines, [
-		1,
-		0,
-		0
-	]);
-	const column = vector(plane.columnCosines, [
-		0,
-		1,
-		0
-	]);
-	const normal = [
-		row[1] * column[2] - row[2] * column[1],
-		row[2] * column[0] - row[0] * column[2],
-		row[0] * column[1] - row[1] * column[0]
-	];
-	return {
-		position: vector(plane.imagePositionPatient, [
-			0,
-			0,
-			0
-		]),
-		row,
-		column,
-		normal,
-		spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
-		columns: plane.columns,
-		rows: plane.rows
-	};
-}
-// src/viewer/grid.ts
-/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
-/**
-* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
-* slices as they were acquired, it is another viewport of the same series that does.
-*/
-function active() {
-	try {
-		const state = host.services.viewportGridService.getState();
-		const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
-		if (!here || here.view === "slices") return here;
-		return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
-	} catch {
-		return null;
-	}
-}
-/** Whether a series is what is worked with, in a viewport; nothing else is, while nothing is mounted. */
-function isShown(series, viewportId) {
-	const now = active();
-	return !now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId;
-}
-/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
-function viewOf(viewportId, displaySet) {
-	const viewport = viewportOf(viewportId);
-	if (viewport?.type === "volume3d") return "volume";
-	const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
-	const first = displaySet.images[0];
-	if (!sight || !first?.imageId) return "slices";
-	return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
-}
-function shownIn(viewport, viewportId) {
-	for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
-		const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
-		if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
-			viewportId,
-			displaySet,
-			view: viewOf(viewportId, displaySet)
-		};
-	}
-	return null;
-}
-// src/acts/desk.ts
-/**
-* The open series, for what is done to the slice on the screen; null while the viewer shows another series, which the
-* next look opens.
-*/
-function onScreen(desk) {
-	const { map } = desk;
-	if (!map || isShown(map.series, map.viewportId)) return map;
-	desk.say(opening, "bad");
-	return null;
-}
-/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
-function left(desk, map) {
-	if (desk.map === map) return false;
-	desk.say(left$1, "bad");
-	return true;
-}
-// src/acts/editing.ts
-/** Edit the chosen structure by one press: on the slice on the screen, or on the slices between drawn ones. */
-var Editing = class {
-	desk;
-	constructor(desk) {
-		this.desk = desk;
-	}
-	holes() {
-		this.reshape("has no holes", filled);
-	}
-	smooth() {
-		this.reshape("is smooth already", smoothed);
-	}
-	islands() {
-		this.reshape("has no islands", withoutIslands);
-	}
-	/** From the slice before, as the viewer counts them. */
-	copy() {
-		this.edit((map, { name, value }, k) => {
-			const before = map.geometry.at(map.geometry.placeOf(k) - 1);
-			const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
-			if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, "bad");
-			this.draw(map, /* @__PURE__ */ new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${slicesOf([before])}.`);
-		});
-	}
-	interpolate() {
-		this.edit((map, { name, value }) => {
-			const { slices } = map.session;
-			const labelled = this.desk.store.server.value?.image?.labelled ?? [];
-			const found = interpolated((k) => slices.shown(k), [.../* @__PURE__ */ new Set([...slices.dirty, ...labelled])].sort((a, b) => a - b), value, map.geometry.planes[0].columns);
-			if (!found.size) return this.desk.say(`${name} is on no two drawn slices with others between them.`, "bad");
-			const where = slicesOf([...found.keys()]);
-			this.draw(map, found, `${name} is interpolated on ${where}. Look at them; Submit makes them labels, Undo takes them back.`);
-		});
-	}
-	/** Paint, or erase, what a closed line through places (i, j) encloses. */
-	area(places, on, erase) {
-		this.edit((map, { value }) => {
-			const { columns, rows } = map.geometry.planes[on];
-			const { locked } = this.desk.store.look.value;
-			const pixels = painted(map.session.slices.shown(on), value, polygon(places, columns, rows), erase, locked);
-			this.draw(map, /* @__PURE__ */ new Map([[on, pixels]]), "");
-		});
-	}
-	reshape(otherwise, change) {
-		this.edit((map, { name, value }, k) => {
-			const shown = map.session.slices.shown(k);
-			const pixels = withMask(shown, value, change(maskOf(shown, value), map.geometry.planes[k].columns));
-			this.draw(map, /* @__PURE__ */ new Map([[k, pixels]]), "") || this.desk.say(`${name} ${otherwise} on ${slicesOf([k])}.`, "");
-		});
-	}
-	/** Do something with the chosen structure on the slice on the screen. */
-	edit(change) {
-		const { store, structures } = this.desk;
-		const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
-		if (!map || !structure) return;
-		if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, "bad");
-		map.commit();
-		change(map, structure, map.geometry.current());
-		this.desk.show();
-	}
-	draw(map, slices, text) {
-		const changed = map.session.draw(slices);
-		map.render(changed);
-		if (text) this.desk.say(text, "good");
-		return changed.length > 0;
-	}
 };
 // node_modules/preact/dist/preact.mjs
 var n$1;
@@ -2572,10 +1050,10 @@ function M$1() {
 }
 // src/lab.ts
 /** What the panel knows of people and of the worklist: read by its components, changed by its acts. No DOM, no viewer. */
-var NAME = "fewsam.name";
+var NAME$1 = "fewsam.name";
 /** A person's name, kept in the browser: asked once. */
 function storedName() {
-	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME) ?? "";
+	return typeof localStorage === "undefined" ? "" : localStorage.getItem(NAME$1) ?? "";
 }
 var Lab = class {
 	name = y$2(storedName());
@@ -2590,7 +1068,7 @@ var Lab = class {
 	readings = y$2([]);
 	keepName(name) {
 		this.name.value = name.trim().slice(0, 80);
-		if (typeof localStorage !== "undefined") localStorage.setItem(NAME, this.name.value);
+		if (typeof localStorage !== "undefined") localStorage.setItem(NAME$1, this.name.value);
 	}
 	/** The series that is open, with its place in the worklist. */
 	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
@@ -2608,6 +1086,35 @@ function asksName(state, name) {
 }
 // src/api.ts
 /** Calls to the server. Every refusal becomes an Error whose message a person can read. */
+var api_exports = /* @__PURE__ */ __exportAll({
+	Refusal: () => Refusal,
+	addStructure: () => addStructure,
+	adopt: () => adopt,
+	base: () => base,
+	client: () => client,
+	correct: () => correct,
+	deleteStructure: () => deleteStructure,
+	getLabelmap: () => getLabelmap,
+	getState: () => getState,
+	history: () => history,
+	improve: () => improve,
+	mark: () => mark,
+	next: () => next,
+	prompts: () => prompts,
+	reading: () => reading,
+	readings: () => readings,
+	renameStructure: () => renameStructure,
+	resultAddress: () => resultAddress,
+	review: () => review,
+	segment: () => segment,
+	shot: () => shot,
+	stopTraining: () => stopTraining,
+	submit: () => submit,
+	tableAddress: () => tableAddress,
+	train: () => train,
+	unlabel: () => unlabel,
+	worklist: () => worklist
+});
 /** What the server says no to, with all that it says. */
 var Refusal = class extends Error {
 	status;
@@ -2636,19 +1143,26 @@ function signed(init = {}) {
 		}
 	} : init;
 }
-async function ask(path, init) {
+var [SHORT$1, LONG] = [3e4, 6e5];
+/** Ask, and ``read`` the answer, all of which has to be there after ``wait``. */
+async function ask(path, read, init, wait = init ? LONG : SHORT$1) {
 	let answer;
 	try {
-		answer = await fetch(base + path, signed(init));
+		answer = await fetch(base + path, {
+			...signed(init),
+			signal: AbortSignal.timeout(wait)
+		});
+		if (answer.ok) return await read(answer);
 	} catch {
 		throw new Error("The server does not answer. What you drew stays here; try again when it is back.");
 	}
-	if (answer.ok) return answer;
 	const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
 	throw new Refusal(typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail ?? body), answer.status, body);
 }
-async function framed(answer) {
-	const bytes = new Uint8Array(await answer.arrayBuffer());
+var told = (path, init, wait) => ask(path, (answer) => answer.json(), init, wait);
+var done$1 = (path, init) => ask(path, async () => {}, init);
+async function framed(path, init, wait) {
+	const bytes = new Uint8Array(await ask(path, (answer) => answer.arrayBuffer(), init, wait));
 	const length = new DataView(bytes.buffer).getUint32(0, true);
 	return {
 		head: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))),
@@ -2660,31 +1174,38 @@ var json = (body) => ({
 	headers: { "content-type": "application/json" },
 	body: JSON.stringify(body)
 });
-/** ``slice``: the one on the screen, which the server encodes before the others. */
+/** ``slice``: the one on the screen, which the server encodes before the others; without it, the series is being opened. */
 var getState = async (image, slice) => {
 	const about = {
 		...image && { image },
 		...image && slice !== void 0 && { slice: String(slice) }
 	};
-	return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+	return told(`/fewsam/state?${new URLSearchParams(about)}`, void 0, image && slice === void 0 ? LONG : SHORT$1);
 };
-var getLabelmap = async (image) => framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+/** Of a series that may have to be opened first. */
+var getLabelmap = (image) => framed(`/fewsam/labelmap?image=${encodeURIComponent(image)}`, void 0, LONG);
 /** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
-var segment = async (image, slice) => framed(await ask(`/fewsam/segment?${new URLSearchParams({
+var segment = (image, slice) => framed(`/fewsam/segment?${new URLSearchParams({
 	image,
 	slice: String(slice)
-})}`, { method: "POST" }));
-var correct = async (body) => framed(await ask("/fewsam/clicks", json(body)));
+})}`, { method: "POST" });
+var correct = (body) => framed("/fewsam/clicks", json(body));
 /** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
-var prompts = async (body) => framed(await ask("/fewsam/prompts", json(body)));
-var next = async (asked) => (await ask("/fewsam/next", json({
+var prompts = (body) => framed("/fewsam/prompts", json(body));
+var next = (asked) => told("/fewsam/next", json({
 	client_id: client,
 	...asked
-}))).json();
-var train = async () => void await ask("/train/segmentation", json({}));
+}));
+var train = () => done$1("/train/segmentation", json({}));
 /** Have the served model learn from images that nobody labelled too; it takes minutes. */
-var improve = async () => void await ask("/train/segmentation", json({ unlabelled: true }));
-var stopTraining = async () => void await ask("/train/", { method: "DELETE" });
+var improve = () => done$1("/train/segmentation", json({ unlabelled: true }));
+var stopTraining = () => done$1("/train/", { method: "DELETE" });
+var addStructure = (name) => told("/fewsam/structures", json({ name }));
+var renameStructure = (id, name) => told("/fewsam/structures/rename", json({
+	id,
+	name
+}));
+var deleteStructure = (id) => told("/fewsam/structures/delete", json({ id }));
 async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 	const form = new FormData();
 	const empty = [...said.empty, ...agreed.empty];
@@ -2699,45 +1220,45 @@ async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		silent: said.silent
 	}));
 	form.append("label", new Blob([voxels]), "label.bin");
-	return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, {
+	return told(`/fewsam/label?image=${encodeURIComponent(image)}`, {
 		method: "PUT",
 		body: form
-	})).json();
+	});
 }
-var history = async (image, slice) => (await ask(`/fewsam/history?${new URLSearchParams({
+var history = (image, slice) => told(`/fewsam/history?${new URLSearchParams({
 	image,
 	slice: String(slice)
-})}`)).json();
+})}`);
 /** One slice as it was labelled once. */
-var shot = async (image, number) => framed(await ask(`/fewsam/shot?${new URLSearchParams({
+var shot = (image, number) => framed(`/fewsam/shot?${new URLSearchParams({
 	image,
 	shot: String(number)
-})}`));
+})}`);
 /** Take back what was said of a slice; its label stays in the history. */
-var unlabel = async (image, slice, seen) => void await ask("/fewsam/unlabel", json({
+var unlabel = (image, slice, seen) => done$1("/fewsam/unlabel", json({
 	image,
 	slice,
 	seen,
 	client_id: client
 }));
-var worklist = async () => (await ask("/fewsam/worklist")).json();
-var mark = async (said) => void await ask("/fewsam/worklist/mark", json({
+var worklist = () => told("/fewsam/worklist");
+var mark = (said) => done$1("/fewsam/worklist/mark", json({
 	...said,
 	client_id: client
 }));
-var review = async (said) => void await ask("/fewsam/worklist/review", json({
+var review = (said) => done$1("/fewsam/worklist/review", json({
 	...said,
 	client_id: client
 }));
 /** Labels that are kept beside the ones in force, by slice. */
-var readings = async (image) => (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+var readings = (image) => told(`/fewsam/readings?${new URLSearchParams({ image })}`);
 /** One slice as a second reader labelled it. */
-var reading = async (image, number) => framed(await ask(`/fewsam/reading?${new URLSearchParams({
+var reading = (image, number) => framed(`/fewsam/reading?${new URLSearchParams({
 	image,
 	reading: String(number)
-})}`));
+})}`);
 /** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
-var adopt = async (image, number, seen) => void await ask("/fewsam/reading/adopt", json({
+var adopt = (image, number, seen) => done$1("/fewsam/reading/adopt", json({
 	image,
 	reading: number,
 	seen,
@@ -2748,6 +1269,1528 @@ var resultAddress = (image, format) => `${base}/fewsam/result?${new URLSearchPar
 	format
 })}`;
 var tableAddress = () => `${base}/fewsam/volumes.csv`;
+// src/model/slices.ts
+var UNDO_STEPS = 100;
+var UNKNOWN = -1;
+var Slices = class {
+	depth;
+	size;
+	base;
+	submission;
+	known;
+	drawn = /* @__PURE__ */ new Map();
+	done = [];
+	undone = [];
+	constructor(depth, size) {
+		this.depth = depth;
+		this.size = size;
+		this.base = Array.from({ length: depth }, () => new Uint8Array(size));
+		this.submission = new Array(depth).fill(0);
+		this.known = new Array(depth);
+	}
+	/** What a slice shows. */
+	shown(k) {
+		return this.drawn.get(k)?.pixels ?? this.base[k];
+	}
+	/** Slices that wait to be submitted, in order. */
+	get dirty() {
+		return [...this.drawn.keys()].sort((a, b) => a - b);
+	}
+	isDirty(k) {
+		return this.drawn.has(k);
+	}
+	/** The submission that a slice shows, or was drawn over. */
+	seen(k) {
+		return this.drawn.get(k)?.seen ?? this.submission[k];
+	}
+	/** The submission of each slice that shows one. */
+	get submissions() {
+		return Object.fromEntries(this.every((k) => this.submission[k] !== 0).map((k) => [k, this.submission[k]]));
+	}
+	/** The structures that a slice shows, or was drawn over; undefined where that is not known. */
+	knows(k) {
+		return this.drawn.has(k) ? this.drawn.get(k).knows : this.known[k];
+	}
+	/** Slices of which the server has another submission than the one shown or drawn over here. */
+	outdated(submissions) {
+		return this.every((k) => this.seen(k) !== (submissions[k] ?? 0));
+	}
+	/** Clean slices to be fetched again. */
+	stale(submissions) {
+		return this.every((k) => !this.drawn.has(k) && this.submission[k] !== (submissions[k] ?? 0));
+	}
+	get undoSteps() {
+		return this.done.length;
+	}
+	get redoSteps() {
+		return this.undone.length;
+	}
+	/** Draw by hand, as one step; the slices that changed. A slice drawn back to what the server has is clean. */
+	draw(slices, note) {
+		const changes = [];
+		for (const [k, pixels] of slices) {
+			if (same(pixels, this.shown(k))) continue;
+			const before = this.drawn.get(k) ?? null;
+			changes.push({
+				k,
+				before,
+				after: this.normal(k, {
+					pixels: pixels.slice(),
+					seen: this.seen(k),
+					knows: this.knows(k)
+				})
+			});
+		}
+		return this.step({
+			changes,
+			note
+		});
+	}
+	/** Say that a slice is right as it is shown, or with these pixels: it is to be submitted although nobody drew on it. */
+	confirm(k, pixels = this.shown(k)) {
+		const before = this.drawn.get(k) ?? null;
+		if (before && same(pixels, before.pixels)) return [];
+		return this.step({ changes: [{
+			k,
+			before,
+			after: {
+				pixels: pixels.slice(),
+				seen: this.seen(k),
+				confirmed: true,
+				knows: this.knows(k)
+			}
+		}] });
+	}
+	/** Whether a slice waits to be submitted because a person said that it is right, or what is not on it. */
+	isConfirmed(k) {
+		return this.drawn.get(k)?.confirmed === true;
+	}
+	/** Give up what is drawn on slices, as one step: they show what the server has. */
+	discard(slices) {
+		const changes = slices.filter((k) => this.drawn.has(k)).map((k) => ({
+			k,
+			before: {
+				pixels: this.drawn.get(k).pixels,
+				seen: this.submission[k],
+				knows: this.known[k]
+			},
+			after: null
+		}));
+		return this.step({ changes });
+	}
+	/** The slices that changed, and the note as it was before the step; null where there is nothing to undo. */
+	undo() {
+		const step = this.done.pop();
+		if (!step) return null;
+		this.undone.push(step);
+		return {
+			changed: this.restore(step.changes.map(({ k, before }) => [k, before])),
+			note: step.note?.before
+		};
+	}
+	redo() {
+		const step = this.undone.pop();
+		if (!step) return null;
+		this.done.push(step);
+		return {
+			changed: this.restore(step.changes.map(({ k, after }) => [k, after])),
+			note: step.note?.after
+		};
+	}
+	/** Take what the server has of all slices; drawn ones stay as drawn. The slices that look different now. */
+	receive(voxels, submissions, known) {
+		if (voxels.length !== this.depth * this.size) throw new Error("The answer does not fit this series; reload the page.");
+		const changed = [];
+		for (let k = 0; k < this.depth; k++) {
+			const part = voxels.subarray(k * this.size, (k + 1) * this.size);
+			if (!this.drawn.has(k) && !same(part, this.base[k])) changed.push(k);
+			this.base[k] = part.slice();
+			this.submission[k] = submissions[k] ?? 0;
+			this.known[k] = known;
+		}
+		return changed;
+	}
+	/** Put a draft in place: drawn, and no step of undo. */
+	adopt(k, draft) {
+		this.drawn.set(k, {
+			...draft,
+			pixels: draft.pixels.slice()
+		});
+	}
+	/** What is drawn, as it is sent. */
+	outgoing() {
+		return new Map(this.dirty.map((k) => [k, {
+			...this.drawn.get(k),
+			pixels: this.shown(k).slice()
+		}]));
+	}
+	/** The server has taken what was sent. What was drawn on since is still to be submitted.
+	*
+	* ``uncertain``: slices of which it took something else than was sent; they are fetched again.
+	*/
+	submitted(sent, submissions, uncertain = []) {
+		for (const [k, { pixels, knows, says = [] }] of sent) {
+			const more = (list) => list && [...list, ...says];
+			const former = this.base[k];
+			this.base[k] = pixels.slice();
+			this.submission[k] = uncertain.includes(k) ? UNKNOWN : submissions[k] ?? 0;
+			this.known[k] = more(knows);
+			const seen = this.submission[k];
+			const kept = (state) => ({
+				pixels: state?.pixels ?? former,
+				seen,
+				knows: more(state ? state.knows : knows)
+			});
+			for (const change of [...this.done, ...this.undone].flatMap((step) => step.changes).filter((one) => one.k === k)) {
+				change.before = kept(change.before);
+				change.after = kept(change.after);
+			}
+			const now = this.drawn.get(k);
+			if (!now || same(now.pixels, pixels)) this.drawn.delete(k);
+			else this.drawn.set(k, {
+				pixels: now.pixels,
+				seen,
+				knows: more(now.knows)
+			});
+		}
+	}
+	/** Voxels of all slices as they are shown, slice after slice. */
+	all() {
+		const voxels = new Uint8Array(this.depth * this.size);
+		for (let k = 0; k < this.depth; k++) voxels.set(this.shown(k), k * this.size);
+		return voxels;
+	}
+	step(step) {
+		if (!step.changes.length && !step.note) return [];
+		this.done.push(step);
+		if (this.done.length > UNDO_STEPS) this.done.shift();
+		this.undone = [];
+		return this.restore(step.changes.map(({ k, after }) => [k, after]));
+	}
+	restore(states) {
+		return states.flatMap(([k, state]) => {
+			const before = this.shown(k);
+			const now = state && this.normal(k, state);
+			if (now) this.drawn.set(k, now);
+			else this.drawn.delete(k);
+			return same(before, this.shown(k)) ? [] : [k];
+		});
+	}
+	/** A drawing that is what the server has is none, unless a person has confirmed it. */
+	normal(k, state) {
+		return same(state.pixels, this.base[k]) && !state.confirmed ? null : state;
+	}
+	every(wanted) {
+		return this.base.flatMap((_, k) => wanted(k) ? [k] : []);
+	}
+};
+function same(a, b) {
+	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+	return a.length === b.length;
+}
+// src/model/drafts.ts
+/** What is drawn and not submitted, kept in the browser: neither a reload nor another window on the same series loses it.
+*
+* Each page has drafts of its own. Those of a page that was closed, or that has not been heard of for a while, are
+* taken over by the next page on the series. A draft says by identity and name what its voxel values mean.
+*/
+/** The drafts that were put back last under each name: what an earlier session still has to say is older. */
+var owners = /* @__PURE__ */ new WeakMap();
+var SILENT = 15e4;
+var Drafts = class {
+	store;
+	now;
+	prefix;
+	own;
+	/** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
+	misfits = 0;
+	constructor(store, series, page, now = Date.now) {
+		this.store = store;
+		this.now = now;
+		this.prefix = `fewsam.draft|${series}|`;
+		this.own = this.prefix + page;
+	}
+	/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
+	keep(slices, structures, closing = false) {
+		if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
+		const used = /* @__PURE__ */ new Set();
+		const draft = {
+			alive: closing ? 0 : this.now(),
+			depth: slices.depth,
+			slices: {}
+		};
+		for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
+			const runs = pack(pixels);
+			for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
+			draft.slices[k] = {
+				seen,
+				runs,
+				...confirmed && { confirmed },
+				...knows && { knows }
+			};
+		}
+		draft.key = structures.key(used);
+		try {
+			if (slices.dirty.length) this.store.setItem(this.own, JSON.stringify(draft));
+			else this.store.removeItem(this.own);
+		} catch {
+			return false;
+		}
+		return true;
+	}
+	/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
+	restore(slices, structures) {
+		owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
+		const restored = [];
+		const taken = [];
+		this.misfits = 0;
+		for (const name of this.names()) {
+			const draft = read(this.store.getItem(name));
+			if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
+			const wanted = Object.keys(draft.slices).map(Number);
+			if ((draft.depth ?? slices.depth) !== slices.depth) {
+				this.misfits += wanted.length;
+				continue;
+			}
+			if (wanted.some((k) => slices.isDirty(k))) continue;
+			const table = draft.key ? meanings(draft.key, structures) : null;
+			const entries = wanted.map((k) => ({
+				k,
+				one: draft.slices[k],
+				pixels: unpack(draft.slices[k]?.runs ?? [], slices.size)
+			}));
+			if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue;
+			for (const { k, one, pixels } of entries) {
+				const here = table ? pixels.map((value) => table[value]) : pixels;
+				if (slices.seen(k) && same(here, slices.shown(k))) continue;
+				slices.adopt(k, {
+					pixels: here,
+					seen: one.seen,
+					confirmed: one.confirmed,
+					knows: one.knows
+				});
+				restored.push(k);
+			}
+			taken.push(name);
+		}
+		if (taken.length && this.keep(slices, structures)) taken.filter((name) => name !== this.own).forEach((name) => this.store.removeItem(name));
+		return restored.sort((a, b) => a - b);
+	}
+	names() {
+		const names = Array.from({ length: this.store.length }, (_, n) => this.store.key(n) ?? "");
+		const others = names.filter((name) => name.startsWith(this.prefix) && name !== this.own).sort();
+		return names.includes(this.own) ? [this.own, ...others] : others;
+	}
+};
+function meanings(key, structures) {
+	const table = /* @__PURE__ */ new Uint8Array(256);
+	for (const one of key) table[one.value] = structures.valueFor(one);
+	return table;
+}
+function read(text) {
+	try {
+		const draft = JSON.parse(text ?? "");
+		return draft?.slices ? draft : null;
+	} catch {
+		return null;
+	}
+}
+function pack(values) {
+	const runs = [];
+	for (let i = 0; i < values.length;) {
+		let end = i + 1;
+		while (end < values.length && values[end] === values[i]) end++;
+		runs.push(values[i], end - i);
+		i = end;
+	}
+	return runs;
+}
+function unpack(runs, length) {
+	const values = new Uint8Array(length);
+	let at = 0;
+	for (let i = 0; i < runs.length; i += 2) {
+		values.fill(runs[i], at, at + runs[i + 1]);
+		at += runs[i + 1];
+	}
+	return at === length ? values : null;
+}
+// src/model/masks.ts
+/** Without holes: everything that the mask encloses is of it. */
+function filled(mask, width) {
+	const height = mask.length / width;
+	const outside = new Uint8Array(mask.length);
+	const stack = [];
+	const visit = (at) => {
+		if (mask[at] || outside[at]) return;
+		outside[at] = 1;
+		stack.push(at);
+	};
+	for (let i = 0; i < width; i++) [i, (height - 1) * width + i].forEach(visit);
+	for (let j = 0; j < height; j++) [j * width, j * width + width - 1].forEach(visit);
+	while (stack.length) neighbours(stack.pop(), width, height).forEach(visit);
+	return outside.map((value) => 1 - value);
+}
+var LEAST = .1;
+/** Without parts that are smaller than a tenth of the largest one. */
+function withoutIslands(mask, width) {
+	const parts = components(mask, width);
+	const largest = Math.max(0, ...parts.map((part) => part.length));
+	const result = new Uint8Array(mask.length);
+	for (const part of parts) if (part.length >= LEAST * largest) part.forEach((at) => result[at] = 1);
+	return result;
+}
+/** Connected parts of a mask, each as places of its pixels; pixels that share an edge are connected. */
+function components(mask, width) {
+	const height = mask.length / width;
+	const seen = new Uint8Array(mask.length);
+	const parts = [];
+	for (let start = 0; start < mask.length; start++) {
+		if (!mask[start] || seen[start]) continue;
+		const part = [start];
+		seen[start] = 1;
+		for (let n = 0; n < part.length; n++) for (const at of neighbours(part[n], width, height)) {
+			if (!mask[at] || seen[at]) continue;
+			seen[at] = 1;
+			part.push(at);
+		}
+		parts.push(part);
+	}
+	return parts;
+}
+/** With a smooth outline: a pixel is of it where most of its surroundings are. */
+function smoothed(mask, width, radius = 2) {
+	const once = blurred(Float32Array.from(mask), width, radius);
+	return Uint8Array.from(blurred(once, width, radius), (value) => value > .5 ? 1 : 0);
+}
+function blurred(values, width, radius) {
+	const height = values.length / width;
+	const along = (from, count, step, lines, next) => {
+		const to = new Float32Array(from.length);
+		for (let line = 0; line < lines; line++) for (let n = 0; n < count; n++) {
+			let sum = 0;
+			for (let d = -radius; d <= radius; d++) sum += from[line * next + Math.max(0, Math.min(count - 1, n + d)) * step];
+			to[line * next + n * step] = sum / (2 * radius + 1);
+		}
+		return to;
+	};
+	return along(along(values, width, 1, height, width), height, width, width, 1);
+}
+/** The pixels inside a closed line through points (i, j): those whose centre it encloses, by the even-odd rule. */
+function polygon(points, width, height) {
+	const mask = new Uint8Array(width * height);
+	for (let j = 0; j < height; j++) {
+		const crossings = [];
+		points.forEach(([i1, j1], n) => {
+			const [i2, j2] = points[(n + 1) % points.length];
+			if (j1 <= j !== j2 <= j) crossings.push(i1 + (j - j1) / (j2 - j1) * (i2 - i1));
+		});
+		crossings.sort((a, b) => a - b);
+		for (let n = 0; n + 1 < crossings.length; n += 2) {
+			const end = Math.min(width - 1, Math.floor(crossings[n + 1]));
+			for (let i = Math.max(0, Math.ceil(crossings[n])); i <= end; i++) mask[j * width + i] = 1;
+		}
+	}
+	return mask;
+}
+/** The mask between two others, ``share`` of the way from a to b: by their distances to the outline, laid one over the other. */
+function between(a, b, share, width) {
+	const [from, to] = [centre(a, width), centre(b, width)];
+	const away = [to[0] - from[0], to[1] - from[1]];
+	const [da, db] = [distances(a, width), distances(b, width)];
+	const height = a.length / width;
+	const result = new Uint8Array(a.length);
+	for (let j = 0; j < height; j++) for (let i = 0; i < width; i++) if ((1 - share) * at(da, i - share * away[0], j - share * away[1], width, height) + share * at(db, i + (1 - share) * away[0], j + (1 - share) * away[1], width, height) > 0) result[j * width + i] = 1;
+	return result;
+}
+/** Distance of each pixel to the outline, in pixels: above 0 inside, below 0 outside. */
+function distances(mask, width) {
+	const inside = squaredDistances(mask.map((value) => 1 - value), width);
+	const outside = squaredDistances(mask, width);
+	return Float32Array.from(mask, (value, n) => value ? Math.sqrt(inside[n]) - .5 : .5 - Math.sqrt(outside[n]));
+}
+var FAR = 0xe8d4a51000;
+/** Squared distance of each pixel to the nearest one of the mask (Felzenszwalb and Huttenlocher, 2012). */
+function squaredDistances(mask, width) {
+	const height = mask.length / width;
+	const values = Float64Array.from(mask, (value) => value ? 0 : FAR);
+	for (let i = 0; i < width; i++) lowerEnvelope(values, i, width, height);
+	for (let j = 0; j < height; j++) lowerEnvelope(values, j * width, 1, width);
+	return values;
+}
+function lowerEnvelope(values, start, step, count) {
+	const f = Float64Array.from({ length: count }, (_, n) => values[start + n * step]);
+	const [vertex, bound] = [new Int32Array(count), new Float64Array(count + 1)];
+	let k = 0;
+	bound[0] = -Infinity;
+	bound[1] = Infinity;
+	for (let q = 1; q < count; q++) {
+		const meet = () => (f[q] + q * q - f[vertex[k]] - vertex[k] * vertex[k]) / (2 * q - 2 * vertex[k]);
+		let s = meet();
+		while (s <= bound[k]) {
+			k--;
+			s = meet();
+		}
+		vertex[++k] = q;
+		bound[k] = s;
+		bound[k + 1] = Infinity;
+	}
+	k = 0;
+	for (let q = 0; q < count; q++) {
+		while (bound[k + 1] < q) k++;
+		values[start + q * step] = (q - vertex[k]) ** 2 + f[vertex[k]];
+	}
+}
+function centre(mask, width) {
+	let [i, j, n] = [
+		0,
+		0,
+		0
+	];
+	mask.forEach((value, at) => {
+		if (!value) return;
+		i += at % width;
+		j += Math.floor(at / width);
+		n++;
+	});
+	return n ? [i / n, j / n] : [0, 0];
+}
+/** A field between its pixels; beyond the edge as at the edge. */
+function at(field, i, j, width, height) {
+	const [x, y] = [Math.max(0, Math.min(width - 1, i)), Math.max(0, Math.min(height - 1, j))];
+	const [i0, j0] = [Math.floor(x), Math.floor(y)];
+	const [i1, j1] = [Math.min(i0 + 1, width - 1), Math.min(j0 + 1, height - 1)];
+	const [u, v] = [x - i0, y - j0];
+	const row = (n) => (1 - u) * field[n * width + i0] + u * field[n * width + i1];
+	return (1 - v) * row(j0) + v * row(j1);
+}
+function neighbours(place, width, height) {
+	const [i, j] = [place % width, Math.floor(place / width)];
+	const found = [];
+	if (i > 0) found.push(place - 1);
+	if (i < width - 1) found.push(place + 1);
+	if (j > 0) found.push(place - width);
+	if (j < height - 1) found.push(place + width);
+	return found;
+}
+// src/model/editing.ts
+/** What one press of a button changes on slices: the pixels of one structure, as a step of the session. */
+function maskOf(slice, value) {
+	return slice.map((pixel) => pixel === value ? 1 : 0);
+}
+/** The slice with another mask of a structure, which takes only what is empty: other structures stay. */
+function withMask(slice, value, mask) {
+	return slice.map((pixel, at) => {
+		if (mask[at]) return pixel || value;
+		return pixel === value ? 0 : pixel;
+	});
+}
+/** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
+function painted(slice, value, area, erase, locked = []) {
+	return slice.map((pixel, at) => {
+		if (!area[at] || locked.includes(pixel)) return pixel;
+		if (!erase) return value;
+		return pixel === value ? 0 : pixel;
+	});
+}
+/** A structure on the slices between two drawn ones that both show it, where nobody has drawn: new pixels by slice.
+*
+* Args:
+*     shown: what each slice shows.
+*     drawn: slices that a person drew or confirmed, in order.
+*/
+function interpolated(shown, drawn, value, width) {
+	const found = /* @__PURE__ */ new Map();
+	for (let n = 0; n + 1 < drawn.length; n++) {
+		const [first, last] = [drawn[n], drawn[n + 1]];
+		if (last - first < 2) continue;
+		const [a, b] = [maskOf(shown(first), value), maskOf(shown(last), value)];
+		if (!a.includes(1) || !b.includes(1)) continue;
+		for (let k = first + 1; k < last; k++) found.set(k, withMask(shown(k), value, between(a, b, (k - first) / (last - first), width)));
+	}
+	return found;
+}
+// src/model/keys.ts
+var TOOLS$1 = {
+	b: "brush",
+	e: "eraser",
+	t: "threshold",
+	p: "lasso",
+	a: "include",
+	x: "exclude",
+	w: "scribble",
+	q: "box"
+};
+var COMMANDS = {
+	s: "submit",
+	g: "segment",
+	m: "train",
+	n: "next",
+	k: "skip",
+	N: "back",
+	y: "right",
+	"0": "absent",
+	f: "holes",
+	o: "smooth",
+	u: "islands",
+	d: "copy",
+	j: "interpolate"
+};
+/** What the sheet of keys says: groups of rows, keys and what they do. */
+var SHEET = [
+	{
+		title: "Tools",
+		rows: [
+			["B", "brush"],
+			["E", "eraser"],
+			["T", "threshold brush"],
+			["P", "lasso: drag, or click corners and close with Enter; Alt erases"],
+			["[ and ]", "smaller and larger brush"],
+			["1 to 9", "structure of the list; the window presets are in the menu of the viewport"],
+			["A and X", "include and exclude points"],
+			["W and Q", "scribble and box; with Alt they exclude"]
+		]
+	},
+	{
+		title: "The slice on the screen",
+		rows: [
+			["F", "fill the holes of the chosen structure"],
+			["O", "smooth its outline"],
+			["U", "remove its islands"],
+			["D", "copy it from the slice before"],
+			["Y", "this slice is right"],
+			["0", "the structure is not on this slice"]
+		]
+	},
+	{
+		title: "The round",
+		rows: [
+			["J", "interpolate between drawn slices"],
+			["S", "submit"],
+			["G", "segment"],
+			["M", "train, or stop training"],
+			["N, Shift+N", "next slice, and back"],
+			["K", "skip"],
+			["Ctrl+Z", "undo"],
+			["Ctrl+Y, Ctrl+Shift+Z", "redo"],
+			["?", "this sheet"]
+		]
+	}
+];
+/** What a key starts; null where it is none of ours.
+*
+* Args:
+*     digits: whether digits are ours: the panel is on the screen, or a tool of it in hand. Otherwise they choose the
+*         viewer's window and level.
+*/
+function pressed({ key, ctrlKey, metaKey, altKey, shiftKey }, digits) {
+	if (altKey) return null;
+	const letter = key.length === 1 ? key.toLowerCase() : "";
+	if (ctrlKey || metaKey) {
+		if (letter === "z") return { command: shiftKey ? "redo" : "undo" };
+		return letter === "y" && !shiftKey ? { command: "redo" } : null;
+	}
+	if (key === "?") return { sheet: true };
+	if (key === "[" || key === "]") return { size: key === "]" ? 1 : -1 };
+	if (/^[1-9]$/.test(key)) return digits ? { structure: Number(key) } : null;
+	if (shiftKey) return COMMANDS[letter.toUpperCase()] ? { command: COMMANDS[letter.toUpperCase()] } : null;
+	if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
+	return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
+}
+// src/model/look.ts
+var LOOK = {
+	opacity: .4,
+	outline: 2,
+	hidden: [],
+	locked: [],
+	colours: {}
+};
+var NAME = "fewsam.look";
+/** As it was kept; a structure is shown and unlocked when a page opens. */
+function kept(store) {
+	try {
+		const { opacity, outline, colours } = JSON.parse(store.getItem(NAME) ?? "{}");
+		return {
+			...LOOK,
+			opacity: opacity ?? LOOK.opacity,
+			outline: outline ?? LOOK.outline,
+			colours: colours ?? {}
+		};
+	} catch {
+		return LOOK;
+	}
+}
+function keep(store, { opacity, outline, colours }) {
+	try {
+		store.setItem(NAME, JSON.stringify({
+			opacity,
+			outline,
+			colours
+		}));
+	} catch {}
+}
+function colourOf(look, one) {
+	return look.colours[one.id] ?? one.color;
+}
+function toggled(values, value) {
+	return values.includes(value) ? values.filter((one) => one !== value) : [...values, value];
+}
+var hex = (colour) => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+function unhex(text) {
+	const number = Number.parseInt(text.slice(1), 16);
+	return [
+		number >> 16,
+		number >> 8 & 255,
+		number & 255
+	];
+}
+// src/model/points.ts
+/** The slice with the points' change to one structure; the server gives its mask with the points, and without.
+*
+* The pixel under a point always obeys the point.
+*/
+function corrected(slice, planes, value, points, width) {
+	const result = slice.slice();
+	const drawn = slice.includes(value);
+	for (let at = 0; at < slice.length; at++) {
+		const [now, before] = [planes[at], planes[slice.length + at]];
+		if (drawn && now === before) continue;
+		if (now) result[at] = value;
+		else if (slice[at] === value) result[at] = 0;
+	}
+	for (const { i, j, include } of points) {
+		const at = j * width + i;
+		if (include) result[at] = value;
+		else if (result[at] === value) result[at] = 0;
+	}
+	return result;
+}
+// src/model/prompts.ts
+/** The prompts as the server takes them. */
+function asked(points) {
+	return points.map(({ i, j, k, include, kind, line }) => ({
+		kind: kind ?? "point",
+		slice: k,
+		include,
+		points: line ?? [[i, j]]
+	}));
+}
+/** Planes of the slices that the head of an answer names. */
+function planes(slices, voxels) {
+	const size = slices.length ? voxels.length / slices.length : 0;
+	return new Map(slices.map((k, n) => [k, voxels.subarray(n * size, (n + 1) * size)]));
+}
+/** A slice with the change that its prompts make now, instead of the one they made before: what was drawn since stays.
+*
+* Args:
+*     slice: as it is shown.
+*     base: as it was before the first prompt.
+*/
+function reapplied(slice, base, before, now, value) {
+	const result = slice.slice();
+	for (let at = 0; at < slice.length; at++) {
+		const [was, is] = [before?.[at] ?? 0, now?.[at] ?? 0];
+		if (was === is) continue;
+		if (is === 1) result[at] = value;
+		else if (is === 2) result[at] = result[at] === value ? 0 : result[at];
+		else if (result[at] === (was === 1 ? value : 0)) result[at] = base[at];
+	}
+	return result;
+}
+/** The pixels under points and scribbles obey them, whatever the server knew of what is drawn here. */
+function obeyed(slice, points, width, value) {
+	const result = slice.slice();
+	for (const point of points.filter((one) => one.kind !== "box")) for (const [i, j] of pixels(point.line ?? [[point.i, point.j]])) {
+		const at = j * width + i;
+		if (point.include) result[at] = value;
+		else if (result[at] === value) result[at] = 0;
+	}
+	return result;
+}
+/** Pixels along a line. */
+function pixels(line) {
+	const found = [line[0]];
+	for (let n = 1; n < line.length; n++) {
+		const [[i, j], [to, down]] = [line[n - 1], line[n]];
+		const steps = Math.max(Math.abs(to - i), Math.abs(down - j));
+		for (let s = 1; s <= steps; s++) found.push([Math.round(i + (to - i) * s / steps), Math.round(j + (down - j) * s / steps)]);
+	}
+	return found;
+}
+// src/model/scale.ts
+var STEPS = [
+	{
+		from: .95,
+		colour: "#00204c",
+		label: "0.95 and more"
+	},
+	{
+		from: .9,
+		colour: "#31446b",
+		label: "0.90"
+	},
+	{
+		from: .8,
+		colour: "#666970",
+		label: "0.80"
+	},
+	{
+		from: .7,
+		colour: "#958f78",
+		label: "0.70"
+	},
+	{
+		from: .5,
+		colour: "#cbba69",
+		label: "0.50"
+	},
+	{
+		from: 0,
+		colour: "#ffea46",
+		label: "less"
+	}
+];
+/** Colour of a slice by the error to be expected of it, one minus the Dice. */
+function colourOfError(error) {
+	return STEPS.find((step) => 1 - error >= step.from - 1e-9).colour;
+}
+/** What a mark on the strip means. */
+var MARKS = {
+	labelled: {
+		colour: "#ffffff",
+		label: "labelled"
+	},
+	drawn: {
+		colour: "#56b4e9",
+		label: "drawn, not submitted"
+	},
+	confirmed: {
+		colour: "#009e73",
+		label: "confirmed, not submitted"
+	},
+	changed: {
+		colour: "#d55e00",
+		label: "changed by the last Segment"
+	},
+	waiting: {
+		colour: "#3a3f55",
+		label: "not segmented"
+	}
+};
+// src/model/session.ts
+/** The work of one window on one series: what it shows, what it sends, what it keeps. Knows neither DOM nor viewer. */
+var Session = class {
+	series;
+	structures;
+	slices;
+	points = [];
+	drafts;
+	/** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
+	opened = false;
+	/** Whether the browser keeps what is drawn: false where its store is full. */
+	kept = true;
+	constructor(series, structures, depth, size, store, page, now = Date.now) {
+		this.series = series;
+		this.structures = structures;
+		this.slices = new Slices(depth, size);
+		this.drafts = new Drafts(store, series, `${page}|${depth}`, now);
+	}
+	/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
+	open(voxels, head) {
+		this.receive(voxels, head);
+		this.opened = true;
+		return this.drafts.restore(this.slices, this.structures);
+	}
+	/** Slices of drafts that were not put back, since the series has other slices by now. */
+	get misfits() {
+		return this.drafts.misfits;
+	}
+	/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
+	takeOver(former) {
+		const drawn = former.slices.outgoing();
+		for (const [k, one] of drawn) this.slices.adopt(k, one);
+		this.keep();
+		return [...drawn.keys()];
+	}
+	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
+	receive(voxels, head) {
+		const known = head.structures.flatMap((one) => one.id ?? []);
+		return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
+	}
+	/** One stroke, or whatever else changed pixels by hand. */
+	draw(slices) {
+		return this.keeping(this.slices.draw(slices));
+	}
+	/** A slice as clicked points changed it: one step with the points. */
+	correct(k, pixels, points) {
+		const note = {
+			before: this.points,
+			after: points
+		};
+		this.points = points;
+		return this.keeping(this.slices.draw(/* @__PURE__ */ new Map([[k, pixels]]), note));
+	}
+	/** Slices as prompts changed them: one step with the prompts. */
+	correctAll(slices, points) {
+		const note = {
+			before: this.points,
+			after: points
+		};
+		this.points = points;
+		return this.keeping(this.slices.draw(slices, note));
+	}
+	/** The slice is right as it is shown. */
+	confirm(k) {
+		return this.keeping(this.slices.confirm(k));
+	}
+	/** The structure of this voxel value is not on the slice. */
+	absent(k, value) {
+		const { id } = this.structures.of(value) ?? {};
+		const values = this.structures.known.filter((one) => one.value === value || id && one.id === id).map((one) => one.value);
+		return this.keeping(this.slices.confirm(k, this.slices.shown(k).map((pixel) => values.includes(pixel) ? 0 : pixel)));
+	}
+	discard(slices) {
+		return this.keeping(this.slices.discard(slices));
+	}
+	undo() {
+		return this.stepped(this.slices.undo());
+	}
+	redo() {
+		return this.stepped(this.slices.redo());
+	}
+	/** What is drawn, to be submitted; null where nothing is.
+	*
+	* Raises:
+	*     Error: a segment that is drawn has no structure on the server.
+	*/
+	submission() {
+		const sent = this.slices.outgoing();
+		if (!sent.size) return null;
+		const used = new Set([...sent.values()].flatMap(({ pixels }) => [...new Set(pixels)]));
+		const nameless = this.structures.key(used).filter((one) => !one.id);
+		if (nameless.length) {
+			const which = nameless.map((one) => `"${one.name}"`).join(", ");
+			throw new Error(`${which} has no structure on the server: name it in the list of structures first, then submit.`);
+		}
+		const all = [...used, ...this.structures.all.filter((one) => one.id).map((one) => one.value)];
+		const label_info = this.structures.key(all).map(({ id, name, value }) => ({
+			id,
+			name,
+			idx: value
+		}));
+		const drawn = Object.fromEntries([...sent].map(([k, { seen }]) => [k, seen]));
+		const voxels = new Uint8Array(this.slices.depth * this.slices.size);
+		for (const [k, { pixels }] of sent) voxels.set(pixels, k * this.slices.size);
+		const empty = [...sent].filter(([, { pixels, confirmed }]) => confirmed && !pixels.some(Boolean)).map(([k]) => k);
+		const silent = {};
+		for (const [k, one] of sent) {
+			one.says = label_info.filter(({ idx }) => one.pixels.includes(idx)).map(({ id }) => id);
+			const unsaid = one.knows ? label_info.map(({ id }) => id).filter((id) => !one.knows.includes(id)) : [];
+			if (unsaid.length) silent[k] = [...new Set(unsaid)];
+		}
+		return {
+			voxels,
+			label_info,
+			drawn,
+			empty,
+			silent,
+			sent
+		};
+	}
+	submitted(submission, submissions, uncertain = []) {
+		const more = Object.keys(submission.silent).map(Number);
+		this.slices.submitted(submission.sent, submissions, [...uncertain, ...more]);
+		this.points = [];
+		this.keep();
+	}
+	/** The server's list of structures. Whether names or numbers changed. */
+	rename(server) {
+		return this.structures.update(server);
+	}
+	/** Keep what is drawn in the browser, and say that this window is open, or is closing. */
+	keep(closing = false) {
+		if (!this.opened) return this.kept;
+		return this.kept = this.drafts.keep(this.slices, this.structures, closing);
+	}
+	keeping(changed) {
+		this.keep();
+		return changed;
+	}
+	stepped(step) {
+		if (!step) return null;
+		if (step.note) this.points = step.note;
+		return this.keeping(step.changed);
+	}
+};
+// src/model/structures.ts
+var VALUES = 255;
+var GREY = [
+	170,
+	170,
+	170
+];
+var lower = (name) => name.trim().toLowerCase();
+var Structures = class {
+	list = [];
+	gone = [];
+	/** Those of the server, in its order, and then what only this window has. */
+	get all() {
+		return [...this.list];
+	}
+	/** Tells which structures the server has. */
+	get ids() {
+		return JSON.stringify(this.list.flatMap((one) => one.id || []).sort());
+	}
+	/** With those that were deleted on the server since: their values stay theirs. */
+	get known() {
+		return [...this.list, ...this.gone];
+	}
+	/** Segments that were drawn here and have no structure on the server. */
+	get unnamed() {
+		return this.list.filter((one) => !one.id);
+	}
+	of(value) {
+		return this.list.find((one) => one.value === value) ?? this.gone.find((one) => one.value === value);
+	}
+	named(name) {
+		return this.list.find((one) => lower(one.name) === lower(name));
+	}
+	/** Take the server's list: identities keep their values here. Whether anything but counts changed. */
+	update(server) {
+		const before = JSON.stringify(this.list.map(({ id, name, value }) => [
+			id,
+			name,
+			value
+		]));
+		const known = [...this.list, ...this.gone];
+		const kept = /* @__PURE__ */ new Set();
+		const taken = new Set(known.map((one) => one.value));
+		const next = server.map(({ id, name, color, slices }, place) => {
+			const unnamed = this.list.find((one) => !one.id && lower(one.name) === lower(name));
+			const here = this.list.find((one) => one.id === id) ?? unnamed ?? this.gone.find((one) => one.id === id);
+			if (here) kept.add(here);
+			return {
+				id,
+				name,
+				color,
+				slices,
+				value: here?.value ?? this.free(place + 1, taken)
+			};
+		});
+		const left = known.filter((one) => !kept.has(one));
+		this.gone = left.filter((one) => one.id);
+		this.list = [...next, ...left.filter((one) => !one.id)];
+		return JSON.stringify(this.list.map(({ id, name, value }) => [
+			id,
+			name,
+			value
+		])) !== before;
+	}
+	/** A segment that only this window has: the viewer's own button made it, or a draft has one that was deleted. */
+	addUnnamed(name, value = this.free(1)) {
+		const one = {
+			id: "",
+			name,
+			value,
+			color: GREY,
+			slices: 0
+		};
+		this.list.push(one);
+		return one;
+	}
+	/** The value under which something from elsewhere is drawn here: from the server, or from a draft. */
+	valueFor({ id, name }) {
+		const known = [...this.list, ...this.gone];
+		const here = id ? known.find((one) => one.id === id) : this.named(name);
+		if (here) return here.value;
+		if (!id) return this.addUnnamed(name).value;
+		const one = {
+			id,
+			name,
+			color: GREY,
+			slices: 0,
+			value: this.free(1)
+		};
+		this.gone.push(one);
+		return one.value;
+	}
+	/** Give up a segment that the viewer's own button removed before it had a name. */
+	forget(value) {
+		this.list = this.list.filter((one) => one.id || one.value !== value);
+	}
+	/** From values of the server, the places in ``order`` from 1, to those here. */
+	fromServer(voxels, order) {
+		const table = /* @__PURE__ */ new Uint8Array(256);
+		order.forEach((one, place) => table[place + 1] = this.valueFor(one));
+		return voxels.map((value) => table[value]);
+	}
+	/** What each value in use here means: goes along with whatever is sent or kept. */
+	key(used) {
+		return [...new Set(used)].filter(Boolean).map((value) => {
+			const { id, name } = this.of(value) ?? {
+				id: "",
+				name: `Segment ${value}`
+			};
+			return {
+				id,
+				name,
+				value
+			};
+		});
+	}
+	free(wanted, taken = new Set([...this.list, ...this.gone].map((one) => one.value))) {
+		let value = wanted;
+		if (taken.has(value)) for (value = 1; taken.has(value);) value++;
+		if (value > VALUES) throw new Error(`There are ${VALUES} structures: delete one first.`);
+		taken.add(value);
+		return value;
+	}
+};
+// src/acts/closing.ts
+var Closing = class {
+	opening;
+	constructor(opening) {
+		this.opening = opening;
+		window.addEventListener("pagehide", this.hide);
+		window.addEventListener("beforeunload", this.ask);
+	}
+	close() {
+		window.removeEventListener("pagehide", this.hide);
+		window.removeEventListener("beforeunload", this.ask);
+	}
+	hide = () => void this.opening.keep(true);
+	ask = (event) => {
+		if (this.opening.keep()) return;
+		event.preventDefault();
+		event.returnValue = true;
+	};
+};
+// src/model/texts.ts
+var texts_exports = /* @__PURE__ */ __exportAll({
+	ASIDE: () => ASIDE,
+	BLOCKED: () => BLOCKED,
+	PLANES: () => PLANES,
+	answer: () => answer,
+	capital: () => capital,
+	conflict: () => conflict,
+	count: () => count,
+	done: () => done,
+	emptied: () => emptied,
+	encoded: () => encoded,
+	greeting: () => greeting,
+	guide: () => guide,
+	improving: () => improving,
+	inShort: () => inShort,
+	left: () => left$1,
+	numbering: () => numbering,
+	opening: () => opening,
+	problems: () => problems,
+	progress: () => progress,
+	receipt: () => receipt,
+	slicesOf: () => slicesOf,
+	trained: () => trained,
+	unkept: () => unkept,
+	untaken: () => untaken
+});
+function count(n, what) {
+	return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+var ASIDE = {
+	stored: "This is a segmentation as it is stored; nothing can be drawn on it here. Yours is kept.",
+	layout: "No slices are shown in this layout, so nothing can be drawn. What you drew is kept."
+};
+/** Why a tool cannot be taken, and a slice not be judged, meanwhile. */
+var BLOCKED = {
+	stored: "A stored segmentation is shown: go back to drawing first.",
+	layout: "No slices are shown in this layout: go back to drawing first."
+};
+var PLANES = "Nothing is drawn here: this view cuts through the slices. A label belongs to a whole slice: draw in the viewport that shows the slices as they were acquired.";
+/** The number of slice k that the viewer shows in its corner ("I: 10"). */
+var numbering = { of: (k) => k + 1 };
+/** Slices as the viewer counts them: "slice 9", "slices 3, 9 and 2 more". */
+function slicesOf(ks) {
+	const shown = ks.map((k) => numbering.of(k)).sort((a, b) => a - b).slice(0, 6).join(", ");
+	const more = ks.length > 6 ? ` and ${ks.length - 6} more` : "";
+	return `slice${ks.length === 1 ? "" : "s"} ${shown}${more}`;
+}
+function capital(text) {
+	return text.charAt(0).toUpperCase() + text.slice(1);
+}
+var SHORT = 84;
+/** A text in short, and the rest of it: cut at its first line, or at the last sentence that three lines hold. */
+function inShort(text) {
+	const [line, ...rest] = text.split("\n");
+	if (line.length <= SHORT) return [line, rest.join("\n")];
+	const end = [...line.matchAll(/[.?] /g)].map((found) => found.index + 1).filter((end) => end <= SHORT).at(-1) ?? line.lastIndexOf(" ", SHORT);
+	return [line.slice(0, end), [line.slice(end).trim(), ...rest].join("\n")];
+}
+function greeting(known, drafts, state) {
+	const parts = [];
+	const elsewhere = state.structures.some((one) => one.slices);
+	if (known.drawn.length) parts.push(`${count(known.drawn.length, "slice")} of this series labelled.`);
+	else if (!elsewhere) parts.push("Draw a structure on two or three slices, then Submit.");
+	else if (!known.served) parts.push("Segment this series with what was learnt from the other ones, or draw on it.");
+	if (known.served) parts.push("The last segmentation is shown.");
+	if (drafts.back) parts.push(`${count(drafts.back, "slice")} drawn and not submitted: put back.`);
+	if (drafts.misfits) {
+		const are = drafts.misfits === 1 ? "is" : "are";
+		parts.push(`${count(drafts.misfits, "slice")} that you drew before the series had other slices ${are} not put back; this browser keeps them.`);
+	}
+	if (known.overlaps?.length) parts.push(`Structures overlap on ${slicesOf(known.overlaps)}: the viewer shows the later one of the list there, and what you leave as it is keeps both.`);
+	if (state.encoder.trained === false) parts.push("The encoder is untrained: results rest on your labels alone.");
+	return parts.join(" ");
+}
+function receipt(answer) {
+	const changed = answer.added.length + answer.superseded.length + answer.cleared.length;
+	const parts = [];
+	if (changed) parts.push(`${count(changed, "slice")} submitted.`);
+	else if (!answer.beside?.length) parts.push("Nothing new in this label: no slice changed.");
+	if (answer.replaced.length) parts.push(`Yours is now the label of ${slicesOf(answer.replaced)}; the other one stays in the history.`);
+	if (answer.beside?.length) parts.push(`Yours is kept beside the label of ${slicesOf(answer.beside)}, which stays in force.`);
+	if (answer.kept.length) parts.push(`${capital(slicesOf(answer.kept))} stays as it was submitted: yours was an older copy.`);
+	if (answer.untouched.length) parts.push(`On ${count(answer.untouched.length, "slice")} the model's answer stays, and it does not learn from it.`);
+	if (answer.overlaps.length) parts.push(`Structures that overlap on ${slicesOf(answer.overlaps)} were kept.`);
+	if (answer.waiting_for_pacs) {
+		const why = answer.pacs_reason ? ` (${answer.pacs_reason})` : "";
+		parts.push(`The PACS is away or has not taken the label${why}: it is kept here and stored there as soon as the PACS takes it.`);
+	}
+	return parts.join(" ");
+}
+/** What stands below the curve: what waits for the PACS, what could not be taken, what others drew. */
+function problems(state, foreign, unkept) {
+	const found = (state?.problems ?? []).map((one) => `${one.file}: ${one.problem}`);
+	found.push(...state?.image?.notes ?? []);
+	if (state?.pacs?.problem) found.unshift(state.pacs.problem);
+	if (state?.pacs?.waiting) found.unshift(`${count(state.pacs.waiting, "label")} kept here until the PACS takes them.`);
+	if (foreign.length) found.unshift(`${capital(slicesOf(foreign))}: submitted from elsewhere since you drew on it. Nothing is overwritten unasked.`);
+	if (unkept) found.unshift("The browser's store is full: what you draw would not survive a reload. Submit it.");
+	return found;
+}
+var opening = "Another series is on the screen, and is being opened: nothing was done. Try again in a moment.";
+var left$1 = "You left the series meanwhile: what you asked for there was not done.";
+var unkept = "The browser's store is full, and leaving this page would lose what you drew. Submit it first, also on series that you left.";
+/** The server has a question about a submission, and nobody is there any more to answer it; ``kept``: by the browser. */
+function untaken(kept) {
+	return `You left the series while it was submitted, and the server has a question about it first: nothing was taken. ${kept ? "What you drew there is kept in this browser: open the series again and submit it." : "The browser's store is full: what you drew there since it last had room may be lost."}`;
+}
+/** Why the server asks before it takes a submission. */
+function conflict(slices, who) {
+	return `${capital(slicesOf(slices))}: submitted from elsewhere${who ? ` by ${who}` : ""} since you drew on it. Nothing of yours was sent, and it stays here. 'Submit mine' makes yours the label (the other one stays in the history); 'Take theirs' shows the other one; 'Keep both' keeps yours beside it.`;
+}
+function emptied(slices) {
+	return `${capital(slicesOf(slices))} had a label and ${slices.length === 1 ? "is" : "are"} empty now. Say that nothing is there?`;
+}
+/** What Segment answered with; ``dirty`` slices were drawn and left as they are. */
+function answer(head, dirty) {
+	const kept = dirty ? ` ${count(dirty, "slice")} drawn and not submitted: left as drawn.` : "";
+	return `${head.trained ? `Model ${head.model_version}` : "Untrained answer"}, from ${count(head.shots, "labelled slice")}.${waiting(head)}${kept}\n${(head.notes ?? []).join("\n")}`.trim();
+}
+/** That an answer is not the last one yet; '' where all slices are encoded. */
+function waiting(head) {
+	const left = head.unencoded?.length ?? 0;
+	return left ? ` ${count(left, "slice")} improve${left === 1 ? "s once it is" : " once they are"} encoded.` : "";
+}
+var encoded = "All slices of this series are encoded now. Segment again for a better answer; what you drew stays.";
+var improving = "The model now learns from the images that nobody labelled. It takes several minutes, stops when somebody asks for something, and changes nothing unless it helps on labelled slices held back.";
+/** What came of a training that began when model ``from`` was served. */
+function trained({ training, model_version, trained }, from) {
+	const notes = (training.notes ?? []).map((note) => `\n${note}`).join("");
+	if (training.state === "stopped") return {
+		text: `${training.kind === "unlabelled" ? "Learning from unlabelled images" : "Training"} stopped; it goes on when you start it again.`,
+		kind: ""
+	};
+	if (training.state === "failed") return {
+		text: `Training failed: ${training.error}`,
+		kind: "bad"
+	};
+	const details = `\n${[compared(training), spent(training)].filter(Boolean).join(" ")}${notes}`.trimEnd();
+	if (model_version > from) return {
+		text: `Model ${model_version} is live. Segment again to use it.${details}`,
+		kind: "good"
+	};
+	return {
+		text: `The trained model was not better than what is served; ${trained ? `model ${model_version}` : "the untrained answer"} stays.${details}`,
+		kind: ""
+	};
+}
+/** What a training changed, in numbers of the slices held back from it; '' where nothing was held back. */
+function compared({ measured_on, best_metric, previous_metric }) {
+	const held = measured_on?.length ?? 0;
+	if (!held || best_metric === void 0) return "";
+	const before = typeof previous_metric === "number" ? `, ${previous_metric.toFixed(2)} before` : "";
+	return `On ${count(held, "slice")} held back its Dice is ${best_metric.toFixed(2)}${before}.`;
+}
+/** How long a training was, and whether it ended before it had learnt what it could. */
+function spent({ steps, seconds, limits, kind }) {
+	if (!steps || kind === "unlabelled") return "";
+	const time = seconds ? ` in ${Math.round(seconds)} s` : "";
+	if (limits && seconds && steps < limits.steps && seconds >= .9 * limits.train_seconds) return `It stopped early, after ${steps} of ${limits.steps} steps${time}: this machine is slow.`;
+	return `It took ${count(steps, "step")}${time}.`;
+}
+/** The one thing to do next, and why others cannot be done now: by button. */
+function guide(now) {
+	const blocked = {};
+	const all = [
+		"submit",
+		"theirs",
+		"both",
+		"segment",
+		"train",
+		"next",
+		"skip"
+	];
+	const block = (why, names) => names.forEach((name) => blocked[name] ??= why);
+	if (!now.open) block("Open an image series first.", [
+		...all,
+		"back",
+		"right"
+	]);
+	if (now.busy) block(`${now.busy} …`, all.filter((name) => name !== "train" || !now.training));
+	if (!now.dirty) block("Nothing is drawn that was not submitted.", ["submit"]);
+	if (!now.labelled) block("Submit a label of at least one slice first.", ["segment", "train"]);
+	const [, highlight, hint] = [
+		[
+			!now.structures,
+			"add",
+			"Name a structure"
+		],
+		[
+			!now.labelled && !now.dirty,
+			"brush",
+			"Draw on 2 or 3 slices"
+		],
+		[
+			now.dirty > 0,
+			"submit",
+			`Submit ${count(now.dirty, "slice")}`
+		],
+		[
+			!now.answered,
+			"segment",
+			"Segment"
+		],
+		[
+			true,
+			"next",
+			"another slice, or correct it"
+		]
+	].find(([wanted]) => wanted);
+	return now.open ? {
+		highlight,
+		hint,
+		blocked
+	} : {
+		highlight: "",
+		hint: "",
+		blocked
+	};
+}
+/** How much of a training that runs is done, from 0 to 1, by whichever of its limits is nearer; undefined before its first step. */
+function done({ step, seconds, limits, epoch, total_epochs }) {
+	if (step && limits) return Math.min(1, Math.max(step / limits.steps, (seconds ?? 0) / limits.train_seconds));
+	return total_epochs ? (epoch ?? 0) / total_epochs : void 0;
+}
+function progress(state, busy) {
+	const stats = state?.training;
+	const parts = [];
+	if (busy) parts.push(`${busy} …`);
+	if (stats?.running) {
+		const steps = stats.step ? `, step ${stats.step}${stats.limits ? ` of ${stats.limits.steps}` : ""}` : "";
+		const seconds = stats.seconds ? `, ${Math.round(stats.seconds)} s` : "";
+		parts.push(stats.waiting_for ? `waiting for ${stats.waiting_for}` : `training${steps}${seconds}`);
+	}
+	const encoding = parts.length ? "" : encodingOf(state);
+	if (encoding) parts.push(encoding);
+	else if (!parts.length && state) parts.push(state.trained ? `Model ${state.model_version} is live.` : "Not trained yet.");
+	return parts.join(" · ");
+}
+/** What the encoder still has to do before it is through with the open series; '' where it is or does nothing. */
+function encodingOf(state) {
+	const { image, encoding } = state ?? {};
+	if (!image || image.encoded || encoding?.state !== "encoding" || encoding.error) return "";
+	const { views, slices_done = 0, slices_total = 0 } = encoding;
+	const left = (encoding.image === image.id ? slices_total - slices_done : image.slices) + (views ? views.total - views.done : 0);
+	return left ? `Encoding: ${left} left` : "";
+}
+// src/viewer/ohif.ts
+var host = {
+	services: null,
+	commands: null,
+	extensions: null
+};
+var cornerstone = () => window.cornerstone;
+var tools = () => window.cornerstoneTools;
+var dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+/** Whether the viewer has something that shows objects of a kind as an image. */
+function shows(sopClass) {
+	const handlers = (host.extensions?.getActiveDataSource ? host.extensions.modules?.sopClassHandlerModule ?? [] : []).flatMap(({ module }) => module ?? []).filter((one) => /stack/i.test(one?.name ?? ""));
+	return !handlers.length || handlers.some((one) => one.sopClassUids?.includes(sopClass));
+}
+/** Cornerstone's viewport, once it shows something. */
+function viewportOf(viewportId) {
+	try {
+		return host.services.cornerstoneViewportService.getCornerstoneViewport(viewportId) ?? null;
+	} catch {
+		return null;
+	}
+}
+function planeOf(imageId) {
+	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
+	const vector = (v, otherwise) => v ? Array.from(v, Number) : otherwise;
+	const row = vector(plane.rowCosines, [
+		1,
+		0,
+		0
+	]);
+	const column = vector(plane.columnCosines, [
+		0,
+		1,
+		0
+	]);
+	const normal = [
+		row[1] * column[2] - row[2] * column[1],
+		row[2] * column[0] - row[0] * column[2],
+		row[0] * column[1] - row[1] * column[0]
+	];
+	return {
+		position: vector(plane.imagePositionPatient, [
+			0,
+			0,
+			0
+		]),
+		row,
+		column,
+		normal,
+		spacing: [Number(plane.columnPixelSpacing ?? 1), Number(plane.rowPixelSpacing ?? 1)],
+		columns: plane.columns,
+		rows: plane.rows
+	};
+}
+// src/viewer/grid.ts
+/** The viewports on the screen: which of them is worked in, and what each shows of a series. */
+/**
+* The viewport that is worked in, and the image series in it; null while there is none. Where the active one shows no
+* slices as they were acquired, it is another viewport of the same series that does.
+*/
+function active() {
+	try {
+		const state = host.services.viewportGridService.getState();
+		const here = shownIn(state.viewports.get(state.activeViewportId), state.activeViewportId);
+		if (!here || here.view === "slices") return here;
+		return [...state.viewports].map(([id, viewport]) => shownIn(viewport, id)).find((one) => one?.view === "slices" && one.displaySet === here.displaySet) ?? here;
+	} catch {
+		return null;
+	}
+}
+/** Whether a series is what is worked with, in a viewport; nothing else is, while nothing is mounted. */
+function isShown(series, viewportId) {
+	const now = active();
+	return !now || now.displaySet.SeriesInstanceUID === series && now.viewportId === viewportId;
+}
+/** What a viewport shows of a series of images; one that is not mounted yet is taken to show its slices. */
+function viewOf(viewportId, displaySet) {
+	const viewport = viewportOf(viewportId);
+	if (viewport?.type === "volume3d") return "volume";
+	const sight = viewport?.type === "orthographic" ? viewport.getCamera?.().viewPlaneNormal : null;
+	const first = displaySet.images[0];
+	if (!sight || !first?.imageId) return "slices";
+	return Math.abs(dot(sight, planeOf(first.imageId).normal)) > .999 ? "slices" : "planes";
+}
+function shownIn(viewport, viewportId) {
+	for (const uid of viewport?.displaySetInstanceUIDs ?? []) {
+		const displaySet = host.services.displaySetService.getDisplaySetByUID(uid);
+		if (displaySet?.images?.length && displaySet.Modality !== "SEG") return {
+			viewportId,
+			displaySet,
+			view: viewOf(viewportId, displaySet)
+		};
+	}
+	return null;
+}
+// src/acts/desk.ts
+/**
+* The open series, for what is done to the slice on the screen; null while the viewer shows another series, which the
+* next look opens.
+*/
+function onScreen(desk) {
+	const { map } = desk;
+	if (!map || isShown(map.series, map.viewportId)) return map;
+	desk.say(opening, "bad");
+	return null;
+}
+/** Whether a series was left meanwhile; it is said then, and what was asked for there is not to be done in another one. */
+function left(desk, map) {
+	if (desk.map === map) return false;
+	desk.say(left$1, "bad");
+	return true;
+}
+// src/acts/editing.ts
+/** Edit the chosen structure by one press: on the slice on the screen, or on the slices between drawn ones. */
+var Editing = class {
+	desk;
+	constructor(desk) {
+		this.desk = desk;
+	}
+	holes() {
+		this.reshape("has no holes", filled);
+	}
+	smooth() {
+		this.reshape("is smooth already", smoothed);
+	}
+	islands() {
+		this.reshape("has no islands", withoutIslands);
+	}
+	/** From the slice before, as the viewer counts them. */
+	copy() {
+		this.edit((map, { name, value }, k) => {
+			const before = map.geometry.at(map.geometry.placeOf(k) - 1);
+			const mask = before === null ? null : maskOf(map.session.slices.shown(before), value);
+			if (before === null || !mask?.includes(1)) return this.desk.say(`${name} is not on the slice before: there is nothing to copy.`, "bad");
+			this.draw(map, /* @__PURE__ */ new Map([[k, withMask(map.session.slices.shown(k), value, mask)]]), `${name} is copied from ${slicesOf([before])}.`);
+		});
+	}
+	interpolate() {
+		this.edit((map, { name, value }) => {
+			const { slices } = map.session;
+			const labelled = this.desk.store.server.value?.image?.labelled ?? [];
+			const found = interpolated((k) => slices.shown(k), [.../* @__PURE__ */ new Set([...slices.dirty, ...labelled])].sort((a, b) => a - b), value, map.geometry.planes[0].columns);
+			if (!found.size) return this.desk.say(`${name} is on no two drawn slices with others between them.`, "bad");
+			const where = slicesOf([...found.keys()]);
+			this.draw(map, found, `${name} is interpolated on ${where}. Look at them; Submit makes them labels, Undo takes them back.`);
+		});
+	}
+	/** Paint, or erase, what a closed line through places (i, j) encloses. */
+	area(places, on, erase) {
+		this.edit((map, { value }) => {
+			const { columns, rows } = map.geometry.planes[on];
+			const { locked } = this.desk.store.look.value;
+			const pixels = painted(map.session.slices.shown(on), value, polygon(places, columns, rows), erase, locked);
+			this.draw(map, /* @__PURE__ */ new Map([[on, pixels]]), "");
+		});
+	}
+	reshape(otherwise, change) {
+		this.edit((map, { name, value }, k) => {
+			const shown = map.session.slices.shown(k);
+			const pixels = withMask(shown, value, change(maskOf(shown, value), map.geometry.planes[k].columns));
+			this.draw(map, /* @__PURE__ */ new Map([[k, pixels]]), "") || this.desk.say(`${name} ${otherwise} on ${slicesOf([k])}.`, "");
+		});
+	}
+	/** Do something with the chosen structure on the slice on the screen. */
+	edit(change) {
+		const { store, structures } = this.desk;
+		const [map, structure] = [onScreen(this.desk), structures.of(store.chosen.value)];
+		if (!map || !structure) return;
+		if (store.look.value.locked.includes(structure.value)) return this.desk.say(`${structure.name} is locked.`, "bad");
+		map.commit();
+		change(map, structure, map.geometry.current());
+		this.desk.show();
+	}
+	draw(map, slices, text) {
+		const changed = map.session.draw(slices);
+		map.render(changed);
+		if (text) this.desk.say(text, "good");
+		return changed.length > 0;
+	}
+};
 // src/model/trail.ts
 var [TRAIL, SKIPPED, UNSHOWN, JUMP] = [
 	"fewsam.trail",
@@ -5657,4 +5700,4 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, api_exports as api, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

@@ -123,21 +123,28 @@ function signed(init: RequestInit = {}): RequestInit {
   return name ? { ...init, headers: { ...init.headers, 'x-annotator': encodeURIComponent(name) } } : init;
 }
 
-async function ask(path: string, init?: RequestInit): Promise<Response> {
+const [SHORT, LONG] = [30_000, 600_000]; // ms: a look at the server, and what it works on
+
+/** Ask, and ``read`` the answer, all of which has to be there after ``wait``. */
+async function ask<T>(path: string, read: (answer: Response) => Promise<T>, init?: RequestInit, wait = init ? LONG : SHORT): Promise<T> {
   let answer: Response;
   try {
-    answer = await fetch(base + path, signed(init));
+    answer = await fetch(base + path, { ...signed(init), signal: AbortSignal.timeout(wait) });
+    if (answer.ok) return await read(answer);
   } catch {
     throw new Error('The server does not answer. What you drew stays here; try again when it is back.');
   }
-  if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}` }));
   const detail = typeof body.detail === 'string' ? body.detail : JSON.stringify(body.detail ?? body);
   throw new Refusal(detail, answer.status, body);
 }
 
-async function framed(answer: Response): Promise<Voxels> {
-  const bytes = new Uint8Array(await answer.arrayBuffer());
+const told = (path: string, init?: RequestInit, wait?: number): Promise<any> => ask(path, answer => answer.json(), init, wait);
+
+const done = (path: string, init: RequestInit): Promise<void> => ask(path, async () => {}, init);
+
+async function framed(path: string, init?: RequestInit, wait?: number): Promise<Voxels> {
+  const bytes = new Uint8Array(await ask(path, answer => answer.arrayBuffer(), init, wait));
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return { head, voxels: bytes.subarray(4 + length) };
@@ -149,23 +156,24 @@ const json = (body: unknown): RequestInit => ({
   body: JSON.stringify(body),
 });
 
-/** ``slice``: the one on the screen, which the server encodes before the others. */
+/** ``slice``: the one on the screen, which the server encodes before the others; without it, the series is being opened. */
 export const getState = async (image?: string, slice?: number): Promise<State> => {
   const about = { ...(image && { image }), ...(image && slice !== undefined && { slice: String(slice) }) };
-  return (await ask(`/fewsam/state?${new URLSearchParams(about)}`)).json();
+  return told(`/fewsam/state?${new URLSearchParams(about)}`, undefined, image && slice === undefined ? LONG : SHORT);
 };
 
-export const getLabelmap = async (image: string): Promise<Voxels> =>
-  framed(await ask(`/fewsam/labelmap?image=${encodeURIComponent(image)}`));
+/** Of a series that may have to be opened first. */
+export const getLabelmap = (image: string): Promise<Voxels> =>
+  framed(`/fewsam/labelmap?image=${encodeURIComponent(image)}`, undefined, LONG);
 
 /** ``head.unencoded`` names the slices that the encoder has not been over yet: their answer will be better. */
-export const segment = async (image: string, slice: number): Promise<Voxels> =>
-  framed(await ask(`/fewsam/segment?${new URLSearchParams({ image, slice: String(slice) })}`, { method: 'POST' }));
+export const segment = (image: string, slice: number): Promise<Voxels> =>
+  framed(`/fewsam/segment?${new URLSearchParams({ image, slice: String(slice) })}`, { method: 'POST' });
 
-export const correct = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/clicks', json(body)));
+export const correct = (body: unknown): Promise<Voxels> => framed('/fewsam/clicks', json(body));
 
 /** What all prompts of a structure change; ``head.slices`` names the slices of the planes. */
-export const prompts = async (body: unknown): Promise<Voxels> => framed(await ask('/fewsam/prompts', json(body)));
+export const prompts = (body: unknown): Promise<Voxels> => framed('/fewsam/prompts', json(body));
 
 export interface Asked {
   image: string;
@@ -174,25 +182,25 @@ export interface Asked {
   unshown: string[]; // series that the viewer cannot show
 }
 
-export const next = async (asked: Asked): Promise<Offer> =>
-  (await ask('/fewsam/next', json({ client_id: client, ...asked }))).json();
+export const next = (asked: Asked): Promise<Offer> =>
+  told('/fewsam/next', json({ client_id: client, ...asked }));
 
-export const train = async (): Promise<void> => void (await ask('/train/segmentation', json({})));
+export const train = (): Promise<void> => done('/train/segmentation', json({}));
 
 /** Have the served model learn from images that nobody labelled too; it takes minutes. */
-export const improve = async (): Promise<void> => void (await ask('/train/segmentation', json({ unlabelled: true })));
+export const improve = (): Promise<void> => done('/train/segmentation', json({ unlabelled: true }));
 
-export const stopTraining = async (): Promise<void> => void (await ask('/train/', { method: 'DELETE' }));
+export const stopTraining = (): Promise<void> => done('/train/', { method: 'DELETE' });
 
 // -- structures: each answers with all of them
 
-export const addStructure = async (name: string): Promise<Named[]> => (await ask('/fewsam/structures', json({ name }))).json();
+export const addStructure = (name: string): Promise<Named[]> => told('/fewsam/structures', json({ name }));
 
-export const renameStructure = async (id: string, name: string): Promise<Named[]> =>
-  (await ask('/fewsam/structures/rename', json({ id, name }))).json();
+export const renameStructure = (id: string, name: string): Promise<Named[]> =>
+  told('/fewsam/structures/rename', json({ id, name }));
 
-export const deleteStructure = async (id: string): Promise<Named[]> =>
-  (await ask('/fewsam/structures/delete', json({ id }))).json();
+export const deleteStructure = (id: string): Promise<Named[]> =>
+  told('/fewsam/structures/delete', json({ id }));
 
 // -- labels
 
@@ -209,23 +217,23 @@ export async function submit(image: string, { voxels, label_info, drawn, ...said
   const { replace, beside = [] } = agreed;
   form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, empty, silent: said.silent }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
-  return (await ask(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form })).json();
+  return told(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form });
 }
 
-export const history = async (image: string, slice: number): Promise<Shot[]> =>
-  (await ask(`/fewsam/history?${new URLSearchParams({ image, slice: String(slice) })}`)).json();
+export const history = (image: string, slice: number): Promise<Shot[]> =>
+  told(`/fewsam/history?${new URLSearchParams({ image, slice: String(slice) })}`);
 
 /** One slice as it was labelled once. */
-export const shot = async (image: string, number: number): Promise<Voxels> =>
-  framed(await ask(`/fewsam/shot?${new URLSearchParams({ image, shot: String(number) })}`));
+export const shot = (image: string, number: number): Promise<Voxels> =>
+  framed(`/fewsam/shot?${new URLSearchParams({ image, shot: String(number) })}`);
 
 /** Take back what was said of a slice; its label stays in the history. */
-export const unlabel = async (image: string, slice: number, seen: number): Promise<void> =>
-  void (await ask('/fewsam/unlabel', json({ image, slice, seen, client_id: client })));
+export const unlabel = (image: string, slice: number, seen: number): Promise<void> =>
+  done('/fewsam/unlabel', json({ image, slice, seen, client_id: client }));
 
 // -- the worklist, and results
 
-export const worklist = async (): Promise<Worklist> => (await ask('/fewsam/worklist')).json();
+export const worklist = (): Promise<Worklist> => told('/fewsam/worklist');
 
 /** What is said of a series; ``seen``: the mark that the person saw, ``labels``: the submission of each labelled slice. */
 export interface Said {
@@ -236,21 +244,21 @@ export interface Said {
   labels?: Record<string, number>;
 }
 
-export const mark = async (said: Said): Promise<void> => void (await ask('/fewsam/worklist/mark', json({ ...said, client_id: client })));
+export const mark = (said: Said): Promise<void> => done('/fewsam/worklist/mark', json({ ...said, client_id: client }));
 
-export const review = async (said: Said): Promise<void> => void (await ask('/fewsam/worklist/review', json({ ...said, client_id: client })));
+export const review = (said: Said): Promise<void> => done('/fewsam/worklist/review', json({ ...said, client_id: client }));
 
 /** Labels that are kept beside the ones in force, by slice. */
-export const readings = async (image: string): Promise<ReadSlice[]> =>
-  (await ask(`/fewsam/readings?${new URLSearchParams({ image })}`)).json();
+export const readings = (image: string): Promise<ReadSlice[]> =>
+  told(`/fewsam/readings?${new URLSearchParams({ image })}`);
 
 /** One slice as a second reader labelled it. */
-export const reading = async (image: string, number: number): Promise<Voxels> =>
-  framed(await ask(`/fewsam/reading?${new URLSearchParams({ image, reading: String(number) })}`));
+export const reading = (image: string, number: number): Promise<Voxels> =>
+  framed(`/fewsam/reading?${new URLSearchParams({ image, reading: String(number) })}`);
 
 /** Put a reading in force; ``seen``: the submission in force that the reviewer saw. */
-export const adopt = async (image: string, number: number, seen: number): Promise<void> =>
-  void (await ask('/fewsam/reading/adopt', json({ image, reading: number, seen, client_id: client })));
+export const adopt = (image: string, number: number, seen: number): Promise<void> =>
+  done('/fewsam/reading/adopt', json({ image, reading: number, seen, client_id: client }));
 
 export const resultAddress = (image: string, format: string): string =>
   `${base}/fewsam/result?${new URLSearchParams({ image, format })}`;

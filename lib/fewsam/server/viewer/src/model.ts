@@ -1,5 +1,6 @@
 /** What works without a viewer, as a module of its own: the tests drive it in Node. */
 
+export * as api from './api';
 export { Drafts, pack, unpack } from './model/drafts';
 export { interpolated, painted, withMask } from './model/editing';
 export { type Keys, pressed, SHEET } from './model/keys';
