@@ -82,3 +82,53 @@ test('a stroke on a series that one has just returned to is kept when the page i
     assert.deepEqual(drafts.sort(), [['ct', ['1']], ['mr', ['2']]]);
   }
 });
+
+/** A draft of a page that crashed ``ago`` ms before now. */
+function crashed(shown, k, ago, runs = [1, 2]) {
+  const slices = { [k]: { seen: 0, runs } };
+  shown.kept.setItem('fewsam.draft|ct|gone', JSON.stringify({ alive: Date.now() - ago, depth: 3, slices }));
+}
+
+test('what was drawn before a crash is put back once that page has gone silent, where nothing is drawn, and that is said', async () => {
+  const { panel, shown, opening } = await opened();
+  crashed(shown, 1, 10_000);
+  opening.putBack();
+  assert.deepEqual([panel.map.session.slices.dirty, shown.kept.length], [[], 1]); // it may be open in another window
+  crashed(shown, 1, 200_000);
+  shown.press('mousedown');
+  opening.putBack();
+  assert.deepEqual(panel.map.session.slices.dirty, []);
+  shown.press('mouseup');
+  opening.putBack();
+  assert.deepEqual([panel.map.session.slices.dirty, [...shown.pixels('ct', 1)]], [[1], [1, 1]]);
+  assert.match(panel.said.at(-1).text, /^Slice 2: drawn here before and not submitted; put back\.$/);
+  const said = panel.said.length;
+  opening.putBack();
+  assert.equal(panel.said.length, said);
+});
+
+test('a draft is not put back in the midst of work on a slice that undo or redo leads back to', async () => {
+  const { panel, shown, opening } = await opened();
+  panel.map.render(panel.map.session.draw(new Map([[1, Uint8Array.of(0, 1)]])));
+  panel.map.render(panel.map.session.undo());
+  crashed(shown, 1, 200_000);
+  opening.putBack();
+  assert.deepEqual([panel.map.session.slices.dirty, panel.map.session.slices.redoSteps, shown.kept.length], [[], 1, 1]);
+});
+
+test('a computer that slept has made every page silent: the others say first that they are open', async () => {
+  const now = Date.now;
+  let slept = 0;
+  Date.now = () => now() + slept;
+  try {
+    const { panel, shown, opening } = await opened();
+    slept = 3_600_000;
+    crashed(shown, 1, 200_000);
+    opening.putBack();
+    assert.deepEqual(panel.map.session.slices.dirty, []);
+    opening.putBack(); // the next look, and nobody has said so
+    assert.deepEqual(panel.map.session.slices.dirty, [1]);
+  } finally {
+    Date.now = now;
+  }
+});

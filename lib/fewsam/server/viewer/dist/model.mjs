@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 77458db4e37b024afea9bfedbe865c82b99ffa3302d2fe11d5b607cc5fbad2f1 */
+/* fewsam panel, built from sources 2031c3d265fd1cb55d16020e5cd13421a344dd5ae34f8894996badf8e3e0511b */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1299,6 +1299,10 @@ var Slices = class {
 	isDirty(k) {
 		return this.drawn.has(k);
 	}
+	/** Whether a slice is drawn, or undo or redo leads back to where it was. */
+	isWorkedOn(k) {
+		return this.drawn.has(k) || [...this.done, ...this.undone].some((step) => step.changes.some((one) => one.k === k));
+	}
 	/** The submission that a slice shows, or was drawn over. */
 	seen(k) {
 		return this.drawn.get(k)?.seen ?? this.submission[k];
@@ -1504,6 +1508,7 @@ var Drafts = class {
 	own;
 	/** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
 	misfits = 0;
+	looked = 0;
 	constructor(store, series, page, now = Date.now) {
 		this.store = store;
 		this.now = now;
@@ -1538,12 +1543,19 @@ var Drafts = class {
 		}
 		return true;
 	}
-	/** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
+	/** Put back the drafts of pages that have gone silent since the last look; the slices put back. */
+	look(slices, structures) {
+		const slept = this.now() - this.looked >= SILENT;
+		this.looked = this.now();
+		return slept ? [] : this.restore(slices, structures);
+	}
+	/** Put back the drafts of pages that are gone, but for slices that are worked on here; the slices put back. */
 	restore(slices, structures) {
 		owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
 		const restored = [];
 		const taken = [];
 		this.misfits = 0;
+		this.looked = this.now();
 		for (const name of this.names()) {
 			const draft = read(this.store.getItem(name));
 			if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
@@ -1552,7 +1564,7 @@ var Drafts = class {
 				this.misfits += wanted.length;
 				continue;
 			}
-			if (wanted.some((k) => slices.isDirty(k))) continue;
+			if (wanted.some((k) => slices.isWorkedOn(k))) continue;
 			const table = draft.key ? meanings(draft.key, structures) : null;
 			const entries = wanted.map((k) => ({
 				k,
@@ -2099,6 +2111,10 @@ var Session = class {
 		this.receive(voxels, head);
 		this.opened = true;
 		return this.drafts.restore(this.slices, this.structures);
+	}
+	/** Put back the drafts of pages that have gone silent meanwhile: they crashed; the slices put back. */
+	putBack() {
+		return this.drafts.look(this.slices, this.structures);
 	}
 	/** Slices of drafts that were not put back, since the series has other slices by now. */
 	get misfits() {
@@ -3635,6 +3651,16 @@ var Opening = class {
 		map?.commit();
 		const others = Labelmap.keepStrokes(this.unfollowed, map);
 		return (map?.session.keep(closing) ?? true) && others;
+	}
+	/** Put back what was drawn in pages that crashed, once they have been silent for a while. */
+	putBack() {
+		const { map } = this.desk;
+		if (!map || map.drawing) return;
+		map.commit();
+		const back = map.session.putBack();
+		if (!back.length) return;
+		map.render(back);
+		this.desk.say(`${capital(slicesOf(back))}: drawn here before and not submitted; put back.`, "");
 	}
 	/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
 	async catchUp() {

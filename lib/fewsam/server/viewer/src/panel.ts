@@ -63,7 +63,7 @@ export class Panel implements Desk {
   private watching = new Watching(this, this.toolbox, this.asides);
   private opening: Opening;
   private closing: Closing;
-  private polling = new Polling(this, [() => this.opening.follow(), () => this.refresh()]);
+  private polling = new Polling(this, [() => this.opening.follow(), async () => this.opening.putBack(), () => this.refresh()]);
   private asked = 0; // questions to the server for its state
   private answered = 0; // number of the latest of them that was answered
 

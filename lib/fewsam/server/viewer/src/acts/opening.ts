@@ -63,6 +63,17 @@ export class Opening {
     return (map?.session.keep(closing) ?? true) && others;
   }
 
+  /** Put back what was drawn in pages that crashed, once they have been silent for a while. */
+  putBack(): void {
+    const { map } = this.desk;
+    if (!map || map.drawing) return;
+    map.commit();
+    const back = map.session.putBack();
+    if (!back.length) return;
+    map.render(back);
+    this.desk.say(`${texts.capital(texts.slicesOf(back))}: drawn here before and not submitted; put back.`, '');
+  }
+
   /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
   async catchUp(): Promise<void> {
     const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];

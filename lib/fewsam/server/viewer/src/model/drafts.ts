@@ -38,6 +38,7 @@ export class Drafts {
   private readonly own: string;
   /** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
   misfits = 0;
+  private looked = 0; // the last look for drafts of other pages
 
   constructor(
     private store: Store,
@@ -69,12 +70,20 @@ export class Drafts {
     return true;
   }
 
-  /** Put back the drafts of pages that are gone, but for slices that are drawn on here; the slices put back. */
+  /** Put back the drafts of pages that have gone silent since the last look; the slices put back. */
+  look(slices: Slices<any>, structures: Structures): number[] {
+    const slept = this.now() - this.looked >= SILENT; // as all pages did: those that are open still say so
+    this.looked = this.now();
+    return slept ? [] : this.restore(slices, structures);
+  }
+
+  /** Put back the drafts of pages that are gone, but for slices that are worked on here; the slices put back. */
   restore(slices: Slices<any>, structures: Structures): number[] {
     owners.set(this.store, (owners.get(this.store) ?? new Map<string, Drafts>()).set(this.own, this));
     const restored: number[] = [];
     const taken: string[] = [];
     this.misfits = 0;
+    this.looked = this.now();
     for (const name of this.names()) {
       const draft = read(this.store.getItem(name));
       if (!draft || (name !== this.own && this.now() - draft.alive < SILENT)) continue;
@@ -83,7 +92,7 @@ export class Drafts {
         this.misfits += wanted.length;
         continue;
       }
-      if (wanted.some(k => slices.isDirty(k))) continue; // one at a time: neither is lost
+      if (wanted.some(k => slices.isWorkedOn(k))) continue; // one at a time: neither is lost
       const table = draft.key ? meanings(draft.key, structures) : null;
       const entries = wanted.map(k => ({ k, one: draft.slices[k], pixels: unpack(draft.slices[k]?.runs ?? [], slices.size) }));
       if (entries.some(({ k, pixels }) => !pixels || !(k < slices.depth))) continue; // of another grid, or damaged: stays in the store

@@ -64,6 +64,11 @@ export class Session {
     return this.drafts.restore(this.slices, this.structures);
   }
 
+  /** Put back the drafts of pages that have gone silent meanwhile: they crashed; the slices put back. */
+  putBack(): number[] {
+    return this.drafts.look(this.slices, this.structures);
+  }
+
   /** Slices of drafts that were not put back, since the series has other slices by now. */
   get misfits(): number {
     return this.drafts.misfits;

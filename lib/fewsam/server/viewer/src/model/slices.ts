@@ -66,6 +66,11 @@ export class Slices<Note = unknown> {
     return this.drawn.has(k);
   }
 
+  /** Whether a slice is drawn, or undo or redo leads back to where it was. */
+  isWorkedOn(k: number): boolean {
+    return this.drawn.has(k) || [...this.done, ...this.undone].some(step => step.changes.some(one => one.k === k));
+  }
+
   /** The submission that a slice shows, or was drawn over. */
   seen(k: number): number {
     return this.drawn.get(k)?.seen ?? this.submission[k];
