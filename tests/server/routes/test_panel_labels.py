@@ -77,6 +77,27 @@ def test_a_label_that_comes_in_between_is_asked_about(app: FewSAMApp, monkeypatc
     assert shot.annotator == "slicer" and np.array_equal(shot.masks["left"], theirs[Z] == 1)
 
 
+@pytest.mark.parametrize("answer", ["replace", "beside"])
+def test_what_a_person_said_of_one_label_does_not_hold_for_a_later_one(app: FewSAMApp, answer: str) -> None:
+    collection, mine = app.workspace.collection, drawn(app, slice(2, 12))
+    for rows in (slice(20, 30), slice(22, 32)):  # the second one comes while the person reads the question
+        collection.submit(opened(app), "a", {"left": drawn(app, rows) == 1}, annotator="slicer", by_hand={Z})
+    (now,) = collection.shots("a")
+    asked = put(app, mine, **{answer: [Z], "asked": {Z: now.submission - 1}})
+    assert isinstance(asked, JSONResponse) and asked.status_code == 409
+    assert json.loads(bytes(asked.body))["submissions"] == {str(Z): now.submission}
+    assert [shot.submission for shot in collection.shots("a")] == [now.submission]
+    taken = put(app, mine, **{answer: [Z], "asked": {Z: now.submission}})
+    assert isinstance(taken, dict) and taken["replaced" if answer == "replace" else "beside"] == [Z]
+
+
+def test_a_client_that_names_slices_alone_agrees_to_whatever_is_there(app: FewSAMApp) -> None:
+    theirs = {"left": drawn(app, slice(20, 30)) == 1}
+    app.workspace.collection.submit(opened(app), "a", theirs, annotator="slicer", by_hand={Z})
+    taken = put(app, drawn(app, slice(2, 12)), replace=[Z])
+    assert isinstance(taken, dict) and taken["replaced"] == [Z]
+
+
 def test_a_structure_that_came_back_stays_on_a_slice_that_was_drawn_on_before(app: FewSAMApp) -> None:
     collection = app.workspace.collection
     both = drawn(app, slice(2, 12)) + drawn(app, slice(20, 30), 2)

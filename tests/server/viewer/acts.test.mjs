@@ -147,7 +147,7 @@ async function submittedAndLeft(answer, before = () => {}) {
   const submitted = new Submitting(panel).submit();
   await later();
   await goOn(made);
-  panel.store.conflict.value = [2]; // what is asked of the series that is open now
+  panel.store.conflict.value = { 2: 5 }; // what is asked of the series that is open now
   waiting.open();
   await submitted;
   return made;
@@ -159,7 +159,7 @@ test('a question about a series that was left is not asked over another one, and
   for (const body of [{ slices: [1], who: 'Olaf' }, { empty: [1] }]) {
     const made = await submittedAndLeft(question(body));
     const { panel } = made;
-    assert.deepEqual(panel.store.conflict.value, [2]);
+    assert.deepEqual(panel.store.conflict.value, { 2: 5 });
     assert.match(panel.said.at(-1).text, /nothing was taken\. What you drew there is kept in this browser/);
     assert.deepEqual(panel.said.at(-1).answers, []);
     await goOn(made, 'ct');
@@ -176,7 +176,7 @@ test('that a drawing could not be kept is said with the question that cannot be 
 test('a submission that was taken answers no question about another series, and leaves no draft', async () => {
   const none = { added: [1], superseded: [], cleared: [], replaced: [], kept: [], untouched: [], overlaps: [] };
   const { panel, shown } = await submittedAndLeft({ ok: true, json: async () => ({ ...none, submissions: { 0: 7, 1: 8 } }) });
-  assert.deepEqual([panel.store.conflict.value, shown.kept.length], [[2], 0]);
+  assert.deepEqual([panel.store.conflict.value, shown.kept.length], [{ 2: 5 }, 0]);
   assert.equal(panel.said.at(-1).text, '1 slice submitted.');
 });
 

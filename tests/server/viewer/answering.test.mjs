@@ -27,7 +27,7 @@ test('a question that is not answered ends, soon where the panel only looks, and
     for (const look of [() => api.getState('ct', 0), () => api.worklist(), () => api.history('ct', 0)]) {
       assert.ok((await asked(look, body)) <= MINUTE);
     }
-    const works = [() => api.segment('ct', 0), () => api.correct({}), () => api.prompts({}), () => api.submit('ct', submission, { replace: [], empty: [] }),
+    const works = [() => api.segment('ct', 0), () => api.correct({}), () => api.prompts({}), () => api.submit('ct', submission, { asked: {}, empty: [] }),
       () => api.getState('ct'), () => api.getLabelmap('ct')]; // the last two open a series
     for (const work of works) assert.ok((await asked(work, body)) >= 5 * MINUTE);
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Learning, Opening, Store, Submitting } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { labels, liver, opened, server } from './fake_viewer.mjs';
 import { bytes } from './series.mjs';
 
 /** A panel with series 'ct' open, whose server answers Segment with what ``answers`` holds, in turn. */
@@ -111,7 +112,7 @@ test('what another person submitted meanwhile is asked about, and what is answer
     sent.push({ replace, beside });
     const settled = [...replace, ...beside].includes(2);
     return settled ? { ok: true, json: async () => ({ ...taken, replaced: replace, beside }) }
-      : { ok: false, status: 409, json: async () => ({ detail: '', slices: [2], who: 'Olaf' }) };
+      : { ok: false, status: 409, json: async () => ({ detail: '', slices: [2], submissions: { 2: 5 }, who: 'Olaf' }) };
   };
   const submitting = new Submitting(panel);
   for (const both of [false, true]) {
@@ -121,7 +122,7 @@ test('what another person submitted meanwhile is asked about, and what is answer
   }
   assert.deepEqual(sent.map(({ replace, beside }) => [replace, beside]), [[[], []], [[2], []], [[], []], [[], [2]]]);
   assert.match(panel.said.at(-1), /kept beside the label of slice 3/);
-  assert.deepEqual([panel.uncertain, panel.store.conflict.value], [[2], []]); // their label is fetched, and nothing is asked any more
+  assert.deepEqual([panel.uncertain, panel.store.conflict.value], [[2], {}]); // their label is fetched, and nothing is asked any more
 });
 
 test('whoever keeps both and is asked about an empty slice then still keeps both', async () => {
@@ -129,7 +130,7 @@ test('whoever keeps both and is asked about an empty slice then still keeps both
   panel.say = (text, _, answers = []) => { panel.said.push(text); panel.answers = answers; };
   panel.map.session.submission = () => ({ voxels: bytes(1), label_info: [], drawn: { 2: 0, 4: 1 }, empty: [], sent: new Map() });
   panel.map.session.submitted = () => {};
-  panel.store.conflict.value = [2];
+  panel.store.conflict.value = { 2: 5 };
   const sent = [];
   globalThis.fetch = async (_, { body }) => {
     const { replace, beside, empty } = JSON.parse(body.get('params'));
@@ -144,4 +145,50 @@ test('whoever keeps both and is asked about an empty slice then still keeps both
   await settled();
   assert.deepEqual(sent, [[[], [2], []], [[], [2], [4]]]);
   assert.match(panel.said.at(-1), /kept beside the label of slice 3/);
+});
+
+/** A panel with slices 1 and 2 drawn on, whose server has the submissions ``inForce``; what is sent to it. */
+async function contested(inForce) {
+  const made = await opened();
+  const sent = [];
+  const none = { added: [], superseded: [1], cleared: [], kept: [], untouched: [], overlaps: [] };
+  server(labels, async (path, _, body) => {
+    if (path !== '/fewsam/label') return undefined;
+    const { drawn, replace, asked } = JSON.parse(body.get('params'));
+    const agreed = k => replace.includes(Number(k)) && asked[k] === inForce[k];
+    const slices = Object.keys(drawn).filter(k => inForce[k] !== drawn[k] && !agreed(k)).map(Number);
+    sent.push({ replace, asked: slices });
+    const submissions = Object.fromEntries(slices.map(k => [k, inForce[k]]));
+    if (slices.length) return { ok: false, status: 409, json: async () => ({ detail: '', slices, submissions, who: 'Bob' }) };
+    return { ok: true, json: async () => ({ ...none, replaced: replace, submissions: { 0: 7 } }) };
+  });
+  const draw = (k, ...pixels) => made.panel.map.render(made.panel.map.session.draw(new Map([[k, bytes(...pixels)]])));
+  draw(1, 1, 0);
+  return { ...made, sent, draw, submitting: new Submitting(made.panel) };
+}
+
+test('what was answered about one slice still holds when another one is asked about', async () => {
+  const inForce = { 1: 8, 2: 0 };
+  const { panel, sent, draw, submitting } = await contested(inForce);
+  draw(2, 1, 0);
+  await submitting.submit();
+  inForce[2] = 9; // while the person reads the question about slice 1
+  await submitting.submit();
+  assert.match(panel.said.at(-1).text, /^Slices 2, 3: submitted from elsewhere/); // what the buttons are about
+  await submitting.submit();
+  assert.deepEqual(sent, [{ replace: [], asked: [1] }, { replace: [1], asked: [2] }, { replace: [1, 2], asked: [] }]);
+  assert.deepEqual(panel.store.conflict.value, {});
+});
+
+test('what was answered about one label holds for no other one of the slice', async () => {
+  const inForce = { 1: 8 };
+  const { panel, sent, draw, submitting } = await contested(inForce);
+  await submitting.submit();
+  const { session } = panel.map;
+  panel.map.render(session.undo()); // the drawing is given up, and another one is made over the label in question
+  session.receive(bytes(1, 1, 0, 1, 0, 0), { structures: [liver], submissions: { 0: 7, 1: 8 } });
+  draw(1, 1, 1);
+  inForce[1] = 13;
+  await submitting.submit();
+  assert.deepEqual(sent, [1, 2].map(() => ({ replace: [], asked: [1] })));
 });

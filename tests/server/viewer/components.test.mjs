@@ -77,7 +77,9 @@ test('submit says how many slices, and whose, where somebody else was faster', (
   const store = panel({ structures: [structure('liver', 1)], open: opened({ dirty: [1] }) });
   assert.match(element(store, 'submit'), /Submit \(1 slice\)/);
   assert.doesNotMatch(html(store), /fewsam-theirs/);
-  store.conflict.value = [1];
+  store.conflict.value = { 2: 5 }; // of a slice that is no longer drawn
+  assert.doesNotMatch(html(store), /fewsam-theirs/);
+  store.conflict.value = { 1: 5 };
   assert.match(element(store, 'submit'), /Submit mine \(1 slice\)/);
   assert.match(html(store), /fewsam-theirs/);
 });
@@ -209,7 +211,7 @@ test('results can be taken away once something is known of the series', () => {
 });
 
 test('where two drew one slice, both labels can be kept', () => {
-  assert.match(html(panel({ conflict: [4], open: opened({ dirty: [4] }) })), /id="fewsam-both"/);
+  assert.match(html(panel({ conflict: { 4: 5 }, open: opened({ dirty: [4] }) })), /id="fewsam-both"/);
 });
 
 test('a slice that two people labelled stands in the worklist with their Dice, and reviewers can choose', () => {

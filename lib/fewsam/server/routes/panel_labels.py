@@ -45,11 +45,12 @@ def submit(
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
     ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
-    [slice], "beside": [slice], "empty": [slice], "silent": {slice: [id]}}``: what the values mean, the slices drawn by
-    hand with the submission each was drawn over (0 for none), those whose newer label may be replaced, those whose
-    newer label stays with this one beside it, those of which the person said that nothing is on them, and structures
-    that came back after a slice was drawn on: it says where they are drawn, and not that they are nowhere else. The
-    answer's lists of slices are in the order of the stored series. 409 with ``slices`` where others submitted them
+    [slice], "beside": [slice], "asked": {slice: submission}, "empty": [slice], "silent": {slice: [id]}}``: what the
+    values mean, the slices drawn by hand with the submission each was drawn over (0 for none), those whose newer label
+    may be replaced, those whose newer label stays with this one beside it, which newer label the person was asked about
+    (without it, any), those of which the person said that nothing is on them, and structures that came back after a
+    slice was drawn on: it says where they are drawn, and not that they are nowhere else. The answer's lists of slices
+    are in the order of the stored series. 409 with ``slices`` and their ``submissions`` where others submitted them
     meanwhile, with ``empty`` where labels would go unasked: nothing is stored then.
     """
     app = current()
@@ -119,7 +120,7 @@ def _refusal(
     Raises:
         LabelError: nothing is drawn.
     """
-    if asked := [z for z in newer if z not in sent.slices.replaced | sent.slices.beside]:
+    if asked := [z for z in newer if not sent.agreed(z, shots[z])]:
         return _conflict([shots[z] for z in asked], volume)
     losing = [
         z
@@ -172,7 +173,8 @@ def _conflict(shots: list[Shot], volume: Volume) -> JSONResponse:
         f"{_which(slices)}: submitted from elsewhere{f' by {who}' if who else ''} since you drew on it. Nothing of "
         "yours was sent, and it stays here."
     )
-    return JSONResponse({"detail": detail, "slices": slices, "who": who}, status_code=409)
+    body = {"detail": detail, "slices": slices, "submissions": submissions(volume.geometry, shots), "who": who}
+    return JSONResponse(body, status_code=409)
 
 
 def _which(slices: list[int]) -> str:

@@ -30,6 +30,7 @@ class SentSlices:
         emptied: Slices of which a person said that nothing is on them.
         beside: Slices whose label in force stays, with this one beside it.
         silent: Slice -> ids of structures that came back after it was drawn on: it does not say where they are not.
+        asked: Slice -> the submission that a person was asked about; without it they agree to any.
     """
 
     drawn: dict[int, int]
@@ -37,6 +38,7 @@ class SentSlices:
     emptied: set[int]
     beside: set[int]
     silent: dict[int, set[str]]
+    asked: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class SentLabel:
         """Drawn slices that somebody else submitted meanwhile, otherwise than they are here."""
         found = [z for z, seen in self.slices.drawn.items() if z in shots and shots[z].submission != seen]
         return [z for z in found if not np.array_equal(self.values[z], shown[z])]
+
+    def agreed(self, z: int, shot: Shot) -> bool:
+        """Whether the person has said what to do about this newer label of a slice."""
+        slices = self.slices
+        return z in slices.replaced | slices.beside and slices.asked.get(z, shot.submission) == shot.submission
 
     def erased(self, shots: dict[int, Shot], shown: np.ndarray) -> frozenset[int]:
         """Drawn slices on which nothing is left, or of which a person said that nothing is there."""
@@ -143,18 +150,20 @@ def as_numbered(
 
 
 def slices_of(raw: dict[str, Any], volume: Volume) -> SentSlices:
-    """``drawn``, ``replace``, ``empty``, ``beside`` and ``silent`` by canonical slice."""
+    """``drawn``, ``replace``, ``empty``, ``beside``, ``silent`` and ``asked`` by canonical slice."""
     try:
-        drawn = {int(k): int(seen) for k, seen in dict(raw.get("drawn") or {}).items()}
+        drawn, asked = (
+            {int(k): int(seen) for k, seen in dict(raw.get(name) or {}).items()} for name in ("drawn", "asked")
+        )
         others = ("replace", "empty", "beside")
         replaced, emptied, beside = ([int(k) for k in raw.get(name) or ()] for name in others)
         silent = {int(k): set(map(str, ids)) for k, ids in dict(raw.get("silent") or {}).items()}
     except (TypeError, ValueError, OverflowError):  # JSON, as Python reads it, knows Infinity
         raise RequestError(
-            'params["drawn"] must be {slice: submission}, "silent" {slice: [id]}, and "replace", "empty" and "beside" '
-            "lists of slices"
+            'params["drawn"] and "asked" must be {slice: submission}, "silent" {slice: [id]}, and "replace", "empty" '
+            'and "beside" lists of slices'
         ) from None
-    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside, *silent) if not 0 <= k < volume.depth)
+    outside = sorted(k for k in (*drawn, *replaced, *emptied, *beside, *silent, *asked) if not 0 <= k < volume.depth)
     if outside:
         raise RequestError(f"slices {outside} are not among the image's slices 0..{volume.depth - 1}")
     canonical = partial(to_k, volume.geometry)
@@ -164,6 +173,7 @@ def slices_of(raw: dict[str, Any], volume: Volume) -> SentSlices:
         set(map(canonical, emptied)),
         set(map(canonical, beside)),
         {canonical(k): ids for k, ids in silent.items()},
+        {canonical(k): submission for k, submission in asked.items()},
     )
 
 

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2031c3d265fd1cb55d16020e5cd13421a344dd5ae34f8894996badf8e3e0511b */
+/* fewsam panel, built from sources 124ba58f9e3346f196a6be5f5abc168da5e6623b4f9fc225402926ad7d2ede7a */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1174,13 +1174,16 @@
 	async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		const form = new FormData();
 		const empty = [...said.empty, ...agreed.empty];
-		const { replace, beside = [] } = agreed;
+		const { asked, both } = agreed;
+		const slices = Object.keys(asked).map(Number);
+		const [replace, beside] = both ? [[], slices] : [slices, []];
 		form.append("params", JSON.stringify({
 			label_info,
 			client_id: client,
 			drawn,
 			replace,
 			beside,
+			asked,
 			empty,
 			silent: said.silent
 		}));
@@ -3847,7 +3850,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			this.on.left();
 			this.desk.map = null;
 			store.aside.value = "";
-			store.conflict.value = [];
+			store.conflict.value = {};
 			store.changed.value = [];
 		}
 		/** Keep in the browser all that is drawn on the page, also on series that were left; false where its store is full. */
@@ -4191,18 +4194,16 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				let answer;
 				try {
 					answer = await submit(map.series, submission, {
-						...both ? {
-							replace: [],
-							beside: store.conflict.value
-						} : { replace: store.conflict.value },
+						asked: this.open(submission.drawn),
+						both,
 						empty
 					});
 				} catch (error) {
 					if (!(error instanceof Refusal) || error.status !== 409) throw error;
 					if (this.desk.map !== map) return this.desk.say(untaken(map.session.kept), "bad");
-					return this.asked(map, error.body, both);
+					return this.asked(map, error.body, both, submission.drawn);
 				}
-				if (this.desk.map === map) store.conflict.value = [];
+				if (this.desk.map === map) store.conflict.value = {};
 				store.answered.value = false;
 				map.commit();
 				map.session.submitted(submission, answer.submissions, [
@@ -4217,15 +4218,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		async theirs() {
 			const { conflict } = this.desk.store;
 			await this.desk.work("Fetching", async (map) => {
-				const slices = conflict.value;
+				const slices = Object.keys(conflict.value).map(Number).filter((k) => map.session.slices.isDirty(k));
 				if (!await this.desk.fetch()) return;
 				map.render(map.session.discard(slices));
-				conflict.value = [];
+				conflict.value = {};
 				this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
 			});
 		}
 		/** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
-		asked(map, body, both) {
+		asked(map, body, both, drawn) {
 			if (body.empty?.length) {
 				const empty = body.empty;
 				return this.desk.say(emptied(empty), "asks", [{
@@ -4236,9 +4237,18 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 					act: () => this.putBack(map, empty)
 				}]);
 			}
-			const slices = body.slices ?? [];
-			this.desk.store.conflict.value = slices;
-			this.desk.say(conflict(slices, body.who ?? ""), "bad");
+			const { conflict: conflict$1 } = this.desk.store;
+			conflict$1.value = {
+				...this.open(drawn),
+				...body.submissions
+			};
+			const slices = Object.keys(conflict$1.value).map(Number);
+			this.desk.say(conflict(slices, slices.length === body.slices?.length ? body.who ?? "" : ""), "bad");
+		}
+		/** What the server has asked about, but for slices that are no longer drawn, or are drawn over that label by now. */
+		open(drawn) {
+			const asked = Object.entries(this.desk.store.conflict.value);
+			return Object.fromEntries(asked.filter(([k, submission]) => k in drawn && drawn[k] !== submission));
 		}
 		putBack(map, slices) {
 			if (left(this.desk, map)) return;
@@ -4784,7 +4794,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			store,
 			acts
 		};
-		const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+		const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.asked.value];
 		return /* @__PURE__ */ a("section", {
 			"aria-label": "Learn",
 			children: [
@@ -5681,8 +5691,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		changed = y$1([]);
 		/** The name of a new structure, as it is typed. */
 		typed = y$1("");
-		/** Slices that the server asked about, since somebody else submitted them meanwhile. */
-		conflict = y$1([]);
+		/** Slice -> the submission that the server asked about, since it came from elsewhere meanwhile. */
+		conflict = y$1({});
 		/** Whether an answer of the model that knows all labels is shown. */
 		answered = y$1(false);
 		/** What the viewer shows instead of slices. */
@@ -5692,6 +5702,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
 		tracing = y$1(false);
 		history = y$1([]);
+		/** Whether the server asked about a slice that is still drawn. */
+		asked = O(() => (this.open.value?.dirty ?? []).some((k) => k in this.conflict.value));
 		training = O(() => Boolean(this.server.value?.training.running));
 		labelled = O(() => (this.server.value?.structures ?? []).some((one) => one.slices > 0));
 		/** The one thing to do next, and why others cannot be done now. */

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2031c3d265fd1cb55d16020e5cd13421a344dd5ae34f8894996badf8e3e0511b */
+/* fewsam panel, built from sources 124ba58f9e3346f196a6be5f5abc168da5e6623b4f9fc225402926ad7d2ede7a */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1209,13 +1209,16 @@ var deleteStructure = (id) => told("/fewsam/structures/delete", json({ id }));
 async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 	const form = new FormData();
 	const empty = [...said.empty, ...agreed.empty];
-	const { replace, beside = [] } = agreed;
+	const { asked, both } = agreed;
+	const slices = Object.keys(asked).map(Number);
+	const [replace, beside] = both ? [[], slices] : [slices, []];
 	form.append("params", JSON.stringify({
 		label_info,
 		client_id: client,
 		drawn,
 		replace,
 		beside,
+		asked,
 		empty,
 		silent: said.silent
 	}));
@@ -3642,7 +3645,7 @@ var Opening = class {
 		this.on.left();
 		this.desk.map = null;
 		store.aside.value = "";
-		store.conflict.value = [];
+		store.conflict.value = {};
 		store.changed.value = [];
 	}
 	/** Keep in the browser all that is drawn on the page, also on series that were left; false where its store is full. */
@@ -3913,18 +3916,16 @@ var Submitting = class {
 			let answer;
 			try {
 				answer = await submit(map.series, submission, {
-					...both ? {
-						replace: [],
-						beside: store.conflict.value
-					} : { replace: store.conflict.value },
+					asked: this.open(submission.drawn),
+					both,
 					empty
 				});
 			} catch (error) {
 				if (!(error instanceof Refusal) || error.status !== 409) throw error;
 				if (this.desk.map !== map) return this.desk.say(untaken(map.session.kept), "bad");
-				return this.asked(map, error.body, both);
+				return this.asked(map, error.body, both, submission.drawn);
 			}
-			if (this.desk.map === map) store.conflict.value = [];
+			if (this.desk.map === map) store.conflict.value = {};
 			store.answered.value = false;
 			map.commit();
 			map.session.submitted(submission, answer.submissions, [
@@ -3939,15 +3940,15 @@ var Submitting = class {
 	async theirs() {
 		const { conflict } = this.desk.store;
 		await this.desk.work("Fetching", async (map) => {
-			const slices = conflict.value;
+			const slices = Object.keys(conflict.value).map(Number).filter((k) => map.session.slices.isDirty(k));
 			if (!await this.desk.fetch()) return;
 			map.render(map.session.discard(slices));
-			conflict.value = [];
+			conflict.value = {};
 			this.desk.say(`${capital(slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, "");
 		});
 	}
 	/** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
-	asked(map, body, both) {
+	asked(map, body, both, drawn) {
 		if (body.empty?.length) {
 			const empty = body.empty;
 			return this.desk.say(emptied(empty), "asks", [{
@@ -3958,9 +3959,18 @@ var Submitting = class {
 				act: () => this.putBack(map, empty)
 			}]);
 		}
-		const slices = body.slices ?? [];
-		this.desk.store.conflict.value = slices;
-		this.desk.say(conflict(slices, body.who ?? ""), "bad");
+		const { conflict: conflict$1 } = this.desk.store;
+		conflict$1.value = {
+			...this.open(drawn),
+			...body.submissions
+		};
+		const slices = Object.keys(conflict$1.value).map(Number);
+		this.desk.say(conflict(slices, slices.length === body.slices?.length ? body.who ?? "" : ""), "bad");
+	}
+	/** What the server has asked about, but for slices that are no longer drawn, or are drawn over that label by now. */
+	open(drawn) {
+		const asked = Object.entries(this.desk.store.conflict.value);
+		return Object.fromEntries(asked.filter(([k, submission]) => k in drawn && drawn[k] !== submission));
 	}
 	putBack(map, slices) {
 		if (left(this.desk, map)) return;
@@ -4788,7 +4798,7 @@ function Learn({ store, acts }) {
 		store,
 		acts
 	};
-	const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+	const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.asked.value];
 	return /* @__PURE__ */ a("section", {
 		"aria-label": "Learn",
 		children: [
@@ -5657,8 +5667,8 @@ var Store = class {
 	changed = y$2([]);
 	/** The name of a new structure, as it is typed. */
 	typed = y$2("");
-	/** Slices that the server asked about, since somebody else submitted them meanwhile. */
-	conflict = y$2([]);
+	/** Slice -> the submission that the server asked about, since it came from elsewhere meanwhile. */
+	conflict = y$2({});
 	/** Whether an answer of the model that knows all labels is shown. */
 	answered = y$2(false);
 	/** What the viewer shows instead of slices. */
@@ -5668,6 +5678,8 @@ var Store = class {
 	/** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
 	tracing = y$2(false);
 	history = y$2([]);
+	/** Whether the server asked about a slice that is still drawn. */
+	asked = O$1(() => (this.open.value?.dirty ?? []).some((k) => k in this.conflict.value));
 	training = O$1(() => Boolean(this.server.value?.training.running));
 	labelled = O$1(() => (this.server.value?.structures ?? []).some((one) => one.slices > 0));
 	/** The one thing to do next, and why others cannot be done now. */

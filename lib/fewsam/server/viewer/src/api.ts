@@ -204,18 +204,23 @@ export const deleteStructure = (id: string): Promise<Named[]> =>
 
 // -- labels
 
-/** ``replace``: slices whose newer label may go; ``beside``: whose newer label stays, with this one kept beside it; ``empty``: labelled slices of which a person said that nothing is there. */
+/** What a person has answered. */
 export interface Agreed {
-  replace: number[];
-  beside?: number[];
+  /** Slice -> the newer submission that they were asked about. */
+  asked: Record<string, number>;
+  /** Whether it stays, with this label beside it; else this label replaces it. */
+  both: boolean;
+  /** Labelled slices of which they said that nothing is there. */
   empty: number[];
 }
 
 export async function submit(image: string, { voxels, label_info, drawn, ...said }: Submission, agreed: Agreed): Promise<any> {
   const form = new FormData();
   const empty = [...said.empty, ...agreed.empty];
-  const { replace, beside = [] } = agreed;
-  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, empty, silent: said.silent }));
+  const { asked, both } = agreed;
+  const slices = Object.keys(asked).map(Number);
+  const [replace, beside] = both ? [[], slices] : [slices, []];
+  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, asked, empty, silent: said.silent }));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return told(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form });
 }

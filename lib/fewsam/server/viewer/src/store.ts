@@ -61,8 +61,8 @@ export class Store {
   readonly changed = signal<number[]>([]);
   /** The name of a new structure, as it is typed. */
   readonly typed = signal('');
-  /** Slices that the server asked about, since somebody else submitted them meanwhile. */
-  readonly conflict = signal<number[]>([]);
+  /** Slice -> the submission that the server asked about, since it came from elsewhere meanwhile. */
+  readonly conflict = signal<Record<string, number>>({});
   /** Whether an answer of the model that knows all labels is shown. */
   readonly answered = signal(false);
   /** What the viewer shows instead of slices. */
@@ -72,6 +72,9 @@ export class Store {
   /** Whether the history of the slice on the screen is unfolded, and what it holds, newest first. */
   readonly tracing = signal(false);
   readonly history = signal<Shot[]>([]);
+
+  /** Whether the server asked about a slice that is still drawn. */
+  readonly asked = computed(() => (this.open.value?.dirty ?? []).some(k => k in this.conflict.value));
 
   readonly training = computed(() => Boolean(this.server.value?.training.running));
 

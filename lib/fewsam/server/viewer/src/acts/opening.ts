@@ -51,7 +51,7 @@ export class Opening {
     this.on.left();
     this.desk.map = null;
     store.aside.value = '';
-    store.conflict.value = [];
+    store.conflict.value = {};
     store.changed.value = [];
   }
 

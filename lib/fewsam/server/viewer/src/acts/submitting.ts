@@ -5,6 +5,14 @@ import * as texts from '../model/texts';
 import type { Labelmap } from '../viewer/labelmap';
 import { type Desk, left } from './desk';
 
+/** What the server asks before it takes a submission. */
+interface Question {
+  slices?: number[];
+  submissions?: Record<string, number>;
+  who?: string;
+  empty?: number[];
+}
+
 export class Submitting {
   constructor(private desk: Desk) {}
 
@@ -17,14 +25,14 @@ export class Submitting {
       if (!submission) return this.desk.say('Nothing to submit: no slice was changed by hand.', 'bad');
       let answer: any;
       try {
-        answer = await api.submit(map.series, submission, { ...(both ? { replace: [], beside: store.conflict.value } : { replace: store.conflict.value }), empty });
+        answer = await api.submit(map.series, submission, { asked: this.open(submission.drawn), both, empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
         // The answers are about slices of this series: they are not asked for over another one.
         if (this.desk.map !== map) return this.desk.say(texts.untaken(map.session.kept), 'bad');
-        return this.asked(map, error.body, both);
+        return this.asked(map, error.body, both, submission.drawn);
       }
-      if (this.desk.map === map) store.conflict.value = [];
+      if (this.desk.map === map) store.conflict.value = {};
       store.answered.value = false;
       map.commit();
       map.session.submitted(submission, answer.submissions, [...answer.kept, ...answer.untouched, ...(answer.beside ?? [])]);
@@ -36,25 +44,32 @@ export class Submitting {
   async theirs(): Promise<void> {
     const { conflict } = this.desk.store;
     await this.desk.work('Fetching', async map => {
-      const slices = conflict.value;
+      const slices = Object.keys(conflict.value).map(Number).filter(k => map.session.slices.isDirty(k));
       if (!(await this.desk.fetch())) return;
       map.render(map.session.discard(slices));
-      conflict.value = [];
+      conflict.value = {};
       this.desk.say(`${texts.capital(texts.slicesOf(slices))}: as it was submitted from elsewhere. Undo brings yours back.`, '');
     });
   }
 
   /** The server asks before it takes a submission; ``both``: what the person has answered to a question before this one. */
-  private asked(map: Labelmap, body: { slices?: number[]; who?: string; empty?: number[] }, both: boolean): void {
+  private asked(map: Labelmap, body: Question, both: boolean, drawn: Record<string, number>): void {
     if (body.empty?.length) {
       const empty = body.empty;
       const yes = { label: 'Nothing is there', act: () => void this.submit(empty, both, map) };
       const no = { label: 'Put the labels back', act: () => this.putBack(map, empty) };
       return this.desk.say(texts.emptied(empty), 'asks', [yes, no]);
     }
-    const slices = body.slices ?? [];
-    this.desk.store.conflict.value = slices;
-    this.desk.say(texts.conflict(slices, body.who ?? ''), 'bad');
+    const { conflict } = this.desk.store;
+    conflict.value = { ...this.open(drawn), ...body.submissions };
+    const slices = Object.keys(conflict.value).map(Number); // with those that were asked about before: the buttons are about all
+    this.desk.say(texts.conflict(slices, slices.length === body.slices?.length ? (body.who ?? '') : ''), 'bad');
+  }
+
+  /** What the server has asked about, but for slices that are no longer drawn, or are drawn over that label by now. */
+  private open(drawn: Record<string, number>): Record<string, number> {
+    const asked = Object.entries(this.desk.store.conflict.value);
+    return Object.fromEntries(asked.filter(([k, submission]) => k in drawn && drawn[k] !== submission));
   }
 
   private putBack(map: Labelmap, slices: number[]): void {

@@ -5,7 +5,7 @@ import { Button, type Given } from './buttons';
 
 export function Learn({ store, acts }: Given) {
   const given = { store, acts };
-  const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.conflict.value.length > 0];
+  const [dirty, conflict] = [store.open.value?.dirty.length ?? 0, store.asked.value];
   return (
     <section aria-label="Learn">
       <h4>Learn</h4>
