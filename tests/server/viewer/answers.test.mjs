@@ -19,7 +19,7 @@ function desk(answers) {
   const store = new Store();
   const map = { series: 'ct', drawing: false, commit() {}, geometry: { current: () => 7 }, session: { points: [], slices: { dirty: [] } } };
   const said = [];
-  const made = { store, map, said, asked, say: text => said.push(text), take: async () => [], work: async (_, todo) => todo(made.map) };
+  const made = { store, structures: { ids: '' }, map, said, asked, say: text => said.push(text), take: async () => [], work: async (_, todo) => todo(made.map) };
   return made;
 }
 

@@ -316,3 +316,21 @@ test("a structure whose segment was deleted in the viewer's own list keeps its n
   look();
   assert.deepEqual([segments[2].label, panel.structures.all.map(one => one.name)], ['tumour', ['liver', 'tumour', 'Segment 3']]);
 });
+
+test('the labels of a structure that came back are fetched again where that failed', async () => {
+  const { panel, opening } = await opened();
+  const tumour = { ...liver, id: 'tumour', name: 'tumour' };
+  const fetched = [];
+  panel.fetch = async () => {
+    fetched.push(panel.structures.ids);
+    if (fetched.length === 1) throw new Error('The server does not answer.');
+    return true;
+  };
+  await opening.catchUp();
+  assert.deepEqual(fetched, []);
+  panel.structures.update([liver, tumour]);
+  await assert.rejects(opening.catchUp());
+  for (let look = 0; look < 3; look++) await opening.catchUp();
+  assert.equal(fetched.length, 2);
+  assert.match(fetched[1], /tumour/);
+});

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 124ba58f9e3346f196a6be5f5abc168da5e6623b4f9fc225402926ad7d2ede7a */
+/* fewsam panel, built from sources 63072220a8abd794c426fc3739e6c49c56e3a7c873e991175f9c595d7646b889 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -2372,6 +2372,10 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			return pixel === value ? 0 : pixel;
 		});
 	}
+	/** A slice as it was changed, but for the pixels of locked structures. */
+	function sparing(changed, slice, locked) {
+		return locked.length ? changed.map((value, at) => locked.includes(slice[at]) ? slice[at] : value) : changed;
+	}
 	/** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
 	function painted(slice, value, area, erase, locked = []) {
 		return slice.map((pixel, at) => {
@@ -2586,6 +2590,20 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		if (TOOLS$1[letter]) return { tool: TOOLS$1[letter] };
 		return COMMANDS[letter] ? { command: COMMANDS[letter] } : null;
 	}
+	// src/viewer/typing.ts
+	/** Where the keys belong to a field. */
+	/** Whether a key on this element is typed into it. */
+	function typing(target) {
+		if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+		if (target instanceof HTMLInputElement) return ![
+			"range",
+			"checkbox",
+			"radio",
+			"button",
+			"color"
+		].includes(target.type);
+		return target instanceof HTMLElement && target.isContentEditable;
+	}
 	// src/acts/keys.ts
 	var LARGER = 1.25;
 	var Keys = class {
@@ -2630,17 +2648,6 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			event.stopImmediatePropagation();
 		}
 	};
-	function typing(target) {
-		if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
-		if (target instanceof HTMLInputElement) return ![
-			"range",
-			"checkbox",
-			"radio",
-			"button",
-			"color"
-		].includes(target.type);
-		return target instanceof HTMLElement && target.isContentEditable;
-	}
 	// src/acts/labwork.ts
 	/** Marks of the worklist, the person's name, and the way to another series. */
 	var SAID = {
@@ -3819,6 +3826,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		waited = 0;
 		closed = false;
 		unfollowed = new Unfollowed();
+		ids = "";
 		constructor(desk, on) {
 			this.desk = desk;
 			this.on = on;
@@ -3870,15 +3878,23 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			map.render(back);
 			this.desk.say(`${capital(slicesOf(back))}: drawn here before and not submitted; put back.`, "");
 		}
-		/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+		/**
+		* Show what was submitted from elsewhere, but on slices that are drawn on here. A structure that was deleted is shown
+		* no longer, and one that came back with its labels: where that fails, it is tried again at the next look.
+		*/
 		async catchUp() {
-			const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
-			if (!map || image?.id !== map.series || map.drawing) return;
+			const [{ map, store }, image, { ids }] = [
+				this.desk,
+				this.desk.store.server.value?.image,
+				this.desk.structures
+			];
+			if (!map || map.drawing) return;
 			map.commit();
-			const stale = map.session.slices.stale(image.submissions);
+			const stale = image?.id === map.series ? map.session.slices.stale(image.submissions) : [];
 			const idle = !store.busy.value;
-			if (!stale.length || !await this.desk.fetch()) return;
-			if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
+			if (!stale.length && ids === this.ids || !await this.desk.fetch()) return;
+			this.ids = ids;
+			if (stale.length && idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 		}
 		/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
 		wants(series, viewportId) {
@@ -3891,6 +3907,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (!this.wants(series, viewportId)) return;
 			store.server.value = state;
 			structures.update(state.structures);
+			const { ids } = structures;
 			const known = await getLabelmap(series);
 			if (!this.wants(series, viewportId)) return;
 			const map = await Labelmap.open(viewportId, displaySet, structures, this.unfollowed);
@@ -3908,6 +3925,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				this.desk.show();
 			};
 			this.desk.map = map;
+			this.ids = ids;
 			store.answered.value = known.head.served;
 			numbering.of = (k) => map.geometry.placeOf(k) + 1;
 			const chosen = store.chosen.value;
@@ -3959,6 +3977,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const include = store.tool.value === "include";
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
 			const { value, id, name } = structure;
+			if (store.look.value.locked.includes(value)) return this.desk.say(`${name} is locked.`, "bad");
 			if (this.prompting.takes(value)) return this.prompting.add({
 				i,
 				j,
@@ -3989,8 +4008,9 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				await map.released();
 				if (left(this.desk, map)) return;
 				map.commit();
-				const width = map.geometry.planes[k].columns;
-				map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+				const [shown, width] = [session.slices.shown(k), map.geometry.planes[k].columns];
+				const pixels = sparing(corrected(shown, voxels, value, points, width), shown, store.look.value.locked);
+				map.render(session.correct(k, pixels, all));
 				this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
 			}, of));
 		}
@@ -4122,16 +4142,15 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			const { map: of, structures } = this.desk;
 			const structure = structures.of(value);
 			if (!structure) return this.desk.say("Choose a structure first.", "bad");
+			if (this.desk.store.look.value.locked.includes(value)) return this.desk.say(`${structure.name} is locked.`, "bad");
 			this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
 				map.commit();
 				const { session } = map;
 				const same = (one) => !one.kind && !prompt.kind && one.i === prompt.i && one.j === prompt.j && one.k === prompt.k;
 				const all = [...session.points.filter((one) => one.value !== value || !same(one)), prompt];
 				const mine = all.filter((one) => one.value === value);
-				if (mine.length === 1) {
-					this.base.clear();
-					this.known.clear();
-				}
+				if (mine.length === 1) this.base.set(value, /* @__PURE__ */ new Map());
+				if (all.length === 1) this.known.clear();
 				const before = this.known.get(named(session.points, value)) ?? /* @__PURE__ */ new Map();
 				const keep = session.slices.dirty.filter((k) => !before.has(k));
 				const { head, voxels } = await prompts({
@@ -4156,7 +4175,8 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		}
 		changed(map, before, now, mine, value) {
 			const { slices } = map.session;
-			const found = /* @__PURE__ */ new Map();
+			const { locked } = this.desk.store.look.value;
+			const [found, base] = [/* @__PURE__ */ new Map(), this.base.get(value) ?? /* @__PURE__ */ new Map()];
 			const width = map.geometry.planes[0].columns;
 			for (const k of /* @__PURE__ */ new Set([
 				...before.keys(),
@@ -4164,9 +4184,9 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				...mine.map((one) => one.k)
 			])) {
 				const shown = slices.shown(k);
-				if (!this.base.has(k)) this.base.set(k, shown.slice());
-				const pixels = reapplied(shown, this.base.get(k), before.get(k), now.get(k), value);
-				found.set(k, obeyed(pixels, mine.filter((one) => one.k === k), width, value));
+				if (!base.has(k)) base.set(k, shown.slice());
+				const pixels = reapplied(shown, base.get(k), before.get(k), now.get(k), value);
+				found.set(k, sparing(obeyed(pixels, mine.filter((one) => one.k === k), width, value), shown, locked));
 			}
 			return found;
 		}
@@ -5881,6 +5901,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 		parent = null;
 		timer = 0;
 		inHand = null;
+		k = -1;
 		constructor(map) {
 			this.map = map;
 			this.strip = new Strip(map);
@@ -5909,8 +5930,11 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (this.held.childElementCount) this.held.replaceChildren();
 			const viewport = viewportOf(this.map.viewportId);
 			if (!viewport || !this.inHand?.draw) return;
-			const screen = (i, j, k) => viewport.worldToCanvas(this.map.geometry.world(i, j, k));
-			this.inHand.draw(this.held, screen, this.map.geometry.current());
+			const k = this.map.geometry.current();
+			if (k !== this.k) this.inHand.leave?.();
+			this.k = k;
+			const screen = (i, j, on) => viewport.worldToCanvas(this.map.geometry.world(i, j, on));
+			this.inHand.draw(this.held, screen, k);
 		}
 		close() {
 			window.clearInterval(this.timer);
@@ -6143,7 +6167,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 				"Enter",
 				"Escape",
 				"Backspace"
-			].includes(event.key)) return;
+			].includes(event.key) || typing(event.target)) return;
 			event.preventDefault();
 			event.stopImmediatePropagation();
 			if (event.key === "Enter") return this.close(event.altKey);
@@ -6278,11 +6302,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			if (turn < this.answered) return;
 			this.answered = turn;
 			this.store.server.value = state;
-			const before = this.structures.ids;
-			if (this.structures.update(state.structures)) {
-				this.map?.segments();
-				if (this.map?.session.opened && this.structures.ids !== before) await this.fetch();
-			}
+			if (this.structures.update(state.structures)) this.map?.segments();
 			this.learning.look(state);
 			await this.opening.catchUp();
 			await this.tracing.look();

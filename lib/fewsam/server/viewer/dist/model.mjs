@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 124ba58f9e3346f196a6be5f5abc168da5e6623b4f9fc225402926ad7d2ede7a */
+/* fewsam panel, built from sources 63072220a8abd794c426fc3739e6c49c56e3a7c873e991175f9c595d7646b889 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1798,6 +1798,10 @@ function withMask(slice, value, mask) {
 		if (mask[at]) return pixel || value;
 		return pixel === value ? 0 : pixel;
 	});
+}
+/** A slice as it was changed, but for the pixels of locked structures. */
+function sparing(changed, slice, locked) {
+	return locked.length ? changed.map((value, at) => locked.includes(slice[at]) ? slice[at] : value) : changed;
 }
 /** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
 function painted(slice, value, area, erase, locked = []) {
@@ -3614,6 +3618,7 @@ var Opening = class {
 	waited = 0;
 	closed = false;
 	unfollowed = new Unfollowed();
+	ids = "";
 	constructor(desk, on) {
 		this.desk = desk;
 		this.on = on;
@@ -3665,15 +3670,23 @@ var Opening = class {
 		map.render(back);
 		this.desk.say(`${capital(slicesOf(back))}: drawn here before and not submitted; put back.`, "");
 	}
-	/** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+	/**
+	* Show what was submitted from elsewhere, but on slices that are drawn on here. A structure that was deleted is shown
+	* no longer, and one that came back with its labels: where that fails, it is tried again at the next look.
+	*/
 	async catchUp() {
-		const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
-		if (!map || image?.id !== map.series || map.drawing) return;
+		const [{ map, store }, image, { ids }] = [
+			this.desk,
+			this.desk.store.server.value?.image,
+			this.desk.structures
+		];
+		if (!map || map.drawing) return;
 		map.commit();
-		const stale = map.session.slices.stale(image.submissions);
+		const stale = image?.id === map.series ? map.session.slices.stale(image.submissions) : [];
 		const idle = !store.busy.value;
-		if (!stale.length || !await this.desk.fetch()) return;
-		if (idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
+		if (!stale.length && ids === this.ids || !await this.desk.fetch()) return;
+		this.ids = ids;
+		if (stale.length && idle && !store.busy.value) this.desk.say(`${capital(slicesOf(stale))}: submitted from elsewhere, and shown here now.`, "");
 	}
 	/** Whether a series is still to be opened: nobody closed the panel meanwhile, or went on to another series. */
 	wants(series, viewportId) {
@@ -3686,6 +3699,7 @@ var Opening = class {
 		if (!this.wants(series, viewportId)) return;
 		store.server.value = state;
 		structures.update(state.structures);
+		const { ids } = structures;
 		const known = await getLabelmap(series);
 		if (!this.wants(series, viewportId)) return;
 		const map = await Labelmap.open(viewportId, displaySet, structures, this.unfollowed);
@@ -3703,6 +3717,7 @@ var Opening = class {
 			this.desk.show();
 		};
 		this.desk.map = map;
+		this.ids = ids;
 		store.answered.value = known.head.served;
 		numbering.of = (k) => map.geometry.placeOf(k) + 1;
 		const chosen = store.chosen.value;
@@ -3733,6 +3748,7 @@ var Pointing = class {
 		const include = store.tool.value === "include";
 		if (!structure) return this.desk.say("Choose a structure first.", "bad");
 		const { value, id, name } = structure;
+		if (store.look.value.locked.includes(value)) return this.desk.say(`${name} is locked.`, "bad");
 		if (this.prompting.takes(value)) return this.prompting.add({
 			i,
 			j,
@@ -3763,8 +3779,9 @@ var Pointing = class {
 			await map.released();
 			if (left(this.desk, map)) return;
 			map.commit();
-			const width = map.geometry.planes[k].columns;
-			map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+			const [shown, width] = [session.slices.shown(k), map.geometry.planes[k].columns];
+			const pixels = sparing(corrected(shown, voxels, value, points, width), shown, store.look.value.locked);
+			map.render(session.correct(k, pixels, all));
 			this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
 		}, of));
 	}
@@ -3844,16 +3861,15 @@ var Prompting = class {
 		const { map: of, structures } = this.desk;
 		const structure = structures.of(value);
 		if (!structure) return this.desk.say("Choose a structure first.", "bad");
+		if (this.desk.store.look.value.locked.includes(value)) return this.desk.say(`${structure.name} is locked.`, "bad");
 		this.queue = this.queue.then(() => this.desk.work("Correcting", async (map) => {
 			map.commit();
 			const { session } = map;
 			const same = (one) => !one.kind && !prompt.kind && one.i === prompt.i && one.j === prompt.j && one.k === prompt.k;
 			const all = [...session.points.filter((one) => one.value !== value || !same(one)), prompt];
 			const mine = all.filter((one) => one.value === value);
-			if (mine.length === 1) {
-				this.base.clear();
-				this.known.clear();
-			}
+			if (mine.length === 1) this.base.set(value, /* @__PURE__ */ new Map());
+			if (all.length === 1) this.known.clear();
 			const before = this.known.get(named(session.points, value)) ?? /* @__PURE__ */ new Map();
 			const keep = session.slices.dirty.filter((k) => !before.has(k));
 			const { head, voxels } = await prompts({
@@ -3878,7 +3894,8 @@ var Prompting = class {
 	}
 	changed(map, before, now, mine, value) {
 		const { slices } = map.session;
-		const found = /* @__PURE__ */ new Map();
+		const { locked } = this.desk.store.look.value;
+		const [found, base] = [/* @__PURE__ */ new Map(), this.base.get(value) ?? /* @__PURE__ */ new Map()];
 		const width = map.geometry.planes[0].columns;
 		for (const k of /* @__PURE__ */ new Set([
 			...before.keys(),
@@ -3886,9 +3903,9 @@ var Prompting = class {
 			...mine.map((one) => one.k)
 		])) {
 			const shown = slices.shown(k);
-			if (!this.base.has(k)) this.base.set(k, shown.slice());
-			const pixels = reapplied(shown, this.base.get(k), before.get(k), now.get(k), value);
-			found.set(k, obeyed(pixels, mine.filter((one) => one.k === k), width, value));
+			if (!base.has(k)) base.set(k, shown.slice());
+			const pixels = reapplied(shown, base.get(k), before.get(k), now.get(k), value);
+			found.set(k, sparing(obeyed(pixels, mine.filter((one) => one.k === k), width, value), shown, locked));
 		}
 		return found;
 	}
@@ -5738,4 +5755,121 @@ function unconfirmable(open, labelled) {
 	if (open?.sliceIs === "drawn") return "This slice is drawn by hand: Submit makes it a label.";
 	return open?.sliceIs === "confirmed" ? "It is said already: Submit makes it a label." : "";
 }
-export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, api_exports as api, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+// src/viewer/overlay.ts
+var SVG = "http://www.w3.org/2000/svg";
+function element(name, attributes = {}) {
+	const made = document.createElementNS(SVG, name);
+	for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+	return made;
+}
+// src/viewer/typing.ts
+/** Where the keys belong to a field. */
+/** Whether a key on this element is typed into it. */
+function typing(target) {
+	if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+	if (target instanceof HTMLInputElement) return ![
+		"range",
+		"checkbox",
+		"radio",
+		"button",
+		"color"
+	].includes(target.type);
+	return target instanceof HTMLElement && target.isContentEditable;
+}
+// src/viewer/lasso.ts
+/** The lasso: drag round an area, or click its corners and close it with Enter, a double click or a click on the first one. */
+var NEAR = 8;
+var Lasso = class {
+	done;
+	redraw;
+	places = [];
+	k = 0;
+	dragging = false;
+	moved = false;
+	first = [0, 0];
+	pressed = [0, 0];
+	towards = null;
+	/**
+	* Args:
+	*     done: takes the corners of a closed area, and whether it is to be erased.
+	*     redraw: draws what is held.
+	*/
+	constructor(done, redraw) {
+		this.done = done;
+		this.redraw = redraw;
+	}
+	down(at, event) {
+		if (this.places.length && at.k !== this.k) this.leave();
+		if (this.places.length > 2 && Math.hypot(at.x - this.first[0], at.y - this.first[1]) < NEAR) return this.close(event.altKey);
+		if (!this.places.length) {
+			this.first = [at.x, at.y];
+			this.k = at.k;
+			window.addEventListener("keydown", this.keys, true);
+		}
+		this.pressed = [at.x, at.y];
+		this.dragging = true;
+		this.moved = false;
+		this.places.push([at.i, at.j]);
+	}
+	move(at, event) {
+		this.towards = at;
+		if (this.dragging && !event.buttons) this.dragging = false;
+		if (!this.dragging || at.k !== this.k) return;
+		const [i, j] = this.places[this.places.length - 1];
+		if (Math.hypot(at.i - i, at.j - j) < .5) return;
+		this.places.push([at.i, at.j]);
+		this.moved ||= Math.hypot(at.x - this.pressed[0], at.y - this.pressed[1]) > NEAR;
+	}
+	up(_, event) {
+		const dragged = this.dragging && this.moved;
+		this.dragging = false;
+		if (dragged && this.places.length > 2) this.close(event.altKey);
+	}
+	twice(_, event) {
+		this.close(event.altKey);
+	}
+	leave() {
+		this.places = [];
+		this.dragging = false;
+		this.towards = null;
+		window.removeEventListener("keydown", this.keys, true);
+	}
+	draw(svg, screen, k) {
+		if (!this.places.length || k !== this.k) return;
+		const corners = this.places.map(([i, j]) => screen(i, j, this.k));
+		if (this.towards && !this.dragging) corners.push([this.towards.x, this.towards.y]);
+		const points = corners.map((corner) => corner.join(",")).join(" ");
+		svg.append(element("polygon", {
+			points,
+			fill: "rgba(255,225,77,.2)",
+			stroke: "#ffe14d",
+			"stroke-width": 1.5
+		}));
+		if (!this.moved) svg.append(element("circle", {
+			cx: corners[0][0],
+			cy: corners[0][1],
+			r: 4,
+			fill: "#ffe14d"
+		}));
+	}
+	close(erase) {
+		const [places, k] = [this.places, this.k];
+		this.leave();
+		this.redraw();
+		if (places.length > 2) this.done(places, k, erase);
+	}
+	keys = (event) => {
+		if (![
+			"Enter",
+			"Escape",
+			"Backspace"
+		].includes(event.key) || typing(event.target)) return;
+		event.preventDefault();
+		event.stopImmediatePropagation();
+		if (event.key === "Enter") return this.close(event.altKey);
+		if (event.key === "Backspace") this.places.pop();
+		if (event.key === "Escape" || !this.places.length) this.leave();
+		this.redraw();
+	};
+};
+export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Lasso, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, api_exports as api, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, sparing, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

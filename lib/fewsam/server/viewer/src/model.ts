@@ -2,7 +2,7 @@
 
 export * as api from './api';
 export { Drafts, pack, unpack } from './model/drafts';
-export { interpolated, painted, withMask } from './model/editing';
+export { interpolated, painted, sparing, withMask } from './model/editing';
 export { type Keys, pressed, SHEET } from './model/keys';
 export { LOOK, colourOf, hex, keep, kept, toggled, unhex } from './model/look';
 export { between, distances, filled, polygon, smoothed, withoutIslands } from './model/masks';
@@ -38,5 +38,6 @@ export { Store } from './store';
 
 // What works with the viewer, and what tests put in its place.
 export { Labelmap } from './viewer/labelmap';
+export { Lasso } from './viewer/lasso';
 export { host } from './viewer/ohif';
 export { Unfollowed } from './viewer/unfollowed';

@@ -153,12 +153,7 @@ export class Panel implements Desk {
     if (turn < this.answered) return; // a later question was answered first: this is how things were
     this.answered = turn;
     this.store.server.value = state;
-    const before = this.structures.ids;
-    if (this.structures.update(state.structures)) {
-      this.map?.segments();
-      // One that was deleted is shown no longer, and one that came back has labels that are not shown yet.
-      if (this.map?.session.opened && this.structures.ids !== before) await this.fetch();
-    }
+    if (this.structures.update(state.structures)) this.map?.segments();
     this.learning.look(state);
     await this.opening.catchUp();
     await this.tracing.look();

@@ -4,6 +4,7 @@ import type { Acts } from '../commands';
 import { pressed } from '../model/keys';
 import type { Structure } from '../model/structures';
 import type { Store } from '../store';
+import { typing } from '../viewer/typing';
 
 const LARGER = 1.25; // a press, of the radius of the brush
 
@@ -49,10 +50,4 @@ export class Keys {
     event.preventDefault();
     event.stopImmediatePropagation();
   }
-}
-
-function typing(target: EventTarget | null): boolean {
-  if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
-  if (target instanceof HTMLInputElement) return !['range', 'checkbox', 'radio', 'button', 'color'].includes(target.type);
-  return target instanceof HTMLElement && target.isContentEditable;
 }

@@ -13,6 +13,7 @@ export class Opening {
   private waited = 0; // looks without an open series
   private closed = false;
   private unfollowed = new Unfollowed();
+  private ids = ''; // the structures of the labelmap that was fetched last
 
   constructor(
     private desk: Desk,
@@ -74,15 +75,19 @@ export class Opening {
     this.desk.say(`${texts.capital(texts.slicesOf(back))}: drawn here before and not submitted; put back.`, '');
   }
 
-  /** Show what was submitted from elsewhere, but on slices that are drawn on here. */
+  /**
+   * Show what was submitted from elsewhere, but on slices that are drawn on here. A structure that was deleted is shown
+   * no longer, and one that came back with its labels: where that fails, it is tried again at the next look.
+   */
   async catchUp(): Promise<void> {
-    const [{ map, store }, image] = [this.desk, this.desk.store.server.value?.image];
-    if (!map || image?.id !== map.series || map.drawing) return;
+    const [{ map, store }, image, { ids }] = [this.desk, this.desk.store.server.value?.image, this.desk.structures];
+    if (!map || map.drawing) return;
     map.commit();
-    const stale = map.session.slices.stale(image.submissions);
+    const stale = image?.id === map.series ? map.session.slices.stale(image.submissions) : [];
     const idle = !store.busy.value; // otherwise what is being done says itself what came of it
-    if (!stale.length || !(await this.desk.fetch())) return;
-    if (idle && !store.busy.value) {
+    if ((!stale.length && ids === this.ids) || !(await this.desk.fetch())) return;
+    this.ids = ids;
+    if (stale.length && idle && !store.busy.value) {
       this.desk.say(`${texts.capital(texts.slicesOf(stale))}: submitted from elsewhere, and shown here now.`, '');
     }
   }
@@ -99,6 +104,7 @@ export class Opening {
     if (!this.wants(series, viewportId)) return;
     store.server.value = state;
     structures.update(state.structures);
+    const { ids } = structures;
     const known = await api.getLabelmap(series);
     if (!this.wants(series, viewportId)) return;
     // Once all is known: nobody waits for the server with a labelmap at hand that takes no drawing yet.
@@ -117,6 +123,7 @@ export class Opening {
       this.desk.show();
     };
     this.desk.map = map;
+    this.ids = ids;
     store.answered.value = known.head.served;
     texts.numbering.of = k => map.geometry.placeOf(k) + 1;
     const chosen = store.chosen.value;

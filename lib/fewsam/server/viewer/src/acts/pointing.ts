@@ -1,6 +1,7 @@
 /** Clicked points: each is answered in its turn, also one that was made while another is computed. */
 
 import * as api from '../api';
+import { sparing } from '../model/editing';
 import { corrected } from '../model/points';
 import * as texts from '../model/texts';
 import { type Desk, left, onScreen } from './desk';
@@ -23,6 +24,7 @@ export class Pointing {
     const include = store.tool.value === 'include';
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
     const { value, id, name } = structure;
+    if (store.look.value.locked.includes(value)) return this.desk.say(`${name} is locked.`, 'bad');
     if (this.prompting.takes(value)) return this.prompting.add({ i, j, k, include, value });
     this.queue = this.queue.then(() =>
       this.desk.work('Correcting', async map => {
@@ -38,8 +40,9 @@ export class Pointing {
         await map.released();
         if (left(this.desk, map)) return;
         map.commit();
-        const width = map.geometry.planes[k].columns;
-        map.render(session.correct(k, corrected(session.slices.shown(k), voxels, value, points, width), all));
+        const [shown, width] = [session.slices.shown(k), map.geometry.planes[k].columns];
+        const pixels = sparing(corrected(shown, voxels, value, points, width), shown, store.look.value.locked);
+        map.render(session.correct(k, pixels, all));
         this.desk.say(`${name}: ${texts.count(points.length, 'point')} on ${texts.slicesOf([k])}. Submit when it is right.`, '');
       }, of),
     );

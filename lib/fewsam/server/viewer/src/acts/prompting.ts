@@ -1,6 +1,7 @@
 /** Scribbles and boxes, and points that are propagated to other slices: the server answers for all prompts of a structure. */
 
 import * as api from '../api';
+import { sparing } from '../model/editing';
 import { type Changes, asked, obeyed, planes, reapplied } from '../model/prompts';
 import type { Point } from '../model/session';
 import * as texts from '../model/texts';
@@ -10,7 +11,7 @@ import { type Desk, left, onScreen } from './desk';
 
 export class Prompting {
   private queue: Promise<void> = Promise.resolve();
-  private base = new Map<number, Uint8Array>(); // slices as they were before the first prompt
+  private base = new Map<number, Map<number, Uint8Array>>(); // of each structure, slices as they were before its first prompt
   private known = new Map<string, Changes>(); // what prompts changed, by what they are
 
   constructor(private desk: Desk) {}
@@ -37,6 +38,7 @@ export class Prompting {
     const { map: of, structures } = this.desk; // the series of the prompt, whichever is open when its turn comes
     const structure = structures.of(value);
     if (!structure) return this.desk.say('Choose a structure first.', 'bad');
+    if (this.desk.store.look.value.locked.includes(value)) return this.desk.say(`${structure.name} is locked.`, 'bad');
     this.queue = this.queue.then(() =>
       this.desk.work('Correcting', async map => {
         map.commit();
@@ -44,10 +46,8 @@ export class Prompting {
         const same = (one: Point): boolean => !one.kind && !prompt.kind && one.i === prompt.i && one.j === prompt.j && one.k === prompt.k;
         const all = [...session.points.filter(one => one.value !== value || !same(one)), prompt];
         const mine = all.filter(one => one.value === value);
-        if (mine.length === 1) {
-          this.base.clear();
-          this.known.clear();
-        }
+        if (mine.length === 1) this.base.set(value, new Map());
+        if (all.length === 1) this.known.clear();
         const before = this.known.get(named(session.points, value)) ?? new Map<number, Uint8Array>();
         const keep = session.slices.dirty.filter(k => !before.has(k));
         const body = { image: map.series, label: structure.name, id: structure.id, prompts: asked(mine), propagate: this.desk.store.propagate.value, keep };
@@ -68,13 +68,14 @@ export class Prompting {
 
   private changed(map: Labelmap, before: Changes, now: Changes, mine: Point[], value: number): Map<number, Uint8Array> {
     const { slices } = map.session;
-    const found = new Map<number, Uint8Array>();
+    const { locked } = this.desk.store.look.value;
+    const [found, base] = [new Map<number, Uint8Array>(), this.base.get(value) ?? new Map<number, Uint8Array>()];
     const width = map.geometry.planes[0].columns;
     for (const k of new Set([...before.keys(), ...now.keys(), ...mine.map(one => one.k)])) {
       const shown = slices.shown(k);
-      if (!this.base.has(k)) this.base.set(k, shown.slice());
-      const pixels = reapplied(shown, this.base.get(k)!, before.get(k), now.get(k), value);
-      found.set(k, obeyed(pixels, mine.filter(one => one.k === k), width, value));
+      if (!base.has(k)) base.set(k, shown.slice());
+      const pixels = reapplied(shown, base.get(k)!, before.get(k), now.get(k), value);
+      found.set(k, sparing(obeyed(pixels, mine.filter(one => one.k === k), width, value), shown, locked));
     }
     return found;
   }

@@ -15,6 +15,11 @@ export function withMask(slice: Pixels, value: number, mask: Mask): Pixels {
   });
 }
 
+/** A slice as it was changed, but for the pixels of locked structures. */
+export function sparing(changed: Pixels, slice: Pixels, locked: number[]): Pixels {
+  return locked.length ? changed.map((value, at) => (locked.includes(slice[at]) ? slice[at] : value)) : changed;
+}
+
 /** The slice with a structure painted over it, or erased; pixels of ``locked`` structures stay. */
 export function painted(slice: Pixels, value: number, area: Mask, erase: boolean, locked: number[] = []): Pixels {
   return slice.map((pixel, at) => {

@@ -1,6 +1,7 @@
 /** The lasso: drag round an area, or click its corners and close it with Enter, a double click or a click on the first one. */
 
 import { type At, type Hand, element } from './overlay';
+import { typing } from './typing';
 
 const NEAR = 8; // pixels of the screen: as near as this to the first corner closes
 
@@ -81,7 +82,7 @@ export class Lasso implements Hand {
   }
 
   private keys = (event: KeyboardEvent): void => {
-    if (!['Enter', 'Escape', 'Backspace'].includes(event.key)) return;
+    if (!['Enter', 'Escape', 'Backspace'].includes(event.key) || typing(event.target)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.key === 'Enter') return this.close(event.altKey);

@@ -41,6 +41,7 @@ export class Overlay {
   private parent: HTMLElement | null = null;
   private timer = 0;
   private inHand: Hand | null = null;
+  private k = -1; // the slice that the tool in hand was drawn on last
 
   constructor(private map: Labelmap) {
     this.strip = new Strip(map);
@@ -72,8 +73,11 @@ export class Overlay {
     if (this.held.childElementCount) this.held.replaceChildren();
     const viewport = viewportOf(this.map.viewportId);
     if (!viewport || !this.inHand?.draw) return;
-    const screen = (i: number, j: number, k: number): [number, number] => viewport.worldToCanvas(this.map.geometry.world(i, j, k));
-    this.inHand.draw(this.held, screen, this.map.geometry.current());
+    const k = this.map.geometry.current();
+    if (k !== this.k) this.inHand.leave?.(); // what it holds is not seen any more
+    this.k = k;
+    const screen = (i: number, j: number, on: number): [number, number] => viewport.worldToCanvas(this.map.geometry.world(i, j, on));
+    this.inHand.draw(this.held, screen, k);
   }
 
   close(): void {
