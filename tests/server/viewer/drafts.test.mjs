@@ -97,3 +97,22 @@ test('a draft of a series that has grown stays in the store: its slices are othe
   const [again, restored] = open('three', 2);
   assert.deepEqual([restored, again.misfits, store.length], [[1], 0, 1]);
 });
+
+test('a window that is open takes nothing from one that is loading again', () => {
+  const store = new MemoryStore();
+  const list = new Structures();
+  list.update(named('liver'));
+  let now = 1_000_000;
+  const page = id => {
+    const one = new Session('s', list, 3, 2, store, id, () => now);
+    one.open(bytes(0, 0, 0, 0, 0, 0), head(['liver']));
+    return one;
+  };
+  const [mine, other] = [page('mine'), page('other')];
+  mine.draw(new Map([[1, bytes(1, 0)]]));
+  mine.keep(true); // the page is closed, or loads again
+  now += 3000;
+  assert.deepEqual(other.putBack(), []);
+  const again = new Session('s', list, 3, 2, store, 'mine', () => now);
+  assert.deepEqual(again.open(bytes(0, 0, 0, 0, 0, 0), head(['liver'])), [1]);
+});

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 63072220a8abd794c426fc3739e6c49c56e3a7c873e991175f9c595d7646b889 */
+/* fewsam panel, built from sources b389e5b7c3d0e3a6fedaf35d53f1dc74dfa2b6e2003dc0ae7102f24f18dcfe7f */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -3262,14 +3262,17 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			}
 			return true;
 		}
-		/** Put back the drafts of pages that have gone silent since the last look; the slices put back. */
+		/**
+		* Put back the drafts of pages that have gone silent since the last look; the slices put back. Those of a page that was
+		* closed are left: it may be loading again, and what was drawn there would go to another window.
+		*/
 		look(slices, structures) {
 			const slept = this.now() - this.looked >= SILENT;
 			this.looked = this.now();
-			return slept ? [] : this.restore(slices, structures);
+			return slept ? [] : this.restore(slices, structures, false);
 		}
 		/** Put back the drafts of pages that are gone, but for slices that are worked on here; the slices put back. */
-		restore(slices, structures) {
+		restore(slices, structures, closed = true) {
 			owners.set(this.store, (owners.get(this.store) ?? /* @__PURE__ */ new Map()).set(this.own, this));
 			const restored = [];
 			const taken = [];
@@ -3278,6 +3281,7 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			for (const name of this.names()) {
 				const draft = read(this.store.getItem(name));
 				if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
+				if (!closed && draft.alive === 0) continue;
 				const wanted = Object.keys(draft.slices).map(Number);
 				if ((draft.depth ?? slices.depth) !== slices.depth) {
 					this.misfits += wanted.length;

@@ -70,15 +70,18 @@ export class Drafts {
     return true;
   }
 
-  /** Put back the drafts of pages that have gone silent since the last look; the slices put back. */
+  /**
+   * Put back the drafts of pages that have gone silent since the last look; the slices put back. Those of a page that was
+   * closed are left: it may be loading again, and what was drawn there would go to another window.
+   */
   look(slices: Slices<any>, structures: Structures): number[] {
     const slept = this.now() - this.looked >= SILENT; // as all pages did: those that are open still say so
     this.looked = this.now();
-    return slept ? [] : this.restore(slices, structures);
+    return slept ? [] : this.restore(slices, structures, false);
   }
 
   /** Put back the drafts of pages that are gone, but for slices that are worked on here; the slices put back. */
-  restore(slices: Slices<any>, structures: Structures): number[] {
+  restore(slices: Slices<any>, structures: Structures, closed = true): number[] {
     owners.set(this.store, (owners.get(this.store) ?? new Map<string, Drafts>()).set(this.own, this));
     const restored: number[] = [];
     const taken: string[] = [];
@@ -87,6 +90,7 @@ export class Drafts {
     for (const name of this.names()) {
       const draft = read(this.store.getItem(name));
       if (!draft || (name !== this.own && this.now() - draft.alive < SILENT)) continue;
+      if (!closed && draft.alive === 0) continue;
       const wanted = Object.keys(draft.slices).map(Number);
       if ((draft.depth ?? slices.depth) !== slices.depth) {
         this.misfits += wanted.length;
