@@ -40,6 +40,18 @@ def test_the_end_comes_by_steps_or_by_time(clock: Clock) -> None:
     assert made.at(5).done == 1
 
 
+def test_a_slow_step_changes_nothing_while_the_steps_keep_up(clock: Clock) -> None:
+    made = begun(clock, steps=100, train_seconds=60)
+    clock.now += 1  # a sixtieth of the time, and no step is made
+    assert made.at(0).done == 0 and made.at(0).rate == 1
+    assert made.at(1).done == 0.01
+    clock.now += 1
+    assert made.at(1).done == pytest.approx(2 / 60)  # clearly behind
+    assert made.at(2).done == 0.02
+    clock.now += 58
+    assert made.at(99).done == 1
+
+
 def test_what_comes_before_the_first_step_takes_of_the_time_and_not_of_the_schedule(clock: Clock) -> None:
     made = begun(clock, preparation=20, steps=1000, train_seconds=60)
     assert made.at(0).done == 0 and made.at(0).elapsed == 20

@@ -12,6 +12,7 @@ class TrainingConstants:
     Attributes:
         select_share: Share of the steps in which the slices held out are not learnt from; the rest learns from all.
         evaluations: How often the slices held out are evaluated in these steps.
+        clock_slack: Share of a run by which its steps may be behind its time before the time is what counts.
         checkpoint_seconds: Seconds between two checkpoints that a killed run goes on from.
         log_steps: Steps between two points of the loss curve.
         careful_rate: Factor on the learning rate of attention and hypernetwork, which the full rate would unsettle.
@@ -37,6 +38,7 @@ class TrainingConstants:
 
     select_share: float = 0.7
     evaluations: int = 6
+    clock_slack: float = 0.02
     checkpoint_seconds: float = 10.0
     log_steps: int = 10
     careful_rate: float = 0.5
