@@ -224,6 +224,20 @@ def test_another_history_of_structures_is_kept_aside(collection: Collection) -> 
     assert list(folder.glob(f"{COPY}.damaged-*"))
 
 
+def test_two_histories_of_added_structures_alone_are_told_apart(collection: Collection) -> None:
+    folder, before = collection.folder, (collection.folder / MAIN).read_bytes()
+    collection.add_structure("kidney")
+    copy = (folder / COPY).read_bytes()
+    (folder / MAIN).write_bytes(before)
+    (folder / COPY).unlink()
+    Collection(folder, LABELS).add_structure("lung")
+    (folder / COPY).write_bytes(copy)
+    opened = Collection(folder, LABELS)
+    assert any("another history" in notice for notice in opened.notices)
+    assert opened.classes == (*LABELS, "lung")
+    assert Collection(folder, LABELS).notices == ()  # said once
+
+
 def test_a_collection_of_before_the_worklist_opens_and_takes_marks(collection: Collection, volume: Volume) -> None:
     collection.submit(volume, "p1", label(Liver={3: 1}), annotator="nora")
     folder = collection.folder

@@ -38,7 +38,12 @@ _COUNTED = {
     "structures": "changes of structures",
     "marks": "marks of the worklist",
 }
-_TELLING = {"submissions": ("digest", "time"), "structures": ("key", "time"), "marks": ("image_id", "time")}
+_TELLING = {
+    "submissions": ("digest", "time"),
+    "classes": ("key",),
+    "structures": ("key", "time"),
+    "marks": ("image_id", "time"),
+}
 
 log = logging.getLogger(__name__)
 

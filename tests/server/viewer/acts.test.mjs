@@ -232,6 +232,34 @@ test('what is fetched for a series that was left meanwhile is shown nowhere', as
   }
 });
 
+test('another slice is shown once the stroke that is under way has ended', async () => {
+  const acts = {
+    '/fewsam/reading': panel => new Labwork(panel, null, null).show({ slice: 2 }, { reading: 3 }),
+    '/fewsam/next': panel => new Journey(panel).next(),
+  };
+  for (const [question, act] of Object.entries(acts)) {
+    const { panel, shown } = await opened();
+    Object.defineProperty(globalThis, 'sessionStorage', { value: shown.kept, configurable: true });
+    const [waiting, jumps] = [gate(), []];
+    server(labels, async path => {
+      if (path !== question) return undefined;
+      await waiting.opened;
+      return { ...framed({ slice: 2, structures: [liver] }, [1, 1]), json: async () => ({ id: 'ct', slice: 2 }) };
+    });
+    panel.map.geometry.jump = k => jumps.push([k, panel.map.session.slices.dirty.includes(1)]);
+    void act(panel);
+    await later();
+    shown.press('mousedown');
+    waiting.open();
+    await later(80);
+    assert.deepEqual(jumps, [], question);
+    shown.pixels('ct', 1).set([0, 1]);
+    shown.press('mouseup');
+    await later(200);
+    assert.deepEqual(jumps, [[2, true]], question); // the stroke is a drawing of its own by then
+  }
+});
+
 // -- the worklist
 
 test('who says that all is right sends the labels that are shown, and nothing while slices wait to be submitted', async () => {

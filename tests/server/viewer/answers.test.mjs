@@ -63,6 +63,16 @@ test('what was asked before a training was begun does not say that it has ended'
   assert.equal(panel.said.length, 2);
 });
 
+test('of a training that was begun elsewhere and changed nothing it is not said that its model is live', async () => {
+  for (const [after, said] of [[3, /not better than what is served; model 3 stays/], [4, /^Model 4 is live/]]) {
+    const panel = desk([]);
+    const learning = new Learning(panel);
+    learning.look({ training: { running: true }, model_version: 3, trained: true });
+    learning.look({ training: { running: false, state: 'done' }, model_version: after, trained: true });
+    assert.match(panel.said.at(-1), said);
+  }
+});
+
 test('where something was drawn meanwhile, or another series is open, nothing is asked unbidden', async () => {
   const panel = desk([{ unencoded: [0] }, { unencoded: [0] }]);
   const learning = new Learning(panel);

@@ -1,7 +1,7 @@
 // The panel's components, drawn as text from a store: what is shown, what can be pressed, and why not.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { App, Lab, Store, h, render } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
+import { App, Lab, Labwork, Store, h, render } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 
 const structure = (name, value, slices = 0) => ({ id: name, name, value, slices, color: [value, 0, 0] });
 const server = (changes = {}) => ({
@@ -175,6 +175,22 @@ test('a name is asked for once, and only where the server does not know who it i
   assert.doesNotMatch(html(panel({ state: server({ person: 'Nora', ask_name: false }) })), /id="fewsam-who"/);
   known.naming.value = true; // somebody else sits down
   assert.match(html(asking, known), /id="fewsam-who"/);
+});
+
+test('a name that the browser has no room for is taken, and that it will be asked for again is said', () => {
+  const said = [];
+  for (const room of [true, false]) {
+    const setItem = () => { if (!room) throw new Error('full'); };
+    Object.defineProperty(globalThis, 'localStorage', { value: { getItem: () => null, setItem }, configurable: true });
+    const lab = new Lab();
+    lab.typed.value = ' Nora ';
+    lab.naming.value = true;
+    new Labwork({ say: text => said.push(text) }, lab, null).name();
+    assert.deepEqual([lab.name.value, lab.naming.value], ['Nora', false]);
+  }
+  delete globalThis.localStorage;
+  assert.match(said[0], /name Nora from now on/);
+  assert.match(said[1], /until the page is closed: the store of the browser is full/);
 });
 
 test('while a training runs its progress has the whole row', () => {

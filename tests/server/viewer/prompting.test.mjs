@@ -60,6 +60,43 @@ test('a structure remembers what its prompts changed while another one is prompt
   assert.deepEqual([...panel.map.session.slices.shown(2)], [0, 1]);
 });
 
+test('a point takes back what an earlier one brought, and leaves strokes', async () => {
+  const wide = { columns: 4, rows: 1 };
+  const { panel } = await opened();
+  const map = panel.map;
+  map.geometry.planes[2] = { ...map.geometry.planes[2], ...wide };
+  const shown = { now: new Uint8Array(4) };
+  map.session.slices.shown = () => shown.now;
+  map.session.correct = (k, pixels, points) => ((shown.now = pixels), (map.session.points = points), []);
+  map.commit = () => [];
+  map.render = () => {};
+  const answers = [[1, 1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]; // with the points, and without
+  server(labels, async path => (path === '/fewsam/clicks' ? framed({}, answers.shift()) : undefined));
+  const pointing = new Pointing(panel, new Prompting(panel));
+  panel.store.tool.value = 'include';
+  pointing.point({ i: 0, j: 0, k: 2 });
+  await later(30);
+  assert.deepEqual([...shown.now], [1, 1, 1, 0]);
+  shown.now = Uint8Array.of(1, 1, 1, 1); // the last pixel by hand
+  panel.store.tool.value = 'exclude';
+  pointing.point({ i: 1, j: 0, k: 2 });
+  await later(30);
+  assert.deepEqual([...shown.now], [1, 0, 0, 1]);
+});
+
+test('the lasso lets go of its corners where another slice is on the screen', () => {
+  viewer();
+  const done = [];
+  const lasso = new Lasso((places, k) => done.push([places, k]), () => {});
+  const at = (i, j, k) => ({ i, j, k, x: 100 * i, y: 100 * j });
+  for (const [i, j, k] of [[0, 0, 1], [1, 0, 1], [5, 5, 2], [6, 5, 2], [6, 6, 2]]) {
+    lasso.down(at(i, j, k), {});
+    lasso.up(at(i, j, k), {});
+  }
+  lasso.twice(at(6, 6, 2), {});
+  assert.deepEqual(done, [[[[5, 5], [6, 5], [6, 6]], 2]]);
+});
+
 test('keys that are typed into a field do nothing to the lasso', () => {
   viewer();
   class Field {

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources b389e5b7c3d0e3a6fedaf35d53f1dc74dfa2b6e2003dc0ae7102f24f18dcfe7f */
+/* fewsam panel, built from sources 2a8baf4a02c5679cd41ef89c85f57647aab2c30c92d1dbceef8bfce8ef0c5c88 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1066,9 +1066,15 @@ var Lab = class {
 	worklist = y$2(null);
 	/** Slices of the open series that two people labelled. */
 	readings = y$2([]);
+	/** Take a name and keep it in the browser; false where it is forgotten when the page is closed. */
 	keepName(name) {
 		this.name.value = name.trim().slice(0, 80);
-		if (typeof localStorage !== "undefined") localStorage.setItem(NAME$1, this.name.value);
+		try {
+			localStorage.setItem(NAME$1, this.name.value);
+		} catch {
+			return false;
+		}
+		return true;
 	}
 	/** The series that is open, with its place in the worklist. */
 	of = (image) => this.worklist.value?.studies.flatMap((study) => study.series).find((one) => one.image === image) ?? null;
@@ -1128,9 +1134,14 @@ var Refusal = class extends Error {
 var base = ((typeof document === "undefined" ? null : document.currentScript)?.src ?? globalThis.location?.href ?? "").replace(/\/ohif\/.*$/, "");
 var client = (() => {
 	if (typeof sessionStorage === "undefined") return "";
-	let id = sessionStorage.getItem("fewsam.client");
-	if (!id) sessionStorage.setItem("fewsam.client", id = `ohif-${Math.random().toString(36).slice(2, 10)}`);
-	return id;
+	const made = `ohif-${Math.random().toString(36).slice(2, 10)}`;
+	try {
+		const id = sessionStorage.getItem("fewsam.client") ?? made;
+		sessionStorage.setItem("fewsam.client", id);
+		return id;
+	} catch {
+		return made;
+	}
 })();
 /** A request with the name of who makes it, where the browser knows one. */
 function signed(init = {}) {
@@ -1969,13 +1980,14 @@ function unhex(text) {
 // src/model/points.ts
 /** The slice with the points' change to one structure; the server gives its mask with the points, and without.
 *
-* The pixel under a point always obeys the point.
+* The pixel under a point always obeys the point. ``earlier`` is the mask with the points before the last one, where they
+* were answered here: the last point may take back what these brought.
 */
-function corrected(slice, planes, value, points, width) {
+function corrected(slice, planes, value, points, width, earlier) {
 	const result = slice.slice();
 	const drawn = slice.includes(value);
 	for (let at = 0; at < slice.length; at++) {
-		const [now, before] = [planes[at], planes[slice.length + at]];
+		const [now, before] = [planes[at], earlier ? earlier[at] : planes[slice.length + at]];
 		if (drawn && now === before) continue;
 		if (now) result[at] = value;
 		else if (slice[at] === value) result[at] = 0;
@@ -2339,10 +2351,6 @@ var Structures = class {
 		};
 		this.gone.push(one);
 		return one.value;
-	}
-	/** Give up a segment that the viewer's own button removed before it had a name. */
-	forget(value) {
-		this.list = this.list.filter((one) => one.id || one.value !== value);
 	}
 	/** From values of the server, the places in ``order`` from 1, to those here. */
 	fromServer(voxels, order) {
@@ -2883,7 +2891,9 @@ var Trail = class {
 		}
 	}
 	write(key, value) {
-		this.store.setItem(key, JSON.stringify(value));
+		try {
+			this.store.setItem(key, JSON.stringify(value));
+		} catch {}
 	}
 };
 // src/acts/journey.ts
@@ -2903,6 +2913,7 @@ var Journey = class {
 		await this.desk.work("Choosing", async (map) => {
 			map.commit();
 			const offer = await this.ask(map, leave);
+			await map.released();
 			if (left(this.desk, map)) return;
 			if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
 			if (offer.id !== map.series) return void this.go({
@@ -2910,6 +2921,7 @@ var Journey = class {
 				series: offer.id,
 				slice: offer.slice ?? 0
 			});
+			map.commit();
 			this.trail.leave(this.here(map));
 			this.offered = offer.slice ?? 0;
 			map.geometry.jump(this.offered);
@@ -3071,9 +3083,10 @@ var Labwork = class {
 	name() {
 		const { lab } = this;
 		if (!lab.typed.value.trim()) return;
-		lab.keepName(lab.typed.value);
+		const kept = lab.keepName(lab.typed.value);
 		lab.naming.value = false;
-		this.desk.say(`Your labels bear the name ${lab.name.value} from now on.`, "good");
+		const until = kept ? "from now on" : "until the page is closed: the store of the browser is full";
+		this.desk.say(`Your labels bear the name ${lab.name.value} ${until}.`, kept ? "good" : "bad");
 	}
 	unfold(unfolded) {
 		this.lab.unfolded.value = unfolded;
@@ -3093,9 +3106,10 @@ var Labwork = class {
 	show({ slice }, { reading: reading$1, annotator }) {
 		this.desk.work("Fetching", async (map) => {
 			const { head, voxels } = await reading(map.series, reading$1);
+			await map.released();
 			if (left(this.desk, map)) return;
-			map.geometry.jump(slice);
 			map.commit();
+			map.geometry.jump(slice);
 			map.render(map.session.draw(/* @__PURE__ */ new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
 			this.desk.say(`${capital(slicesOf([slice]))} as ${annotator || "the second reader"} drew it. Undo takes it away.`, "");
 		});
@@ -3210,6 +3224,7 @@ var Learning = class {
 			this.desk.say(text, kind);
 			this.desk.store.answered.value = false;
 		}
+		if (!this.wasTraining && state.training.running) this.trainedFrom = state.model_version;
 		this.wasTraining = Boolean(state.training.running);
 	}
 };
@@ -3739,6 +3754,7 @@ var Pointing = class {
 	desk;
 	prompting;
 	queue = Promise.resolve();
+	answered = /* @__PURE__ */ new Map();
 	constructor(desk, prompting) {
 		this.desk = desk;
 		this.prompting = prompting;
@@ -3783,8 +3799,11 @@ var Pointing = class {
 			await map.released();
 			if (left(this.desk, map)) return;
 			map.commit();
+			if (all.length === 1) this.answered.clear();
+			const earlier = this.answered.get(named$1(map.series, session.points, k, value));
+			this.answered.set(named$1(map.series, all, k, value), voxels.slice(0, voxels.length / 2));
 			const [shown, width] = [session.slices.shown(k), map.geometry.planes[k].columns];
-			const pixels = sparing(corrected(shown, voxels, value, points, width), shown, store.look.value.locked);
+			const pixels = sparing(corrected(shown, voxels, value, points, width, earlier), shown, store.look.value.locked);
 			map.render(session.correct(k, pixels, all));
 			this.desk.say(`${name}: ${count(points.length, "point")} on ${slicesOf([k])}. Submit when it is right.`, "");
 		}, of));
@@ -3794,6 +3813,15 @@ var Pointing = class {
 		this.desk.show();
 	}
 };
+/** The points of one structure on one slice. */
+function named$1(series, points, k, value) {
+	return JSON.stringify([
+		series,
+		k,
+		value,
+		points.filter((one) => one.k === k && one.value === value)
+	]);
+}
 // src/acts/polling.ts
 var Polling = class {
 	desk;
@@ -4022,6 +4050,7 @@ var Tracing = class {
 	async restore(shot$1) {
 		await this.desk.work("Fetching", async (map) => {
 			const { head, voxels } = await shot(map.series, shot$1.shot);
+			await map.released();
 			if (left(this.desk, map)) return;
 			map.commit();
 			const here = map.session.structures.fromServer(voxels, head.structures);

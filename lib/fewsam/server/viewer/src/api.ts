@@ -112,9 +112,14 @@ export const base = (script?.src ?? globalThis.location?.href ?? '').replace(/\/
 
 export const client = (() => {
   if (typeof sessionStorage === 'undefined') return '';
-  let id = sessionStorage.getItem('fewsam.client');
-  if (!id) sessionStorage.setItem('fewsam.client', (id = `ohif-${Math.random().toString(36).slice(2, 10)}`));
-  return id;
+  const made = `ohif-${Math.random().toString(36).slice(2, 10)}`;
+  try {
+    const id = sessionStorage.getItem('fewsam.client') ?? made;
+    sessionStorage.setItem('fewsam.client', id);
+    return id;
+  } catch {
+    return made; // its store is full: the next page is another one
+  }
 })();
 
 /** A request with the name of who makes it, where the browser knows one. */

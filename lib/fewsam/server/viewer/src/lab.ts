@@ -72,9 +72,15 @@ export class Lab {
   /** Slices of the open series that two people labelled. */
   readonly readings = signal<ReadSlice[]>([]);
 
-  keepName(name: string): void {
+  /** Take a name and keep it in the browser; false where it is forgotten when the page is closed. */
+  keepName(name: string): boolean {
     this.name.value = name.trim().slice(0, 80);
-    if (typeof localStorage !== 'undefined') localStorage.setItem(NAME, this.name.value);
+    try {
+      localStorage.setItem(NAME, this.name.value);
+    } catch {
+      return false; // its store is full, or the browser has none
+    }
+    return true;
   }
 
   /** The series that is open, with its place in the worklist. */

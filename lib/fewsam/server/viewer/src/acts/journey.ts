@@ -24,9 +24,11 @@ export class Journey {
     await this.desk.work('Choosing', async map => {
       map.commit();
       const offer = await this.ask(map, leave);
+      await map.released(); // a stroke goes on where it was begun
       if (left(this.desk, map)) return;
       if (!offer.id) return this.nothingLeft(offer.left ?? 0, leave);
       if (offer.id !== map.series) return void this.go({ study: offer.study ?? '', series: offer.id, slice: offer.slice ?? 0 });
+      map.commit();
       this.trail.leave(this.here(map));
       this.offered = offer.slice ?? 0;
       map.geometry.jump(this.offered);

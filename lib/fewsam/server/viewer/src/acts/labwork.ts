@@ -36,9 +36,10 @@ export class Labwork implements LabActs {
   name(): void {
     const { lab } = this;
     if (!lab.typed.value.trim()) return;
-    lab.keepName(lab.typed.value);
+    const kept = lab.keepName(lab.typed.value);
     lab.naming.value = false;
-    this.desk.say(`Your labels bear the name ${lab.name.value} from now on.`, 'good');
+    const until = kept ? 'from now on' : 'until the page is closed: the store of the browser is full';
+    this.desk.say(`Your labels bear the name ${lab.name.value} ${until}.`, kept ? 'good' : 'bad');
   }
 
   unfold(unfolded: boolean): void {
@@ -63,9 +64,10 @@ export class Labwork implements LabActs {
   show({ slice }: ReadSlice, { reading, annotator }: Reading): void {
     void this.desk.work('Fetching', async map => {
       const { head, voxels } = await api.reading(map.series, reading);
+      await map.released();
       if (left(this.desk, map)) return;
-      map.geometry.jump(slice);
       map.commit();
+      map.geometry.jump(slice);
       map.render(map.session.draw(new Map([[slice, map.session.structures.fromServer(voxels, head.structures)]])));
       this.desk.say(`${capital(slicesOf([slice]))} as ${annotator || 'the second reader'} drew it. Undo takes it away.`, '');
     });

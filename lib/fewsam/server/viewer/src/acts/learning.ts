@@ -79,6 +79,7 @@ export class Learning {
       this.desk.say(text, kind);
       this.desk.store.answered.value = false;
     }
+    if (!this.wasTraining && state.training.running) this.trainedFrom = state.model_version; // begun elsewhere
     this.wasTraining = Boolean(state.training.running);
   }
 }

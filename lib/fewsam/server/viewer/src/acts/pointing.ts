@@ -3,12 +3,14 @@
 import * as api from '../api';
 import { sparing } from '../model/editing';
 import { corrected } from '../model/points';
+import type { Point } from '../model/session';
 import * as texts from '../model/texts';
 import { type Desk, left, onScreen } from './desk';
 import type { Prompting } from './prompting';
 
 export class Pointing {
   private queue: Promise<void> = Promise.resolve();
+  private answered = new Map<string, Uint8Array>(); // masks with points, by what these are
 
   constructor(
     private desk: Desk,
@@ -40,8 +42,11 @@ export class Pointing {
         await map.released();
         if (left(this.desk, map)) return;
         map.commit();
+        if (all.length === 1) this.answered.clear();
+        const earlier = this.answered.get(named(map.series, session.points, k, value));
+        this.answered.set(named(map.series, all, k, value), voxels.slice(0, voxels.length / 2));
         const [shown, width] = [session.slices.shown(k), map.geometry.planes[k].columns];
-        const pixels = sparing(corrected(shown, voxels, value, points, width), shown, store.look.value.locked);
+        const pixels = sparing(corrected(shown, voxels, value, points, width, earlier), shown, store.look.value.locked);
         map.render(session.correct(k, pixels, all));
         this.desk.say(`${name}: ${texts.count(points.length, 'point')} on ${texts.slicesOf([k])}. Submit when it is right.`, '');
       }, of),
@@ -52,4 +57,9 @@ export class Pointing {
     if (this.desk.map) this.desk.map.session.points = [];
     this.desk.show();
   }
+}
+
+/** The points of one structure on one slice. */
+function named(series: string, points: Point[], k: number, value: number): string {
+  return JSON.stringify([series, k, value, points.filter(one => one.k === k && one.value === value)]);
 }

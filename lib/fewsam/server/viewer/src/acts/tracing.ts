@@ -24,6 +24,7 @@ export class Tracing {
   async restore(shot: api.Shot): Promise<void> {
     await this.desk.work('Fetching', async map => {
       const { head, voxels } = await api.shot(map.series, shot.shot);
+      await map.released();
       if (left(this.desk, map)) return;
       map.commit();
       const here = map.session.structures.fromServer(voxels, head.structures);

@@ -94,11 +94,6 @@ export class Structures {
     return one.value;
   }
 
-  /** Give up a segment that the viewer's own button removed before it had a name. */
-  forget(value: number): void {
-    this.list = this.list.filter(one => one.id || one.value !== value);
-  }
-
   /** From values of the server, the places in ``order`` from 1, to those here. */
   fromServer(voxels: Uint8Array, order: { id?: string; name: string }[]): Uint8Array {
     const table = new Uint8Array(VALUES + 1);

@@ -78,6 +78,10 @@ export class Trail {
   }
 
   private write(key: string, value: unknown): void {
-    this.store.setItem(key, JSON.stringify(value));
+    try {
+      this.store.setItem(key, JSON.stringify(value));
+    } catch {
+      /* a full store costs the way back, and no drawing */
+    }
   }
 }
