@@ -14,6 +14,7 @@ from PIL import Image
 from fewsam.core.errors import FewSAMError, ImageError
 from fewsam.images.casefiles import case_id, find_images
 from fewsam.images.labelfile import read_label
+from fewsam.images.native import LPS
 from fewsam.images.volume import load_volume
 from helpers.image_files import affine_of, ramp
 
@@ -43,8 +44,9 @@ def test_every_3d_format_gives_the_same_volume(tmp_path, ending, codes):
         ("RAS", (1, 1, 1)),
         ("left-posterior-superior", (-1, -1, 1)),
         ("LAS", (-1, 1, 1)),
-        ("scanner-xyz", (1, 1, 1)),
-        ("3D-left-handed", (1, 1, 1)),
+        ("scanner-xyz", (-1, -1, 1)),
+        ("3D-right-handed", (-1, -1, 1)),
+        ("3D-left-handed", (-1, -1, 1)),
     ],
 )
 def test_nrrd_spaces(tmp_path, space, expected):
@@ -54,6 +56,8 @@ def test_nrrd_spaces(tmp_path, space, expected):
     np.testing.assert_allclose(
         affine, np.diag([*expected, 1.0]) @ [[1, 0, 0, 4], [0, 2, 0, 5], [0, 0, 3, 6], [0, 0, 0, 1]]
     )
+    itk = sitk.ReadImage(str(tmp_path / "a.nrrd"))
+    np.testing.assert_allclose(LPS[:3, :3] @ affine[:3, 3], itk.GetOrigin())
 
 
 def test_nrrd_with_spacings_only_and_2d(tmp_path):
@@ -82,6 +86,7 @@ def test_scaled_nifti_keeps_whole_numbers_whole(tmp_path):
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled, ramp() * 0.5 + 1)
     assert saved(1, 0, np.float64).dtype == np.float32
+    np.testing.assert_allclose(saved(1e8, 0), ramp() * 1e8)  # no more than 32 bits hold
 
 
 def test_big_endian_pixels_hash_as_little_endian_ones(tmp_path):

@@ -234,6 +234,20 @@ def test_raw_bytes_hold_idx_as_value(tmp_path, geometry):
     assert list(read_label(tmp_path / "label.bin", geometry, label_info=info_of(("a", 2), ("b", 3)))) == ["a"]
 
 
+def test_classes_that_a_program_kept_as_scaled_whole_numbers_are_read(tmp_path, geometry, native):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    nib.save(nib.Nifti1Image(native.astype(float), geometry.affine, header), tmp_path / "scaled.nii.gz")
+    kept = np.asanyarray(nib.load(tmp_path / "scaled.nii.gz").dataobj)
+    assert (kept != np.rint(kept)).any()  # 1.0000153 in place of 1
+    whole = tmp_path / "whole.nii.gz"
+    nifti(whole, native.astype(np.uint8))
+    found, expected = (read_label(file, geometry, NAMES) for file in (tmp_path / "scaled.nii.gz", whole))
+    assert found.keys() == expected.keys()
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(found[name], mask)
+
+
 def test_refusals_name_the_file_and_the_way_out(tmp_path, geometry, native):
     def refused(name, told):
         with pytest.raises(LabelError, match=told) as caught:

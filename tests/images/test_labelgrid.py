@@ -96,6 +96,40 @@ def test_slices_with_places_of_their_own_take_the_nearest_voxel(tmp_path):
     assert found[:, :, 3].any() and not found[:, :, :3].any()
 
 
+def test_a_part_of_the_even_grid_of_an_uneven_image_is_taken_slice_by_slice(tmp_path):
+    heights = np.array([0.0, 2.0, 4.0, 6.0, 20.0, 22.0, 24.0, 26.0])  # slices are missing in the middle
+    places = np.stack([np.zeros(8), np.zeros(8), heights], axis=1)
+    even = np.diag([2.0, 2.0, 26 / 7, 1.0])
+    uneven = geometry_for((5, 4, 8), even, "2", positions=places)
+    whole = np.zeros((5, 4, 8), np.uint8)
+    whole[1:3, 1:3, 2:5] = 1
+    corner = np.eye(4)
+    corner[:3, 3] = (0, 1, 1)
+    for name, label, affine in (("whole", whole, even), ("part", whole[:4, 1:, 1:6], even @ corner)):
+        path = nifti(tmp_path / f"{name}.nii.gz", label, affine)
+        np.testing.assert_array_equal(
+            uneven.to_native(read_label(path, uneven, {1: "liver"})["liver"]), whole == 1, name
+        )
+
+
+def test_a_part_of_an_image_of_two_places_is_taken_in_the_one_it_lies_in_or_refused(tmp_path):
+    other = np.diag([1.0, 1.0, 3.0, 1.0])
+    whole = np.zeros((8, 9, 6), np.uint8)
+    whole[3:5, 4:6, 2:4] = 1
+    corner = np.eye(4)
+    corner[:3, 3] = (2, 3, 1)
+    for shift, taken in ((2.5, True), (2.0, False)):
+        own = other.copy()
+        own[1, 3] += shift  # mm; whole voxels cannot be told apart
+        image = geometry_for((8, 9, 6), own, "2", readings=(other,))
+        path = nifti(tmp_path / "a.nii.gz", whole[2:6, 3:7, 1:5], other @ corner)
+        if taken:
+            np.testing.assert_array_equal(image.to_native(read_label(path, image, {1: "liver"})["liver"]), whole == 1)
+        else:
+            with pytest.raises(LabelError, match="lies in both; save the label at the image's full size"):
+                read_label(path, image, {1: "liver"})
+
+
 def test_a_coarser_label_covers_the_image_to_its_edges(tmp_path):
     geometry = geometry_for((8, 6, 4), np.diag([-1.0, -1.0, 1.0, 1.0]))
     affine = np.diag([-2.0, -2.0, 2.0, 1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 
 from helpers.served_studies import A_SLICES, serve_studies, submissions
-from helpers.server_harness import shots, write_label
+from helpers.server_harness import MODEL, shots, write_label
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +140,14 @@ def test_slices_that_nobody_touched_are_no_shots(served: SimpleNamespace) -> Non
 def test_a_saved_prediction_is_no_label(served: SimpleNamespace) -> None:
     server = served.server
     before = submissions(server)
-    server.infer("d", save_label=True, label_tag="final")
-    assert (served.studies / "labels" / "final" / "d.nii.gz").exists()
+    server.infer("d", save_label=True, label_tag="checked")
+    assert (served.studies / "labels" / "checked" / "d.nii.gz").exists()
+    final = served.studies / "labels" / "final"
+    files = {file.name: file.read_bytes() for file in final.iterdir()}
+    params = json.dumps({"save_label": True, "label_tag": "final"})
+    answer = requests.post(f"{server.url}/infer/{MODEL}?image=a", data={"params": params}, timeout=60)
+    assert answer.status_code == 400 and "not a final label" in answer.text
+    assert {file.name: file.read_bytes() for file in final.iterdir()} == files  # what people drew
     time.sleep(5)  # two looks of the folder watch
     assert submissions(server) == before
     assert "d" not in shots(server)

@@ -91,7 +91,8 @@ def _read_nifti(path: Path, limit: int | None) -> NativeImage:
     if colour:  # NIfTI keeps colour as a record of R, G, B
         array = np.stack([array[channel] for channel in "RGB"], axis=-1)
     elif (slope, intercept) != (1.0, 0.0):
-        if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and slope.is_integer() and intercept.is_integer():
+        whole = array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and slope.is_integer() and intercept.is_integer()
+        if whole and abs(slope) * 0xFFFF + abs(intercept) < 2**31:
             array = array.astype(np.int32) * int(slope) + int(intercept)  # CT stored from 0: still whole numbers
         else:
             array = image.get_fdata(dtype=np.float32, caching="unchanged")
@@ -130,7 +131,8 @@ def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
     space = str(header.get("space") or "left-posterior-superior").lower()
     words = space.split("-") if "-" in space else list(space)
     towards = [_SPACE_SIGNS.get(word[:1] if len(space) <= 4 else word) for word in words[:3]]
-    turn = np.diag([*(1.0 if sign is None else sign for sign in towards), 1.0]) if None not in towards else np.eye(4)
+    # Of spaces that are not anatomical, such as scanner-xyz, ITK takes the numbers as they are: as LPS.
+    turn = np.diag([*(1.0 if sign is None else sign for sign in towards), 1.0]) if None not in towards else LPS
     directions = header.get("space directions")
     if directions is None:
         spacings = [float(s) for s in header.get("spacings", ()) if np.isfinite(s)]

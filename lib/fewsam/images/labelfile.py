@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 NAMING = "give each value a name"
 _LEAST_ROOM = 1 << 26  # bytes that any label may take; those of large images may take more
 _FLAT_FORMATS = ["PNG", "BMP", "TIFF", "JPEG"]
+# By this much a scaled label is off: programs keep whole numbers in floats as 16 bits, a slope and an intercept.
+_SCALED = 1e-3
 _MAX_VALUES = 255  # classes of one file: each gets a mask of the image's size
 
 # Slicer's helpers, which it saves along with what was drawn
@@ -197,10 +199,14 @@ def _whole_numbers(path: Path, array: np.ndarray) -> np.ndarray:
     if array.size == 0 or array.dtype.kind not in "biuf":
         raise LabelError(f"{path}: {array.size} voxels of {array.dtype}; save one whole number a voxel")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 65535):  # NaN fails too
+    near = min(max(_SCALED, float(high) / 60_000), 0.1) if array.dtype.kind == "f" else 0  # half a step of 16 bits
+    if not (low >= -near and high <= 65535):  # NaN fails too
         raise LabelError(f"{path}: label values run from {low} to {high}; they must be whole numbers from 0 to 65535")
-    whole = array.astype(np.uint8 if high <= 255 else np.uint16)
-    if array.dtype.kind == "f" and (whole != array).any():
+    kind = np.uint8 if high < 255.5 else np.uint16
+    if array.dtype.kind != "f":
+        return array.astype(kind)
+    whole = np.rint(array).astype(kind)
+    if (np.abs(whole - array) > near).any():
         raise LabelError(f"{path}: label values are not whole numbers (probabilities?); threshold them and save again")
     return whole
 

@@ -58,6 +58,9 @@ def align(
         return steps.take(values, geometry.shape)
     if sorted(values.shape) == sorted(geometry.shape):
         return _in_another_place(path, values, affines, geometry)
+    cropped = _cropped(path, values, affines, geometry)
+    if cropped is not None:
+        return cropped
     if geometry.positions is not None:
         return _onto_slices(path, values, affines[0], geometry, names)
     _refuse_outside(path, values, np.linalg.inv(to_label), geometry.shape, names)
@@ -96,6 +99,27 @@ def _in_another_place(path: Path, values: np.ndarray, affines: Sequence[np.ndarr
         f"{path}: as many voxels as the image, but in another place; the header lost spacing, direction or origin: "
         "copy the image's"
     )
+
+
+def _cropped(path: Path, values: np.ndarray, affines: Sequence[np.ndarray], geometry: Geometry) -> np.ndarray | None:
+    """A part of a grid in which an image was handed out that other programs place in another way; None elsewhere.
+
+    Such grids are the even one of an image whose slices have places of their own, and both of a NIfTI file that names
+    two.
+    """
+    if len(affines) > 1 or (geometry.positions is None and not geometry.readings):
+        return None  # a label that has two places itself lies in the first of both
+    found: list[np.ndarray] = []
+    for onto in (geometry.affine, *geometry.readings):
+        steps = _voxel_steps(_to_label(path, affines[0], values.shape, geometry, onto), geometry.shape)
+        if steps is not None and steps.holds(values.shape):
+            found.append(steps.take(values, geometry.shape))
+    if any((one != found[0]).any() for one in found[1:]):
+        raise LabelError(
+            f"{path}: the image names two places, and this part of it lies in both; save the label at the image's full "
+            "size"
+        )
+    return found[0] if found else None
 
 
 def _onto_slices(
@@ -151,6 +175,13 @@ class _VoxelSteps:
         """Whether both grids hold the same voxels."""
         return tuple(label[axis] for axis in self.axes) == image and all(
             index.min() == 0 and index.max() == size - 1 for index, size in zip(self.indices, image, strict=True)
+        )
+
+    def holds(self, label: tuple[int, ...]) -> bool:
+        """Whether the label's whole grid lies within the image's."""
+        return all(
+            index.min() <= 0 and index.max() >= label[axis] - 1
+            for index, axis in zip(self.indices, self.axes, strict=True)
         )
 
     def take(self, values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

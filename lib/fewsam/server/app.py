@@ -201,6 +201,7 @@ class FewSAMApp(MONAILabelApp):
 
         Raises:
             NotFoundError: unknown model or image.
+            RequestError: the answer is to be saved as a final label, which are people's.
             FewSAMError: the image or the request is at fault.
         """
         self.somebody_works()
@@ -214,8 +215,14 @@ class FewSAMApp(MONAILabelApp):
         request["image_id"] = image_id
         request |= self._waiting(image_id, request.get("encode_wait"))
         tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
+        save = request.get("save_label") in (True, "true", "True", 1)
+        if save and tag == DefaultLabelTag.FINAL.value:  # it would take the place of what a person drew
+            raise RequestError(
+                "an answer is not a final label: save it under the label_tag original, or check it and send it as a "
+                "label"
+            )
         file, answer = task(request)
-        if image_id is not None and file and request.get("save_label") in (True, "true", "True", 1):
+        if save and file and image_id is not None:
             info = {"model": model, "params": answer}
             if self.background is not None:
                 label_files.keep_prediction(self.background, image_id, Path(file), tag, info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewsam.server.errors import RequestError
 from fewsam.server.storage.datastore import INDEX_FILE, FolderDatastore
 from helpers.server_harness import write_label
 
@@ -45,6 +47,18 @@ def test_the_datastore_index_survives_threads_and_a_failing_write(
     assert sorted(again.list_images()) == ["a", "b"]  # in the order of the disk
     assert again.get_label_uri("a", "final")
     assert list(studies.glob(f"{INDEX_FILE}.broken-*"))
+
+
+def test_another_image_of_a_name_is_refused_and_the_same_one_taken_again(tmp_path: Path, studies: Path) -> None:
+    datastore = FolderDatastore(str(studies), watch=False, read_only=False)
+    before = (studies / "a.nii.gz").read_bytes()
+    again = tmp_path / "again.nii.gz"
+    again.write_bytes(gzip.compress(gzip.decompress(before), compresslevel=1))  # as another program packs it
+    with pytest.raises(RequestError, match="another image is called 'a'"):
+        datastore.add_image("a", str(studies / "b.nii.gz"), {})
+    assert (studies / "a.nii.gz").read_bytes() == before
+    assert datastore.add_image("a", str(again), {}) == "a"
+    assert datastore.add_image("new", str(again), {}) == "new"
 
 
 def test_two_processes_lose_no_entry_of_the_index(tmp_path: Path, studies: Path) -> None:

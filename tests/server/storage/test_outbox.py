@@ -46,6 +46,23 @@ def test_one_that_the_pacs_refuses_holds_up_no_other_and_one_that_is_away_is_ask
     assert asked == ["1.dcm"] and len(outbox.waiting()) == 2
 
 
+def test_a_label_that_comes_while_an_older_one_is_written_is_sent_too(tmp_path: Path) -> None:
+    said, pacs = {"annotator": "nora"}, Taking()
+
+    def write(image_id: str, given: dict[str, Any], path: Path) -> None:
+        if len(written) == 0:
+            outbox.put(image_id, said)  # the same is said of the newer one
+        written.append(given)
+        write_dicom(path)
+
+    written: list[dict[str, Any]] = []
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, write)
+    outbox.put("a", said)
+    outbox.send()
+    outbox.send()
+    assert len(written) == 2 and len(pacs.sent) == 2 and outbox.waiting() == []
+
+
 def test_an_object_is_known_as_ours_before_the_pacs_has_it(tmp_path: Path) -> None:
     done: list[str] = []
 

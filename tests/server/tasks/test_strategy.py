@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewsam.server.errors import RequestError
 from fewsam.server.tasks.index import ImageIndex
 from fewsam.server.tasks.opening import settings_for
 from fewsam.server.tasks.strategy import NextSlice
@@ -55,6 +56,15 @@ def label(workspace: Workspace, tmp_path: Path, name: str, slices: range) -> Non
     drawn = np.zeros(volume.slices.shape, bool)
     drawn[slices, 5:9, 5:9] = True
     workspace.collection.submit(volume, name, {"liver": drawn})
+
+
+@pytest.mark.parametrize("odd", [{"exclude": 5}, {"skip": [{}], "image": "a"}, {"image": ["a"]}])
+def test_an_odd_request_is_refused_by_name(workspace: Workspace, tmp_path: Path, odd: dict[str, Any]) -> None:
+    index = ImageIndex(tmp_path / "index")
+    following = NextSlice("informative", workspace, index, lambda name: str(tmp_path / "images" / f"{name}.nii.gz"))
+    with pytest.raises(RequestError, match="is a list of names or numbers|is named by its id"):
+        following(odd, Listing({"a": "CT"}))
+    assert following({"seed": -1}, Listing({"a": "CT"}))["id"] == "a"
 
 
 def test_labels_are_asked_for_on_the_modality_that_has_them(workspace: Workspace, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import logging
@@ -19,9 +20,11 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from fewsam.core.errors import FewSAMError
 from fewsam.core.files import sha256_of
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.images.sequences import is_first_file
+from fewsam.images.volume import load_volume
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
 from fewsam.server.storage.left_out import FOLLOW_LINKS, HeaderNotes, left_out
@@ -114,16 +117,34 @@ class FolderDatastore(LocalDatastore):
         """Store an image file as ``<image_id><ending>``, in place of a link of that name too.
 
         Raises:
-            RequestError: an id that is no name of a file.
+            RequestError: an id that is no name of a file, or that of another image.
         """
         own_id, ending = self._to_id(os.path.basename(image_filename))
         image_id = check_id(image_id or own_id)
         name = self._filename(image_id, ending)
         with self._changing():
+            there = self._datastore.objects.get(image_id)
+            if there is not None and not self._is_the_same(Path(self.get_image_uri(image_id)), image_filename):
+                raise RequestError(
+                    f"another image is called {image_id!r}, and what is drawn of it lies beside it: choose another "
+                    "name, or remove that image first"
+                )
             copy_at_once(image_filename, os.path.join(self._datastore.image_path(), name))
             info = {**(image_info or {}), "ts": int(time.time()), "name": name}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ending))
         return image_id
+
+    @staticmethod
+    def _is_the_same(there: Path, file: str) -> bool:
+        """Whether an image that is there already is the one in this file, packed in another way perhaps, or gone."""
+        if not there.exists():
+            return True
+        if there.is_file() and filecmp.cmp(there, file, shallow=False):
+            return True
+        try:
+            return load_volume(there).content_hash == load_volume(Path(file)).content_hash
+        except FewSAMError:
+            return False
 
     def remove_image(self, image_id: str) -> None:
         entry = self._datastore.objects.get(image_id)

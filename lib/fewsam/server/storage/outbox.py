@@ -67,7 +67,9 @@ class Outbox:
             StorageError: this cannot be noted on the disk.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / f"{image_id}.json", json.dumps(said, default=str).encode())
+        # What is said of two labels may be the same; the time tells that this one came after what is being written.
+        noted = {**said, "asked_at": time.time_ns()}
+        write_atomically(self.folder / f"{image_id}.json", json.dumps(noted, default=str).encode())
         self._trials.pop(image_id, None)
 
     def waiting(self) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -19,6 +18,7 @@ from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session, create_session_from_user_pass
 from monailabel.config import settings
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from fewsam.server.errors import PacsError, RefusedError, UnreadableError
 
@@ -146,7 +146,7 @@ class Pacs:
             raise PacsError(
                 f"the PACS at {self.address} does not answer ({type(error).__name__}); start it, or check its address"
             ) from error
-        except (KeyError, ValueError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, InvalidDicomError) as error:
             raise UnreadableError(
                 f"what {self.address} answered is not DICOMweb ({error}); check the address"
             ) from error

@@ -15,6 +15,7 @@ from fewsam.collection.loop import NO_SCORE
 from fewsam.core.errors import FewSAMError
 from fewsam.fewshot.inference.acquisition import Candidate, rank
 from fewsam.fewshot.inference.uncertainty import by_slice
+from fewsam.server.errors import RequestError
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
 from fewsam.workspace.workspace import Workspace
 
@@ -41,6 +42,18 @@ def is_worth_asking(candidate: Candidate) -> bool:
     return float(by_slice(candidate.uncertainty[None], candidate.foreground[None])[0]) >= WORTH_ASKING
 
 
+def _several(request: Mapping[str, Any], key: str) -> set[str | int]:
+    """What is named under ``key``.
+
+    Raises:
+        RequestError: it is no list of names or numbers.
+    """
+    found = request.get(key) or []
+    if not isinstance(found, (list, tuple)) or any(not isinstance(one, (str, int)) for one in found):
+        raise RequestError(f"{key} is a list of names or numbers, got {found!r}")
+    return set(found)
+
+
 class NextSlice(Strategy):
     """Offers a slice that is not labelled and that nobody else was sent to.
 
@@ -63,18 +76,21 @@ class NextSlice(Strategy):
         """
         collection = self.workspace.collection
         client = str(request.get("client_id") or "")
-        excluded = set(request.get("exclude") or ())
+        excluded, skip = _several(request, "exclude"), _several(request, "skip")
         opened = request.get("image")
+        if opened is not None and not isinstance(opened, str):
+            raise RequestError(f"an image is named by its id, got {opened!r}")
         if opened and not request.get("leave"):
             images = [opened]
         else:
             images = [one for one in datastore.list_images() if one not in excluded and one != opened]
         candidates, labelled = self._candidates(datastore, images)
-        skip = set(request.get("skip") or ())
         if opened and not request.get("leave"):
             candidates = [one for one in candidates if one.slice not in skip and is_worth_asking(one)]
         seed = request.get("seed")
-        ranked = rank(candidates, labelled, self.name, np.random.default_rng(seed if type(seed) is int else None))
+        ranked = rank(
+            candidates, labelled, self.name, np.random.default_rng(seed if type(seed) is int and seed >= 0 else None)
+        )
         mine = {(r["image_id"], r["slice"]) for r in collection.reservations() if r["client"] == client}
         # Who asks again without having labelled wants another one.
         ranked.sort(key=lambda candidate: (candidate.image_id, candidate.slice) in mine)
