@@ -237,8 +237,9 @@ def test_raw_bytes_hold_idx_as_value(tmp_path, geometry):
 def test_classes_that_a_program_kept_as_scaled_whole_numbers_are_read(tmp_path, geometry, native):
     header = nib.Nifti1Header()
     header.set_data_dtype(np.int16)
+    native = np.minimum(native, 2)
     nib.save(nib.Nifti1Image(native.astype(float), geometry.affine, header), tmp_path / "scaled.nii.gz")
-    kept = np.asanyarray(nib.load(tmp_path / "scaled.nii.gz").dataobj)
+    kept = nib.load(tmp_path / "scaled.nii.gz").get_fdata(dtype=np.float32)
     assert (kept != np.rint(kept)).any()  # 1.0000153 in place of 1
     whole = tmp_path / "whole.nii.gz"
     nifti(whole, native.astype(np.uint8))
