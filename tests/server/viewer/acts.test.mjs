@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  Editing, Journey, Judging, Lab, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing,
+  Editing, Journey, Judging, Lab, Labwork, Learning, Opening, Pointing, Polling, Prompting, Submitting, Tracing, host, showPanel,
 } from '../../../lib/fewsam/server/viewer/dist/model.mjs';
 import { desk, framed, gate, goOn, labels, later, liver, nothing, opened, server, viewer } from './fake_viewer.mjs';
 
@@ -284,5 +284,27 @@ test('who says that all is right sends the labels that are shown, and nothing wh
     labwork[act]({ image: 'mr', mark: 0 }, state); // another series than the one that is shown
     await later();
     assert.equal(sent[1].labels, undefined);
+  }
+});
+
+// -- the panel beside those of the viewer
+
+test('the panel comes to the front when a series is opened, but not once a person chose another panel', async () => {
+  for (const [chosen, times] of [[null, 3], ['an image', 3], ['another panel', 1]]) {
+    viewer();
+    const [timers, brought] = [new Map(), []];
+    globalThis.window.setTimeout = (act, ms) => (timers.set(timers.size + 1, { act, ms }), timers.size);
+    globalThis.window.clearTimeout = number => timers.delete(number);
+    host.services.panelService = { activatePanel: id => brought.push(id) };
+    showPanel('fewsam');
+    timers.get(1).act();
+    timers.delete(1);
+    if (chosen) {
+      const event = new Event('pointerdown');
+      Object.defineProperty(event, 'target', { value: { closest: () => (chosen === 'another panel' ? {} : null) } });
+      globalThis.window.dispatchEvent(event);
+    }
+    for (const { act } of timers.values()) act();
+    assert.equal(brought.length, times, chosen);
   }
 });

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2a8baf4a02c5679cd41ef89c85f57647aab2c30c92d1dbceef8bfce8ef0c5c88 */
+/* fewsam panel, built from sources a47e0446b5926a4f12f1f764896c73e6afa3b3448637a805a16238652b55c467 */
 (function() {
 	// node_modules/preact/dist/preact.mjs
 	var n$1;
@@ -1372,14 +1372,19 @@ ol[data-sonner-toaster] { left:16px !important; right:auto !important; width:446
 			return null;
 		}
 	}
-	/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
+	/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. Not once a person chose another one. */
 	function showPanel(id) {
 		const bring = () => host.services.panelService?.activatePanel?.(id, true);
-		for (const later of [
+		const timers = [
 			0,
 			500,
 			1500
-		]) window.setTimeout(bring, later);
+		].map((later) => window.setTimeout(bring, later));
+		const chosen = ({ target }) => {
+			if (target?.closest?.("[data-cy$=\"-btn\"]")) timers.forEach((timer) => window.clearTimeout(timer));
+		};
+		window.addEventListener("pointerdown", chosen, true);
+		window.setTimeout(() => window.removeEventListener("pointerdown", chosen, true), 2e3);
 	}
 	function useTool(viewportId, toolName) {
 		const group = host.services.toolGroupService.getToolGroupForViewport(viewportId);

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 2a8baf4a02c5679cd41ef89c85f57647aab2c30c92d1dbceef8bfce8ef0c5c88 */
+/* fewsam panel, built from sources a47e0446b5926a4f12f1f764896c73e6afa3b3448637a805a16238652b55c467 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -2667,6 +2667,20 @@ function viewportOf(viewportId) {
 	} catch {
 		return null;
 	}
+}
+/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. Not once a person chose another one. */
+function showPanel(id) {
+	const bring = () => host.services.panelService?.activatePanel?.(id, true);
+	const timers = [
+		0,
+		500,
+		1500
+	].map((later) => window.setTimeout(bring, later));
+	const chosen = ({ target }) => {
+		if (target?.closest?.("[data-cy$=\"-btn\"]")) timers.forEach((timer) => window.clearTimeout(timer));
+	};
+	window.addEventListener("pointerdown", chosen, true);
+	window.setTimeout(() => window.removeEventListener("pointerdown", chosen, true), 2e3);
 }
 function planeOf(imageId) {
 	const plane = cornerstone().metaData.get("imagePlaneModule", imageId) ?? {};
@@ -5905,4 +5919,4 @@ var Lasso = class {
 		this.redraw();
 	};
 };
-export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Lasso, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, api_exports as api, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, smoothed, sparing, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };
+export { App, Closing, Drafts, Editing, Journey, Judging, LOOK, Lab, Labelmap, Labwork, Lasso, Learning, MARKS, Opening, Pointing, Polling, Prompting, SHEET, STEPS, Session, Slices, Store, Structures, Submitting, Tracing, Trail, Unfollowed, Watching, Working, api_exports as api, asked, between, colourOf, colourOfError, corrected, distances, filled, k as h, hex, host, interpolated, keep, kept, obeyed, pack, painted, planes, polygon, pressed, reapplied, O as render, showPanel, smoothed, sparing, texts_exports as texts, toggled, unhex, unpack, withMask, withoutIslands };

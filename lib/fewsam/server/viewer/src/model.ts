@@ -39,5 +39,5 @@ export { Store } from './store';
 // What works with the viewer, and what tests put in its place.
 export { Labelmap } from './viewer/labelmap';
 export { Lasso } from './viewer/lasso';
-export { host } from './viewer/ohif';
+export { host, showPanel } from './viewer/ohif';
 export { Unfollowed } from './viewer/unfollowed';

@@ -24,10 +24,15 @@ export function viewportOf(viewportId: string): Any | null {
   }
 }
 
-/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. */
+/** Bring our panel to the front: 3.12 shows its own as soon as there is a segmentation. Not once a person chose another one. */
 export function showPanel(id: string): void {
   const bring = (): void => host.services.panelService?.activatePanel?.(id, true);
-  for (const later of [0, 500, 1500]) window.setTimeout(bring, later);
+  const timers = [0, 500, 1500].map(later => window.setTimeout(bring, later));
+  const chosen = ({ target }: Event): void => {
+    if ((target as Element | null)?.closest?.('[data-cy$="-btn"]')) timers.forEach(timer => window.clearTimeout(timer));
+  };
+  window.addEventListener('pointerdown', chosen, true);
+  window.setTimeout(() => window.removeEventListener('pointerdown', chosen, true), 2000);
 }
 
 export function useTool(viewportId: string, toolName: string): void {
