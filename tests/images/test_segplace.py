@@ -17,12 +17,18 @@ def image(heights: list[float]) -> Geometry:
     return geometry_for((SIDE, SIDE, len(heights)), affine, "2", positions=places)
 
 
-def frame(height: float, between: float | None = None, turn: float = 1.0) -> SegFrame:
+def frame(
+    height: float,
+    between: float | None = None,
+    turn: float = 1.0,
+    thickness: float | None = None,
+    sources: tuple[tuple[str, int], ...] = (),
+) -> SegFrame:
     """A frame that is drawn on its first row; its pixels are ``turn`` mm wide."""
     mask = np.zeros((SIDE, SIDE), bool)
     mask[0] = True
     along = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-    return SegFrame(mask, np.array([0.0, 0.0, height]), along, (turn, turn), between, ())
+    return SegFrame(mask, np.array([0.0, 0.0, height]), along, (turn, turn), between, thickness, sources)
 
 
 def drawn_slices(frames: list[SegFrame], geometry: Geometry) -> list[int]:
@@ -43,3 +49,17 @@ def test_planes_without_a_thickness_reach_half_of_the_way_to_the_next() -> None:
     planes = [frame(0.0, turn=0.5), frame(6.0, turn=0.5), frame(12.0, turn=0.5)]  # on pixels of their own
     assert drawn_slices(planes, thin) == list(range(13))
     assert drawn_slices([frame(6.0, between=2.0, turn=0.5)], thin) == [5, 6, 7]
+
+
+def test_slices_that_overlap_are_not_taken_for_a_coarser_stack() -> None:
+    overlapping = image([2.5 * k for k in range(9)])  # each of them 5 mm thick
+    assert drawn_slices([frame(10.0, thickness=5.0)], overlapping) == [4]
+    assert drawn_slices([frame(5.0, thickness=5.0), frame(15.0, thickness=5.0)], overlapping) == [2, 6]
+
+
+def test_thick_planes_that_were_drawn_on_another_series_cover_the_slices_in_them() -> None:
+    thin = image([2.0 * k for k in range(9)])
+    elsewhere = (("1.2.3", 0),)
+    assert drawn_slices([frame(8.0, thickness=6.0, sources=elsewhere)], thin) == [3, 4, 5]
+    assert drawn_slices([frame(7.0, thickness=6.0)], thin) == [2, 3, 4, 5], "no slice of the image is there"
+    assert drawn_slices([frame(8.0, between=6.0)], thin) == [3, 4, 5]

@@ -12,6 +12,7 @@ from fewsam.images.volume import Geometry
 
 _SAME_PIXEL = 0.1  # pixels by which two grids may differ at a corner and still be one grid
 _PARALLEL = 1e-3  # sine of the angle between planes that count as parallel
+_ON_SLICE = 0.1  # of the distance between slices by which a plane may be off and still be the slice's own
 _TO_RAS = np.diag(LPS)[:3]
 
 
@@ -25,6 +26,7 @@ class SegFrame:
         turned: ``(2, 3)`` directions along a row and along a column.
         spacing: between rows and between columns.
         between: distance to the next plane by the header.
+        thickness: of the plane by the header; slices of an overlapping reconstruction are thicker than their distance.
         sources: (SOPInstanceUID, frame from 0) of the images that it was drawn on.
     """
 
@@ -33,6 +35,7 @@ class SegFrame:
     turned: np.ndarray | None
     spacing: tuple[float, float] | None
     between: float | None
+    thickness: float | None
     sources: tuple[tuple[str, int], ...]
 
     @property
@@ -93,7 +96,7 @@ def _placement(frame: SegFrame, geometry: Geometry) -> _Placement | None:
             return None
         return _Placement(named.pop(), False, np.arange(columns), np.arange(rows))
     to_world = frame.affine
-    k = _slice_of(to_world, frame.between, geometry, named)
+    k = _slice_of(frame, geometry, named)
     if k is None:
         return None
     start = geometry.world(np.array([0, 0, k]))
@@ -114,8 +117,9 @@ def _placement(frame: SegFrame, geometry: Geometry) -> _Placement | None:
     return _Placement(k, bool(swapped), i.astype(int), j.astype(int))
 
 
-def _slice_of(to_world: np.ndarray, between: float | None, geometry: Geometry, named: set[int]) -> int | None:
+def _slice_of(frame: SegFrame, geometry: Geometry, named: set[int]) -> int | None:
     """Slice that a frame lies on; None where it lies on none, or is one of a coarser stack."""
+    to_world = frame.affine
     across = np.cross(geometry.affine[:3, 0], geometry.affine[:3, 1])
     normal = across / np.linalg.norm(across)
     if np.linalg.norm(np.cross(normal, to_world[:3, 2])) > _PARALLEL:
@@ -126,8 +130,12 @@ def _slice_of(to_world: np.ndarray, between: float | None, geometry: Geometry, n
     reach = _reach(depths, k) if len(depths) > 1 else float(np.linalg.norm(geometry.affine[:3, 2])) / 2
     if len(named) == 1 and away[(one := next(iter(named)))] <= reach * (1 + 1e-6):
         return one
-    if not named and between is not None and len(depths) > 1 and between > 1.5 * np.median(np.diff(np.sort(depths))):
-        return None  # its planes stand for several slices each
+    if not named and len(depths) > 1:
+        distance = float(np.median(np.diff(np.sort(depths))))
+        other = bool(frame.sources) or away[k] > _ON_SLICE * distance  # drawn on another reconstruction
+        between = frame.between or (frame.thickness if other else None)
+        if between and between > 1.5 * distance:
+            return None  # its planes stand for several slices each
     return k if away[k] <= reach * (1 + 1e-6) else None
 
 
@@ -162,7 +170,7 @@ def _resample_stack(frames: Sequence[SegFrame], geometry: Geometry, native: np.n
     depths = np.array([frame.affine[:3, 3] @ normal for frame in frames])
     steps = np.diff(np.unique(depths.round(3)))
     least = float(steps.min()) if len(steps) else np.inf
-    by_header = frames[0].between
+    by_header = frames[0].between or frames[0].thickness
     own = float(np.median(np.linalg.norm(geometry.affine[:3, :3], axis=0)))
     step = min(least, by_header) if by_header else least if np.isfinite(least) else own
     order = np.argsort(depths)

@@ -137,9 +137,7 @@ def _frame(mask: np.ndarray, of: _Groups) -> SegFrame:
     position = of.get("PlanePositionSequence", "ImagePositionPatient")
     turned = of.get("PlaneOrientationSequence", "ImageOrientationPatient")
     spacing = of.get("PixelMeasuresSequence", "PixelSpacing")
-    between = of.get("PixelMeasuresSequence", "SpacingBetweenSlices") or of.get(
-        "PixelMeasuresSequence", "SliceThickness"
-    )
+    between, thickness = (of.get("PixelMeasuresSequence", word) for word in ("SpacingBetweenSlices", "SliceThickness"))
     placed = position is not None and turned is not None and spacing is not None
     sources = [
         (str(item.get("ReferencedSOPInstanceUID") or ""), int(_one(item.get("ReferencedFrameNumber")) or 1) - 1)
@@ -151,7 +149,8 @@ def _frame(mask: np.ndarray, of: _Groups) -> SegFrame:
         position=np.array(position, float) if placed else None,
         turned=np.array(turned, float).reshape(2, 3) if placed else None,
         spacing=(float(spacing[0]), float(spacing[1])) if placed else None,
-        between=float(between) if between else None,
+        between=abs(float(between)) if between else None,
+        thickness=float(thickness) if thickness else None,
         sources=tuple(sources),
     )
 
