@@ -7,7 +7,9 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from highdicom.frame import encode_frame
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -19,11 +21,13 @@ from pydicom.uid import (
 
 from fewsam.core.errors import ImageError
 from fewsam.images import dicom_series
+from fewsam.images.dicom_frames import frames_of
 from fewsam.images.dicom_pixels import read_pixels
 from fewsam.images.dicomio import is_dicom
+from fewsam.images.dicomseg import read_seg, write_seg
 from fewsam.images.volume import geometry_for, load_volume
 from helpers.dicom_files import write_dicom
-from helpers.dicom_series import Slice, write_multiframe, write_series
+from helpers.dicom_series import NUCLEAR, Slice, blank, set_pixels, write_multiframe, write_series
 from helpers.image_files import SHARED, needs_shared
 
 
@@ -36,6 +40,13 @@ def test_dicom_series_is_sorted_by_position(tmp_path):
     assert volume.slices[:, 0, 0].tolist() == [1 - 1024, 3 - 1024, 2 - 1024, 0 - 1024]  # inferior first
     np.testing.assert_allclose(volume.geometry.spacing, (2.0, 0.5, 0.75))
     np.testing.assert_allclose(volume.geometry.affine[:3, 3], (-1.0, -2.0, 4.0))
+
+
+def test_thin_slices_of_coarse_pixels_are_still_the_slices(tmp_path):
+    pixels = np.arange(6 * 4 * 5).reshape(6, 4, 5)
+    write_series(tmp_path, [Slice(one, (0, 0, 0.4 * k), spacing=(0.9, 0.9)) for k, one in enumerate(pixels)])
+    assert np.array_equal(load_volume(tmp_path).slices, pixels)
+    assert load_volume(tmp_path, axis="0").depth == 5
 
 
 def test_dicom_folder_takes_the_largest_series_and_skips_what_is_no_image(tmp_path, caplog):
@@ -211,6 +222,50 @@ def test_what_cannot_be_decoded_is_named(tmp_path):
     file.write_bytes(file.read_bytes().replace(JPEG2000Lossless.encode(), b"1.2.840.10008.1.2.4.99"))  # nobody's
     with pytest.raises(ImageError, match=r"its pixels, compressed as .*, cannot be decoded"):
         load_volume(folder)
+
+
+@pytest.mark.parametrize("between", [4.0, -4.0])
+def test_slices_of_spect_lie_where_itk_has_them(tmp_path, between):
+    """They have no places of their own: the detector's, and a distance with a sign."""
+    pixels = np.random.default_rng(0).integers(0, 100, (5, 6, 8))
+    data = blank(NUCLEAR, "NM", InstanceNumber=1, NumberOfFrames=5, PixelSpacing=[3, 2], SliceThickness=4)
+    data.ImageType, data.SpacingBetweenSlices = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"], between
+    detector = Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-58, -38, 200], [1, 0, 0, 0, 1, 0]
+    data.DetectorInformationSequence = [detector]
+    set_pixels(data, pixels)
+    data.save_as(tmp_path / "spect.dcm", write_like_original=False)
+
+    volume = load_volume(tmp_path / "spect.dcm")
+    native = volume.geometry.to_native(volume.slices)
+    for k in range(5):
+        world = np.array([-58, -38, 200 + k * between]) * (-1, -1, 1)  # RAS, as the label's affine is
+        own = np.linalg.solve(volume.geometry.affine, [*world, 1])[:3]
+        assert np.allclose(own, (0, 0, k if between > 0 else 4 - k), atol=1e-6)
+        assert np.array_equal(native[:, :, round(own[2])].T, pixels[k])
+    itk = sitk.ReadImage(str(tmp_path / "spect.dcm"))
+    place = itk.TransformIndexToPhysicalPoint((0, 0, 4))
+    assert np.allclose(place, (-58, -38, 200 + 4 * between))
+
+    drawn = np.zeros(volume.geometry.shape, bool)
+    drawn[2:5, 1:4, 3] = True
+    masks = {"lesion": volume.geometry.to_slices(drawn)}
+    write_seg(tmp_path / "seg.dcm", masks, volume.geometry, tmp_path / "spect.dcm")
+    frame = pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence[0]
+    place = frame.PlanePositionSequence[0].ImagePositionPatient
+    assert np.allclose(place, (-58, -38, 200 + (3 * between if between > 0 else between)))
+    assert np.array_equal(read_seg(tmp_path / "seg.dcm", volume.geometry)["lesion"], masks["lesion"])
+
+
+def test_frames_of_gated_spect_have_no_places(tmp_path):
+    data = blank(NUCLEAR, "NM", InstanceNumber=1, NumberOfFrames=4, PixelSpacing=[3, 2], SliceThickness=4)
+    data.ImageType, data.SliceVector = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"], [1, 2, 1, 2]
+    detector = Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+    data.DetectorInformationSequence = [detector]
+    set_pixels(data, np.ones((4, 6, 8), int))
+    data.save_as(tmp_path / "gated.dcm", write_like_original=False)
+    assert [frame.position for frame in frames_of(tmp_path / "gated.dcm", data)] == [None] * 4
 
 
 def test_single_dicom_files(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
@@ -28,6 +29,7 @@ _TAGS = [
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
     "SpacingBetweenSlices", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "DetectorInformationSequence", "SliceVector",
     *PHASES, *_GROUPS,
 ]  # fmt: skip
 
@@ -98,10 +100,39 @@ def frames_of(file: Path, header: Dataset) -> list[Frame]:
         _check_claims(file, header, count)
         if own and len(own) != count:
             raise ValueError(f"{count} frames, and the places of {len(own)}")
-        if not own:  # nothing tells them apart
+        if not own:
             first = _frame(file, header, 0, count, [shared])
+            if count > 1 and (places := _reconstructed(header, count)):
+                turned, positions = places
+                return [
+                    replace(first, number=number, position=position, orientation=turned)
+                    for number, position in enumerate(positions)
+                ]
+            # nothing tells them apart
             return [first, *(replace(first, number=number) for number in range(1, count))]
         return [_frame(file, header, number, count, [own[number], shared]) for number in range(count)]
+
+
+def _reconstructed(header: Dataset, count: int) -> tuple[tuple[float, ...], list[tuple[float, ...]]] | None:
+    """Orientation and place of each frame of a reconstructed SPECT; None of other files, and of one that is gated.
+
+    The first slice's place is the detector's; the others follow along the normal by Spacing Between Slices, which has
+    a sign here (DICOM PS3.3 C.8.4.15), in the order of the Slice Vector.
+    """
+    detector = _first(header.get("DetectorInformationSequence"))
+    position, turned = (
+        _numbers(detector.get(word), n) for word, n in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6))
+    )
+    between = header.get("SpacingBetweenSlices") or header.get("SliceThickness")
+    kind = [str(value) for value in header.get("ImageType") or ()]
+    if header.get("Modality") != "NM" or not position or not turned or not between or "RECON TOMO" not in kind:
+        return None
+    order = [int(value) - 1 for value in header.get("SliceVector") or range(1, count + 1)]
+    if len(order) != count or len(set(order)) < count:
+        return None
+    normal = np.cross(turned[:3], turned[3:])
+    steps = np.outer(order, normal * float(between))
+    return turned, [tuple(place) for place in (np.array(position) + steps).tolist()]
 
 
 def _check_claims(file: Path, header: Dataset, count: int) -> None:
