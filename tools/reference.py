@@ -39,7 +39,8 @@ MEANINGS = {
     "absent_classes": "A class is not drawn on a labelled slice: `complete` takes it as background there, "
     "`partial` as unknown. `auto` takes it as background if the label, or an earlier one "
     "of the image, draws the class on another slice.",
-    "axis": "The axis of the image that is cut into slices. `auto` takes the one with the coarsest spacing.",
+    "axis": "The axis of the image that is cut into slices. `auto` takes the one with the coarsest spacing, of a DICOM "
+    "series that of its slices.",
     "intensity": "How grey values become 8 bits. `auto` takes `window` for CT, `percentile` for other volumes.",
     "window": "Grey values that become black and white with `intensity=window`, or one of the names below.",
     "percentiles": "Percentiles of the volume that become black and white with `intensity=percentile`.",

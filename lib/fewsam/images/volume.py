@@ -248,11 +248,16 @@ class Volume:
 def load_volume(path: str | os.PathLike[str], axis: str = "auto") -> Volume:
     """Load NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series.
 
+    With ``axis`` "auto" a DICOM series is cut into the slices that it consists of, as viewers show it; others as
+    `geometry_for` says.
+
     Raises:
         ImageError: missing, unreadable or empty input, NaN or infinite voxels, more than three dimensions.
     """
     path = Path(path)
-    return volume_of(read_dicom(path) if path.is_dir() or is_dicom(path) else read_native(path), path, axis)
+    if path.is_dir() or is_dicom(path):
+        return volume_of(read_dicom(path), path, "2" if axis == "auto" else axis)
+    return volume_of(read_native(path), path, axis)
 
 
 def volume_of(image: NativeImage, path: Path, axis: str = "auto") -> Volume:
