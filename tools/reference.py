@@ -41,7 +41,8 @@ MEANINGS = {
     "of the image, draws the class on another slice.",
     "axis": "The axis of the image that is cut into slices. `auto` takes the one with the coarsest spacing, of a DICOM "
     "series that of its slices.",
-    "intensity": "How grey values become 8 bits. `auto` takes `window` for CT, `percentile` for other volumes.",
+    "intensity": "How grey values become 8 bits. `auto` takes `window` for CT in Hounsfield units, `percentile` for "
+    "other volumes.",
     "window": "Grey values that become black and white with `intensity=window`, or one of the names below.",
     "percentiles": "Percentiles of the volume that become black and white with `intensity=percentile`.",
     "channels": "What the encoder sees: the slice alone, or also the slices before and after it.",

@@ -44,6 +44,14 @@ def test_ct_gets_its_window_by_modality_or_by_its_values():
     assert choose_intensity(image_stats(volume_of(body())), named) == Intensity(-450, 1050)
 
 
+def test_ct_without_hounsfield_units_gets_no_window():
+    raw = np.maximum(body() + 1024, 0)  # as stored, its intercept was lost
+    shown = choose_intensity(image_stats(volume_of(raw, "CT")), Settings())
+    assert shown.low < raw[:, 0, 0].mean() + 60 and 1000 < shown.high < 2000
+    captured = np.clip(body() // 8 + 128, 0, 255).astype(np.uint8)
+    assert choose_intensity(image_stats(volume_of(captured, "CT")), Settings()) == Intensity(0, 255)
+
+
 def test_mr_gets_percentiles_of_the_settings():
     slices = np.arange(6 * 40 * 50, dtype=np.float32).reshape(6, 40, 50)
     stats = image_stats(volume_of(slices))

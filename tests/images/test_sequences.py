@@ -15,6 +15,7 @@ from fewsam.images.casefiles import find_images, match_labels
 from fewsam.images.frame import make_frame
 from fewsam.images.preprocess import choose_intensity, image_stats, to_uint8
 from fewsam.images.sequences import load_image
+from fewsam.images.volume import load_volume
 from fewsam.workspace.volumes import Volumes
 from helpers.dicom_series import MR, Slice, write_series
 
@@ -58,6 +59,22 @@ def test_each_sequence_has_its_own_range(tmp_path: Path) -> None:
         raw = np.stack([alone.raw_slice(2)])
         expected = to_uint8(raw, choose_intensity(image_stats(alone), settings), frame, "grey")[0, 0]
         assert np.array_equal(shown[channel], expected)
+
+
+def test_only_the_sequence_that_is_ct_gets_its_window(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scans = {
+        "CT body": ("CT", rng.integers(-1000, 400, (5, 8, 9)), -1000),
+        "PET corrected": ("PT", rng.integers(0, 20000, (5, 8, 9)), 0),
+    }
+    for name, (modality, values, intercept) in scans.items():
+        slices = [Slice(one - intercept, (0, 0, 3.0 * k), slope=1, intercept=intercept) for k, one in enumerate(values)]
+        uid = f"1.2.3.{len(name)}"
+        write_series(tmp_path / name, slices, modality=modality, SeriesDescription=name, SeriesInstanceUID=uid)
+    both = image_stats(load_image(tmp_path / "CT body", "2", ("CT", "PET")))
+    pet = choose_intensity(image_stats(load_volume(tmp_path / "PET corrected")), Settings())
+    chosen = choose_intensity(both, Settings())
+    assert chosen.channels == (Settings().window, (pet.low, pet.high), Settings().window)
 
 
 def test_another_grid_is_laid_on_that_of_the_first(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ PREPROCESS_VERSION = 1
 _PERCENTILES = (0, 0.1, 0.5, 1, 2, 3, 5, 10, 25, 50, 75, 90, 95, 97, 98, 99, 99.5, 99.9, 100)
 _SAMPLES = 4_000_000  # voxels that percentiles are taken from
 _AIR, _BONE = -200.0, 5000.0  # only CT holds values below the one, and no CT has its bulk above the other
+_NO_UNITS = 1000.0  # where no value is below 0, Hounsfield units have no bulk up to here: they lack their intercept
 
 
 @dataclass(frozen=True)
@@ -48,32 +49,39 @@ def image_stats(volume: Volume) -> dict[str, float]:
     """What choosing an intensity range needs, as plain floats that can be stored beside the image's name.
 
     Returns:
-        ``p0`` to ``p100`` (percentiles of all voxels), ``min``, ``max``, and as 0 or 1 ``ct`` (by its modality, or by
-        its values where the format tells no modality), ``rgb`` (three channels that belong together) and
-        ``eight_bit``. For an image of several sequences the same of each channel, as ``0:p50``.
+        ``p0`` to ``p100`` (percentiles of all voxels), ``min``, ``max``, and as 0 or 1 ``ct`` (Hounsfield units,
+        by its modality and values, or by its values alone where the format tells no modality), ``rgb`` (three channels
+        that belong together) and ``eight_bit``. For an image of several sequences the same of each channel, as
+        ``0:p50``.
     """
-    stats = _stats(volume.slices, volume)
+    stats = _stats(volume.slices, volume, volume.modality)
+    modalities = volume.modalities or (volume.modality,) * 3
     for channel in range(3) if volume.sequences else ():
-        stats |= {f"{channel}:{key}": value for key, value in _stats(volume.slices[..., channel], volume).items()}
+        own = _stats(volume.slices[..., channel], volume, modalities[channel])
+        stats |= {f"{channel}:{key}": value for key, value in own.items()}
     return stats
 
 
-def _stats(voxels: np.ndarray, volume: Volume) -> dict[str, float]:
+def _stats(voxels: np.ndarray, volume: Volume, modality: str | None) -> dict[str, float]:
     pixels = voxels.reshape(-1)
     step = -(-pixels.size // _SAMPLES)
     levels = np.percentile(pixels[::step].astype(np.float64), _PERCENTILES)
     stats = {f"p{p:g}": float(level) for p, level in zip(_PERCENTILES, levels, strict=True)}
     stats |= {"min": float(pixels.min()), "max": float(pixels.max())}
     looks_ct = stats["p0.5"] <= _AIR and stats["p99.9"] <= _BONE and stats["max"] > 0
-    stats["ct"] = float(volume.modality == "CT" if volume.modality else looks_ct)
+    eight_bit = volume.slices.dtype == np.uint8
+    # a CT that was exported for looking at it, or before its values were scaled
+    without_units = eight_bit or (stats["min"] >= 0 and stats["p99.9"] > _NO_UNITS)
+    stats["ct"] = float(modality == "CT" and not without_units if modality else looks_ct)
     stats["rgb"] = float(volume.slices.ndim == 4)
-    stats["eight_bit"] = float(volume.slices.dtype == np.uint8)
+    stats["eight_bit"] = float(eight_bit)
     return stats
 
 
 def choose_intensity(stats: Mapping[str, float], settings: Settings) -> Intensity:
-    """Range to show: as `Settings.intensity` says; "auto" takes the window for CT, the full range for 8-bit images
-    (they were made for looking at) and percentiles for all others. Of several sequences each has its own range.
+    """Range to show: as `Settings.intensity` says; "auto" takes the window for CT in Hounsfield units, the full range
+    for 8-bit images (they were made for looking at) and percentiles for all others. Of several sequences each has a
+    range of its own.
     """
     low, high = _range(stats, settings)
     parts = [{key[2:]: level for key, level in stats.items() if key.startswith(f"{channel}:")} for channel in range(3)]

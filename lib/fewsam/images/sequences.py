@@ -181,7 +181,8 @@ def stack(volumes: Sequence[Volume], sequences: Sequence[str]) -> Volume:
     kind = reduce(np.promote_types, (channel.dtype for channel in channels))
     slices = np.stack([channel.astype(kind) for channel in channels], axis=-1)
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
-    return replace(first, slices=slices, notes=notes, sequences=tuple(sequences))
+    modalities = tuple([*(volume.modality for volume in volumes), first.modality][:3])
+    return replace(first, slices=slices, notes=notes, sequences=tuple(sequences), modalities=modalities)
 
 
 def _on_grid(volume: Volume, grid: Geometry) -> np.ndarray:

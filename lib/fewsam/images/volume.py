@@ -209,6 +209,7 @@ class Volume:
         source: the path it came from, for messages.
         notes: what a person should know of the file, in sentences that follow its name and a colon.
         sequences: names of the two or three images that are its channels; empty for others.
+        modalities: of each channel, where they are sequences.
     """
 
     slices: np.ndarray
@@ -217,6 +218,7 @@ class Volume:
     source: str
     notes: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
+    modalities: tuple[str | None, ...] = ()
 
     @property
     def depth(self) -> int:
