@@ -182,6 +182,41 @@ def test_a_cut_off_file_is_refused(tmp_path):
             load_volume(tmp_path / "b.nii.gz")
 
 
+def test_a_picture_or_stack_without_its_end_is_refused(tmp_path):
+    shade = np.add.outer(np.arange(60), np.arange(80)).astype(np.uint8)
+    pages = [Image.fromarray(np.roll(shade, k, 0)) for k in range(5)]
+    stack = {"save_all": True, "append_images": pages[1:]}
+    files = {"a.jpg": {}, "b.bmp": {}, "c.png": {}}
+    files |= {f"{n}.tif": {"compression": way, **stack} for n, way in enumerate((None, "tiff_lzw", "packbits"))}
+    for name, options in files.items():
+        path = tmp_path / name
+        pages[0].save(path, **options)
+        whole = load_volume(path).slices
+        assert len(whole) == (5 if options else 1)
+        bytes_of = path.read_bytes()
+        for part in (0.3, 0.5, 0.9, 0.99):
+            path.write_bytes(bytes_of[: int(len(bytes_of) * part)])
+            with pytest.raises(ImageError, match=name):
+                load_volume(path)
+    itk = sitk.ImageFileWriter()
+    itk.SetFileName(str(tmp_path / "itk.tif"))
+    itk.SetUseCompression(True)
+    itk.Execute(sitk.GetImageFromArray(np.stack([np.asarray(page) for page in pages])))
+    assert load_volume(tmp_path / "itk.tif").depth == 5
+    bytes_of = (tmp_path / "itk.tif").read_bytes()
+    (tmp_path / "itk.tif").write_bytes(bytes_of[: len(bytes_of) // 2])
+    with pytest.raises(ImageError, match="ends before its last page"):
+        load_volume(tmp_path / "itk.tif")
+
+
+def test_a_picture_of_many_pixels_is_no_damaged_one(tmp_path, monkeypatch):
+    Image.new("L", (20_000, 10_000)).save(tmp_path / "slide.png")  # above Pillow's own bound
+    assert load_volume(tmp_path / "slide.png").slices.shape == (1, 10_000, 20_000)
+    monkeypatch.setenv("FEWSAM_MAX_IMAGE_GB", "0.1")
+    with pytest.raises(ImageError, match="0.1 GB are taken at most"):
+        load_volume(tmp_path / "slide.png")
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     data=st.binary(min_size=1, max_size=600),

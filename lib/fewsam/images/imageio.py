@@ -20,12 +20,14 @@ from fewsam.images.endings import FLAT_ENDINGS, NIFTI, has_suffix
 from fewsam.images.imagebounds import MAX_HEADER, check_metaimage, check_nifti, check_size, nrrd_stream
 from fewsam.images.native import LPS, NativeImage, native_image
 from fewsam.images.nifti_place import placed_as_itk_does
+from fewsam.images.tiff import check_tiff
 
 logger = logging.getLogger(__name__)
 
 NRRD = (".nrrd", ".nhdr")
 METAIMAGE = (".mha", ".mhd")
 _ORIENTATION = 0x0112  # EXIF's number for it
+Image.MAX_IMAGE_PIXELS = None  # each reader here asks `check_size` before pixels are read: whole slides are large
 SUPPORTED = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, BMP, TIFF, a DICOM file or a folder with a DICOM series"
 
 
@@ -160,14 +162,31 @@ def _read_sitk(path: Path, limit: int | None) -> NativeImage:
     kind = next(name for endings, name in _ITK_READERS.items() if has_suffix(path, endings))
     if kind == "MetaImageIO":
         check_metaimage(path, limit)
-    elif (turned := _by_pillow(path, kind.removesuffix("ImageIO"), limit)) is not None:
-        return turned
+    else:
+        _check_whole(path, kind.removesuffix("ImageIO"), limit)
+        if (turned := _by_pillow(path, kind.removesuffix("ImageIO"), limit)) is not None:
+            return turned
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     check_size(path, [*reader.GetSize(), reader.GetNumberOfComponents()], _bytes_of(reader.GetPixelID()), limit)
     return from_sitk(path, reader.Execute())
+
+
+def _check_whole(path: Path, kind: str, limit: int | None) -> None:
+    """Refuse what ITK reads although its end is missing."""
+    if kind == "TIFF":
+        check_tiff(path)
+    if kind not in ("JPEG", "BMP"):
+        return
+    try:
+        image = Image.open(path, formats=[kind])
+    except (OSError, ValueError):  # kinds that ITK alone reads
+        return
+    with image:
+        check_size(path, [*image.size, len(image.getbands())], 1, limit)
+        image.load()
 
 
 def is_turned(path: Path, image: Image.Image) -> bool:
@@ -189,8 +208,8 @@ def _by_pillow(path: Path, kind: str, limit: int | None) -> NativeImage | None:
     except (OSError, ValueError):  # kinds that ITK alone reads
         return None
     with image:
+        check_size(path, [*image.size, len(image.getbands())], 1, limit)  # of a PNG, its EXIF comes with its pixels
         if image.mode == "LA":
-            check_size(path, image.size, 2, limit)
             return native_image(path, np.asarray(image)[..., 0].T, LPS)
         if not is_turned(path, image) or kind == "TIFF":  # ITK turns these itself
             return None
