@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from fewsam.core.errors import EmptyLabelError, ImageError, LabelError
 from fewsam.images.dicomio import is_dicom
 from fewsam.images.endings import FLAT_ENDINGS, has_suffix
-from fewsam.images.imagebounds import MAX_LAYERS, check_size, max_bytes
-from fewsam.images.imageio import NRRD, is_turned, nrrd_affine, read_native, read_nrrd
+from fewsam.images.flatlabel import read_flat
+from fewsam.images.imagebounds import MAX_LAYERS, max_bytes
+from fewsam.images.imageio import NRRD, nrrd_affine, read_native, read_nrrd
 from fewsam.images.labelgrid import align
 from fewsam.images.volume import Geometry
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 NAMING = "give each value a name"
 _LEAST_ROOM = 1 << 26  # bytes that any label may take; those of large images may take more
-_FLAT_FORMATS = ["PNG", "BMP", "TIFF", "JPEG"]
 # By this much a scaled label is off: programs keep whole numbers in floats as 16 bits, a slope and an intercept.
 _SCALED = 1e-3
 _MAX_VALUES = 255  # classes of one file: each gets a mask of the image's size
@@ -125,7 +124,7 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
     limit = min(max_bytes(), max(_LEAST_ROOM, 64 * expected))
     try:
         if has_suffix(path, FLAT_ENDINGS):
-            return [_Layer(_whole_numbers(path, _read_flat(path, limit)), None)]
+            return [_Layer(_whole_numbers(path, read_flat(path, limit)), None)]
         if has_suffix(path, NRRD) and (layers := _read_segments(path, limit)):
             return layers
         image = read_native(path, limit)
@@ -134,26 +133,6 @@ def _read_layers(path: Path, geometry: Geometry) -> list[_Layer]:
     if image.array.ndim != 3:
         raise LabelError(f"{path}: the label is in colour; save one whole number a voxel")
     return [_Layer(_whole_numbers(path, image.array), image.affine, readings=image.readings)]
-
-
-def _read_flat(path: Path, limit: int) -> np.ndarray:
-    """Values of a 2D image as ``(i, j, 1)``; of a palette image its indices, of a JPEG only black or white."""
-    try:
-        with Image.open(path, formats=_FLAT_FORMATS) as image:
-            check_size(path, image.size, 4, limit)
-            pixels = np.asarray(ImageOps.exif_transpose(image) if is_turned(path, image) else image)
-    except ImageError:
-        raise
-    except Exception as error:  # each of its formats has kinds of its own, down to DecompressionBombError
-        raise LabelError(f"{path}: cannot be read ({error}); check that the file is whole") from error
-    if pixels.ndim == 3:
-        colours = pixels[..., : 3 if pixels.shape[2] > 2 else 1]
-        if (colours != colours[..., :1]).any():
-            raise LabelError(f"{path}: the label is in colour; save one whole number a pixel (grey or palette)")
-        pixels = colours[..., 0]
-    if has_suffix(path, (".jpg", ".jpeg")):  # its compression changes values, only the halves are certain
-        pixels = np.where(pixels >= 128, 255, 0)
-    return pixels.T[:, :, None]
 
 
 def _read_segments(path: Path, limit: int) -> list[_Layer]:
