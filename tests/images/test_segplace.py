@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fewsam.images.segplace import SegFrame, place_frames
@@ -63,3 +65,13 @@ def test_thick_planes_that_were_drawn_on_another_series_cover_the_slices_in_them
     assert drawn_slices([frame(8.0, thickness=6.0, sources=elsewhere)], thin) == [3, 4, 5]
     assert drawn_slices([frame(7.0, thickness=6.0)], thin) == [2, 3, 4, 5], "no slice of the image is there"
     assert drawn_slices([frame(8.0, between=6.0)], thin) == [3, 4, 5]
+
+
+def test_frames_without_a_place_are_counted_as_left_out() -> None:
+    grid = image([0.0, 2.0, 4.0])
+    without = replace(frame(0.0), position=None)
+    native, outside = place_frames([frame(2.0), without], grid)
+    assert np.flatnonzero(native.any(axis=(0, 1))).tolist() == [1] and outside == SIDE
+    of_another_grid = frame(2.0, between=2.0, turn=0.5)
+    native, outside = place_frames([of_another_grid, without], grid)
+    assert np.flatnonzero(native.any(axis=(0, 1))).tolist() == [1] and outside == SIDE

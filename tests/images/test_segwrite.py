@@ -121,3 +121,17 @@ def test_the_colour_is_the_one_asked_for(tmp_path: Path) -> None:
     light, green_red, blue_yellow = data.SegmentSequence[0].RecommendedDisplayCIELabValue
     lab = (light / 65535 * 100, green_red / 65535 * 255 - 128, blue_yellow / 65535 * 255 - 128)
     np.testing.assert_allclose(lab, (70.56, -65.01, 63.33), atol=0.5)  # of sRGB (10, 200, 30), by CIE's formulas
+
+
+def test_names_that_dicom_would_part_or_cut_stay_apart(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", slices([0, 3, 6]))
+    geometry = load_volume(tmp_path / "ct").geometry
+    names = ["left\\right", "x" * 70 + "1", "x" * 70 + "2"]
+    masks = {name: np.zeros(geometry.slices_shape, bool) for name in names}
+    for place, mask in enumerate(masks.values()):
+        mask[1, place + 1, 2:4] = True
+    write_seg(tmp_path / "seg.dcm", masks, geometry, tmp_path / "ct")
+    back = read_seg(tmp_path / "seg.dcm", geometry)
+    assert list(back) == ["left\\right", "x" * 64, "x" * 60 + " (2)"]
+    for mask, read in zip(masks.values(), back.values(), strict=True):
+        assert np.array_equal(mask, read)

@@ -42,6 +42,7 @@ _NEEDED = (
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 _SERIES_NUMBER = 300
+_LABEL = 64  # characters of a segment's label
 
 Colour = Sequence[int]
 
@@ -203,10 +204,22 @@ def _set_texts(data: Segmentation, first: Dataset, names: list[str], annotator: 
                 setattr(data, keyword, element.value if right else "")
     data.SeriesDescription, data.ContentCreatorName = description[:64], annotator[:64] or "fewsam"
     data.SeriesDate, data.SeriesTime = data.ContentDate, data.ContentTime
-    for segment, name in zip(data.SegmentSequence, names, strict=True):
-        segment.SegmentLabel = segment.SegmentDescription = name[:64]
+    for segment, name, label in zip(data.SegmentSequence, names, _labels(names), strict=True):
+        segment.SegmentLabel = segment.SegmentDescription = label
         for keyword, code in code_of(name).items():
             setattr(segment, keyword, [_dataset(code)])
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Names in the 64 characters that DICOM has for them, all different."""
+    labels: list[str] = []
+    for name in names:
+        label, number = name[:_LABEL], 2
+        while label in labels:
+            ending = f" ({number})"
+            label, number = name[: _LABEL - len(ending)] + ending, number + 1
+        labels.append(label)
+    return labels
 
 
 def _follows_rules(kind: str, value: object) -> bool:

@@ -51,18 +51,19 @@ class SegFrame:
 
 
 def place_frames(frames: Sequence[SegFrame], geometry: Geometry) -> tuple[np.ndarray, int]:
-    """A segment's voxels on the image's native grid, bool ``(i, j, k)``, and how many of its own lie outside of it."""
-    native = np.zeros(geometry.shape, bool)
+    """A segment's voxels on the image's native grid, bool ``(i, j, k)``, and how many of them lie beside it."""
+    native, outside = np.zeros(geometry.shape, bool), 0
     placed = [_placement(frame, geometry) for frame in frames]
-    if all(place is not None for place in placed):
-        outside = 0
-        for frame, place in zip(frames, placed, strict=True):
-            assert place is not None
+    stack = [frame for frame in frames if frame.position is not None]
+    exact = all(place is not None for place, frame in zip(placed, frames, strict=True) if frame.position is not None)
+    for frame, place in zip(frames, placed, strict=True):
+        if place is not None and (exact or frame.position is None):
             outside += place.put(frame.mask, native)
-        return native, outside
-    stacked = [frame for frame in frames if frame.position is not None]
-    _resample(stacked, geometry, native)
-    return native, 0
+        elif frame.position is None:
+            outside += int(frame.mask.sum())
+    if not exact:
+        _resample(stack, geometry, native)
+    return native, outside
 
 
 # -- frames on the image's own pixels

@@ -62,7 +62,7 @@ def read_seg(path: Path, geometry: Geometry, notes: list[str] | None = None) -> 
                 f"{path.name}: segment {name!r} lies outside the image; the segmentation belongs to another image"
             )
         if outside:
-            said.append(f"{outside} voxels of {name} lie outside the image and are left out")
+            said.append(f"{outside} voxels of {name} lie outside the image, or at no known place, and are left out")
         mask = geometry.to_slices(native)
         masks[name] = masks[name] | mask if name in masks else mask
     if not masks:
@@ -95,7 +95,8 @@ def _segment_names(data: Dataset) -> dict[int, str]:
     names: dict[int, str] = {}
     for place, item in enumerate(data.get("SegmentSequence") or (), start=1):
         number = int(item.get("SegmentNumber") or place)
-        names[number] = str(item.get("SegmentLabel") or f"segment {number}")
+        label = item.get("SegmentLabel") or f"segment {number}"
+        names[number] = label if isinstance(label, str) else "\\".join(label)  # pydicom parts it at a backslash
     return names
 
 
