@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,35 @@ def test_a_newer_label_replaces_the_one_that_could_not_be_written(tmp_path: Path
     outbox.send()
     assert [said["number"] for said in said_last] == [1, 2, 3]
     assert len(pacs.sent) == 2 and outbox.waiting() == []
+
+
+def test_a_slow_pacs_holds_nobody_up(tmp_path: Path) -> None:
+    """Labels are answered under one lock, and this is asked while it is held."""
+    begun, answers = threading.Event(), threading.Event()
+    stored: list[str] = []
+
+    class Slow(Pacs):
+        def store(self, file: Path) -> None:
+            begun.set()
+            assert answers.wait(60)
+            stored.append(file.name)
+
+    outbox = Outbox(tmp_path, Slow(NOWHERE), lambda uid: None, lambda image_id, said, path: write_dicom(path))
+    outbox.put("a", {})
+    outbox.send_soon(0.05)
+    assert begun.wait(60) and not stored
+    outbox.put("b", {})  # the run under way does not know of it
+    outbox.send_soon(0.05)
+    assert not stored and len(outbox.waiting()) == 2
+    answers.set()
+    while outbox.waiting():
+        outbox.send_soon(60)
+    assert [name.partition("_")[2] for name in stored] == ["a.dcm", "b.dcm"]
+
+
+def test_what_the_pacs_takes_at_once_is_there_when_the_answer_comes(tmp_path: Path) -> None:
+    pacs = Taking()
+    outbox = Outbox(tmp_path, pacs, lambda uid: None, lambda image_id, said, path: write_dicom(path))
+    outbox.put("a", {})
+    outbox.send_soon(60)
+    assert not outbox.waiting() and pacs.sent == ["a.dcm"]

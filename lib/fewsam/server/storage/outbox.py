@@ -15,13 +15,14 @@ from typing import Any
 import pydicom
 
 from fewsam.core.atomic import write_atomically
-from fewsam.core.errors import EmptyLabelError
+from fewsam.core.errors import EmptyLabelError, FewSAMError
 from fewsam.server.errors import RefusedError, message_of, status_of
 from fewsam.server.paths import read_json
 from fewsam.server.storage.pacs import Pacs
 
 logger = logging.getLogger(__name__)
 
+WAIT_SECONDS = 10.0  # for the PACS to take what a person sent; then it is sent in the background
 RETRY_SECONDS = 60.0  # until what could not be written is tried again; doubled each time
 LONGEST_RETRY = 3600.0
 
@@ -59,6 +60,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._trials: dict[str, _Trial] = {}  # of labels that could not be written, by image
         self._refused: dict[str, str] = {}  # file name -> why the PACS does not take it
+        self._sender: threading.Thread | None = None
 
     def put(self, image_id: str, said: dict[str, Any]) -> None:
         """Have the label of an image written and sent, with what was ``said`` of it; it waits until `send`.
@@ -108,6 +110,24 @@ class Outbox:
                     file.unlink()
         if refused is not None:
             raise refused
+
+    def send_soon(self, seconds: float = WAIT_SECONDS) -> None:
+        """`send`, and wait until it is done, but for so long at most: whoever asks may hold up everybody's labels."""
+        deadline = time.monotonic() + seconds
+        while self.waiting() and (left := deadline - time.monotonic()) > 0:
+            running = self._sender
+            if running is None or not running.is_alive():
+                running = self._sender = threading.Thread(target=self._quietly, name="outbox", daemon=True)
+                running.start()
+                running.join(left)
+                return
+            running.join(left)  # it may have begun before what waits now was put here
+
+    def _quietly(self) -> None:
+        try:
+            self.send()
+        except FewSAMError as error:
+            logger.warning("what is to be sent to the PACS waits: %s", error)
 
     def _write_one(self, job: Path) -> None:
         image_id = job.stem

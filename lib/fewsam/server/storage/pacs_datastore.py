@@ -18,7 +18,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from fewsam.core.atomic import write_atomically
-from fewsam.core.errors import FewSAMError, StorageError
+from fewsam.core.errors import StorageError
 from fewsam.images.endings import LABEL_ENDINGS, split_ending
 from fewsam.images.sequences import sequence_of_series
 from fewsam.images.volume import load_volume, save_image
@@ -188,10 +188,7 @@ class PacsDatastore(Datastore):
             kept = ("classes", "colours", "label_info", "annotator", "client_id")
             self.outbox.put(image_id, {key: info[key] for key in kept if key in info})
             self.note_state(image_id, state)
-        try:
-            self.outbox.send()
-        except FewSAMError as error:
-            logger.warning("the DICOM SEG of %s waits: %s", image_id, error)
+        self.outbox.send_soon()
 
     def note_state(self, image_id: str, state: str, before: str | None = None) -> None:
         """Labels of this state are in the PACS or on their way there; where ``before`` is given, only if those were."""
