@@ -147,6 +147,8 @@ def test_a_saved_prediction_is_no_label(served: SimpleNamespace) -> None:
     params = json.dumps({"save_label": True, "label_tag": "final"})
     answer = requests.post(f"{server.url}/infer/{MODEL}?image=a", data={"params": params}, timeout=60)
     assert answer.status_code == 400 and "not a final label" in answer.text
+    answer = requests.post(f"{server.url}/batch/infer/{MODEL}", json={"label_tag": "final"}, timeout=60)
+    assert answer.status_code == 400 and "not a final label" in answer.text
     assert {file.name: file.read_bytes() for file in final.iterdir()} == files  # what people drew
     time.sleep(5)  # two looks of the folder watch
     assert submissions(server) == before

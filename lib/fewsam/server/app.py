@@ -30,7 +30,7 @@ from fewsam.server.background import label_files, prefork
 from fewsam.server.background.background import Background
 from fewsam.server.errors import BusyError, NotFoundError, PacsError, RequestError, TrainingError, hide_folders
 from fewsam.server.guard import api_key
-from fewsam.server.names import check_tag
+from fewsam.server.names import check_answer_tag, check_tag
 from fewsam.server.routes.threads import INFER_THREADS
 from fewsam.server.storage.datastore import FolderDatastore, open_folder
 from fewsam.server.storage.pacs import Pacs
@@ -214,13 +214,8 @@ class FewSAMApp(MONAILabelApp):
         request["image"] = request.get("image_file") or self.image_path(image_id)
         request["image_id"] = image_id
         request |= self._waiting(image_id, request.get("encode_wait"))
-        tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
         save = request.get("save_label") in (True, "true", "True", 1)
-        if save and tag == DefaultLabelTag.FINAL.value:  # it would take the place of what a person drew
-            raise RequestError(
-                "an answer is not a final label: save it under the label_tag original, or check it and send it as a "
-                "label"
-            )
+        tag = (check_answer_tag if save else check_tag)(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
         file, answer = task(request)
         if save and file and image_id is not None:
             info = {"model": model, "params": answer}

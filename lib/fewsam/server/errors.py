@@ -86,6 +86,8 @@ def status_of(error: Exception) -> int:
         return 507
     if isinstance(error, UnicodeEncodeError):  # half of a surrogate pair: JSON can spell it, and nothing can store it
         return 400
+    if isinstance(error, OverflowError):  # JSON can spell numbers that neither SQLite nor NumPy can hold
+        return 400
     if isinstance(error, MONAILabelException):
         return 400 if error.error == MONAILabelError.INVALID_INPUT else 404 if "not found" in error.msg else 500
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
@@ -140,6 +142,8 @@ def _message_of(error: Exception) -> str:
         return str(error).encode(errors="replace").decode()
     if isinstance(error, UnicodeEncodeError):
         return f"the request holds text that is no Unicode ({error.reason}); send whole characters"
+    if isinstance(error, OverflowError):
+        return f"the request holds a number that is too large ({error}); send a smaller one"
     return f"unexpected {type(error).__name__} in the server; its log says more"
 
 

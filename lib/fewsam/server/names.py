@@ -6,6 +6,8 @@ import re
 from enum import Enum
 from typing import Any
 
+from monailabel.interfaces.datastore import DefaultLabelTag
+
 from fewsam.server.errors import RequestError
 
 
@@ -23,4 +25,18 @@ def check_tag(tag: Any) -> str:
     name = str(tag.value if isinstance(tag, Enum) else tag)
     if not is_plain(name):
         raise RequestError(f"tag {name!r} must consist of letters, digits, - and _")
+    return name
+
+
+def check_answer_tag(tag: Any) -> str:
+    """`check_tag` of a tag under which a model's answer is to be saved.
+
+    Raises:
+        RequestError: it is that of labels to learn from, which are people's.
+    """
+    name = check_tag(tag)
+    if name == DefaultLabelTag.FINAL.value:  # it would take the place of what a person drew
+        raise RequestError(
+            "an answer is not a final label: save it under the label_tag original, or check it and send it as a label"
+        )
     return name

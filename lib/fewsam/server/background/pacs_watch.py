@@ -61,6 +61,7 @@ class PacsWatch:
 
     def start(self) -> None:
         self.record.forget_refusals()
+        self.datastore.clear_downloads()
         self._worker.start()
 
     def stop(self) -> None:

@@ -24,7 +24,7 @@ from monailabel.utils.sessions import Sessions
 
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
 from fewsam.server.errors import NotFoundError, RequestError
-from fewsam.server.names import check_tag, is_plain
+from fewsam.server.names import check_answer_tag, is_plain
 from fewsam.server.paths import scratch
 from fewsam.server.routes.roles import ADMIN, ANNOTATOR, USER
 from fewsam.server.routes.uploads import received, unpack
@@ -193,7 +193,7 @@ def batch(
 ) -> Any:
     """Segment all images, in a process of its own."""
     known = {key: value for key, value in (params or {}).items() if key in _BATCH}
-    check_tag(known.get("label_tag", "original"))
+    check_answer_tag(known.get("label_tag", "original"))
     for key, kinds in {"device": str, "multi_gpu": bool, "save_label": bool, "max_batch_size": int}.items():
         value = known.get(key)
         if value is not None and (type(value) is not kinds or len(str(value)) > 40):

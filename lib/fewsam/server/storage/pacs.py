@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FRESH_SECONDS = 5.0  # seconds for which a list of series is used again
+PARTIAL = ".part-"  # begins the names of folders that are not downloaded whole
 TIMEOUT = (5.0, 60.0)  # to connect, and between two bytes
 # Series that are no images to label.
 NO_IMAGES = {"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "ANN", "PLAN", "AU", "ECG", "FID"}
@@ -79,7 +80,7 @@ class Pacs:
     def download(self, study: str, series: str, folder: Path) -> None:
         """All instances of a series as files in ``folder``, which appears whole or not at all."""
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder.parent))
         try:
             for number, data in enumerate(self._asked(lambda client: _retrieved(client, study, series))):
                 data.save_as(partial / f"{number:05d}.dcm", write_like_original=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from fewsam.server.paths import read_json
 from fewsam.server.storage.datastore import copy_at_once
 from fewsam.server.storage.label_seg import write_label_seg
 from fewsam.server.storage.outbox import Outbox
-from fewsam.server.storage.pacs import Pacs, is_image
+from fewsam.server.storage.pacs import PARTIAL, Pacs, is_image
 from fewsam.server.storage.segrecord import SegRecord
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,11 @@ class PacsDatastore(Datastore):
         here = {path.name: str(path) for path in images.iterdir() if path.is_dir()} if images.is_dir() else {}
         listed = self.pacs.known_series() or self._noted
         return {uid: here[uid] for uid, entry in listed.items() if uid in here and self._is_image_of_the_list(entry)}
+
+    def clear_downloads(self) -> None:
+        """Remove what an earlier server had not downloaded whole when it was killed; before anybody opens an image."""
+        for partial in (self.folder / "images").glob(f"{PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _is_image_of_the_list(self, entry: dict[str, str]) -> bool:
         return is_image(entry) and (not self._sequences or self._sequence(entry) == self._sequences[0])
