@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fewsam.evaluation.reliability.studies import make_studies
@@ -75,6 +76,21 @@ def test_a_file_that_is_saved_again_while_it_is_stored_is_taken_again(
     for _ in range(3):
         watch.scan()
     assert {shot.slice for shot in collection.shots()} == {4, 5}
+
+
+def test_of_two_labels_of_an_image_the_newer_counts(tmp_path: Path, studies: Path) -> None:
+    """As in the folder of another task, whose labels a new one takes in."""
+    watch, truth = watch_of(tmp_path, studies), make_studies(tmp_path / "again", ("a",))["a"]
+    final = studies / "labels" / "final"
+    smaller = truth.copy()
+    smaller[:, : truth.shape[1] // 2] = 0
+    for name, drawn, age in (("a.nii", truth, 0), ("a.nii.gz", smaller, 100)):
+        write_label(final / name, drawn, [4])
+        os.utime(final / name, (1.7e9 - age, 1.7e9 - age))
+    for _ in range(3):
+        watch.scan()
+    (shot,) = watch.intake.workspace.collection.shots()
+    assert sum(mask.sum() for mask in shot.masks.values()) == np.count_nonzero(truth[:, :, 4])
 
 
 def test_a_label_that_was_not_taken_in_is_kept_where_the_server_writes_another_one(

@@ -101,7 +101,8 @@ class Background:
                 yield
                 return
             target = self.watch.datastore.label_file(image_id, tag, file)
-            self.watch.set_aside(target)
+            for there in {target, *self.watch.datastore.label_files(image_id, tag)}:
+                self.watch.set_aside(there)
             with self.seen.own(target, file, outcome):
                 yield
 

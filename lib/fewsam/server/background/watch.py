@@ -17,6 +17,7 @@ from fewsam.core.files import sha256_of
 from fewsam.images.endings import split_ending
 from fewsam.server.background.worker import Worker
 from fewsam.server.storage.datastore import FolderDatastore
+from fewsam.server.storage.replaced import replaced_name
 from fewsam.server.tasks.labels import LabelIntake
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,9 @@ class FolderWatch:
     def scan(self) -> None:
         """One look at the folder."""
         folder = self.datastore.final_labels()
-        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for file in (
+            sorted(folder.iterdir(), key=_age) if folder.is_dir() else ()
+        ):  # of two of an image the newer counts
             image_id, ending = split_ending(file.name)
             if file.name.startswith(".") or not ending or not file.is_file() or not self.datastore.is_inside(file):
                 continue
@@ -202,7 +205,7 @@ class FolderWatch:
         """
         if not file.is_file() or self.seen.outcome(file) in ("taken", "model"):
             return
-        kept = file.with_name(f"{file.name}.replaced-{time.time_ns()}")
+        kept = replaced_name(file)
         file.rename(kept)
         self._problem(file, f"a newer label came before it was taken; it is kept as {kept.name}")
 
@@ -211,3 +214,10 @@ class FolderWatch:
         if problem not in self.problems:
             logger.warning("labels/final/%s was not taken: %s", file.name, message)
             self.problems.append(problem)
+
+
+def _age(file: Path) -> tuple[int, str]:
+    try:
+        return file.stat().st_mtime_ns, file.name
+    except OSError:  # it was removed meanwhile
+        return 0, file.name

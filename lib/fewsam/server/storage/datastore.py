@@ -28,6 +28,7 @@ from fewsam.images.volume import load_volume
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
 from fewsam.server.storage.left_out import FOLLOW_LINKS, HeaderNotes, left_out
+from fewsam.server.storage.replaced import labels_of, retire
 
 INDEX_FILE = "datastore_v2.json"
 
@@ -73,6 +74,10 @@ class FolderDatastore(LocalDatastore):
         """Where a label of this file's kind is stored."""
         return Path(self._datastore.label_path(tag)) / self._filename(image_id, self._to_id(label.name)[1])
 
+    def label_files(self, image_id: str, tag: str) -> list[Path]:
+        """Labels of an image in the folder of this tag, of whatever kind; there should be one."""
+        return labels_of(Path(self._datastore.label_path(tag)), image_id)
+
     def written_digest(self, image_id: str, name: str) -> str | None:
         """SHA-256 of the final label of this file name that was stored last through this class."""
         with self._guard:
@@ -94,6 +99,9 @@ class FolderDatastore(LocalDatastore):
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Store a label file as ``labels/<tag>/<image_id><ending>``.
 
+        One of another kind, which would count as well where the folder is read anew, goes: what was stored here is
+        removed, and what somebody else put there is kept under another name.
+
         Raises:
             ImageNotFoundException: no image has this id.
         """
@@ -104,6 +112,10 @@ class FolderDatastore(LocalDatastore):
             entry = self._entry(image_id)
             os.makedirs(folder, exist_ok=True)
             copy_at_once(label_filename, os.path.join(folder, name))
+            before = entry.labels.get(label_tag)
+            for file in self.label_files(image_id, label_tag):
+                if file.name != name:
+                    retire(file, before.info if before is not None else {})
             info = {
                 **(label_info or {}),
                 "ts": int(time.time()),
