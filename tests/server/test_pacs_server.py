@@ -59,6 +59,13 @@ def test_a_label_is_a_seg_by_name_and_an_empty_or_strange_one_is_refused(site: S
     for value, name in enumerate(NAMES, 1):
         assert np.array_equal(back[name], voxels == value)
     assert site.state("ct")["image"]["labelled"] == [6, 11]
+    _take_back(site, 11)
+    site.segs()[-1].save_as(path, write_like_original=False)
+    assert len(site.segs()) == before + 2, "the PACS has what is in force"
+    back = read_seg(path, site.image.geometry)
+    path.unlink()
+    assert all(not mask[11].any() and mask[6].any() for mask in back.values())
+    before = len(site.segs()) - 1
     assert requests.get(f"{site.server.url}/datastore/", timeout=30).json()["completed"] == 1  # at once
 
     empty = site.put("ct", np.zeros_like(voxels))
@@ -71,6 +78,13 @@ def test_a_label_is_a_seg_by_name_and_an_empty_or_strange_one_is_refused(site: S
     strange = site.put("ct", voxels, [{"name": "brain", "idx": 1}, {"name": "spleen", "idx": 2}])
     assert strange.status_code == 422 and "brain" in strange.json()["detail"]
     assert len(site.segs()) == before + 1
+
+
+def _take_back(site: Site, k: int) -> None:
+    where = {"image": site.uids["ct"], "slice": k}
+    newest = requests.get(f"{site.server.url}/fewsam/history", params=where, timeout=60).json()[0]
+    answer = requests.post(f"{site.server.url}/fewsam/unlabel", json={**where, "seen": newest["shot"]}, timeout=60)
+    assert answer.status_code == 200 and "not_kept" not in answer.json()
 
 
 def test_a_seg_of_another_tool_becomes_a_label_once(site: Site, tmp_path: Path) -> None:

@@ -269,6 +269,10 @@ class FewSAMApp(MONAILabelApp):
         """
         return label_files.submit_label(self._running(), image_id, file, tag, raw, params)
 
+    def renew_label(self, image_id: str, annotator: str) -> dict[str, Any]:
+        """Have the datastore and the PACS say what is in force, after a label was taken back."""
+        return label_files.renew_label(self._running(), image_id, annotator)
+
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.somebody_works()
         strategy = self._strategies.get(request.get("strategy") or "random")

@@ -106,6 +106,15 @@ class Background:
             with self.seen.own(target, file, outcome):
                 yield
 
+    def drop_label(self, image_id: str, tag: str) -> None:
+        """Take away the server's own copy of a label; what somebody else put there is kept under another name."""
+        datastore = self.app.datastore()
+        with self.watch.lock if self.watch is not None else self._writing:
+            if isinstance(self.watch, FolderWatch):
+                self.watch.datastore.retire_labels(image_id, tag)
+            else:
+                datastore.remove_label(image_id, tag)
+
     def training_requested(self) -> None:
         """Prepare a training run that somebody starts: encode what it will read, and count labels from here."""
         if not is_training():

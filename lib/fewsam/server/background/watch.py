@@ -156,9 +156,8 @@ class FolderWatch:
     def scan(self) -> None:
         """One look at the folder."""
         folder = self.datastore.final_labels()
-        for file in (
-            sorted(folder.iterdir(), key=_age) if folder.is_dir() else ()
-        ):  # of two of an image the newer counts
+        oldest_first = sorted(folder.iterdir(), key=_age) if folder.is_dir() else []
+        for file in oldest_first:  # of two labels of an image the newer one counts
             image_id, ending = split_ending(file.name)
             if file.name.startswith(".") or not ending or not file.is_file() or not self.datastore.is_inside(file):
                 continue

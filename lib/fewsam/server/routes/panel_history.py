@@ -68,9 +68,9 @@ def unlabel(request: Unlabelled, user: User = ANNOTATOR) -> dict[str, Any] | JSO
     who = author(user, request.client_id)
     with LABELS_LOCK:
         done = app.workspace.collection.withdraw(request.image, _canonical(volume, request.slice), request.seen, who)
-    if not done:
-        return JSONResponse({"detail": "This slice has a newer label by now; look at its history again."}, 409)
-    return {}
+        if not done:
+            return JSONResponse({"detail": "This slice has a newer label by now; look at its history again."}, 409)
+        return app.renew_label(request.image, who)
 
 
 def _shot(image_id: str, number: int) -> Response:

@@ -125,6 +125,13 @@ class FolderDatastore(LocalDatastore):
             entry.labels[label_tag] = DataModel(info=info, ext=ending)
         return image_id
 
+    def retire_labels(self, image_id: str, tag: str) -> None:
+        """Have an image no label of this tag; a file that was not stored here is kept under another name."""
+        with self._changing():
+            label = self._entry(image_id).labels.pop(tag, None)
+            for file in self.label_files(image_id, tag):
+                retire(file, label.info if label is not None else {})
+
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store an image file as ``<image_id><ending>``, in place of a link of that name too.
 

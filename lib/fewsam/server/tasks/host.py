@@ -63,6 +63,9 @@ class Host(Protocol):
     ) -> dict[str, Any]:
         """Store a label that a client sent, and say what became of its slices."""
 
+    def renew_label(self, image_id: str, annotator: str) -> dict[str, Any]:
+        """Have the files for other programs say what is in force, after a label was taken back."""
+
     def on_save_label(self, image_id: str, label_id: str) -> Mapping[str, Any] | None:
         """MONAI Label's hook after a label file was stored; what it returns becomes part of the answer."""
 
