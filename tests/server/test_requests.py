@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from monailabel.interfaces.utils import app as monai_apps
 from fewsam.evaluation.reliability.studies import make_studies
 from fewsam.images.volume import load_volume
 from fewsam.server.app import FewSAMApp
-from fewsam.server.errors import QueueFullError, RequestError, status_of
+from fewsam.server.errors import QueueFullError, RequestError, message_of, status_of
 from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.routes import routes
 from fewsam.server.routes.threads import BoundedPool
@@ -29,6 +31,12 @@ def test_numbers_that_are_none_are_the_clients_fault(tmp_path: Path) -> None:
     volume = load_volume(tmp_path / "a.nii.gz")
     with pytest.raises(RequestError, match="whole numbers"):
         points_of({"ball": [[1, 1, math.inf]]}, ("ball",), volume)
+
+
+def test_numbers_that_nothing_can_hold_are_the_clients_fault() -> None:
+    with closing(sqlite3.connect(":memory:")) as db, pytest.raises(OverflowError) as raised:
+        db.execute("SELECT ?", (10**30,))
+    assert status_of(raised.value) == 400 and "too large" in message_of(raised.value)
 
 
 def test_two_reloads_at_once_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fewsam.server.errors import PacsError, RefusedError
-from fewsam.server.storage.pacs import Pacs
+from fewsam.server.storage.pacs import PARTIAL, Pacs
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from helpers.pacs_stand_in import NOWHERE, Taking, write_dicom
 
@@ -110,3 +110,12 @@ def test_while_a_series_is_downloaded_the_list_is_there_for_others(tmp_path: Pat
     finally:
         go_on.set()
         opening.join()
+
+
+def test_what_a_kill_left_of_a_download_goes_at_the_next_start(tmp_path: Path) -> None:
+    datastore = PacsDatastore(Pacs(NOWHERE), tmp_path)
+    (tmp_path / "images" / f"{PARTIAL}x1").mkdir(parents=True)
+    (tmp_path / "images" / f"{PARTIAL}x1" / "00000.dcm").write_bytes(b"x")
+    (tmp_path / "images" / "1.2.3").mkdir()
+    datastore.clear_downloads()
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["1.2.3"]
