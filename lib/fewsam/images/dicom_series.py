@@ -140,7 +140,8 @@ def _by_plane(frames: list[Frame]) -> list[list[Frame]]:
 def _ordered(frames: list[Frame], path: Path, notes: list[str]) -> list[Frame]:
     if frames[0].position is None:
         if len(frames) > 1:
-            notes.append("slices without a position are in the order of their numbers, 1 mm apart")
+            apart = "" if frames[0].multiframe else ", 1 mm apart"
+            notes.append(f"slices without a position are in the order of their numbers{apart}")
         return sorted(frames, key=lambda frame: (frame.order, frame.file.name, frame.number))
     spacings = np.array([frame.spacing or (0.0, 0.0) for frame in frames])
     if len(frames) > 1 and (np.ptp(spacings, axis=0) > _SAME_SPACING * spacings.max(axis=0)).any():
