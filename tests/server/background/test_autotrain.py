@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fewsam.server.background.autotrain import AutoTrain
+from fewsam.server.background.autotrain import AutoTrain, Unlabelled
+
+SOME, ALL = Unlabelled(7, 3, False), Unlabelled(7, 5, True)
 
 
 class Clock:
@@ -22,19 +24,19 @@ def rule(
 
 
 def test_it_begins_when_nobody_works_and_is_not_repeated(tmp_path, monkeypatch):
-    clock, started, state = Clock(monkeypatch), [], ["a"]
+    clock, started, state = Clock(monkeypatch), [], [SOME]
     auto = rule(tmp_path, "idle:30", started, state)
     assert not auto.look()
     clock.now += 30
     assert auto.look() and started == ["unlabelled"]
     clock.now += 1000
     assert not auto.look()
-    state[0] = "b"  # more images are encoded
+    state[0] = ALL  # more images are encoded
     assert auto.look() and started == ["unlabelled"] * 2
 
 
 def test_somebody_who_works_puts_it_off_and_it_is_taken_up_again(tmp_path, monkeypatch):
-    clock, started, state, running = Clock(monkeypatch), [], ["a"], [False]
+    clock, started, state, running = Clock(monkeypatch), [], [SOME], [False]
     auto = rule(tmp_path, "idle:30", started, state, running)
     clock.now += 30
     assert auto.look()
@@ -48,7 +50,7 @@ def test_somebody_who_works_puts_it_off_and_it_is_taken_up_again(tmp_path, monke
 
 
 def test_a_run_that_ended_is_not_made_again_after_each_break(tmp_path, monkeypatch):
-    clock, started, state = Clock(monkeypatch), [], ["a"]
+    clock, started, state = Clock(monkeypatch), [], [SOME]
     auto = rule(tmp_path, "idle:30", started, state)
     clock.now += 30
     assert auto.look()
@@ -57,8 +59,31 @@ def test_a_run_that_ended_is_not_made_again_after_each_break(tmp_path, monkeypat
     assert not auto.look() and started == ["unlabelled"]
 
 
+def test_a_run_that_did_not_help_is_not_made_again_after_a_restart(tmp_path, monkeypatch):
+    clock, started, state, running = Clock(monkeypatch), [], [ALL], [False]
+    auto = rule(tmp_path, "idle:30", started, state, running)
+    clock.now += 30
+    assert auto.look()
+    running[0] = True
+    auto.look()
+    killed = rule(tmp_path, "idle:30", started, state)  # before the run came to its verdict
+    clock.now += 30
+    assert killed.look() and started == ["unlabelled"] * 2
+    running[0] = False
+    auto.look()
+    again = rule(tmp_path, "idle:30", started, state)
+    for now in (Unlabelled(7, 0, False), Unlabelled(7, 4, False), ALL):  # images are looked at anew after a start
+        state[0] = now
+        clock.now += 30
+        assert not again.look(), now
+    for now in (Unlabelled(7, 6, True), Unlabelled(8, 6, True)):  # another image, another label
+        state[0] = now
+        clock.now += 30
+        assert again.look(), now
+
+
 def test_new_labels_are_learnt_first(tmp_path, monkeypatch):
-    clock, started, state = Clock(monkeypatch), [], ["a"]
+    clock, started, state = Clock(monkeypatch), [], [SOME]
     auto = rule(tmp_path, "idle:30", started, state)
     auto.label_stored()
     clock.now += 30
@@ -69,7 +94,7 @@ def test_new_labels_are_learnt_first(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["off", "every:2"])
 def test_other_rules_never_do_it(tmp_path, monkeypatch, kind):
     clock, started = Clock(monkeypatch), []
-    auto = rule(tmp_path, kind, started, ["a"])
+    auto = rule(tmp_path, kind, started, [SOME])
     clock.now += 10_000
     assert not auto.look() and not started
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fewsam.core.device import resolve_device
 from fewsam.core.errors import FewSAMError, StorageError
 from fewsam.encoders import prepare_engine
 from fewsam.fewshot.selftraining.improve import check_improvable
-from fewsam.server.background.autotrain import AutoTrain
+from fewsam.server.background.autotrain import AutoTrain, Unlabelled
 from fewsam.server.background.pacs_watch import PacsWatch
 from fewsam.server.background.precompute import Precompute
 from fewsam.server.background.watch import PROBLEMS_KEPT, FolderWatch, SeenFiles
@@ -210,9 +210,9 @@ class Background:
         self.unlabelled_training_requested()
         self.app.async_training(TRAINER, {TRAINER: {UNLABELLED: True}})
 
-    def _unlabelled_state(self) -> Hashable:
-        """The labels, and whether all images are encoded. None while labels wait, where a run would be refused, and
-        where the served decoder has learnt from unlabelled images since its last labels.
+    def _unlabelled_state(self) -> Unlabelled | None:
+        """The labels and the images that are encoded. None while labels wait, where a run would be refused, and where
+        the served decoder has learnt from unlabelled images since its last labels.
         """
         store = self.workspace.store
         if not store.version() or self.auto_train.waiting:
@@ -224,4 +224,5 @@ class Background:
         except FewSAMError as error:
             logger.debug("not learnt from unlabelled images: %s", error)
             return None
-        return self.workspace.collection.version, self.precompute.progress.get("state") == "done"
+        progress = self.precompute.progress
+        return Unlabelled(self.workspace.collection.version, int(progress["done"]), progress["state"] == "done")
