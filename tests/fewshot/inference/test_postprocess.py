@@ -1,5 +1,7 @@
 """Smoothing, gate and largest component on small hand-made masks."""
 
+import tracemalloc
+
 import numpy as np
 import torch
 
@@ -8,30 +10,48 @@ from fewsam.fewshot.inference.postprocess import (
     clean,
     keep_largest,
     presence_gate,
-    smooth_along_z,
+    smoothed_along_z,
     without_islands,
     without_strays,
 )
 from fewsam.images.frame import make_frame
 
 
+def smoothed(probabilities, depths):
+    return np.stack(list(smoothed_along_z(probabilities, depths)))
+
+
 def test_smoothing_blends_neighbours_and_leaves_the_ends():
     p = np.zeros((4, 1, 1, 1), np.float32)
     p[1] = 1.0
     even = np.arange(4) * 3.0
-    assert np.allclose(smooth_along_z(p, even)[:, 0, 0, 0], [0.0, 0.5, 0.25, 0.0])
-    assert np.array_equal(smooth_along_z(p[:2], even[:2]), p[:2])
+    assert np.allclose(smoothed(p, even)[:, 0, 0, 0], [0.0, 0.5, 0.25, 0.0])
+    assert p[1] == 1.0, "what was given is not changed"
+    assert np.array_equal(smoothed(p[:2], even[:2]), p[:2])
+    assert np.array_equal(smoothed(p[:1], even[:1]), p[:1])
 
 
 def test_smoothing_takes_less_from_a_slice_beyond_a_gap():
     p = np.zeros((5, 1, 1, 1), np.float16)
     p[2] = 1.0
     depths = np.array([0.0, 3.0, 6.0, 18.0, 21.0])  # three slices are missing before the fourth
-    smoothed = smooth_along_z(p, depths)
-    assert smoothed.dtype == np.float16
-    assert np.allclose(smoothed[:, 0, 0, 0], [0.0, 0.25, 1 - 0.25 - 0.25 / 4, 0.25 / 4, 0.0])
-    near = smooth_along_z(p, np.array([0.0, 3.0, 6.0, 6.5, 9.5]))
+    blended = smoothed(p, depths)
+    assert blended.dtype == np.float32
+    assert np.allclose(blended[:, 0, 0, 0], [0.0, 0.25, 1 - 0.25 - 0.25 / 4, 0.25 / 4, 0.0])
+    near = smoothed(p, np.array([0.0, 3.0, 6.0, 6.5, 9.5]))
     assert np.allclose(near[:, 0, 0, 0], [0.0, 0.25, 0.5, 0.25, 0.0]), "never more than a neighbour's weight"
+
+
+def test_winners_of_a_long_series_take_little_memory_beside_its_probabilities():
+    rng = np.random.default_rng(0)
+    p = rng.random((60, 3, 64, 64), np.float32).astype(np.float16)
+    frame = make_frame((60, 64, 64), (1.0, 1.0, 1.0), 64)
+    class_indices(p[:3], frame, depths=np.arange(3.0), gate=False)  # what is imported once
+    tracemalloc.start()
+    class_indices(p, frame, depths=np.arange(60.0), gate=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < p.nbytes
 
 
 def test_the_gate_clears_a_doubtful_region_only():

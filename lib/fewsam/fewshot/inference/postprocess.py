@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +46,8 @@ def class_indices(probabilities: np.ndarray, frame: Frame, *, depths: np.ndarray
     Returns:
         (n, H, W) uint8.
     """
-    if depths is not None:
-        probabilities = smooth_along_z(probabilities, depths)
     result = []
-    for one in probabilities:
+    for one in probabilities if depths is None else smoothed_along_z(probabilities, depths):
         full = frame.to_slice(torch.from_numpy(one.astype(np.float32)))
         confidence, winner = full.max(dim=0)
         labels = winner.numpy().astype(np.uint8)
@@ -57,26 +55,29 @@ def class_indices(probabilities: np.ndarray, frame: Frame, *, depths: np.ndarray
     return np.stack(result)
 
 
-def smooth_along_z(
+def smoothed_along_z(
     probabilities: np.ndarray, depths: np.ndarray, weight: float = POSTPROCESS.neighbour_weight
-) -> np.ndarray:
-    """Blend each slice with its neighbours: (Z, C, D, D) -> the same, dtype kept; the ends keep to themselves.
+) -> Iterator[np.ndarray]:
+    """Each slice blended with its neighbours, one after the other: all at once would take several times the memory.
 
     Args:
+        probabilities: (Z, C, D, D).
         depths: (Z,) mm along the stack. Across a gap a neighbour counts for as much less as it is further away than
             neighbours usually are.
+
+    Yields:
+        (C, D, D) float32 of each slice; the ends keep to themselves.
     """
-    if len(probabilities) < 3:
-        return probabilities
     steps = np.diff(depths)
-    weights = weight * np.minimum(1, np.median(steps) / np.maximum(steps, 1e-6))
-    weights = weights.astype(probabilities.dtype).reshape(-1, 1, 1, 1)
-    before, after = weights[:-1], weights[1:]
-    smoothed = probabilities.copy()
-    smoothed[1:-1] = (1 - before - after) * probabilities[1:-1] + (
-        before * probabilities[:-2] + after * probabilities[2:]
-    )
-    return smoothed
+    weights = weight * np.minimum(1, np.median(steps) / np.maximum(steps, 1e-6)) if len(steps) else steps
+    for z, one in enumerate(probabilities):
+        own = one.astype(np.float32)
+        if 0 < z < len(probabilities) - 1:
+            before, after = np.float32(weights[z - 1]), np.float32(weights[z])
+            own *= 1 - before - after
+            own += before * probabilities[z - 1].astype(np.float32)
+            own += after * probabilities[z + 1].astype(np.float32)
+        yield own
 
 
 def presence_gate(labelmap: np.ndarray, confidence: np.ndarray) -> np.ndarray:

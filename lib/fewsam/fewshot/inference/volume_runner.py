@@ -62,7 +62,8 @@ class VolumeRunner:
 
     def probabilities(self) -> np.ndarray:
         """(slices run, C, D, D) float16."""
-        return np.concatenate(self._kept)
+        self._kept = [np.concatenate(self._kept)]  # not held twice: of a long series they are gigabytes
+        return self._kept[0]
 
     def run(self, chunk: Sequence[int]) -> None:
         """Segment the slices of ``chunk``, fewer at a time where the device's memory does not suffice.
