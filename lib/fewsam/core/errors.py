@@ -21,6 +21,10 @@ class OutdatedError(LabelError):
     """A label was compared with another one that is no longer in force."""
 
 
+class ChangedImageError(LabelError):
+    """A label was drawn on an image that has other pixels by now."""
+
+
 class EmptyLabelError(LabelError):
     """A label without a voxel of any class."""
 

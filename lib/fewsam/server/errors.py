@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from fewsam.core.errors import (
+    ChangedImageError,
     CheckpointError,
     ConfigError,
     FewSAMError,
@@ -71,6 +72,7 @@ _STATUS: tuple[tuple[type[FewSAMError], int], ...] = (
     (QueueFullError, 503),
     (PacsError, 502),
     (ConfigError, 400),
+    (ChangedImageError, 409),
     (LabelError, 422),
     (ImageError, 422),
     (StorageError, 507),

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from fastapi import UploadFile
 from fastapi.responses import JSONResponse
 from monailabel.endpoints.user.auth import User
 
-from fewsam.core.errors import OutdatedError
+from fewsam.core.errors import LabelError, OutdatedError
 from fewsam.images.volume import Volume
 from fewsam.server.app import FewSAMApp
-from fewsam.server.routes import panel_labels
+from fewsam.server.errors import status_of
+from fewsam.server.routes import panel, panel_labels
 from helpers import tiny_volume as tiny
 
 Z = 5
@@ -65,6 +67,54 @@ def interrupted(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch, labels: list[np
 
     monkeypatch.setattr(app, "submit_label", late)
     return calls
+
+
+def grow(app: FewSAMApp) -> None:
+    """Put a slice before the image's first one, as in a series of which an instance comes late."""
+    path = Path(app.image_path("a"))
+    image = nib.load(path)
+    before = image.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -1], [0, 0, 0, 1.0]])
+    voxels = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.concatenate([voxels[:, :, :1], voxels], axis=2), before), path)
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_a_label_of_a_series_that_grows_on_its_way_lands_on_no_other_slice(
+    app: FewSAMApp, monkeypatch: pytest.MonkeyPatch, overlaps: bool
+) -> None:
+    collection, over = app.workspace.collection, 0
+    if overlaps:  # such a label is sent on as a file that is placed in space
+        masks = {"left": drawn(app, slice(2, 20)) == 1, "right": drawn(app, slice(5, 9)) == 1}
+        collection.submit(opened(app), "a", masks, by_hand={Z})
+        over = collection.shots("a")[0].submission
+    plain, before = app.submit_label, [shot.shot_id for shot in collection.shots("a")]
+
+    def late(*given: Any) -> Any:
+        grow(app)
+        return plain(*given)
+
+    monkeypatch.setattr(app, "submit_label", late)
+    with pytest.raises(LabelError, match="series has changed") as refused:
+        put(app, drawn(app, slice(20, 30), 3), drawn={Z: over})
+    assert status_of(refused.value) == 409 and "Reload the page" in str(refused.value)
+    assert [shot.shot_id for shot in collection.shots("a")] == before
+
+
+def test_a_label_names_the_version_of_the_series_that_it_was_drawn_on(
+    app: FewSAMApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "current", lambda: app)
+    told = bytes(panel._labelmap("a").body)
+    version = json.loads(told[4 : 4 + int.from_bytes(told[:4], "little")])["content_hash"]
+    values = drawn(app, slice(2, 12))
+    assert isinstance(put(app, values, content_hash=version), dict)
+    file = Path(app.image_path("a"))
+    image = nib.load(file)  # as many slices as before, and others
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:, :, ::-1], image.affine), file)
+    with pytest.raises(LabelError, match="series has changed") as refused:
+        put(app, values, content_hash=version)
+    assert status_of(refused.value) == 409
+    assert app.workspace.collection.shots("a", content_hash=opened(app).content_hash) == []
 
 
 def test_a_label_that_comes_in_between_is_asked_about(app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,22 @@ test('a question about a series that was left is not asked over another one, and
   }
 });
 
+test('a series that has changed since it was drawn on is told, and what is drawn stays', async () => {
+  const { panel, shown } = await opened();
+  const detail = 'The series has changed since it was opened here.';
+  const sent = [];
+  server(labels, async (path, _, body) => {
+    if (path !== '/fewsam/label') return undefined;
+    sent.push(JSON.parse(body.get('params')).content_hash);
+    return { ok: false, status: 409, json: async () => ({ detail }) };
+  });
+  panel.map.session.image = 'old';
+  shown.pixels('ct', 1).set([0, 1]);
+  await new Submitting(panel).submit();
+  assert.deepEqual([sent, panel.said.at(-1), panel.store.conflict.value], [['old'], { text: detail, kind: 'bad', answers: [] }, {}]);
+  assert.deepEqual([panel.map.session.slices.dirty, shown.kept.length], [[1], 1]);
+});
+
 test('that a drawing could not be kept is said with the question that cannot be asked', async () => {
   const full = ({ shown }) => (shown.kept.setItem = () => { throw new Error('full'); });
   const { panel } = await submittedAndLeft(question({ slices: [1] }), full);

@@ -98,6 +98,29 @@ test('a draft of a series that has grown stays in the store: its slices are othe
   assert.deepEqual([restored, again.misfits, store.length], [[1], 0, 1]);
 });
 
+test('a draft of another version of the series stays in the store, also where it has as many slices', () => {
+  const store = new MemoryStore();
+  const list = new Structures();
+  list.update(named('liver'));
+  const open = (page, content_hash) => {
+    const session = new Session('s', list, 2, 2, store, page);
+    return [session, session.open(new Uint8Array(4), { ...head(['liver']), content_hash })];
+  };
+  const [before] = open('one', 'old');
+  before.draw(new Map([[1, bytes(1, 0)]]));
+  assert.equal(before.submission().content_hash, 'old');
+  assert.throws(() => before.receive(new Uint8Array(4), { ...head(['liver']), content_hash: 'new' }), /series has changed/);
+  before.keep(true);
+  for (const page of ['one', 'two']) { // a page that stays, and one that was loaded anew
+    const [other, restored] = open(page, 'new');
+    assert.deepEqual([restored, other.slices.dirty, other.misfits, other.takeOver(before)], [[], [], 1, []]);
+    other.keep(true);
+    assert.equal(store.length, 1);
+  }
+  const [again, restored] = open('three', 'old');
+  assert.deepEqual([restored, again.misfits, store.length], [[1], 0, 1]);
+});
+
 test('a window that is open takes nothing from one that is loading again', () => {
   const store = new MemoryStore();
   const list = new Structures();

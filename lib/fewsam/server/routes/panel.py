@@ -152,6 +152,7 @@ def _labelmap(image_id: str) -> Response:
     labels, version = shown_labelmap(app.workspace.collection, image_id, volume, tuple(names.present.values()), shots)
     drawn = submissions(volume.geometry, shots)
     head = {
+        "content_hash": volume.content_hash,
         "structures": structures_of(names),
         "drawn": sorted(map(int, drawn)),
         "submissions": drawn,
@@ -172,6 +173,7 @@ def _segment(image_id: str, k: int | None) -> Response:
     for kind in ("pasted", "remaining", "unencoded"):
         answer[kind] = sorted(to_k(volume.geometry, z) for z in answer[kind])
     answer["submissions"] = submissions(volume.geometry, shots)
+    answer["content_hash"] = volume.content_hash
     # Numbered by the structures of when the computation began; what was deleted since is left out, as in what is shown.
     # What came back since is not in it, and the panel must not take it for a structure of which there is nothing.
     names = app.workspace.collection.names

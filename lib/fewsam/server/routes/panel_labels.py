@@ -30,7 +30,7 @@ from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, overlappin
 from fewsam.server.routes.panel_sent import SentLabel, SentSlices, as_numbered, labelmap_of, names_of, slices_of
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.tasks.host import Host, current
-from fewsam.server.tasks.labels import LabelParams, parse_params
+from fewsam.server.tasks.labels import LabelParams, check_drawn_on, parse_params
 from fewsam.server.tasks.shown import shown_labelmap
 
 router = APIRouter(prefix="/fewsam")
@@ -45,19 +45,22 @@ def submit(
     """Take a labelmap, uint8 with i fastest, on the image's grid.
 
     ``params`` is ``{"label_info": [{"id", "name", "idx"}], "client_id", "drawn": {slice: submission}, "replace":
-    [slice], "beside": [slice], "asked": {slice: submission}, "empty": [slice], "silent": {slice: [id]}}``: what the
-    values mean, the slices drawn by hand with the submission each was drawn over (0 for none), those whose newer label
-    may be replaced, those whose newer label stays with this one beside it, which newer label the person was asked about
-    (without it, any), those of which the person said that nothing is on them, and structures that came back after a
-    slice was drawn on: it says where they are drawn, and not that they are nowhere else. The answer's lists of slices
-    are in the order of the stored series. 409 with ``slices`` and their ``submissions`` where others submitted them
-    meanwhile, with ``empty`` where labels would go unasked: nothing is stored then.
+    [slice], "beside": [slice], "asked": {slice: submission}, "empty": [slice], "silent": {slice: [id]},
+    "content_hash"}``: what the values mean, the slices drawn by hand with the submission each was drawn over (0 for
+    none), those whose newer label may be replaced, those whose newer label stays with this one beside it, which newer
+    label the person was asked about (without it, any), those of which the person said that nothing is on them,
+    structures that came back after a slice was drawn on: it says where they are drawn, and not that they are nowhere
+    else; and the image that was drawn on, as ``GET /fewsam/labelmap`` names it. The answer's lists of slices are in
+    the order of the stored series. 409 with ``slices`` and their ``submissions`` where others submitted them meanwhile,
+    with ``empty`` where labels would go unasked, with ``detail`` alone where the series has changed, such as by more
+    slices, since it was drawn on: nothing is stored then.
     """
     app = current()
     raw, ours = parse_params(params, who := author(user))
     if who:
         raw["annotator"] = who  # whatever else the client says
     volume = open_image(app, image)
+    check_drawn_on(volume, ours.content_hash)
     slices = slices_of(raw, volume)
     received = labelmap_of(label.file.read(math.prod(volume.geometry.shape) + 1), volume)  # more is never read
     take = partial(_taken, app, image, volume, received, raw, ours, slices)
@@ -80,6 +83,7 @@ def _taken(
 
     Raises:
         OutdatedError: other labels are in force by now, of another client; nothing is stored.
+        ChangedImageError: the series has changed meanwhile; nothing is stored.
     """
     collection = app.workspace.collection
     with LABELS_LOCK, scratch(app.workspace.received) as folder:
@@ -106,6 +110,7 @@ def _taken(
             beside=frozenset(slices.beside),
             # Other clients take no lock of ours.
             over={z: shots[z].submission if z in shots else 0 for z in slices.drawn},
+            content_hash=volume.content_hash,
         )
         answer = app.submit_label(image, file, "final", raw, ours)
         now = collection.shots(image, content_hash=volume.content_hash)

@@ -147,6 +147,7 @@ def _adopt(request: Adopted, who: str) -> dict[str, Any] | JSONResponse:
             by_hand=frozenset({reading.slice}),
             one_slice=True,
             over={reading.slice: request.seen},
+            content_hash=volume.content_hash,
         )
         try:
             app.submit_label(image_id, file, "final", {"annotator": reading.annotator}, said)

@@ -13,8 +13,9 @@ import numpy as np
 
 from fewsam.collection import Submission
 from fewsam.core.class_values import names_by_value
-from fewsam.core.errors import EmptyLabelError, LabelError
+from fewsam.core.errors import ChangedImageError, EmptyLabelError, LabelError
 from fewsam.images.labelfile import read_label
+from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
 from fewsam.workspace.workspace import Workspace
 
@@ -39,6 +40,8 @@ class LabelParams:
         beside: Slices whose label in force stays; this one is kept beside it as a second reading.
         over: Of some slices the submission in force that the label was compared with, 0 for none; where another one is
             in force by the time that the label is stored, it is refused.
+        content_hash: Of the image that the label was drawn on; where the image has other pixels by now, such as more
+            slices, the label is refused. Empty where the client does not say.
         source: Where the label comes from; empty for the client itself.
     """
 
@@ -51,6 +54,7 @@ class LabelParams:
     one_slice: bool = False
     beside: frozenset[int] = frozenset()
     over: Mapping[int, int] = field(default_factory=dict)
+    content_hash: str = ""
     source: str = ""
 
 
@@ -65,7 +69,21 @@ def parse_params(text: str, user: str = "") -> tuple[dict[str, Any], LabelParams
     raw = _json_object(text)
     annotator = str(user or raw.get("annotator") or raw.get("client_id") or "")
     complete, beside = _slices(raw, "complete_slices"), _slices(raw, "beside") or frozenset()
-    return raw, LabelParams(_label_info(raw), annotator, _absent_classes(raw), complete, beside=beside)
+    info, absent, image = _label_info(raw), _absent_classes(raw), str(raw.get("content_hash") or "")
+    return raw, LabelParams(info, annotator, absent, complete, beside=beside, content_hash=image)
+
+
+def check_drawn_on(volume: Volume, content_hash: str) -> None:
+    """Refuse what was drawn on other pixels than the image has by now: its slice numbers may mean other places.
+
+    Raises:
+        ChangedImageError: it has others.
+    """
+    if content_hash and content_hash != volume.content_hash:
+        raise ChangedImageError(
+            f"The series has changed since it was opened here, and has {volume.depth} slices now. Nothing was stored, "
+            "and what you drew stays in this browser. Reload the page to draw on the series as it is now."
+        )
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -124,6 +142,7 @@ class LabelIntake:
 
         Raises:
             ImageError: the image cannot be read.
+            ChangedImageError: the image has other pixels than the one that the label was drawn on.
             LabelError: the label cannot be read, is empty, or does not fit the image.
             UnknownClassError: it names a class that the task does not have.
             StorageError: the disk is full.
@@ -133,7 +152,10 @@ class LabelIntake:
         naming = "give each structure a name" + (
             " (some were deleted, which moved the values)" if known.deleted else ""
         )
-        geometry = self.workspace.volume(image_path).geometry
+        # Opened once: a series of a PACS may grow at any time, and slice numbers are those of one version of it.
+        volume = self.workspace.volume(image_path)
+        check_drawn_on(volume, params.content_hash)
+        geometry = volume.geometry
         try:
             masks = read_label(label, geometry, names, params.label_info, naming=naming)
         except EmptyLabelError:
@@ -143,7 +165,7 @@ class LabelIntake:
         there = {name.casefold() for name in masks}
         blank = np.zeros(geometry.slices_shape, bool)
         masks.update((name, blank) for name in params.spoken if name.casefold() not in there)
-        return self.submit_masks(image_id, image_path, masks, params, source=source)
+        return self._store(image_id, volume, masks, params, source)
 
     def submit_masks(
         self,
@@ -155,8 +177,14 @@ class LabelIntake:
         source: str,
     ) -> Submission:
         """The same for masks, class name -> bool (Z, H, W)."""
-        collection = self.workspace.collection
         volume = self.workspace.volume(image_path)
+        check_drawn_on(volume, params.content_hash)
+        return self._store(image_id, volume, masks, params, source)
+
+    def _store(
+        self, image_id: str, volume: Volume, masks: dict[str, np.ndarray], params: LabelParams, source: str
+    ) -> Submission:
+        collection = self.workspace.collection
         complete = set(params.complete_slices) if params.complete_slices is not None else None
         outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
         if outside:

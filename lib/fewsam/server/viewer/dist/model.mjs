@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources a47e0446b5926a4f12f1f764896c73e6afa3b3448637a805a16238652b55c467 */
+/* fewsam panel, built from sources 20a1a9506b716ce1de67cf9271a4458783b9faeb390349be8b22022879c114c9 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -1217,13 +1217,14 @@ var renameStructure = (id, name) => told("/fewsam/structures/rename", json({
 	name
 }));
 var deleteStructure = (id) => told("/fewsam/structures/delete", json({ id }));
-async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
+async function submit(image, { voxels, content_hash, label_info, drawn, ...said }, agreed) {
 	const form = new FormData();
 	const empty = [...said.empty, ...agreed.empty];
 	const { asked, both } = agreed;
 	const slices = Object.keys(asked).map(Number);
 	const [replace, beside] = both ? [[], slices] : [slices, []];
-	form.append("params", JSON.stringify({
+	const about = {
+		content_hash,
 		label_info,
 		client_id: client,
 		drawn,
@@ -1232,7 +1233,8 @@ async function submit(image, { voxels, label_info, drawn, ...said }, agreed) {
 		asked,
 		empty,
 		silent: said.silent
-	}));
+	};
+	form.append("params", JSON.stringify(about));
 	form.append("label", new Blob([voxels]), "label.bin");
 	return told(`/fewsam/label?image=${encodeURIComponent(image)}`, {
 		method: "PUT",
@@ -1520,6 +1522,7 @@ var Drafts = class {
 	now;
 	prefix;
 	own;
+	image;
 	/** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
 	misfits = 0;
 	looked = 0;
@@ -1529,6 +1532,11 @@ var Drafts = class {
 		this.prefix = `fewsam.draft|${series}|`;
 		this.own = this.prefix + page;
 	}
+	/** The version of the image that is drawn on. A page that opens another one does not write over what it kept before. */
+	of(image) {
+		if (image && !this.image) this.own += `|${image}`;
+		this.image = image;
+	}
 	/** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
 	keep(slices, structures, closing = false) {
 		if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
@@ -1536,6 +1544,7 @@ var Drafts = class {
 		const draft = {
 			alive: closing ? 0 : this.now(),
 			depth: slices.depth,
+			...this.image && { image: this.image },
 			slices: {}
 		};
 		for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
@@ -1578,7 +1587,7 @@ var Drafts = class {
 			if (!draft || name !== this.own && this.now() - draft.alive < SILENT) continue;
 			if (!closed && draft.alive === 0) continue;
 			const wanted = Object.keys(draft.slices).map(Number);
-			if ((draft.depth ?? slices.depth) !== slices.depth) {
+			if (draft.image && this.image && draft.image !== this.image || (draft.depth ?? slices.depth) !== slices.depth) {
 				this.misfits += wanted.length;
 				continue;
 			}
@@ -2121,6 +2130,8 @@ var Session = class {
 	drafts;
 	/** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
 	opened = false;
+	/** The version of the image that is drawn on. */
+	image;
 	/** Whether the browser keeps what is drawn: false where its store is full. */
 	kept = true;
 	constructor(series, structures, depth, size, store, page, now = Date.now) {
@@ -2131,6 +2142,8 @@ var Session = class {
 	}
 	/** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
 	open(voxels, head) {
+		this.image = head.content_hash;
+		this.drafts.of(this.image);
 		this.receive(voxels, head);
 		this.opened = true;
 		return this.drafts.restore(this.slices, this.structures);
@@ -2145,13 +2158,19 @@ var Session = class {
 	}
 	/** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
 	takeOver(former) {
+		if (former.image !== this.image) return [];
 		const drawn = former.slices.outgoing();
 		for (const [k, one] of drawn) this.slices.adopt(k, one);
 		this.keep();
 		return [...drawn.keys()];
 	}
-	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
+	/** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay.
+	*
+	* Raises:
+	*     Error: it is of another version of the image.
+	*/
 	receive(voxels, head) {
+		if (this.image && head.content_hash && head.content_hash !== this.image) throw new Error("The series has changed since it was opened here; reload the page.");
 		const known = head.structures.flatMap((one) => one.id ?? []);
 		return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
 	}
@@ -2228,6 +2247,7 @@ var Session = class {
 		}
 		return {
 			voxels,
+			content_hash: this.image,
 			label_info,
 			drawn,
 			empty,
@@ -3985,6 +4005,7 @@ var Submitting = class {
 				});
 			} catch (error) {
 				if (!(error instanceof Refusal) || error.status !== 409) throw error;
+				if (!error.body.empty && !error.body.slices) throw error;
 				if (this.desk.map !== map) return this.desk.say(untaken(map.session.kept), "bad");
 				return this.asked(map, error.body, both, submission.drawn);
 			}

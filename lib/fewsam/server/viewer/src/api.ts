@@ -219,13 +219,14 @@ export interface Agreed {
   empty: number[];
 }
 
-export async function submit(image: string, { voxels, label_info, drawn, ...said }: Submission, agreed: Agreed): Promise<any> {
+export async function submit(image: string, { voxels, content_hash, label_info, drawn, ...said }: Submission, agreed: Agreed): Promise<any> {
   const form = new FormData();
   const empty = [...said.empty, ...agreed.empty];
   const { asked, both } = agreed;
   const slices = Object.keys(asked).map(Number);
   const [replace, beside] = both ? [[], slices] : [slices, []];
-  form.append('params', JSON.stringify({ label_info, client_id: client, drawn, replace, beside, asked, empty, silent: said.silent }));
+  const about = { content_hash, label_info, client_id: client, drawn, replace, beside, asked, empty, silent: said.silent };
+  form.append('params', JSON.stringify(about));
   form.append('label', new Blob([voxels as BlobPart]), 'label.bin');
   return told(`/fewsam/label?image=${encodeURIComponent(image)}`, { method: 'PUT', body: form });
 }

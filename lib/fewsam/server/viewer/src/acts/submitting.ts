@@ -28,6 +28,7 @@ export class Submitting {
         answer = await api.submit(map.series, submission, { asked: this.open(submission.drawn), both, empty });
       } catch (error) {
         if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
+        if (!error.body.empty && !error.body.slices) throw error; // the series has changed: no answer would mend that
         // The answers are about slices of this series: they are not asked for over another one.
         if (this.desk.map !== map) return this.desk.say(texts.untaken(map.session.kept), 'bad');
         return this.asked(map, error.body, both, submission.drawn);

@@ -25,6 +25,8 @@ interface Draft {
   key?: { id: string; name: string; value: number }[];
   /** Slices of the series as it was. Drafts of before this was kept have none. */
   depth?: number;
+  /** The version of the image. Drafts of before this was kept have none. */
+  image?: string;
   slices: Record<string, KeptSlice>;
 }
 
@@ -35,7 +37,8 @@ const SILENT = 150_000; // ms; a browser wakes a hidden page once a minute
 
 export class Drafts {
   private readonly prefix: string;
-  private readonly own: string;
+  private own: string;
+  private image?: string;
   /** Slices of drafts that stay in the store: the series has other slices by now, and theirs may be other places. */
   misfits = 0;
   private looked = 0; // the last look for drafts of other pages
@@ -50,11 +53,17 @@ export class Drafts {
     this.own = this.prefix + page;
   }
 
+  /** The version of the image that is drawn on. A page that opens another one does not write over what it kept before. */
+  of(image?: string): void {
+    if (image && !this.image) this.own += `|${image}`;
+    this.image = image;
+  }
+
   /** Keep what is drawn; false where the store is full, and submitting is the way to keep it. */
   keep(slices: Slices<any>, structures: Structures, closing = false): boolean {
     if ((owners.get(this.store)?.get(this.own) ?? this) !== this) return true;
     const used = new Set<number>();
-    const draft: Draft = { alive: closing ? 0 : this.now(), depth: slices.depth, slices: {} };
+    const draft: Draft = { alive: closing ? 0 : this.now(), depth: slices.depth, ...(this.image && { image: this.image }), slices: {} };
     for (const [k, { pixels, seen, confirmed, knows }] of slices.outgoing()) {
       const runs = pack(pixels);
       for (let i = 0; i < runs.length; i += 2) used.add(runs[i]);
@@ -92,7 +101,8 @@ export class Drafts {
       if (!draft || (name !== this.own && this.now() - draft.alive < SILENT)) continue;
       if (!closed && draft.alive === 0) continue;
       const wanted = Object.keys(draft.slices).map(Number);
-      if ((draft.depth ?? slices.depth) !== slices.depth) {
+      const other = draft.image && this.image && draft.image !== this.image;
+      if (other || (draft.depth ?? slices.depth) !== slices.depth) {
         this.misfits += wanted.length;
         continue;
       }

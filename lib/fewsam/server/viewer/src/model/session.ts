@@ -18,6 +18,8 @@ export interface Point {
 
 /** What the server says beside voxels: what their values mean, and the submission of each labelled slice. */
 export interface Head {
+  /** Which version of the image they are of: another one may have its slices at other places in the body. */
+  content_hash?: string;
   structures: { id?: string; name: string }[];
   submissions: Record<string, number>;
 }
@@ -25,6 +27,8 @@ export interface Head {
 /** A submission on its way; ``sent`` is what to tell :meth:`Session.submitted`. */
 export interface Submission {
   voxels: Pixels;
+  /** The version of the image that was drawn on; undefined where the server has not said. */
+  content_hash?: string;
   label_info: { id: string; name: string; idx: number }[];
   drawn: Record<string, number>;
   /** Slices of which a person said that nothing is on them. */
@@ -40,6 +44,8 @@ export class Session {
   private readonly drafts: Drafts;
   /** Until it is true, drawings cannot be told from labels, and nothing is kept: drafts are still to be put back. */
   opened = false;
+  /** The version of the image that is drawn on. */
+  image?: string;
   /** Whether the browser keeps what is drawn: false where its store is full. */
   kept = true;
 
@@ -53,12 +59,13 @@ export class Session {
     now: () => number = Date.now,
   ) {
     this.slices = new Slices(depth, size);
-    // A page that opens the series again once it has grown does not write over what it kept before.
     this.drafts = new Drafts(store, series, `${page}|${depth}`, now);
   }
 
   /** Take what the server has, and the drafts that this browser kept; the slices put back from drafts. */
   open(voxels: Pixels, head: Head): number[] {
+    this.image = head.content_hash;
+    this.drafts.of(this.image);
     this.receive(voxels, head);
     this.opened = true;
     return this.drafts.restore(this.slices, this.structures);
@@ -76,14 +83,22 @@ export class Session {
 
   /** Take what another session on the series has drawn, where the browser could not keep it; the slices taken. */
   takeOver(former: Session): number[] {
+    if (former.image !== this.image) return []; // its slices are other places
     const drawn = former.slices.outgoing();
     for (const [k, one] of drawn) this.slices.adopt(k, one);
     this.keep();
     return [...drawn.keys()];
   }
 
-  /** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay. */
+  /** Take what the server has: labels of others, an answer of the model. No step of undo; drawn slices stay.
+   *
+   * Raises:
+   *     Error: it is of another version of the image.
+   */
   receive(voxels: Pixels, head: Head): number[] {
+    if (this.image && head.content_hash && head.content_hash !== this.image) {
+      throw new Error('The series has changed since it was opened here; reload the page.');
+    }
     const known = head.structures.flatMap(one => one.id ?? []);
     return this.slices.receive(this.structures.fromServer(voxels, head.structures), head.submissions, known);
   }
@@ -157,7 +172,7 @@ export class Session {
       const unsaid = one.knows ? label_info.map(({ id }) => id).filter(id => !one.knows!.includes(id)) : [];
       if (unsaid.length) silent[k] = [...new Set(unsaid)];
     }
-    return { voxels, label_info, drawn, empty, silent, sent };
+    return { voxels, content_hash: this.image, label_info, drawn, empty, silent, sent };
   }
 
   submitted(submission: Submission, submissions: Record<string, number>, uncertain: number[] = []): void {
