@@ -185,7 +185,7 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
     from monailabel.app import app as stock
     from monailabel.endpoints import login
 
-    from fewsam.server.routes import hardened, ohif, proxy, routes
+    from fewsam.server.routes import datastore_routes, hardened, ohif, proxy, routes
 
     def flat(found: Any) -> Iterator[tuple[str, str]]:
         for route in found:
@@ -202,6 +202,7 @@ def test_every_route_has_a_role_or_is_listed_as_public() -> None:
         ours,
         access.install(FastAPI()),
         hardened.router,
+        datastore_routes.router,
         *(part.router for part in routes.PANEL),
         proxy.router,
         routes.router,

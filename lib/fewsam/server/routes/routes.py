@@ -29,6 +29,7 @@ from fewsam.server.guard.request_limit import RequestLimit
 from fewsam.server.names import check_tag, is_plain
 from fewsam.server.paths import scratch
 from fewsam.server.routes import (
+    datastore_routes,
     hardened,
     ohif,
     panel,
@@ -77,7 +78,7 @@ def install(app: FastAPI) -> None:
     if key := api_key.configured():
         app.include_router(api_key.routes(key), prefix=settings.MONAI_LABEL_API_STR)
         app.user_middleware.append(Middleware(api_key.KeyCheck, key=key))
-    for ours_first in (router, hardened.router, *(part.router for part in PANEL)):
+    for ours_first in (router, hardened.router, datastore_routes.router, *(part.router for part in PANEL)):
         app.include_router(ours_first, prefix=settings.MONAI_LABEL_API_STR)
     proxy.install(app.router)
     ohif.install(app)
