@@ -11,7 +11,7 @@ import pytest
 
 from fewsam.collection import Collection
 from fewsam.collection.repair import COPY, MAIN
-from fewsam.collection.worklist import Mark, OutdatedMarkError, SeenLabels, counts, state_of
+from fewsam.collection.worklist import Mark, OutdatedMarkError, SeenLabels, counts, is_finished, state_of
 from fewsam.core.errors import LabelError
 from fewsam.images.volume import Volume
 from helpers.collection_drawings import LABELS, blob, fates, label
@@ -106,6 +106,51 @@ def test_where_an_image_stands(
     mark = None if state is None else Mark(1, "p1", state, "", "nora", "", label_then)
     assert state_of(mark, labelled, label_now) == shown
     assert counts({"p1": shown[0]})[shown[0]] == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "shown"),
+    [
+        ("accepted", "8", "accepted"),
+        ("accepted", "9", "in progress"),
+        ("done", "9", "in progress"),
+        ("done", "", "done"),  # the PACS does not say
+        ("unsure", "9", "unsure"),
+        ("sent back", "9", "sent back"),
+    ],
+)
+def test_what_was_finished_is_not_once_the_series_has_grown(state: str, now: str, shown: str) -> None:
+    mark = Mark(1, "p1", state, "", "nora", "", 5, "8")
+    assert state_of(mark, True, 5, now) == (shown, False)
+    assert is_finished(mark, now) == (shown in ("accepted", "done"))
+    before = Mark(1, "p1", state, "", "nora", "", 5)  # of before the number was kept
+    assert state_of(before, True, 5, now) == (state, False)
+
+
+def test_a_series_that_has_grown_is_marked_as_done_again_before_it_is_reviewed(collection: Collection) -> None:
+    worklist = collection.worklist
+    worklist.mark("p1", "done", "nora", instances="8")
+    with pytest.raises(LabelError, match="changed since it was marked as done"):
+        worklist.mark("p1", "accepted", "rita", instances="9")
+    worklist.mark("p1", "done", "nora", instances="9")
+    assert worklist.mark("p1", "accepted", "rita", instances="9").instances == "9"
+    (collection.folder / MAIN).unlink()
+    again = Collection(collection.folder, LABELS).worklist
+    assert [mark.instances for mark in again.history("p1")] == ["8", "9", "9"]
+
+
+def test_a_collection_of_before_the_number_of_instances_was_kept_keeps_its_marks(collection: Collection) -> None:
+    collection.worklist.mark("p1", "done", "nora")
+    for name in (MAIN, COPY):
+        with closing(sqlite3.connect(collection.folder / name)) as db:
+            db.execute("DROP TABLE marked")
+            db.execute("PRAGMA user_version = 3")
+            db.commit()
+    assert collection.worklist.marks()["p1"].state == "done"  # also where a full disk lets no table be made
+    opened = Collection(collection.folder, LABELS)
+    assert opened.notices == ()
+    assert opened.worklist.mark("p1", "accepted", "rita", instances="8").instances == "8"
+    assert [mark.state for mark in opened.worklist.history("p1")] == ["done", "accepted"]
 
 
 def test_who_labelled_an_image_last(collection: Collection, volume: Volume) -> None:

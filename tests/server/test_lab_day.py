@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from dicomweb_client import DICOMwebClient
+from pydicom.uid import generate_uid
 from scipy import ndimage
 
 from fewsam.core.metrics import dice
@@ -23,6 +26,7 @@ from fewsam.core.processes import PacsProcess
 from fewsam.images.dicomseg import read_seg
 from fewsam.images.volume import Volume, load_volume
 from fewsam.server.guard.person import HEADER
+from fewsam.server.storage.pacs import FRESH_SECONDS
 from fewsam.synthetic.phantom import write_dataset
 from helpers.browser import start_pacs
 from helpers.server_harness import Server
@@ -270,3 +274,29 @@ def test_prompts_change_their_slice_and_its_neighbours_and_leave_labelled_slices
     ):
         assert (400 <= wrong.status_code < 500, "Traceback" in wrong.text) == (True, False)
     assert not lab.ask("GET", "history", params={"image": image, "slice": k}).json()  # a prompt is no label
+
+
+def test_a_series_that_grows_is_no_longer_accepted(lab: Lab) -> None:
+    name, series = next((key, one) for key, one in lab.series().items() if key.endswith("MR"))
+    image = series["image"]
+    for route, state in (("mark", "done"), ("review", "accepted")):
+        body = {"image": image, "state": state}
+        assert lab.ask("POST", f"worklist/{route}", "rita", json=body).status_code == 200
+    assert lab.series()[name]["state"] == "accepted"
+    unshown = [one["image"] for key, one in lab.series().items() if key != name and one["image"] != lab.uid]
+    asked = {"client_id": "reader", "image": lab.uid, "leave": True, "unshown": unshown}
+    assert "id" not in lab.ask("POST", "next", json=asked).json()
+    before, late = map(pydicom.dcmread, sorted((lab.pacs.folder / "mr-patient01").glob("*.dcm"))[-2:])
+    late.SOPInstanceUID = late.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    late.InstanceNumber = SHAPE[2] + 1
+    steps = zip(late.ImagePositionPatient, before.ImagePositionPatient, strict=True)
+    late.ImagePositionPatient = [2 * here - there for here, there in steps]
+    DICOMwebClient(lab.pacs.dicomweb).store_instances([late])
+    time.sleep(FRESH_SECONDS + 1)
+    now = lab.series()[name]
+    assert now["state"] in ("not started", "in progress") and now["grown_since"]
+    refused = lab.ask("POST", "worklist/review", "rita", json={"image": image, "state": "accepted"})
+    assert (refused.status_code, "has changed" in refused.text) == (422, True)
+    assert lab.ask("POST", "next", json=asked).json()["id"] == image  # somebody is sent there again
+    assert lab.ask("POST", "worklist/mark", "nora", json={"image": image, "state": "done"}).status_code == 200
+    assert (lab.series()[name]["state"], lab.series()[name]["grown_since"]) == ("done", False)

@@ -17,11 +17,15 @@ from fewsam.collection.database import Database
 from fewsam.collection.reading import CURRENT
 from fewsam.core.errors import LabelError
 
+# A shot of this slice, on these pixels.
+_LABELLED_NOW = (
+    f"SELECT 1 FROM shots JOIN images ON images.id = shots.image WHERE {CURRENT} AND image_id = ? AND slice = ?"
+    " AND content_hash = ?"
+)
 # A shot of this slice, on the pixels that were labelled last under this id.
 _LABELLED = (
-    f"SELECT 1 FROM shots JOIN images ON images.id = shots.image WHERE {CURRENT} AND image_id = ? AND slice = ?"
-    " AND content_hash ="
-    " (SELECT content_hash FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
+    f"{_LABELLED_NOW[:-1]}"
+    "(SELECT content_hash FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
     " ORDER BY shots.id DESC LIMIT 1)"
 )
 SERVED_KEPT = 16  # per image: several viewers may each still show another one
@@ -121,16 +125,20 @@ class LoopState:
 
     # -- reservations: two people are never sent to the same slice
 
-    def reserve(self, image_id: str, slice: int, client: str, seconds: float) -> bool:
+    def reserve(self, image_id: str, slice: int, client: str, seconds: float, content_hash: str = "") -> bool:
         """Hold a slice for a client, who gives up the one it held; False where another client holds this one, or it
         has been labelled meanwhile.
 
         Holding again what one holds extends it. A slice that becomes a shot is released.
+
+        Args:
+            content_hash: Of the image as it is now; without it, the version that was labelled last counts.
         """
 
         def work(db: sqlite3.Connection) -> bool:
             now = _expire(db)
-            if db.execute(_LABELLED, (image_id, int(slice), image_id)).fetchone():
+            of = (content_hash,) if content_hash else (image_id,)
+            if db.execute(_LABELLED_NOW if content_hash else _LABELLED, (image_id, int(slice), *of)).fetchone():
                 return False
             holder = db.execute(
                 "SELECT client FROM reservations WHERE image_id = ? AND slice = ?", (image_id, int(slice))

@@ -12,11 +12,12 @@ from pathlib import Path
 from fewsam.core.errors import StorageError
 
 APPLICATION_ID = 0x66534D43  # "fSMC"
-VERSION = 3  # 2: structures that were renamed or deleted; 3: the worklist, second readings
+# 2: structures that were renamed or deleted; 3: the worklist, second readings; 4: how large a series was when marked
+VERSION = 4
 BUSY_SECONDS = 60.0
 
 # Rows of these are only ever added, in the order of their id: the second copy is brought up to date by id.
-APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots", "structures", "marks", "readings")
+APPEND_ONLY = ("classes", "images", "blobs", "submissions", "shots", "structures", "marks", "readings", "marked")
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS classes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
@@ -39,6 +40,7 @@ CREATE TABLE IF NOT EXISTS structures (
 CREATE TABLE IF NOT EXISTS marks (
     id INTEGER PRIMARY KEY, image_id TEXT NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
     annotator TEXT NOT NULL, time TEXT NOT NULL, label INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS marked (id INTEGER PRIMARY KEY, instances TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS readings (
     id INTEGER PRIMARY KEY, submission INTEGER NOT NULL, image INTEGER NOT NULL, slice INTEGER NOT NULL,
     planes TEXT NOT NULL, drawn TEXT NOT NULL, known TEXT NOT NULL);

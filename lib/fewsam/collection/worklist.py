@@ -24,6 +24,8 @@ _IN_FORCE = (
     " JOIN submissions ON submissions.id = shots.submission"
     f" WHERE images.image_id = ? AND images.content_hash = ? AND {CURRENT}"
 )
+_MARKS = "SELECT marks.id, image_id, state, note, annotator, time, label, COALESCE(instances, '') FROM marks"
+_SIZES = " LEFT JOIN marked ON marked.id = marks.id"
 _LABEL = "SELECT COALESCE(MAX(shots.id), 0) FROM shots JOIN images ON images.id = shots.image WHERE image_id = ?"
 
 
@@ -38,6 +40,7 @@ class Mark:
         annotator: Who.
         time: UTC, ISO 8601.
         label: The last label of the image that there was.
+        instances: How many instances the series had in the PACS; empty where nobody knows.
     """
 
     number: int
@@ -47,6 +50,11 @@ class Mark:
     annotator: str
     time: str
     label: int
+    instances: str = ""
+
+    def is_of_another(self, instances: str) -> bool:
+        """Whether the series has another number of instances by now than when this was said of it."""
+        return bool(self.instances and instances) and self.instances != instances
 
 
 @dataclass(frozen=True)
@@ -80,15 +88,18 @@ class Worklist:
         note: str = "",
         seen: int | None = None,
         labels: SeenLabels | None = None,
+        instances: str = "",
     ) -> Mark:
         """Say what is to be said of an image; when this returns it is on the disk.
 
         Args:
             seen: Number of the mark that the person saw, 0 for none; None takes whatever there is.
             labels: The labels that the person saw; None takes whatever there are.
+            instances: How many instances the series has in the PACS; empty where nobody knows.
 
         Raises:
-            LabelError: a state that there is not, a note that is too long, or a review of what is not done.
+            LabelError: a state that there is not, a note that is too long, or a review of what is not done, or is no
+                longer, since the series has changed.
             OutdatedMarkError: another mark is there by now than the person saw, or another label.
         """
         if state not in STATES:
@@ -107,23 +118,30 @@ class Worklist:
                 _check_labels(db, image_id, labels)
             if state in (ACCEPTED, SENT_BACK) and (last is None or last.state in (OPEN, SENT_BACK)):
                 raise LabelError("only what is marked as done or unsure can be accepted or sent back")
+            if state in (ACCEPTED, SENT_BACK) and last is not None and last.is_of_another(instances):
+                raise LabelError(
+                    f"the series has changed since it was marked as {last.state}; mark it as done again, then review it"
+                )
             now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
             label = db.execute(_LABEL, (image_id,)).fetchone()[0]
             cursor = db.execute(
                 "INSERT INTO marks (image_id, state, note, annotator, time, label) VALUES (?, ?, ?, ?, ?, ?)",
                 (image_id, state, note.strip(), annotator, now, label),
             )
-            return Mark(int(cursor.lastrowid or 0), image_id, state, note.strip(), annotator, now, label)
+            number = int(cursor.lastrowid or 0)
+            if instances:
+                db.execute("INSERT INTO marked (id, instances) VALUES (?, ?)", (number, instances))
+            return Mark(number, image_id, state, note.strip(), annotator, now, label, instances)
 
         return self._database.write(work)
 
     def marks(self) -> dict[str, Mark]:
         """The last mark of every image that has one."""
-        return {mark.image_id: mark for mark in self._read("ORDER BY id")}
+        return {mark.image_id: mark for mark in self._read("ORDER BY marks.id")}
 
     def history(self, image_id: str) -> list[Mark]:
         """Every mark of an image, oldest first."""
-        return self._read("WHERE image_id = ? ORDER BY id", image_id)
+        return self._read("WHERE image_id = ? ORDER BY marks.id", image_id)
 
     def last_labels(self) -> dict[str, tuple[int, str, str]]:
         """The last label of every image that ever had one: its number, who drew it and when."""
@@ -137,25 +155,20 @@ class Worklist:
         return {image_id: (number, annotator, time) for image_id, number, annotator, time in rows}
 
     def _read(self, condition: str, *values: str) -> list[Mark]:
-        sql = f"SELECT id, image_id, state, note, annotator, time, label FROM marks {condition}"
-
         def work(db: sqlite3.Connection) -> list[Mark]:
-            try:
-                return [Mark(*row) for row in db.execute(sql, values)]
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):  # of before there was one, and a full disk lets none be made
-                    return []
-                raise
+            # Of before there was such a table, and a full disk lets none be made.
+            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "marks" not in there:
+                return []
+            sql = _MARKS + _SIZES if "marked" in there else _MARKS.replace("COALESCE(instances, '')", "''")
+            return [Mark(*row) for row in db.execute(f"{sql} {condition}", values)]
 
         return self._database.read(work)
 
 
 def _last(db: sqlite3.Connection, image_id: str) -> Mark | None:
-    row = db.execute(
-        "SELECT id, image_id, state, note, annotator, time, label FROM marks WHERE image_id = ?"
-        " ORDER BY id DESC LIMIT 1",
-        (image_id,),
-    ).fetchone()
+    sql = f"{_MARKS}{_SIZES} WHERE image_id = ? ORDER BY marks.id DESC LIMIT 1"
+    row = db.execute(sql, (image_id,)).fetchone()
     return Mark(*row) if row else None
 
 
@@ -169,15 +182,22 @@ def _check_labels(db: sqlite3.Connection, image_id: str, seen: SeenLabels) -> No
     raise OutdatedMarkError(f"labels of this image were changed{who} since you looked; look at it again")
 
 
-def state_of(mark: Mark | None, labelled: bool, last_label: int) -> tuple[str, bool]:
+def state_of(mark: Mark | None, labelled: bool, last_label: int, instances: str = "") -> tuple[str, bool]:
     """Where an image stands in the worklist, and whether it was labelled after it was marked.
 
-    What was accepted and then labelled again is done, and waits for a review once more.
+    What was accepted and then labelled again is done, and waits for a review once more. What was finished is not, once
+    the series has other instances in the PACS: nobody has looked at those.
     """
-    if mark is None or mark.state == OPEN:
+    grown = mark is not None and mark.state in FINISHED and mark.is_of_another(instances)
+    if mark is None or mark.state == OPEN or grown:
         return (IN_PROGRESS if labelled else NOT_STARTED), False
     changed = last_label > mark.label
     return (DONE if changed and mark.state == ACCEPTED else mark.state), changed
+
+
+def is_finished(mark: Mark, instances: str) -> bool:
+    """Whether a mark says that nothing is left to do, of the series as it is now."""
+    return mark.state in FINISHED and not mark.is_of_another(instances)
 
 
 def counts(states: Mapping[str, str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -65,6 +66,15 @@ def test_an_odd_request_is_refused_by_name(workspace: Workspace, tmp_path: Path,
     with pytest.raises(RequestError, match="is a list of names or numbers|is named by its id"):
         following(odd, Listing({"a": "CT"}))
     assert following({"seed": -1}, Listing({"a": "CT"}))["id"] == "a"
+
+
+def test_labels_of_before_a_series_grew_hide_none_of_its_slices(workspace: Workspace, tmp_path: Path) -> None:
+    label(workspace, tmp_path, "a", range(DEPTH))
+    path = tmp_path / "images" / "a.nii.gz"
+    image = nib.load(path)
+    voxels = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.concatenate([voxels[:, :, :1], voxels], axis=2), image.affine), path)
+    assert offers(workspace, tmp_path, {"a": "CT"}, DEPTH + 1) == ["a"] * (DEPTH + 1)
 
 
 def test_labels_are_asked_for_on_the_modality_that_has_them(workspace: Workspace, tmp_path: Path) -> None:

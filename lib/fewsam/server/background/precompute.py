@@ -187,7 +187,7 @@ class Precompute:
         made_from = signature(path, settings)
         volume = self.workspace.volume(path)
         if not settings.precompute:
-            self.index.put(image_id, IndexEntry(made_from, volume.depth))
+            self.index.put(image_id, IndexEntry(made_from, volume.depth, None, volume.content_hash))
             return
         slices, left = EncoderSlices(volume, settings, self.workspace.embedder), set(range(volume.depth))
         found = np.empty((volume.depth, EMBEDDING_SHAPE[0]), np.float32)
@@ -200,7 +200,7 @@ class Precompute:
             left.remove(z)
             progress = {"image": image_id, "slices_done": volume.depth - len(left), "slices_total": volume.depth}
             self.progress = {**self.progress, **progress}
-        self.index.put(image_id, IndexEntry(made_from, volume.depth, found))
+        self.index.put(image_id, IndexEntry(made_from, volume.depth, found, volume.content_hash))
         logger.info("image %s is encoded (%d slices)", image_id, volume.depth)
 
 

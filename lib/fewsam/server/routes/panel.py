@@ -20,10 +20,11 @@ from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel
 
 from fewsam.collection.structures import steadily
-from fewsam.collection.worklist import FINISHED
+from fewsam.collection.worklist import is_finished
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
 from fewsam.server.routes.panel_image import (
+    instances_of,
     looks_at,
     open_image,
     overlapping,
@@ -129,8 +130,10 @@ def next_slice(request: NextRequest, user: User = USER) -> Any:
 
 
 def _finished(app: Host) -> list[str]:
-    """Images that nobody is to be sent to any more: they are marked as done, or accepted."""
-    return [image_id for image_id, mark in app.workspace.collection.worklist.marks().items() if mark.state in FINISHED]
+    """Images that nobody is to be sent to any more: they are marked as done, or accepted, and have not grown since."""
+    marks, datastore = app.workspace.collection.worklist.marks(), app.datastore()
+    here = [image_id for image_id in datastore.list_images() if image_id in marks]
+    return [one for one in here if is_finished(marks[one], instances_of(datastore.get_image_info(one)))]
 
 
 def _sop_class(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ def looks_at(app: Host, image_id: str, volume: Volume, k: int | None) -> None:
     """
     if k is not None and 0 <= k < volume.depth:
         app.shown[image_id] = to_k(volume.geometry, k)
+
+
+def instances_of(info: Mapping[str, Any]) -> str:
+    """How many instances a series has in the PACS, by its image info; empty where that is not known, as of a file."""
+    count = str(info.get("NumberOfSeriesRelatedInstances") or "")
+    return count if count != "0" else ""
 
 
 def submissions(geometry: Geometry, shots: list[Shot]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from fewsam.collection.worklist import (
 )
 from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
-from fewsam.server.routes.panel_image import open_image, to_k
+from fewsam.server.routes.panel_image import instances_of, open_image, to_k
 from fewsam.server.routes.roles import ANNOTATOR, REVIEWER, USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.host import Host, current
@@ -62,7 +62,8 @@ def worklist(user: User = USER) -> dict[str, Any]:
     for image_id in datastore.list_images():
         info, mark = datastore.get_image_info(image_id), marks.get(image_id)
         number, who, when = last.get(image_id, (0, "", ""))
-        states[image_id], changed = state_of(mark, bool(labelled.get(image_id)), number)
+        instances = instances_of(info)
+        states[image_id], changed = state_of(mark, bool(labelled.get(image_id)), number, instances)
         study = str(info.get("StudyInstanceUID") or image_id)
         entry = studies.setdefault(study, {"study": study, "patient": str(info.get("PatientID") or ""),
                                            "date": str(info.get("StudyDate") or ""), "series": []})  # fmt: skip
@@ -83,6 +84,7 @@ def worklist(user: User = USER) -> dict[str, Any]:
                 "marked_at": mark.time if mark else "",
                 "note": mark.note if mark else "",
                 "changed_since": changed,
+                "grown_since": mark is not None and mark.is_of_another(instances),
             }
         )
     problem = datastore.problem if isinstance(datastore, PacsDatastore) else ""
@@ -117,10 +119,12 @@ def _mark(request: Marked, user: User, allowed: tuple[str, ...], rule: str) -> d
     if request.state not in allowed:
         raise RequestError(f"{rule}, not as {request.state[:40]!r}")
     app.image_path(request.image)  # nothing is said of an image that there is not
+    # Before its labels are looked at: what comes later was not seen.
+    instances = instances_of(app.datastore().get_image_info(request.image))
     who = author(user, request.client_id)
     try:
         marked = app.workspace.collection.worklist.mark(
-            request.image, request.state, who, request.note, request.seen, _seen_labels(app, request)
+            request.image, request.state, who, request.note, request.seen, _seen_labels(app, request), instances
         )
     except OutdatedMarkError as error:
         return JSONResponse({"detail": str(error)}, 409)

@@ -119,6 +119,12 @@ class PacsDatastore(Datastore):
                     self._downloaded(uid)
         return folder
 
+    def has_changed(self, image_id: str) -> bool:
+        """Whether the PACS has another number of instances of an image than were downloaded once."""
+        folder = self.folder / "images" / _plain_uid(image_id)
+        have = len(list(folder.glob("*.dcm"))) if folder.is_dir() else 0
+        return bool(have) and _differs(self._entry(image_id), have)
+
     def _lock_of(self, image_id: str) -> threading.RLock:
         """Whoever wants a series waits while it is downloaded, and nobody else."""
         with self._guard:
@@ -136,8 +142,7 @@ class PacsDatastore(Datastore):
                 raise
             if entry is None:
                 raise ImageNotFoundException(f"no series {image_id} in the PACS")
-            there = entry.get("NumberOfSeriesRelatedInstances") or "0"
-            if not have or (there.isdigit() and int(there) not in (0, have)):
+            if not have or _differs(entry, have):
                 self.pacs.download(entry["StudyInstanceUID"], image_id, folder)
             return folder
 
@@ -334,6 +339,12 @@ class PacsDatastore(Datastore):
 
     def _note(self, image_id: str) -> Path:
         return self.folder / "notes" / f"{_plain_uid(image_id)}.json"
+
+
+def _differs(entry: dict[str, str], have: int) -> bool:
+    """Whether a series has another number of instances by what the PACS says, which may say nothing."""
+    there = entry.get("NumberOfSeriesRelatedInstances") or "0"
+    return there.isdigit() and int(there) not in (0, have)
 
 
 def _plain_uid(uid: str) -> str:

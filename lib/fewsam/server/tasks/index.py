@@ -35,11 +35,13 @@ class IndexEntry:
         signature: File and settings it was made from.
         depth: Number of slices Z.
         descriptors: (Z, 256) float32, mean embedding of each slice; None until the image is encoded.
+        content_hash: Of its pixels; empty in entries of before this was kept.
     """
 
     signature: str
     depth: int
     descriptors: np.ndarray | None = None
+    content_hash: str = ""
 
 
 def signature(path: str, settings: Settings) -> str:
@@ -82,7 +84,7 @@ class ImageIndex:
             self._entries[image_id] = entry
             self._folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                facts = {"signature": entry.signature, "depth": str(entry.depth)}
+                facts = {"signature": entry.signature, "depth": str(entry.depth), "content_hash": entry.content_hash}
                 file.write(save({"descriptors": descriptors.astype(np.float16)}, facts))
             os.replace(temporary, path)
 
@@ -101,7 +103,8 @@ class ImageIndex:
         try:
             with safe_open(path, "numpy") as file:
                 facts, descriptors = file.metadata() or {}, file.get_tensor("descriptors").astype(np.float32)
-                return IndexEntry(facts["signature"], int(facts["depth"]), descriptors if len(descriptors) else None)
+                found, content = descriptors if len(descriptors) else None, facts.get("content_hash", "")
+                return IndexEntry(facts["signature"], int(facts["depth"]), found, content)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, SafetensorError):

@@ -16,6 +16,7 @@ from fewsam.core.errors import FewSAMError
 from fewsam.fewshot.inference.acquisition import Candidate, rank
 from fewsam.fewshot.inference.uncertainty import by_slice
 from fewsam.server.errors import RequestError
+from fewsam.server.storage.pacs_datastore import PacsDatastore
 from fewsam.server.tasks.index import ImageIndex, IndexEntry, signature
 from fewsam.workspace.workspace import Workspace
 
@@ -95,7 +96,9 @@ class NextSlice(Strategy):
         # Who asks again without having labelled wants another one.
         ranked.sort(key=lambda candidate: (candidate.image_id, candidate.slice) in mine)
         for candidate in ranked:
-            if collection.reserve(candidate.image_id, candidate.slice, client, RESERVED_SECONDS):
+            entry = self.index.get(candidate.image_id)
+            version = entry.content_hash if entry is not None else ""
+            if collection.reserve(candidate.image_id, candidate.slice, client, RESERVED_SECONDS, version):
                 return {
                     "id": candidate.image_id,
                     "slice": int(candidate.slice),
@@ -109,7 +112,7 @@ class NextSlice(Strategy):
         collection = self.workspace.collection
         drawn, recorded = collection.labelled_by_image(), collection.all_scores()
         entries = self._entries(datastore, sorted(images), drawn)
-        labelled = {image_id: set(drawn.get(image_id, ())) for image_id in entries}
+        labelled = {image_id: self._labelled(image_id, entry, drawn) for image_id, entry in entries.items()}
         candidates = []
         for image_id, entry in entries.items():
             scores = recorded.get(image_id, [])
@@ -134,18 +137,27 @@ class NextSlice(Strategy):
         """What is known of each image of the modalities with labels, or of all where those are labelled throughout."""
         modality = {image_id: str(datastore.get_image_info(image_id).get("Modality") or "") for image_id in images}
         begun = {modality[image_id] for image_id in images if drawn.get(image_id)}
-        entries = self._opened([image_id for image_id in images if not begun or modality[image_id] in begun])
-        if all(len(drawn.get(image_id, ())) >= entry.depth for image_id, entry in entries.items()):
-            entries |= self._opened([image_id for image_id in images if image_id not in entries])
+        grown = {one for one in images if isinstance(datastore, PacsDatastore) and datastore.has_changed(one)}
+        first = [image_id for image_id in images if not begun or modality[image_id] in begun]
+        entries = self._opened(first, grown)
+        if all(len(self._labelled(image_id, entry, drawn)) >= entry.depth for image_id, entry in entries.items()):
+            entries |= self._opened([image_id for image_id in images if image_id not in entries], grown)
         return entries
 
-    def _opened(self, images: Sequence[str]) -> dict[str, IndexEntry]:
-        """Those known already; a few of the others are opened, one at least if there is no other."""
+    def _labelled(self, image_id: str, entry: IndexEntry, drawn: Mapping[str, Collection[int]]) -> set[int]:
+        """The labelled slices of an image as it is now: of a series that has grown, those of before are others."""
+        slices = drawn.get(image_id, ())
+        if slices and entry.content_hash:
+            slices = self.workspace.collection.labelled_slices(image_id, entry.content_hash)
+        return set(slices)
+
+    def _opened(self, images: Sequence[str], grown: Collection[str]) -> dict[str, IndexEntry]:
+        """Those known already, if they have not ``grown``; a few of the others are opened, one at least if need be."""
         entries: dict[str, IndexEntry] = {}
         unknown = []
         for image_id in images:
             entry = self.index.get(image_id)
-            if entry is None:
+            if entry is None or image_id in grown:
                 unknown.append(image_id)
             else:
                 entries[image_id] = entry
@@ -156,7 +168,8 @@ class NextSlice(Strategy):
             try:
                 path = self.image_path(image_id)
                 volume = self.workspace.volume(path)
-                entries[image_id] = IndexEntry(signature(path, self.workspace.settings), volume.depth)
+                made_from = signature(path, self.workspace.settings)
+                entries[image_id] = IndexEntry(made_from, volume.depth, None, volume.content_hash)
                 self.index.put(image_id, entries[image_id])
             except (FewSAMError, OSError) as error:
                 logger.warning("image %s cannot be offered: %s", image_id, error)

@@ -1,4 +1,4 @@
-/* fewsam panel, built from sources 20a1a9506b716ce1de67cf9271a4458783b9faeb390349be8b22022879c114c9 */
+/* fewsam panel, built from sources a516b8ab80cbc41797f7d266aba04a01533e6c9d5cb24f1c30eb1aec1cd266e0 */
 // \0rolldown/runtime.js
 var __defProp = Object.defineProperty;
 var __exportAll = (all, no_symbols) => {
@@ -5553,6 +5553,7 @@ function Marks({ store, acts, lab, series }) {
 			children: [
 				"This series: ",
 				/* @__PURE__ */ a(State, { series }),
+				series.grown_since && ", the series has changed since it was marked",
 				series.changed_since && " labelled again since",
 				series.note && /* @__PURE__ */ a("span", {
 					class: "faint",
@@ -5659,8 +5660,10 @@ function State({ series }) {
 }
 function title(series) {
 	const labelled = `${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ""}`;
+	const grown = series.grown_since && "The series has changed since it was marked.";
 	return [
 		series.description,
+		grown,
 		labelled,
 		series.note && `“${series.note}”`,
 		series.people.length && `open: ${series.people.join(", ")}`

@@ -22,6 +22,8 @@ export interface Series {
   note: string;
   /** Labelled after it was marked. */
   changed_since: boolean;
+  /** The series has other instances in the PACS than when it was marked: what was finished is not any more. */
+  grown_since?: boolean;
 }
 
 export interface Study {

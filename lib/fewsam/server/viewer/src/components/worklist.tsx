@@ -49,6 +49,7 @@ function Marks({ store, acts, lab, series }: Given & { series: Series }) {
     <>
       <div id="fewsam-place">
         This series: <State series={series} />
+        {series.grown_since && ', the series has changed since it was marked'}
         {series.changed_since && ' labelled again since'}
         {series.note && <span class="faint">{` “${series.note}”, ${series.marked_by || 'somebody'}`}</span>}
       </div>
@@ -129,5 +130,6 @@ function State({ series }: { series: Series }) {
 
 function title(series: Series): string {
   const labelled = `${series.labelled_slices} labelled slices${series.labelled_by ? `, last by ${series.labelled_by}` : ''}`;
-  return [series.description, labelled, series.note && `“${series.note}”`, series.people.length && `open: ${series.people.join(', ')}`].filter(Boolean).join('\n');
+  const grown = series.grown_since && 'The series has changed since it was marked.';
+  return [series.description, grown, labelled, series.note && `“${series.note}”`, series.people.length && `open: ${series.people.join(', ')}`].filter(Boolean).join('\n');
 }
