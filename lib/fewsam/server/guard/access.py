@@ -24,9 +24,11 @@ from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
 from monailabel.endpoints.user import auth
 from monailabel.endpoints.user.auth import RBAC, Token, User
+from starlette.middleware import Middleware
 
 from fewsam.core.errors import ConfigError
 from fewsam.server.errors import RequestError
+from fewsam.server.guard.early_refusal import EarlyRefusal
 
 logger = logging.getLogger(__name__)
 
@@ -219,4 +221,6 @@ def install(app: FastAPI) -> APIRouter:
             raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "the issuer of tokens does not answer") from None
 
     app.dependency_overrides[auth.get_current_user] = current_user
+    public = (f"{settings.MONAI_LABEL_API_STR}/auth/token",)
+    app.user_middleware.append(Middleware(EarlyRefusal, check=current_user, public=public))
     return router

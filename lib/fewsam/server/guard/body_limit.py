@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from monailabel.config import settings
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Bytes of what is sent to log in: whoever sends it has no token yet.
+LOG_IN = 64 << 10
 PLAIN = 16 << 20  # bytes of JSON and of forms without files, which are read into memory
 IN_MEMORY = 1 << 30  # bytes of what is passed on to a PACS as it is
 UPLOAD = "FEWSAM_MAX_UPLOAD_GB"
@@ -30,6 +33,8 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        prefix = settings.MONAI_LABEL_API_STR
+        self.log_in = {f"{prefix}/login", f"{prefix}/auth/token"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,6 +42,8 @@ class BodyLimit:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         limit = limit_of(headers.get(b"content-type", b"").decode("latin-1").strip().lower())
+        if scope["path"] in self.log_in:
+            limit = min(limit, LOG_IN)
         claimed = headers.get(b"content-length", b"0")
         got, answered = 0, False
 
@@ -66,5 +73,6 @@ class BodyLimit:
 
 
 def _too_large(limit: int) -> Any:
-    detail = f"more than {limit / 1e6:.0f} MB were sent; send less at once, or raise {UPLOAD} for files"
+    much = f"{limit / 1e6:.0f} MB" if limit >= 1e6 else f"{limit / 1e3:.0f} kB"
+    detail = f"more than {much} were sent; send less at once, or raise {UPLOAD} for files"
     return JSONResponse({"detail": detail}, status_code=413, headers={"connection": "close"})
