@@ -52,6 +52,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_building_an_encoder_leaves_the_seed_of_a_training_alone(checkpoint: Path) -> None:
+    chosen = settings(encoder="medsam_lite", checkpoint=str(checkpoint))
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    encoders.build_encoder(chosen)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 @pytest.mark.parametrize("size", [256, 128])
 def test_a_checkpoint_gives_sams_grid(checkpoint: Path, size: int) -> None:
     chosen = settings(encoder="medsam_lite", checkpoint=str(checkpoint), input_size=size)

@@ -239,6 +239,11 @@ def build_tinyvit(
     Raises:
         CheckpointError: it is of another architecture, or parts of it are missing.
     """
+    with torch.random.fork_rng(devices=[]):  # layers are made with weights of chance, and a seed stays as it was
+        return _built(state, source, whiten, variant)
+
+
+def _built(state: Mapping[str, Tensor], source: str, whiten: bool, variant: Variant) -> TinyViTEncoder:
     network = TinyViTEncoder(variant)
     prefix = "image_encoder."
     weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -11,8 +11,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 
-from fewsam.core.class_values import names_by_value
-from fewsam.core.errors import ConfigError
+from fewsam.core.errors import ConfigError, EmptyLabelError
 from fewsam.evaluation.data.tasks import Task
 from fewsam.images.casefiles import case_id
 from fewsam.images.dicomio import is_dicom
@@ -50,11 +49,13 @@ def load_cases(task: Task, root: Path, axis: str = "auto") -> list[Case]:
             volume, truth = _read_hdf5(pair.image, names, task.spacing, axis)
         else:
             volume = _volume(pair.image, axis, task.channel)
-            if is_dicom(pair.label):
-                truth = read_seg(pair.label, volume.geometry)
-                names = names or names_by_value(list(truth))
-            else:
-                truth = read_label(pair.label, volume.geometry, names=_all_named(pair.label, names))
+            try:
+                if is_dicom(pair.label):
+                    truth = read_seg(pair.label, volume.geometry)
+                else:
+                    truth = read_label(pair.label, volume.geometry, names=_all_named(pair.label, names))
+            except EmptyLabelError:  # a patient who has nothing of what is looked for
+                truth = {}
         loaded.append((pair.image, volume, truth))
     classes = list(dict.fromkeys(names.values())) or list(dict.fromkeys(n for *_, truth in loaded for n in truth))
     classes = [name for name in classes if not task.classes or name in task.classes]

@@ -50,8 +50,8 @@ def fewsam(given: MethodInput) -> Predict:
 def fewsam_unlabelled(given: MethodInput, share: int = 1) -> Predict:
     """Ours, trained further on the tested images, whose labels it does not see: they are the unlabelled ones.
 
-    As in the product, a decoder that such images do not help stays as it is, and where the training left the untrained
-    answer there is none to improve.
+    What comes of it is measured whether it helps or not: in the product, a decoder stays as it is where slices held
+    back say that such images do not help. Where the training left the untrained answer there is none to improve.
 
     Args:
         share: Every ``share``-th of the tested images is learnt from; the others stay unseen.
