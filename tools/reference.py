@@ -81,7 +81,8 @@ MEANINGS = {
     "learning_rate": "The learning rate at the start.",
     "views": "Cached augmented views of each labelled slice.",
     "fresh_views": "Encode new views during training.",
-    "train_seconds": "Training ends after so many seconds.",
+    "train_seconds": "Training ends after so many seconds. Half of them are for steps, even if preparing many labels "
+    "takes longer than the other half.",
     "neighbours": "Learn also from the slices beside a labelled one, with its propagated labels.",
     "keep_better": "Keep the served decoder, or the answer before the first training, if it did clearly better on "
     "held-out slices.",

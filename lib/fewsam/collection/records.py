@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,27 @@ class Shot:
         """The same with its classes by other names, without those that ``names`` lacks."""
         masks = {names[name]: mask for name, mask in self.masks.items() if name in names}
         return replace(self, masks=masks, known=frozenset(names[name] for name in self.known if name in names))
+
+
+def one_of_each_place(shots: Iterable[Shot]) -> list[Shot]:
+    """Shots of which no two are of the same pixels, as those of one image under two names are.
+
+    The newer one says what is there, the older one adds the classes that the newer one does not know. Otherwise such a
+    slice would count twice, and one of the two would be a support of the other when it is held out.
+    """
+    found: dict[Place, Shot] = {}
+    for shot in shots:
+        older = found.get(shot.place)
+        if older is not None:
+            shot, older = max(shot, older, key=_number), min(shot, older, key=_number)
+            new = {name: mask for name, mask in older.masks.items() if name not in shot.known | shot.masks.keys()}
+            shot = replace(shot, masks={**shot.masks, **new}, known=shot.known | older.known)
+        found[shot.place] = shot
+    return list(found.values())
+
+
+def _number(shot: Shot) -> int:
+    return shot.shot_id
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,17 @@ def test_with_one_slice_it_segments_and_says_untrained(tmp_path):
     assert (found.uncertainty[6] == 0).all()
 
 
+def test_a_slice_asked_for_alone_is_not_cleared_for_what_lies_between(tmp_path):
+    """Slices that are not asked for are blank, so that a structure beyond the drawn ones would touch nothing."""
+    collection, volume, _ = tiny.labelled(tmp_path, [4, 6])
+    made = predictor(tmp_path, collection)
+    whole = made.predict(volume, "scan").labelmap[8]
+    assert whole.any()
+    for slices in ([8], [5, 8], [4, 6, 8]):
+        part = made.predict(volume, "scan", slices=slices).labelmap[8]
+        assert np.count_nonzero(part) > 0.8 * np.count_nonzero(whole), slices
+
+
 def test_another_patient_gets_a_mask_and_nothing_pasted(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [4, 6, 8])
     other, masks = tiny.scan(tmp_path, "other", seed=5)

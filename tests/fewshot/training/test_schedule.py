@@ -57,7 +57,13 @@ def test_what_comes_before_the_first_step_takes_of_the_time_and_not_of_the_sched
     assert made.at(0).done == 0 and made.at(0).elapsed == 20
     clock.now += 10
     assert made.at(0).done == 0.25  # of the 40 seconds that are left
-    assert begun(clock, preparation=60, steps=1000, train_seconds=60).at(0).done == 1
+
+
+def test_half_of_the_time_is_for_steps_however_long_the_preparation_takes(clock: Clock) -> None:
+    made = begun(clock, preparation=200, steps=1000, train_seconds=60)
+    assert made.at(0).done == 0
+    clock.now += 15
+    assert made.at(0).done == 0.5
 
 
 def test_a_resumed_run_counts_the_time_of_the_processes_before(clock: Clock) -> None:

@@ -70,6 +70,20 @@ def test_it_publishes_reports_and_learns(tmp_path):
     assert len(curves.Scalars("dice/held_back")) == TRAINING.evaluations
 
 
+def test_slices_that_the_served_decoder_knows_measure_nothing(tmp_path):
+    collection, _, masks = tiny.labelled(tmp_path, [4, 5, 6, 7])
+    given = tiny.settings()
+    assert run(tmp_path, collection, given).metric is not None
+    again = run(tmp_path, collection, given)  # without a new label
+    card = ModelStore(tmp_path).load().card
+    assert again.published and again.metric is None and card.metric is None and card.measured_on == ()
+    volume, _ = tiny.scan(tmp_path)
+    collection.submit(volume, "copy", tiny.on_slices(masks, [4, 5, 6, 7]))  # the same pixels under another name
+    assert run(tmp_path, collection, given).metric is None
+    collection.submit(volume, "scan", tiny.on_slices(masks, [8]))
+    assert run(tmp_path, collection, given).metric is not None
+
+
 def test_a_drawing_that_cannot_be_read_is_left_out_and_named(tmp_path):
     collection, _, _ = tiny.labelled(tmp_path, [3, 4, 5, 6])
     tiny.damage_drawing(tmp_path, collection, 4)

@@ -192,7 +192,8 @@ class Predictor:
         )
         values = lookup_values(task.classes, classes)
         labelmap[done] = values[winners]
-        if settings.largest_component != "off":
+        # Between slices that were not asked for, nothing touches anything.
+        if settings.largest_component != "off" and len(done) == volume.depth:
             labelmap = self._cleaned(labelmap, task, classes, mine)
         for z, shot in mine.items():
             labelmap[z] = drawn_labelmap(shot, classes, labelmap[z])

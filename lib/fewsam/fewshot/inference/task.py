@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fewsam.collection import Collection
+from fewsam.collection import Collection, one_of_each_place
 from fewsam.collection.store import unread_notes
 from fewsam.collection.structures import Names
 from fewsam.core.config import Settings
@@ -83,7 +83,7 @@ class FewShotTask:
 
 def make_ready(settings: Settings, embedder: Embedder, collection: Collection, store: ModelStore) -> FewShotTask | None:
     """Labelled slices and imports encoded and pooled, the served decoder loaded; None without any label."""
-    shots, names = collection.shots(), collection.names
+    shots, names = one_of_each_place(collection.shots()), collection.names
     order = tuple(names.present.values())
     imports, notes = usable_imports(collection, embedder.info.fingerprint)
     notes += unread_notes(collection, shots)

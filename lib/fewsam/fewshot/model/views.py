@@ -86,9 +86,7 @@ class DetailSlice:
 
     def __init__(self, shot: Shot, classes: Sequence[str], settings: Settings, detail_size: int) -> None:
         self.annotated_classes = torch.tensor([True, *(name in shot.known for name in classes)], device="cpu")
-        self.stencil = np.zeros((len(classes), *shot.pixels.shape[1:]), bool)
-        for place, name in enumerate(classes):
-            self.stencil[place] = shot.masks.get(name, False)
+        self._shot, self._classes = shot, tuple(classes)
         self.intensity = choose_intensity(shot.image.stats, settings)
         frame = make_frame(shot.image.shape, shot.image.spacing, detail_size)
         self._detail = detail_bytes(shot.pixels[None], self.intensity, frame)[0]
@@ -96,6 +94,14 @@ class DetailSlice:
         drawn = drawn / drawn.sum(0, keepdim=True).clamp_min(1)  # where drawn classes overlap they share the pixel
         self._mask = torch.cat([1 - drawn.sum(0, keepdim=True), drawn])
         self._seed = _seed_of(self._detail)
+
+    @property
+    def stencil(self) -> np.ndarray:
+        """The classes as they were drawn, bool (classes, H, W); made anew, since of many classes it is large."""
+        drawn = np.zeros((len(self._classes), *self._shot.pixels.shape[1:]), bool)
+        for place, name in enumerate(self._classes):
+            drawn[place] = self._shot.masks.get(name, False)
+        return drawn
 
     def detail_view(self, number: int) -> tuple[np.ndarray, Tensor]:
         """Detail and mask, warped and toned as view ``number`` is: uint8 (D, D) and (C, D, D)."""

@@ -13,6 +13,8 @@ class TrainingConstants:
         select_share: Share of the steps in which the slices held out are not learnt from; the rest learns from all.
         evaluations: How often the slices held out are evaluated in these steps.
         clock_slack: Share of a run by which its steps may be behind its time before the time is what counts.
+        least_share: Share of a run's time that is for steps, however long its preparation took: a decoder that has made
+            none would be published as one that knows the new labels.
         checkpoint_seconds: Seconds between two checkpoints that a killed run goes on from.
         log_steps: Steps between two points of the loss curve.
         careful_rate: Factor on the learning rate of attention and hypernetwork, which the full rate would unsettle.
@@ -39,6 +41,7 @@ class TrainingConstants:
     select_share: float = 0.7
     evaluations: int = 6
     clock_slack: float = 0.02
+    least_share: float = 0.5
     checkpoint_seconds: float = 10.0
     log_steps: int = 10
     careful_rate: float = 0.5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from fewsam.collection import Collection, Place, Shot
+from fewsam.collection import Collection, Place, Shot, one_of_each_place
 from fewsam.collection.store import unread_notes
 from fewsam.collection.structures import Names, steadily
 from fewsam.core.config import Settings
@@ -74,11 +74,15 @@ class Plan:
         return TRAINING.tolerance_few if self.served else TRAINING.tolerance_untrained
 
     def card_of(self, trained: Trained, seconds: float) -> ModelCard:
-        """The card that is published with the new decoder."""
+        """The card that is published with the new decoder.
+
+        Measured on slices from which the served decoder has learnt, it would say more than it knows of others.
+        """
+        known = self.served_has_seen_val()
         return replace(
             self.card,
-            metric=trained.metric,
-            measured_on=tuple(self._ids(self.split.val)),
+            metric=None if known else trained.metric,
+            measured_on=() if known else tuple(self._ids(self.split.val)),
             largest_component=trained.largest_component,
             steps=trained.step + (self.served.card.steps if self.served else 0),
             undertrained=trained.undertrained,
@@ -98,6 +102,7 @@ def plan_run(settings: Settings, collection: Collection, embedder: Embedder, sto
         NotEncodedError: the cache lacks the labelled slices and the encoder may not be built here.
     """
     names, shots = steadily(lambda: collection.names, collection.shots)
+    shots = one_of_each_place(shots)
     classes = drawn_classes(shots, tuple(names.present.values()))
     if not classes:
         raise LabelError("there is no labelled slice to learn from; submit a label for at least one slice, then train")

@@ -60,8 +60,8 @@ class Schedule:
     def begin(self) -> None:
         """The first step of this process comes now.
 
-        What came before takes of the run's time and has no part in its schedule: a run that is ended by its steps is
-        then the same again, however long its preparation took.
+        What came before takes of the run's time, of which a share is left for steps in any case, and has no part in its
+        schedule: a run that is ended by its steps is then the same again, however long its preparation took.
         """
         self.prepared += time.monotonic() - self.started
 
@@ -80,5 +80,5 @@ class Schedule:
 
     def _time_share(self, elapsed: float) -> float:
         """How much of the time for steps is over."""
-        left = self.seconds - self.prepared
-        return (elapsed - self.prepared) / left if left > 0 else 1.0
+        left = max(self.seconds - self.prepared, TRAINING.least_share * self.seconds)
+        return (elapsed - self.prepared) / left

@@ -137,8 +137,9 @@ def _train(
     seconds = time.monotonic() - started
     if trained is None:
         return TrainResult(TrainStatus.STOPPED, store.version(), None, None, run.step, seconds, plan.notes)
-    previous = None if plan.served_has_seen_val() else run.selection.start_metric
-    notes, metric = list(plan.notes), trained.metric
+    known = plan.served_has_seen_val()
+    previous, metric = (None, None) if known else (run.selection.start_metric, trained.metric)
+    notes = list(plan.notes)
     if settings.keep_better and previous is not None and metric is not None and previous > metric + plan.tolerance():
         what = "served decoder" if plan.served else "untrained answer"
         notes.append(f"the {what} did better on the slices held back (Dice {previous:.3f} > {metric:.3f}): kept")
