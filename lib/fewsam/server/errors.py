@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from fewsam.core.errors import (
@@ -151,10 +153,22 @@ def _message_of(error: Exception) -> str:
 
 def install(app: FastAPI) -> None:
     """Answer every refusal, from our routes and from MONAI Label's own, as JSON."""
+    app.add_exception_handler(RequestValidationError, _invalid)
     for kind in (FewSAMError, MONAILabelException, OSError, Exception):
         app.add_exception_handler(kind, _answer)
     # Starlette has built its handlers into the stack before the app's start-up hook runs: have it built again.
     app.middleware_stack = None
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    """FastAPI's own answer; without what was sent where that has no form in an answer: JSON, as Python reads it, knows
+    Infinity.
+    """
+    try:
+        return await request_validation_exception_handler(request, error)
+    except ValueError:
+        detail = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": detail}, status_code=422)
 
 
 async def _answer(request: Request, error: Any) -> JSONResponse:

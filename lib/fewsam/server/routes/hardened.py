@@ -36,6 +36,7 @@ from fewsam.server.tasks.train import TUNABLE, UNLABELLED, requested_settings
 router = APIRouter()
 
 _NO_WEIGHTS = "weights are not exchanged here; `fewsam export` and `fewsam import` carry a trained task elsewhere"
+MOST_IN_A_BATCH = 1_000_000
 _BATCH = ("device", "multi_gpu", "save_label", "label_tag", "max_batch_size")
 
 
@@ -198,6 +199,8 @@ def batch(
         value = known.get(key)
         if value is not None and (type(value) is not kinds or len(str(value)) > 40):
             raise RequestError(f"params[{key!r}] must be of type {kinds.__name__}, got {str(value)[:40]!r}")
+    if not 0 <= (known.get("max_batch_size") or 0) <= MOST_IN_A_BATCH:
+        raise RequestError(f"params['max_batch_size'] is 0 for all images, or a number up to {MOST_IN_A_BATCH}")
     if model not in current().info()["models"]:
         raise NotFoundError(f"no model is called {model[:80]!r}")
     return batch_infer.run(model, images, known, run_sync)

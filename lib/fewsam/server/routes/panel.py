@@ -23,6 +23,7 @@ from fewsam.collection.structures import steadily
 from fewsam.collection.worklist import is_finished
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import (
     instances_of,
     looks_at,
@@ -48,11 +49,11 @@ class ClickRequest(BaseModel):
     """Clicks on one slice, for one class; points are (i, j). ``id`` says which class it is, whatever it is called."""
 
     image: str
-    slice: int
+    slice: Whole
     label: str
     id: str = ""
-    include: list[tuple[int, int]] = []
-    exclude: list[tuple[int, int]] = []
+    include: list[tuple[Whole, Whole]] = []
+    exclude: list[tuple[Whole, Whole]] = []
 
 
 class NextRequest(BaseModel):
@@ -67,7 +68,7 @@ class NextRequest(BaseModel):
     client_id: str = ""
     strategy: str = "informative"
     image: str = ""
-    skip: list[int] = []
+    skip: list[Whole] = []
     leave: bool = False
     unshown: list[str] = []
 
@@ -83,7 +84,7 @@ async def labelmap(image: str, user: User = USER) -> Response:
 
 
 @router.post("/segment")
-async def segment(image: str, slice: int | None = None, user: User = USER) -> Response:
+async def segment(image: str, slice: Whole | None = None, user: User = USER) -> Response:
     """Segment an image of the studies; slices that are not encoded in time are ``unencoded``, and will be better.
 
     ``slice``, the stored slice that is looked at, is encoded before the others.

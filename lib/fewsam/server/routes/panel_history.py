@@ -16,6 +16,7 @@ from fewsam.fewshot.inference.prediction import drawn_labelmap
 from fewsam.images.volume import Volume
 from fewsam.server.errors import NotFoundError, RequestError
 from fewsam.server.guard.person import author
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, structures_of, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR, USER
 from fewsam.server.routes.threads import INFER_THREADS
@@ -28,13 +29,13 @@ class Unlabelled(BaseModel):
     """A slice whose label is taken back; ``seen``: the shot that the person saw in force."""
 
     image: str
-    slice: int
-    seen: int
+    slice: Whole
+    seen: Whole
     client_id: str = ""
 
 
 @router.get("/history")
-def history(image: str, slice: int, user: User = USER) -> list[dict[str, Any]]:
+def history(image: str, slice: Whole, user: User = USER) -> list[dict[str, Any]]:
     """Every label that a slice of an image has had, the newest first."""
     app = current()
     volume = open_image(app, image)
@@ -55,7 +56,7 @@ def history(image: str, slice: int, user: User = USER) -> list[dict[str, Any]]:
 
 
 @router.get("/shot")
-async def shot(image: str, shot: int, user: User = USER) -> Response:
+async def shot(image: str, shot: Whole, user: User = USER) -> Response:
     """One slice as it was labelled once."""
     return await INFER_THREADS.run(partial(_shot, image, shot), user.username)
 

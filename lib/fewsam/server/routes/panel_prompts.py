@@ -18,6 +18,7 @@ from fewsam.fewshot.inference.corrections import Corrections
 from fewsam.fewshot.inference.prompts import Prompt
 from fewsam.images.volume import Volume
 from fewsam.server.errors import RequestError
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import open_image, present_name, to_k, voxels
 from fewsam.server.routes.roles import ANNOTATOR
 from fewsam.server.routes.threads import INFER_THREADS
@@ -34,9 +35,9 @@ class PanelPrompt(BaseModel):
     """A prompt on a slice; points are (i, j): of a point the one, of a scribble its line, of a box two corners."""
 
     kind: Literal["point", "scribble", "box"]
-    slice: int
+    slice: Whole
     include: bool = True
-    points: list[tuple[int, int]] = Field(max_length=MOST_POINTS)
+    points: list[tuple[Whole, Whole]] = Field(max_length=MOST_POINTS)
 
 
 class PromptRequest(BaseModel):
@@ -53,7 +54,7 @@ class PromptRequest(BaseModel):
     id: str = ""
     prompts: list[PanelPrompt] = Field(max_length=MOST)
     propagate: bool = True
-    keep: list[int] = []
+    keep: list[Whole] = []
 
 
 @router.post("/prompts")

@@ -26,6 +26,7 @@ from fewsam.images.volume import Volume
 from fewsam.server.errors import NotFoundError
 from fewsam.server.guard.person import author
 from fewsam.server.paths import scratch
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import LABELS_LOCK, open_image, structures_of, submissions, to_k, voxels
 from fewsam.server.routes.roles import REVIEWER, USER
 from fewsam.server.routes.threads import INFER_THREADS
@@ -40,8 +41,8 @@ class Adopted(BaseModel):
     """A reading that is to be the label; ``seen``: the submission that the reviewer saw in force, 0 for none."""
 
     image: str
-    reading: int
-    seen: int
+    reading: Whole
+    seen: Whole
     client_id: str = ""
 
 
@@ -56,7 +57,7 @@ async def readings(image: str, user: User = USER) -> list[dict[str, Any]]:
 
 
 @router.get("/reading")
-async def reading(image: str, reading: int, user: User = USER) -> Response:
+async def reading(image: str, reading: Whole, user: User = USER) -> Response:
     """One slice as a second reader labelled it."""
     return await INFER_THREADS.run(partial(_reading, image, reading), user.username)
 

@@ -10,6 +10,7 @@ from monailabel.endpoints.user.auth import User
 
 from fewsam.fewshot.inference.uncertainty import by_slice
 from fewsam.server.guard.person import author
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import looks_at, open_image, submissions, to_k
 from fewsam.server.routes.panel_structures import listed
 from fewsam.server.routes.roles import USER
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/fewsam")
 
 
 @router.get("/state")
-def state(image: str = "", slice: int | None = None, user: User = USER) -> dict[str, Any]:
+def state(image: str = "", slice: Whole | None = None, user: User = USER) -> dict[str, Any]:
     """Structures with counts, the model, training, the learning curve; of ``image`` its labelled slices and doubt.
 
     ``slice``, the stored slice that is looked at, is encoded before the others.

@@ -23,6 +23,7 @@ from fewsam.collection.worklist import (
 )
 from fewsam.server.errors import RequestError
 from fewsam.server.guard.person import author
+from fewsam.server.routes.numbers import Whole
 from fewsam.server.routes.panel_image import instances_of, open_image, to_k
 from fewsam.server.routes.roles import ANNOTATOR, REVIEWER, USER
 from fewsam.server.storage.pacs_datastore import PacsDatastore
@@ -45,8 +46,8 @@ class Marked(BaseModel):
     image: str
     state: str
     note: str = ""
-    seen: int | None = None
-    labels: dict[int, int] | None = None
+    seen: Whole | None = None
+    labels: dict[Whole, Whole] | None = None
     client_id: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -225,6 +226,8 @@ def _slices(value: Any, depth: int) -> list[int] | None:
 def _seconds(name: str, value: Any) -> float | None:
     try:
         seconds = float(value) if value is not None else 0.0
-    except (TypeError, ValueError):
-        raise RequestError(f"{name} must be a number of seconds, got {value!r}") from None
+        if math.isnan(seconds):
+            raise ValueError(value)
+    except (TypeError, ValueError, OverflowError):  # JSON knows numbers of any length
+        raise RequestError(f"{name} must be a number of seconds, got {str(value)[:40]!r}") from None
     return seconds if seconds > 0 else None

@@ -186,11 +186,11 @@ class LabelIntake:
     ) -> Submission:
         collection = self.workspace.collection
         complete = set(params.complete_slices) if params.complete_slices is not None else None
-        outside = sorted(z for z in complete or () if not 0 <= z < volume.depth)
-        if outside:
-            raise LabelError(
-                f"slices {outside} are marked complete, but image {image_id!r} has slices 0..{volume.depth - 1}"
-            )
+        for what, slices in (("marked complete", complete or ()), ("to be kept beside a label", params.beside)):
+            if outside := sorted(z for z in slices if not 0 <= z < volume.depth):
+                raise LabelError(
+                    f"slices {outside} are {what}, but image {image_id!r} has slices 0..{volume.depth - 1}"
+                )
         submission = collection.submit(
             volume,
             image_id,
