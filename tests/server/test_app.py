@@ -80,7 +80,7 @@ def test_what_does_not_exist_is_named(served: SimpleNamespace, path: str, status
         ('{"result_extension": ".exe"}', ".exe"),
         ('{"result_dtype": "object"}', "object"),
         ('{"time_limit": "soon"}', "soon"),
-        ('{"time_limit": 1' + "0" * 400 + "}", "too large"),
+        ('{"time_limit": 1' + "0" * 400 + "}", "number of seconds"),
         ('{"save_label": true, "label_tag": "../up"}', "../up"),
         ("not json", "JSON"),
         ("[1]", "object"),
