@@ -144,6 +144,19 @@ def test_an_unfinished_run_goes_on_from_the_decoder_it_began_with_alone(tmp_path
     assert steps[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("changed", "first_step"),
+    [({"steps": 9}, 3), ({"learning_rate": 1e-4}, 0), ({"seed": 1}, 0), ({"intensity": "full"}, 0)],
+)
+def test_an_unfinished_run_goes_on_with_the_settings_it_began_with_alone(tmp_path, changed, first_step):
+    """Its length is another matter: a person may give it more time."""
+    collection = one_image(tmp_path)
+    run(tmp_path, collection, tiny.settings(steps=8), **stopping(3))
+    steps: list[int] = []
+    run(tmp_path, collection, tiny.settings(**{"steps": 8, **changed}), progress=lambda now: steps.append(now.step))
+    assert steps[0] == first_step
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 

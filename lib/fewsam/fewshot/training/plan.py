@@ -28,6 +28,12 @@ from fewsam.fewshot.training.split import Split, split_shots
 
 logger = logging.getLogger(__name__)
 
+# Settings that a run is made with from its first step to its last. Its length may change on the way.
+_OF_A_RUN = (
+    "intensity", "window", "percentiles", "channels", "prototypes", "retrieve", "batch", "learning_rate", "views",
+    "fresh_views", "neighbours", "seed",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,6 +67,7 @@ class Plan:
             "switches": card.switches,
             "served": self.served.version if self.served else 0,
             "val": self._ids(self.split.val),
+            "settings": self.episodes.settings.model_dump(mode="json", include=set(_OF_A_RUN)),
         }
 
     def served_has_seen_val(self) -> bool:
