@@ -6,7 +6,7 @@ from fewsam.fewshot.selftraining.folds import folds_of
 
 
 def shot(image, z, *classes):
-    return SimpleNamespace(image_id=image, slice=z, masks=dict.fromkeys(classes))
+    return SimpleNamespace(place=(image, z), masks=dict.fromkeys(classes))
 
 
 def test_each_slice_is_held_back_once():

@@ -17,10 +17,10 @@ def folds_of(shots: Sequence[Shot], count: int | None = None) -> list[list[int]]
     least two slices are left: one alone has no other that prompts it, so that nothing can be learnt from it.
     """
     count = count or SELF_TRAINING.folds
-    images = sorted({shot.image.content_hash for shot in shots})
+    images = sorted({shot.place[0] for shot in shots})  # by their pixels, whatever they are called
     by_image = len(images) >= count
-    order = sorted(range(len(shots)), key=lambda i: (shots[i].image.content_hash, shots[i].slice))
-    place = {index: (images.index(shots[index].image.content_hash) if by_image else n) for n, index in enumerate(order)}
+    order = sorted(range(len(shots)), key=lambda i: shots[i].place)
+    place = {index: (images.index(shots[index].place[0]) if by_image else n) for n, index in enumerate(order)}
     folds = [[index for index in order if place[index] % count == fold] for fold in range(count)]
     folds = [without_the_last_of_a_class(shots, fold) for fold in folds]
     return [held for held in folds if held and len(shots) - len(held) >= 2]
