@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,3 +73,16 @@ def sweep(folders: Iterable[Path], *, name: str = "", own: bool = False) -> list
                 path.unlink(missing_ok=True)
                 gone.append(path)
     return gone
+
+
+def copy_at_once(source: str, target: str) -> None:
+    """Copy a file so that the copy is whole and on the disk once it is there."""
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
+    try:
+        shutil.copy(source, temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)

@@ -173,8 +173,9 @@ async def _invalid(request: Request, error: Any) -> Response:
 
 async def _answer(request: Request, error: Any) -> JSONResponse:
     status = status_of(error)
-    # Only what is not the input's fault deserves a traceback.
+    # Only what may not be the input's fault deserves a traceback.
+    traced = status == 500 or isinstance(error, OverflowError)
     log = logger.error if status == 500 else logger.warning
-    log("%s %s -> %d: %s", request.method, request.url.path, status, _message_of(error), exc_info=status == 500)
+    log("%s %s -> %d: %s", request.method, request.url.path, status, _message_of(error), exc_info=traced)
     headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(error, QueueFullError) else None
     return JSONResponse({"detail": message_of(error)}, status_code=status, headers=headers)

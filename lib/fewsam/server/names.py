@@ -40,3 +40,17 @@ def check_answer_tag(tag: Any) -> str:
             "an answer is not a final label: save it under the label_tag original, or check it and send it as a label"
         )
     return name
+
+
+def check_id(image_id: str) -> str:
+    """``image_id``, if it can be the name of a file.
+
+    Raises:
+        RequestError: it leads elsewhere, is hidden, or is longer than names are.
+    """
+    odd = re.search(r"[/\\]", image_id) or not image_id.isprintable() or len(image_id.encode(errors="replace")) > 180
+    if odd or image_id.startswith(".") or not image_id.strip():
+        raise RequestError(
+            f"image {image_id[:80]!r} cannot be stored under this id; use letters, digits, -, _ and dots"
+        )
+    return image_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,9 @@ Z = 5
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FewSAMApp]:
-    tiny.write_scan(tmp_path / "studies", "a")
-    conf = {"labels": ",".join(tiny.CLASSES), "encoder": "compact", "axis": "2", "precompute": "false"}
-    app = FewSAMApp(str(tmp_path / "app"), str(tmp_path / "studies"), conf)
-    monkeypatch.setattr(panel_labels, "current", lambda: app)
-    app.start_background()
-    yield app
-    app.stop_background()
+def app(tiny_app: FewSAMApp, monkeypatch: pytest.MonkeyPatch) -> FewSAMApp:
+    monkeypatch.setattr(panel_labels, "current", lambda: tiny_app)
+    return tiny_app
 
 
 def opened(app: FewSAMApp) -> Volume:

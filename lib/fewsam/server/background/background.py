@@ -107,11 +107,16 @@ class Background:
                 yield
 
     def drop_label(self, image_id: str, tag: str) -> None:
-        """Take away the server's own copy of a label; what somebody else put there is kept under another name."""
+        """Take away the copy of a label of which nothing is in force.
+
+        What somebody put there and nobody has looked at yet stays: it is taken in at the next look.
+        """
         datastore = self.app.datastore()
         with self.watch.lock if self.watch is not None else self._writing:
             if isinstance(self.watch, FolderWatch):
-                self.watch.datastore.retire_labels(image_id, tag)
+                there = self.watch.datastore.label_files(image_id, tag)
+                known = [file for file in there if self.seen.outcome(file) in ("taken", "model")]
+                self.watch.datastore.retire_labels(image_id, tag, known)
             else:
                 datastore.remove_label(image_id, tag)
 

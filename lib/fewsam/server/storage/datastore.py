@@ -7,8 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from fewsam.core.atomic import copy_at_once
 from fewsam.core.errors import FewSAMError
 from fewsam.core.files import sha256_of
 from fewsam.images.endings import IMAGE_ENDINGS, split_ending
@@ -27,6 +26,7 @@ from fewsam.images.sequences import is_first_file
 from fewsam.images.volume import load_volume
 from fewsam.server.environment import switched_on
 from fewsam.server.errors import RequestError
+from fewsam.server.names import check_id
 from fewsam.server.storage.left_out import FOLLOW_LINKS, HeaderNotes, left_out
 from fewsam.server.storage.replaced import labels_of, retire
 
@@ -125,11 +125,11 @@ class FolderDatastore(LocalDatastore):
             entry.labels[label_tag] = DataModel(info=info, ext=ending)
         return image_id
 
-    def retire_labels(self, image_id: str, tag: str) -> None:
-        """Have an image no label of this tag; a file that was not stored here is kept under another name."""
+    def retire_labels(self, image_id: str, tag: str, files: Sequence[Path]) -> None:
+        """Have an image no label of this tag; of its ``files`` those that were not stored here keep another name."""
         with self._changing():
             label = self._entry(image_id).labels.pop(tag, None)
-            for file in self.label_files(image_id, tag):
+            for file in files:
                 retire(file, label.info if label is not None else {})
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -296,37 +296,10 @@ class FolderDatastore(LocalDatastore):
         self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
 
-def check_id(image_id: str) -> str:
-    """``image_id``, if it can be the name of a file.
-
-    Raises:
-        RequestError: it leads elsewhere, is hidden, or is longer than names are.
-    """
-    odd = re.search(r"[/\\]", image_id) or not image_id.isprintable() or len(image_id.encode(errors="replace")) > 180
-    if odd or image_id.startswith(".") or not image_id.strip():
-        raise RequestError(
-            f"image {image_id[:80]!r} cannot be stored under this id; use letters, digits, -, _ and dots"
-        )
-    return image_id
-
-
 def _unlink(path: str) -> None:
     """Remove a link, never what it leads to."""
     if os.path.islink(path):
         os.unlink(path)
-
-
-def copy_at_once(source: str, target: str) -> None:
-    """Copy a file so that the copy is whole and on the disk once it is there."""
-    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.new")
-    try:
-        shutil.copy(source, temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def open_folder(

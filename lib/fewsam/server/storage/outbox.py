@@ -128,6 +128,8 @@ class Outbox:
             self.send()
         except FewSAMError as error:
             logger.warning("what is to be sent to the PACS waits: %s", error)
+        except Exception:  # nobody waits for this thread: the files stay, and are tried again
+            logger.exception("what is to be sent to the PACS waits")
 
     def _write_one(self, job: Path) -> None:
         image_id = job.stem

@@ -18,7 +18,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
-from fewsam.core.atomic import write_atomically
+from fewsam.core.atomic import copy_at_once, write_atomically
 from fewsam.core.errors import StorageError
 from fewsam.images.endings import LABEL_ENDINGS, split_ending
 from fewsam.images.sequences import sequence_of_series
@@ -26,7 +26,6 @@ from fewsam.images.volume import load_volume, save_image
 from fewsam.server.errors import PacsError, RequestError
 from fewsam.server.names import check_tag
 from fewsam.server.paths import read_json
-from fewsam.server.storage.datastore import copy_at_once
 from fewsam.server.storage.label_seg import write_label_seg
 from fewsam.server.storage.outbox import Outbox
 from fewsam.server.storage.pacs import PARTIAL, Pacs, is_image
